@@ -1,1 +1,53 @@
-//! wellspring-spectra
+//! Fields over a periodic grid as sums of waves: transforms, wavenumbers, bins and power. No input
+//! or output, and no more than the mathematics.
+//!
+//! **Transform.** X(k) = Σₓ u(x) exp(−i k·x) over all grid points x, unnormalised as in NumPy and
+//! PyTorch; the inverse divides by the number of points N, so it undoes the transform. Fields are
+//! real, so the last axis keeps only its non-negative half; a [`Power`] counts the other half by
+//! weight. Everything is f64 once a field is read.
+//!
+//! **Wavenumbers** are in radians per cell: k = 2π·fftfreq(n) along an axis, |k| = (Σ kᵢ²)^½, at
+//! most π·√d. They are computed in f32 in the order of The Well's code (`the_well.benchmark.metrics.
+//! spectral`), since with round grids many modes lie exactly on the edge of a bin, and its rounding
+//! decides on which side.
+//!
+//! **Bins.** [`Bins::isotropic`]: ⌊√(min n)⌋ edges, evenly from 0 to max |k| + 10⁻⁶.
+//! [`Bins::bands`]: three bands, edges logarithmically even from 2π/max n to π√d + 10⁻⁶, the first
+//! then moved to 0. A mode belongs to the bin whose lower edge is the last not above |k|.
+//!
+//! **Power.** By Plancherel Σₓ u² = Σₖ |X|² / N, so the mean square of a field is the sum over bins
+//! of Σ |X|² / N²: the *energy* of a bin. A power *spectrum* is instead the mean of |X|² over the
+//! modes of a bin, as The Well gives it.
+//!
+//! **Relative errors per band.** The paper (Eq. 16) divides the energy of the residual in a band by
+//! that of the prediction, The Well's code by that of the truth; see [`Relative`].
+//!
+//! # Example
+//!
+//! The energy of cos(2π·3x/32) lies in one mode, and is ½:
+//!
+//! ```
+//! use wellspring_spectra::{Bins, Transform};
+//!
+//! # fn main() -> wellspring_spectra::Result<()> {
+//! let wave = |i: usize| (2.0 * std::f32::consts::PI * 3.0 * (i / 32) as f32 / 32.0).cos();
+//! let field: Vec<f32> = (0..32 * 32).map(wave).collect();
+//! let transform = Transform::new(&[32, 32])?;
+//! let power = transform.power(&field)?;
+//! assert!((power.along(0)[3] - 0.5).abs() < 1e-6);
+//! let energy: f64 = Bins::bands(&transform).energy(&power).iter().sum();
+//! assert!((energy - 0.5).abs() < 1e-6);
+//! # Ok(())
+//! # }
+//! ```
+
+mod bins;
+mod error;
+mod power;
+mod transform;
+
+pub use bins::{Band, Bins, Relative};
+pub use error::{Error, Result};
+pub use power::Power;
+pub use rustfft::num_complex::Complex;
+pub use transform::Transform;

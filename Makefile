@@ -1,0 +1,44 @@
+# make demo          build, then simulate, ingest, train, evaluate and report on this machine
+# make test          everything that the project tests in Rust
+# make test-python   what pyarrow, DuckDB, PyTorch and The Well's own library read of ours
+# make check         format, lints, docs, and the CUDA code's types (no GPU needed)
+# make bench         the benchmarks, as text
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo build test test-python check bench
+
+# HDF5 is built from source and needs a newer CMake than some distributions have.
+cargo = tools=$$(.ci/cmake) && PATH="$$tools:$$PATH" cargo
+target := $(or $(CARGO_TARGET_DIR),target)
+demo ?= demo
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+build:
+	@$(cargo) build --release --locked -p wellspring
+
+demo: build
+	@$(target)/release/wellspring demo --out $(demo)
+
+test:
+	@$(cargo) test --release --locked --workspace
+
+test-python: build
+	@tests/python/run $(target)/release/wellspring
+
+# A stand-in for nvcc lets the CUDA code's types be checked where there is no CUDA.
+check: export NVCC = $(CURDIR)/.ci/stub-nvcc
+check: export CUDA_COMPUTE_CAP = 90
+check: export CUDARC_CUDA_VERSION = 13000
+check:
+	@cargo fmt --all --check
+	@$(cargo) clippy --release --locked --workspace --all-targets -- -D warnings
+	@$(cargo) doc --release --locked --workspace --no-deps
+	@$(cargo) clippy --release --locked -p wellspring --features cuda -- -D warnings
+
+bench: build
+	@$(target)/release/wellspring bench step
+	@$(target)/release/wellspring bench loader
+	@$(target)/release/wellspring bench metrics

@@ -1,0 +1,189 @@
+//! Bins of wavenumbers, and what falls into them.
+
+use std::f64::consts::PI;
+
+use crate::{Error, Power, Result, Transform};
+
+/// The Well's guard against a division by zero.
+const EPSILON: f64 = 1e-7;
+
+/// Which bin each mode of a grid belongs to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bins {
+    edges: Vec<f32>,
+    /// Bin of each kept mode; the number of bins for those beyond the last edge.
+    of: Vec<usize>,
+    /// Modes in each bin, mirror images included.
+    counts: Vec<f64>,
+}
+
+/// What a relative band error is relative to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Relative {
+    /// The truth's energy in the band: The Well's code.
+    #[default]
+    Truth,
+    /// The prediction's: the paper's Eq. 16.
+    Prediction,
+}
+
+/// Errors within one band.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Band {
+    /// Lower edge, radians per cell.
+    pub low: f64,
+    /// Upper edge.
+    pub high: f64,
+    /// Energy of the residual: the mean squared error after a filter to the band.
+    pub mse: f64,
+    /// The same over the energy of the truth or the prediction, plus 10⁻⁷.
+    pub nmse: f64,
+}
+
+impl Bins {
+    /// The Well's bins for power spectra: ⌊√(min n)⌋ evenly spaced edges from 0.
+    #[must_use]
+    pub fn isotropic(transform: &Transform) -> Self {
+        let shortest = transform.shape().iter().copied().min().unwrap_or(1);
+        let count = (shortest as f64).sqrt() as usize;
+        let highest = transform.wavenumbers().iter().copied().fold(0.0, f32::max);
+        let end = (f64::from(highest) + 1e-6) as f32;
+        // Half from either end, as PyTorch's linspace does.
+        let step = end / count.saturating_sub(1).max(1) as f32;
+        let edge = |i: usize| {
+            if i < count / 2 {
+                step * i as f32
+            } else {
+                end - step * (count - i - 1) as f32
+            }
+        };
+        let edges = match count {
+            0 | 1 => vec![0.0],
+            _ => (0..count).map(edge).collect(),
+        };
+        Self::assign(transform, edges)
+    }
+
+    /// The Well's three bands, low, middle and high.
+    #[must_use]
+    pub fn bands(transform: &Transform) -> Self {
+        let longest = transform.shape().iter().copied().max().unwrap_or(1) as f64;
+        let axes = transform.shape().len() as f64;
+        let start = (2.0 * PI / longest).log10();
+        let end = (PI * axes.sqrt() + 1e-6).log10();
+        let step = (end - start) / 3.0;
+        let mut edges: Vec<f32> = (0..4)
+            .map(|i| 10_f64.powf(start + step * f64::from(i)) as f32)
+            .collect();
+        edges[0] = 0.0;
+        Self::assign(transform, edges)
+    }
+
+    /// Bins with edges of one's own, in radians per cell.
+    ///
+    /// # Errors
+    /// [`Error::Edges`] unless there are at least two increasing numbers.
+    pub fn with_edges(transform: &Transform, edges: Vec<f32>) -> Result<Self> {
+        let increasing = edges.windows(2).all(|pair| pair[0] < pair[1]);
+        if edges.len() < 2 || !increasing {
+            return Err(Error::Edges { edges });
+        }
+        Ok(Self::assign(transform, edges))
+    }
+
+    fn assign(transform: &Transform, edges: Vec<f32>) -> Self {
+        let bins = edges.len() - 1;
+        let kept = transform.modes()[transform.shape().len() - 1];
+        let n = transform.shape()[transform.shape().len() - 1];
+        let mut counts = vec![0.0; bins];
+        let mut of = Vec::with_capacity(transform.wavenumbers().len());
+        for (i, k) in transform.wavenumbers().iter().enumerate() {
+            // Below the first edge or beyond the last: in no bin.
+            let bin = edges
+                .partition_point(|edge| edge <= k)
+                .checked_sub(1)
+                .map_or(bins, |bin| bin.min(bins));
+            if let Some(count) = counts.get_mut(bin) {
+                let place = i % kept;
+                *count += if place == 0 || 2 * place == n {
+                    1.0
+                } else {
+                    2.0
+                };
+            }
+            of.push(bin);
+        }
+        Self { edges, of, counts }
+    }
+
+    /// Edges in radians per cell, one more than bins.
+    #[must_use]
+    pub fn edges(&self) -> &[f32] {
+        &self.edges
+    }
+
+    /// Modes in each bin.
+    #[must_use]
+    pub fn counts(&self) -> &[f64] {
+        &self.counts
+    }
+
+    /// Energy in each bin: its share of the field's mean square.
+    #[must_use]
+    pub fn energy(&self, power: &Power) -> Vec<f64> {
+        let mut sums = self.sums(power);
+        sums.iter_mut().for_each(|sum| *sum /= power.unit());
+        sums
+    }
+
+    /// Mean of |X|² over the modes of each bin: The Well's power spectrum; 0 in an empty bin.
+    #[must_use]
+    pub fn spectrum(&self, power: &Power) -> Vec<f64> {
+        self.sums(power)
+            .iter()
+            .zip(&self.counts)
+            .map(|(sum, count)| sum / (count + EPSILON))
+            .collect()
+    }
+
+    /// The errors of a prediction in each bin, from the power of truth, prediction and residual.
+    #[must_use]
+    pub fn errors(&self, residual: &Power, reference: &Power) -> Vec<Band> {
+        let energies = self
+            .energy(residual)
+            .into_iter()
+            .zip(self.energy(reference));
+        self.edges
+            .windows(2)
+            .zip(energies)
+            .map(|(edges, (mse, reference))| Band {
+                low: f64::from(edges[0]),
+                high: f64::from(edges[1]),
+                mse,
+                nmse: mse / (reference + EPSILON),
+            })
+            .collect()
+    }
+
+    fn sums(&self, power: &Power) -> Vec<f64> {
+        let kept = power.kept();
+        let mut sums = vec![0.0; self.counts.len()];
+        for (i, (&bin, value)) in self.of.iter().zip(power.values()).enumerate() {
+            if let Some(sum) = sums.get_mut(bin) {
+                *sum += value * power.weight(i % kept);
+            }
+        }
+        sums
+    }
+}
+
+impl Relative {
+    /// The power to divide by.
+    #[must_use]
+    pub fn of<'a>(self, truth: &'a Power, prediction: &'a Power) -> &'a Power {
+        match self {
+            Self::Truth => truth,
+            Self::Prediction => prediction,
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What can go wrong with a data set, named by situation and by object.
+
+use std::path::PathBuf;
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Every variant says which object it is about and, where it can, what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A path or URL that names no place.
+    #[error("{text} is no usable path or URL: {reason}")]
+    Location {
+        /// What was given.
+        text: String,
+        /// Why it cannot be used.
+        reason: String,
+    },
+
+    /// The object store refused or failed.
+    #[error("{action} {object} failed")]
+    Io {
+        /// "reading", "writing", ...
+        action: &'static str,
+        /// URL of the object.
+        object: String,
+        /// The store's own words.
+        source: object_store::Error,
+    },
+
+    /// A local shard could not be mapped into memory.
+    #[error("cannot map {path} into memory")]
+    Map {
+        /// The file.
+        path: PathBuf,
+        /// The system's own words.
+        source: std::io::Error,
+    },
+
+    /// There is no manifest.
+    #[error(
+        "{root} holds no data set (no manifest.json); an interrupted ingest leaves none: run it again"
+    )]
+    NotADataset {
+        /// URL of the data set.
+        root: String,
+    },
+
+    /// There is a data set where one was to be written.
+    #[error("{root} holds a data set already; choose another place or ask to overwrite it")]
+    Exists {
+        /// URL of the data set.
+        root: String,
+    },
+
+    /// A manifest of another version.
+    #[error(
+        "{object} has format version {found}, this program reads version {supported}; \
+         use the wellspring that wrote it or a newer one"
+    )]
+    UnsupportedFormat {
+        /// URL of the manifest.
+        object: String,
+        /// Its version.
+        found: u64,
+        /// What this program reads.
+        supported: u32,
+    },
+
+    /// An object whose content is not what it must be.
+    #[error("{object} is malformed: {reason}")]
+    Malformed {
+        /// URL or name of the object.
+        object: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A shard whose bytes are not those that were written.
+    #[error(
+        "{object} is damaged: {what} is {found}, the manifest says {expected}; \
+         restore this file from a copy or ingest again"
+    )]
+    Damaged {
+        /// URL of the shard.
+        object: String,
+        /// "its size", "its checksum", ...
+        what: &'static str,
+        /// As read.
+        found: String,
+        /// As in the manifest.
+        expected: String,
+    },
+
+    /// Arrow could not encode or decode a shard.
+    #[error("Arrow cannot {action} {object}")]
+    Arrow {
+        /// "encode" or "decode".
+        action: &'static str,
+        /// URL of the shard.
+        object: String,
+        /// Arrow's own words.
+        source: arrow::error::ArrowError,
+    },
+
+    /// Numbers that do not fit one another.
+    #[error("{what}: expected {expected}, found {found}")]
+    Shape {
+        /// Which array or list.
+        what: String,
+        /// What it should be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+
+    /// A frame too large for one Arrow list.
+    #[error(
+        "a channel of {cells} cells does not fit an Arrow list of at most {limit}; crop the grid"
+    )]
+    FrameTooLarge {
+        /// Cells of the grid.
+        cells: usize,
+        /// The most that Arrow's 32-bit list length allows.
+        limit: usize,
+    },
+
+    /// A split that the data set lacks.
+    #[error("{root} has no {split} split; it has {available}")]
+    NoSplit {
+        /// URL or name of the data set.
+        root: String,
+        /// What was asked for.
+        split: String,
+        /// What there is.
+        available: String,
+    },
+
+    /// A read past the end of a trajectory, or of a trajectory that is not there.
+    #[error("{split} trajectory {trajectory} has no steps {start}..{end}: it has {frames} frames")]
+    OutOfRange {
+        /// The split.
+        split: String,
+        /// Its index in the split.
+        trajectory: usize,
+        /// First step asked for.
+        start: usize,
+        /// One past the last.
+        end: usize,
+        /// Frames that it has; 0 when there is no such trajectory.
+        frames: usize,
+    },
+
+    /// No trajectory is long enough for a window.
+    #[error(
+        "no {split} trajectory is as long as a window of {length} frames (the longest has {longest}); \
+         use a shorter context or rollout"
+    )]
+    NoWindows {
+        /// The split.
+        split: String,
+        /// Frames of a window.
+        length: usize,
+        /// Frames of the longest trajectory.
+        longest: usize,
+    },
+
+    /// A text that names none of the choices.
+    #[error("{text} is no {what}; choose {choices}")]
+    Choice {
+        /// What was given.
+        text: String,
+        /// "split", "patch size", ...
+        what: &'static str,
+        /// What could have been given.
+        choices: String,
+    },
+
+    /// A background task ended without an answer.
+    #[error("a background task of the loader ended early: {reason}")]
+    Task {
+        /// The runtime's own words.
+        reason: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn malformed(object: impl ToString, reason: impl ToString) -> Self {
+        Self::Malformed {
+            object: object.to_string(),
+            reason: reason.to_string(),
+        }
+    }
+}

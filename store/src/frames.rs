@@ -1,0 +1,216 @@
+//! The array that all parts exchange: frames of several channels over a grid.
+
+use std::ops::Range;
+
+use crate::{Error, Result};
+
+/// Frames in f32, laid out (T, B, C, *space), row-major, the oldest frame first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Frames {
+    time: usize,
+    batch: usize,
+    channels: usize,
+    space: Vec<usize>,
+    data: Vec<f32>,
+}
+
+impl Frames {
+    /// Wraps values laid out (T, B, C, *space).
+    ///
+    /// # Errors
+    /// When the number of values is not the product of the shape.
+    pub fn new(
+        time: usize,
+        batch: usize,
+        channels: usize,
+        space: Vec<usize>,
+        data: Vec<f32>,
+    ) -> Result<Self> {
+        let expected = [time, batch, channels]
+            .iter()
+            .chain(&space)
+            .try_fold(1_usize, |product, &n| product.checked_mul(n));
+        if expected != Some(data.len()) {
+            return Err(Error::Shape {
+                what: format!("values of {time} × {batch} × {channels} × {space:?} frames"),
+                expected: expected.map_or("fewer than overflow".into(), |n| n.to_string()),
+                found: data.len().to_string(),
+            });
+        }
+        Ok(Self {
+            time,
+            batch,
+            channels,
+            space,
+            data,
+        })
+    }
+
+    /// Frames of zeros.
+    #[must_use]
+    pub fn zeros(time: usize, batch: usize, channels: usize, space: Vec<usize>) -> Self {
+        let cells: usize = space.iter().product();
+        Self {
+            time,
+            batch,
+            channels,
+            data: vec![0.0; time * batch * channels * cells],
+            space,
+        }
+    }
+
+    /// Number of frames, T.
+    #[must_use]
+    pub fn time(&self) -> usize {
+        self.time
+    }
+
+    /// Number of trajectories side by side, B.
+    #[must_use]
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Number of channels, C.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Grid points along each axis.
+    #[must_use]
+    pub fn space(&self) -> &[usize] {
+        &self.space
+    }
+
+    /// Grid points in all.
+    #[must_use]
+    pub fn cells(&self) -> usize {
+        self.space.iter().product()
+    }
+
+    /// All values, (T, B, C, *space).
+    #[must_use]
+    pub fn data(&self) -> &[f32] {
+        &self.data
+    }
+
+    /// All values, to be changed in place.
+    pub fn data_mut(&mut self) -> &mut [f32] {
+        &mut self.data
+    }
+
+    /// The values themselves.
+    #[must_use]
+    pub fn into_data(self) -> Vec<f32> {
+        self.data
+    }
+
+    /// One channel of one frame, (*space).
+    ///
+    /// # Panics
+    /// When an index is out of range, as a slice would.
+    #[must_use]
+    pub fn channel(&self, time: usize, batch: usize, channel: usize) -> &[f32] {
+        &self.data[self.range(time, batch, channel)]
+    }
+
+    /// One channel of one frame, to be changed in place.
+    ///
+    /// # Panics
+    /// When an index is out of range, as a slice would.
+    pub fn channel_mut(&mut self, time: usize, batch: usize, channel: usize) -> &mut [f32] {
+        let range = self.range(time, batch, channel);
+        &mut self.data[range]
+    }
+
+    fn range(&self, time: usize, batch: usize, channel: usize) -> Range<usize> {
+        assert!(batch < self.batch && channel < self.channels);
+        let cells = self.cells();
+        let at = ((time * self.batch + batch) * self.channels + channel) * cells;
+        at..at + cells
+    }
+
+    /// Frame `time` alone, T = 1.
+    ///
+    /// # Panics
+    /// When there is no such frame.
+    #[must_use]
+    pub fn frame(&self, time: usize) -> Self {
+        self.slice_time(time..time + 1)
+    }
+
+    /// Some frames in a row.
+    ///
+    /// # Panics
+    /// When the range is not within the frames.
+    #[must_use]
+    pub fn slice_time(&self, range: Range<usize>) -> Self {
+        let frame = self.frame_len();
+        Self {
+            time: range.len(),
+            batch: self.batch,
+            channels: self.channels,
+            space: self.space.clone(),
+            data: self.data[range.start * frame..range.end * frame].to_vec(),
+        }
+    }
+
+    /// Slides a window of frames on: drops the oldest and appends `next`, (1, B, C, *space).
+    ///
+    /// # Errors
+    /// When `next` is not one frame of the same shape.
+    pub fn push_frame(&mut self, next: &Self) -> Result<()> {
+        let frame = self.frame_len();
+        if next.time != 1 || next.data.len() != frame || next.space != self.space {
+            return Err(Error::Shape {
+                what: "a frame to append".into(),
+                expected: format!("1 × {} × {} × {:?}", self.batch, self.channels, self.space),
+                found: format!(
+                    "{} × {} × {} × {:?}",
+                    next.time, next.batch, next.channels, next.space
+                ),
+            });
+        }
+        self.data.copy_within(frame.., 0);
+        let last = self.data.len() - frame;
+        self.data[last..].copy_from_slice(&next.data);
+        Ok(())
+    }
+
+    fn frame_len(&self) -> usize {
+        self.batch * self.channels * self.cells()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    fn counting(time: usize) -> Frames {
+        let data = (0..time * 2 * 3 * 4).map(|i| i as f32).collect();
+        Frames::new(time, 2, 3, vec![2, 2], data).unwrap()
+    }
+
+    #[test]
+    fn a_window_slides() {
+        let all = counting(4);
+        let mut window = all.slice_time(0..3);
+        window.push_frame(&all.frame(3)).unwrap();
+        assert_eq!(window, all.slice_time(1..4));
+    }
+
+    #[test]
+    fn a_channel_is_where_the_layout_says() {
+        let frames = counting(2);
+        assert_eq!(frames.channel(1, 1, 2), &[44.0, 45.0, 46.0, 47.0]);
+    }
+
+    #[test]
+    fn a_wrong_length_is_refused() {
+        assert!(Frames::new(1, 1, 1, vec![2, 2], vec![0.0; 3]).is_err());
+        assert!(Frames::new(usize::MAX, 2, 1, vec![2], vec![]).is_err());
+        assert!(counting(2).push_frame(&counting(2)).is_err());
+    }
+}

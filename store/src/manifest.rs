@@ -1,0 +1,331 @@
+//! `manifest.json`: what a data set holds. It is written last; without it there is no data set.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{Affine, Error, Location, Normalization, Result, Schema, Statistics};
+
+/// The version that this program writes and reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// A part of a data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// To learn from.
+    Train,
+    /// To choose by.
+    Valid,
+    /// To judge by.
+    Test,
+}
+
+impl Split {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Valid, Self::Test];
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Train => "train",
+            Self::Valid => "valid",
+            Self::Test => "test",
+        })
+    }
+}
+
+impl FromStr for Split {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let named = Self::ALL
+            .into_iter()
+            .find(|split| split.to_string() == text);
+        named.ok_or_else(|| Error::Choice {
+            text: text.to_owned(),
+            what: "split",
+            choices: "train, valid or test".into(),
+        })
+    }
+}
+
+/// Type of the stored values.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// 16-bit floats: half the bytes, three digits.
+    F16,
+}
+
+impl Dtype {
+    /// Bytes of one value.
+    #[must_use]
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
+}
+
+/// Compression of the shards' buffers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// As they are: local shards are read without a copy.
+    #[default]
+    None,
+    /// LZ4 frames.
+    Lz4,
+    /// Zstandard.
+    Zstd,
+}
+
+/// One simulation run; its index in the split is its name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trajectory {
+    /// Where it came from: file and sample.
+    pub source: String,
+    /// Number of frames.
+    pub frames: usize,
+    /// Parameters of the simulation that do not change in time.
+    pub parameters: BTreeMap<String, f64>,
+    /// Scalars that change in time, one value per frame.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub series: BTreeMap<String, Vec<f64>>,
+}
+
+/// One Arrow file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shard {
+    /// Below the data set's root, such as `train/00000.arrow`.
+    pub path: String,
+    /// Its rows: frames, or trajectories in `constants.arrow`.
+    pub rows: usize,
+    /// Its size.
+    pub bytes: u64,
+    /// XXH3-64 of its bytes, sixteen hexadecimal digits.
+    pub checksum: String,
+}
+
+impl Shard {
+    /// The record of a file of these bytes.
+    #[must_use]
+    pub fn of(path: String, rows: usize, bytes: &[u8]) -> Self {
+        Self {
+            path,
+            rows,
+            bytes: bytes.len() as u64,
+            checksum: checksum(bytes),
+        }
+    }
+
+    /// Compares bytes with the record; `object` names them in the error.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn check(&self, bytes: &[u8], object: impl fmt::Display) -> Result<()> {
+        let damaged = |what, found: String, expected: String| {
+            Err(Error::Damaged {
+                object: object.to_string(),
+                what,
+                found,
+                expected,
+            })
+        };
+        if bytes.len() as u64 != self.bytes {
+            return damaged("its size", bytes.len().to_string(), self.bytes.to_string());
+        }
+        let found = checksum(bytes);
+        if found != self.checksum {
+            return damaged("its checksum", found, self.checksum.clone());
+        }
+        Ok(())
+    }
+}
+
+fn checksum(bytes: &[u8]) -> String {
+    format!("{:016x}", xxh3_64(bytes))
+}
+
+/// Trajectories of a split and the files that hold them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SplitManifest {
+    /// In the order of their rows.
+    pub trajectories: Vec<Trajectory>,
+    /// Frames, rows sorted by (trajectory, step) across the files.
+    pub shards: Vec<Shard>,
+    /// Fields that do not vary in time, one row a trajectory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constants: Option<Shard>,
+}
+
+impl SplitManifest {
+    /// Frames in all.
+    #[must_use]
+    pub fn frames(&self) -> usize {
+        self.trajectories
+            .iter()
+            .map(|trajectory| trajectory.frames)
+            .sum()
+    }
+
+    /// Every file, the constants' last.
+    pub fn files(&self) -> impl Iterator<Item = &Shard> {
+        self.shards.iter().chain(&self.constants)
+    }
+}
+
+/// What a data set holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// See [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// Grid and fields.
+    pub schema: Schema,
+    /// Type of the stored values.
+    pub dtype: Dtype,
+    /// Compression of the shards.
+    pub compression: Compression,
+    /// How stored values are normalised.
+    pub normalization: Normalization,
+    /// In field units; what the normalisation used.
+    pub statistics: Statistics,
+    /// The parts.
+    pub splits: BTreeMap<Split, SplitManifest>,
+}
+
+impl Manifest {
+    /// Reads a manifest; `object` names it in errors.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedFormat`] before anything else is looked at; [`Error::Malformed`] when
+    /// its parts do not fit one another.
+    pub fn from_json(bytes: &[u8], object: &str) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Version {
+            format_version: u64,
+        }
+        let malformed = |error: serde_json::Error| Error::malformed(object, error);
+        let version: Version = serde_json::from_slice(bytes).map_err(malformed)?;
+        if version.format_version != u64::from(FORMAT_VERSION) {
+            return Err(Error::UnsupportedFormat {
+                object: object.to_owned(),
+                found: version.format_version,
+                supported: FORMAT_VERSION,
+            });
+        }
+        let manifest: Self = serde_json::from_slice(bytes).map_err(malformed)?;
+        manifest.validate(object)?;
+        Ok(manifest)
+    }
+
+    /// The text of `manifest.json`.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when a number is not finite.
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string_pretty(self)
+            .map(|text| text + "\n")
+            .map_err(|error| Error::malformed("manifest", error))
+    }
+
+    fn validate(&self, object: &str) -> Result<()> {
+        self.schema.validate()?;
+        for (split, held) in &self.splits {
+            let rows = held
+                .shards
+                .iter()
+                .try_fold(0_usize, |sum, shard| sum.checked_add(shard.rows));
+            let frames = held
+                .trajectories
+                .iter()
+                .try_fold(0_usize, |sum, trajectory| {
+                    sum.checked_add(trajectory.frames)
+                });
+            if rows.is_none() || rows != frames {
+                let reason = format!("the {split} shards hold {rows:?} rows for {frames:?} frames");
+                return Err(Error::malformed(object, reason));
+            }
+            if held.trajectories.len() > u32::MAX as usize || frames > Some(u32::MAX as usize) {
+                return Err(Error::malformed(
+                    object,
+                    format!("the {split} split has too many rows"),
+                ));
+            }
+            for shard in held.files() {
+                let outside = shard
+                    .path
+                    .split('/')
+                    .any(|part| part.is_empty() || part == "..");
+                if outside || shard.rows == 0 {
+                    return Err(Error::malformed(
+                        object,
+                        format!("shard {:?} cannot be", shard.path),
+                    ));
+                }
+            }
+        }
+        let mut channels = self.schema.channels();
+        channels.extend(self.schema.constant_channels());
+        self.statistics
+            .affine(self.normalization, &channels)
+            .map(drop)
+    }
+
+    /// Reads the manifest of a data set.
+    ///
+    /// # Errors
+    /// [`Error::NotADataset`] when there is none; see [`Manifest::from_json`].
+    pub async fn load(root: &Location) -> Result<Self> {
+        let place = root.join("manifest.json");
+        match place.get_opt().await? {
+            Some(bytes) => Self::from_json(&bytes, &place.to_string()),
+            None => Err(Error::NotADataset {
+                root: root.to_string(),
+            }),
+        }
+    }
+
+    /// A name for exactly this content, sixteen hexadecimal digits: shards' checksums and
+    /// everything else that the manifest says.
+    #[must_use]
+    pub fn id(&self) -> String {
+        checksum(self.to_json().unwrap_or_default().as_bytes())
+    }
+
+    /// One part.
+    ///
+    /// # Errors
+    /// [`Error::NoSplit`] when there is none.
+    pub fn split(&self, split: Split) -> Result<&SplitManifest> {
+        self.splits.get(&split).ok_or_else(|| Error::NoSplit {
+            root: self.schema.name.clone(),
+            split: split.to_string(),
+            available: self
+                .splits
+                .keys()
+                .map(Split::to_string)
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
+    }
+
+    /// The map between field units and stored values, for the channels that vary in time.
+    #[must_use]
+    pub fn affine(&self) -> Affine {
+        let channels = self.schema.channels();
+        // Checked when the manifest was read or made.
+        self.statistics
+            .affine(self.normalization, &channels)
+            .unwrap_or_default()
+    }
+}

@@ -1,0 +1,227 @@
+//! Reading a shard. Bytes come from anywhere, so every offset and length is checked against the
+//! file before Arrow is let near it; the values themselves are not copied.
+
+use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::buffer::{Buffer, ScalarBuffer};
+use arrow::datatypes::{DataType, Float16Type, Float32Type, Float64Type, SchemaRef, UInt32Type};
+use arrow::ipc::reader::{FileDecoder, read_footer_length};
+use arrow::ipc::{Block, Footer, MessageHeader, root_as_footer, root_as_message};
+use half::f16;
+use half::slice::HalfFloatSliceExt as _;
+
+use crate::{Error, Result};
+
+/// Magic number and footer length at the end of a file.
+const TRAILER: usize = 10;
+
+/// The rows of one file, ready to be copied from.
+#[derive(Debug)]
+pub(crate) struct ShardData {
+    batches: Vec<Batch>,
+    /// Rows before each batch, and in all.
+    before: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Batch {
+    trajectory: ScalarBuffer<u32>,
+    step: ScalarBuffer<u32>,
+    time: ScalarBuffer<f64>,
+    channels: Vec<Values>,
+    cells: usize,
+}
+
+#[derive(Debug)]
+enum Values {
+    F32(ScalarBuffer<f32>),
+    F16(ScalarBuffer<f16>),
+}
+
+impl ShardData {
+    /// Decodes a file of the given columns; `object` names it in errors.
+    pub(crate) fn decode(file: &Buffer, columns: &SchemaRef, object: &str) -> Result<Self> {
+        let malformed = |reason: String| Error::malformed(object, reason);
+        let footer = footer(file).map_err(malformed)?;
+        check_columns(&footer, columns).map_err(malformed)?;
+        let decoder = FileDecoder::new(columns.clone(), footer.version());
+        let mut batches = Vec::new();
+        let mut before = vec![0];
+        for block in footer.recordBatches().iter().flatten() {
+            let bytes = check_block(file, block).map_err(malformed)?;
+            let batch =
+                decoder
+                    .read_record_batch(block, &bytes)
+                    .map_err(|source| Error::Arrow {
+                        action: "decode",
+                        object: object.to_owned(),
+                        source,
+                    })?;
+            let Some(batch) = batch else { continue };
+            before.push(before[before.len() - 1] + batch.num_rows());
+            batches.push(
+                Batch::of(&batch).ok_or_else(|| malformed("a column has another type".into()))?,
+            );
+        }
+        Ok(Self { batches, before })
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.before[self.before.len() - 1]
+    }
+
+    /// Trajectory, step and time of a row.
+    pub(crate) fn key(&self, row: usize) -> (u32, u32, f64) {
+        let (batch, row) = self.find(row);
+        (batch.trajectory[row], batch.step[row], batch.time[row])
+    }
+
+    /// Copies one channel of a row into f32.
+    pub(crate) fn copy(&self, row: usize, channel: usize, into: &mut [f32]) {
+        let (batch, row) = self.find(row);
+        let cells = row * batch.cells..(row + 1) * batch.cells;
+        match &batch.channels[channel] {
+            Values::F32(values) => into.copy_from_slice(&values[cells]),
+            Values::F16(values) => values[cells].convert_to_f32_slice(into),
+        }
+    }
+
+    fn find(&self, row: usize) -> (&Batch, usize) {
+        let batch = self.before.partition_point(|&before| before <= row) - 1;
+        (&self.batches[batch], row - self.before[batch])
+    }
+}
+
+impl Batch {
+    fn of(batch: &RecordBatch) -> Option<Self> {
+        let key = |i: usize| {
+            batch
+                .column(i)
+                .as_primitive_opt::<UInt32Type>()
+                .map(|a| a.values().clone())
+        };
+        let mut cells = 0;
+        let mut channels = Vec::new();
+        for column in &batch.columns()[super::KEYS.len()..] {
+            let list = column.as_fixed_size_list_opt()?;
+            cells = list.value_length() as usize;
+            let values = list.values();
+            channels.push(match values.data_type() {
+                DataType::Float32 => {
+                    Values::F32(values.as_primitive_opt::<Float32Type>()?.values().clone())
+                }
+                DataType::Float16 => {
+                    Values::F16(values.as_primitive_opt::<Float16Type>()?.values().clone())
+                }
+                _ => return None,
+            });
+        }
+        Some(Self {
+            trajectory: key(0)?,
+            step: key(1)?,
+            time: batch
+                .column(2)
+                .as_primitive_opt::<Float64Type>()?
+                .values()
+                .clone(),
+            channels,
+            cells,
+        })
+    }
+}
+
+fn footer(file: &Buffer) -> Result<Footer<'_>, String> {
+    let body = file
+        .len()
+        .checked_sub(TRAILER)
+        .ok_or("it is too short for an Arrow file")?;
+    let mut trailer = [0; TRAILER];
+    trailer.copy_from_slice(&file[body..]);
+    let length = read_footer_length(trailer).map_err(|error| error.to_string())?;
+    let start = body
+        .checked_sub(length)
+        .ok_or("its footer is longer than the file")?;
+    root_as_footer(&file[start..body]).map_err(|error| format!("its footer: {error}"))
+}
+
+fn check_columns(footer: &Footer<'_>, columns: &SchemaRef) -> Result<(), String> {
+    let stored = footer
+        .schema()
+        .and_then(|schema| schema.fields())
+        .ok_or("it has no schema")?;
+    let stored: Vec<&str> = stored.iter().filter_map(|field| field.name()).collect();
+    let expected: Vec<&str> = columns
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
+    if stored != expected {
+        return Err(format!(
+            "its columns are {}, not {}",
+            stored.join(" "),
+            expected.join(" ")
+        ));
+    }
+    Ok(())
+}
+
+/// The bytes of a block, after every offset and length in it was found to lie within them.
+fn check_block(file: &Buffer, block: &Block) -> Result<Buffer, String> {
+    let whole = |n: i64| usize::try_from(n).map_err(|_| "a negative length".to_owned());
+    let (start, head) = (
+        whole(block.offset())?,
+        whole(i64::from(block.metaDataLength()))?,
+    );
+    let body = whole(block.bodyLength())?;
+    let length = head.checked_add(body).ok_or("a length overflows")?;
+    let end = start.checked_add(length).ok_or("a length overflows")?;
+    if end > file.len() || head < 8 {
+        return Err(format!(
+            "a record batch at {start}..{end} lies outside the file"
+        ));
+    }
+    let bytes = file.slice_with_length(start, length);
+    let message =
+        root_as_message(&bytes[8..head]).map_err(|error| format!("a record batch: {error}"))?;
+    if message.header_type() != MessageHeader::RecordBatch {
+        return Err("a block is no record batch".into());
+    }
+    let batch = message
+        .header_as_record_batch()
+        .ok_or("a block is no record batch")?;
+    if batch.variadicBufferCounts().is_some() {
+        return Err("a record batch has buffers of a type that shards do not use".into());
+    }
+    // A row needs 16 bytes of keys, so this bounds what a decoder may allocate.
+    let most = file.len().saturating_mul(1 << 10);
+    if batch
+        .nodes()
+        .iter()
+        .flatten()
+        .any(|node| whole(node.length()).map_or(true, |n| n > most))
+    {
+        return Err("a column claims more rows than the file could hold".into());
+    }
+    if batch
+        .nodes()
+        .iter()
+        .flatten()
+        .any(|node| node.null_count() != 0)
+    {
+        return Err("a column claims missing values".into());
+    }
+    for buffer in batch.buffers().iter().flatten() {
+        let (at, size) = (whole(buffer.offset())?, whole(buffer.length())?);
+        if at.checked_add(size).is_none_or(|end| end > body) {
+            return Err("a buffer lies outside its record batch".into());
+        }
+        if batch.compression().is_some() && size >= 8 {
+            let mut inflated = [0; 8];
+            inflated.copy_from_slice(&bytes[head + at..head + at + 8]);
+            let inflated = i64::from_le_bytes(inflated);
+            if inflated > most as i64 {
+                return Err("a compressed buffer claims an impossible size".into());
+            }
+        }
+    }
+    Ok(bytes)
+}
