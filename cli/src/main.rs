@@ -1,1 +1,32 @@
-fn main() {}
+//! The `wellspring` program: words on a terminal. Nothing is computed here.
+//!
+//! [`args`] says what can be typed, [`commands`] holds one file for each verb, [`progress`] draws
+//! what the libraries report, [`failure`] turns errors into a message and an exit code.
+
+mod args;
+mod commands;
+mod failure;
+mod interrupt;
+mod progress;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    start_logging();
+    match commands::run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error),
+    }
+}
+
+/// Facts for developers go to standard error, and only when `RUST_LOG` asks for them.
+fn start_logging() {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
+}

@@ -1,0 +1,58 @@
+//! Errors as a person reads them, and the exit code that a script reads.
+
+use std::fmt;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// A command that was asked for something that makes no sense: exit code 2, as clap's own.
+#[derive(Debug)]
+pub struct Misuse(pub String);
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Misuse {}
+
+/// Stops a command with [`Misuse`].
+macro_rules! misuse {
+    ($($part:tt)*) => {
+        return Err($crate::failure::Misuse(format!($($part)*)).into())
+    };
+}
+pub(crate) use misuse;
+
+/// Prints the error with its causes and gives the exit code: 2 for a misuse, 1 for a failure, and
+/// 0 where the reader of a pipe has had enough.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    if is_broken_pipe(error) {
+        return ExitCode::SUCCESS;
+    }
+    let mut message = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        // Transparent wrappers repeat their source word for word.
+        if message.ends_with(&cause) {
+            continue;
+        }
+        if !message.is_empty() {
+            message.push_str(": ");
+        }
+        message.push_str(&cause);
+    }
+    // Nothing is left to tell when standard error itself is closed.
+    let _ = writeln!(std::io::stderr(), "error: {message}");
+    match error.downcast_ref::<Misuse>() {
+        Some(_) => ExitCode::from(2),
+        None => ExitCode::FAILURE,
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,108 @@
+//! Draws what the libraries report: a bar with rate and time left on a terminal, nothing in a pipe.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use wellspring_store::Reporter;
+
+/// One line at a time on standard error.
+pub struct Terminal {
+    quiet: bool,
+    bar: Mutex<Option<Stage>>,
+}
+
+struct Stage {
+    bar: ProgressBar,
+    name: String,
+    unit: String,
+    total: Option<u64>,
+}
+
+impl Terminal {
+    pub fn new(quiet: bool) -> Self {
+        Self {
+            quiet: quiet || !console_is_attended(),
+            bar: Mutex::new(None),
+        }
+    }
+
+    fn stage(&self) -> std::sync::MutexGuard<'_, Option<Stage>> {
+        self.bar.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn console_is_attended() -> bool {
+    use std::io::IsTerminal as _;
+    std::io::stderr().is_terminal()
+}
+
+impl Reporter for Terminal {
+    fn begin(&self, stage: &str, total: Option<u64>, unit: &str) {
+        if self.quiet {
+            return;
+        }
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
+        bar.set_style(style(total, unit));
+        bar.set_prefix(stage.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        *self.stage() = Some(Stage {
+            bar,
+            name: stage.to_owned(),
+            unit: unit.to_owned(),
+            total,
+        });
+    }
+
+    fn advance(&self, by: u64) {
+        if let Some(stage) = self.stage().as_ref() {
+            stage.bar.inc(by);
+        }
+    }
+
+    fn end(&self) {
+        if let Some(stage) = self.stage().take() {
+            stage.bar.finish_and_clear();
+            let done = stage.total.unwrap_or(stage.bar.position());
+            let amount = match stage.unit.as_str() {
+                "bytes" => HumanBytes(done).to_string(),
+                unit => format!("{done} {unit}"),
+            };
+            let seconds = stage.bar.elapsed().as_secs_f64();
+            stage.print(&format!("  {:<28} {amount} in {seconds:.1} s", stage.name));
+        }
+    }
+
+    fn note(&self, message: &str) {
+        let guard = self.stage();
+        match guard.as_ref() {
+            Some(stage) => stage.bar.set_message(message.to_owned()),
+            None if self.quiet => {}
+            None => line(&format!("  {message}")),
+        }
+    }
+}
+
+impl Stage {
+    fn print(&self, text: &str) {
+        line(text);
+    }
+}
+
+fn style(total: Option<u64>, unit: &str) -> ProgressStyle {
+    let template = match (total, unit) {
+        (Some(_), "bytes") => {
+            "  {prefix:<28} {bar:24} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left  {wide_msg}"
+        }
+        (Some(_), _) => "  {prefix:<28} {bar:24} {pos}/{len}  {per_sec}  {eta} left  {wide_msg}",
+        (None, _) => "  {prefix:<28} {spinner} {pos}  {per_sec}  {wide_msg}",
+    };
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// A line for the person at the terminal.
+pub fn line(text: &str) {
+    use std::io::Write as _;
+    // A closed standard error must not stop the work.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

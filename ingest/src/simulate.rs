@@ -1,0 +1,208 @@
+//! Simulators: real flows in The Well's HDF5, from a seed.
+//!
+//! Both equations are incompressible Navier–Stokes with a passive tracer on a periodic box, solved
+//! pseudo-spectrally: products in space, derivatives in waves, the highest third of waves cut after
+//! every product (Orszag's 2/3 rule), diffusion exactly by an integrating factor, and advection by
+//! Runge–Kutta of order 4 with steps that the fastest particle takes less than half a cell.
+
+mod flow;
+mod output;
+mod shear_flow;
+mod turbulence;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use wellspring_store::{Reporter, Split};
+
+use crate::{Error, Result};
+use flow::Flow;
+
+/// What can be simulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Equation {
+    /// Two layers that slide past one another and roll up, in 2D: The Well's `shear_flow`.
+    ShearFlow,
+    /// Turbulence left to itself in a cube.
+    DecayingTurbulence3d,
+}
+
+impl Equation {
+    const ALL: [Self; 2] = [Self::ShearFlow, Self::DecayingTurbulence3d];
+
+    /// Name of the data set: The Well's spelling.
+    #[must_use]
+    pub fn dataset_name(self) -> &'static str {
+        match self {
+            Self::ShearFlow => "shear_flow",
+            Self::DecayingTurbulence3d => "decaying_turbulence_3d",
+        }
+    }
+
+    fn ndim(self) -> usize {
+        match self {
+            Self::ShearFlow => 2,
+            Self::DecayingTurbulence3d => 3,
+        }
+    }
+}
+
+impl fmt::Display for Equation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ShearFlow => "shear-flow",
+            Self::DecayingTurbulence3d => "decaying-turbulence-3d",
+        })
+    }
+}
+
+impl FromStr for Equation {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let named = Self::ALL
+            .into_iter()
+            .find(|equation| equation.to_string() == text);
+        named.ok_or_else(|| Error::Simulation {
+            what: "equation",
+            found: text.to_owned(),
+            expected: "choose shear-flow or decaying-turbulence-3d".into(),
+        })
+    }
+}
+
+/// How much to simulate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SimulateOptions {
+    /// Grid points along each axis.
+    pub shape: Vec<usize>,
+    /// Frames in a trajectory, the initial one included.
+    pub frames: usize,
+    /// Training trajectories.
+    pub train: usize,
+    /// Validation trajectories.
+    pub valid: usize,
+    /// Test trajectories.
+    pub test: usize,
+    /// Equal seeds give equal files, however many threads there are.
+    pub seed: u64,
+    /// Whether simulations that are there may be replaced.
+    pub overwrite: bool,
+}
+
+impl SimulateOptions {
+    /// The usual grid and length for an equation.
+    #[must_use]
+    pub fn of(equation: Equation) -> Self {
+        let (shape, frames) = match equation {
+            Equation::ShearFlow => (vec![64, 128], 41),
+            Equation::DecayingTurbulence3d => (vec![32, 32, 32], 21),
+        };
+        Self {
+            shape,
+            frames,
+            train: 16,
+            valid: 2,
+            test: 2,
+            seed: 0,
+            overwrite: false,
+        }
+    }
+
+    fn validate(&self, equation: Equation) -> Result<()> {
+        let wrong = |what, found: String, expected: &str| {
+            Err(Error::Simulation {
+                what,
+                found,
+                expected: expected.to_owned(),
+            })
+        };
+        let shape = || format!("{:?}", self.shape);
+        if self.shape.len() != equation.ndim() {
+            return wrong(
+                "shape",
+                shape(),
+                &format!("{equation} has {} axes", equation.ndim()),
+            );
+        }
+        if self.shape.iter().any(|n| !(8..=4096).contains(n)) {
+            return wrong("shape", shape(), "every axis needs 8 to 4096 points");
+        }
+        if self.frames == 0 || self.train + self.valid + self.test == 0 {
+            return wrong(
+                "frames and trajectories",
+                "0".into(),
+                "simulate at least one",
+            );
+        }
+        Ok(())
+    }
+
+    fn trajectories(&self) -> Vec<(Split, usize)> {
+        let counts = [
+            (Split::Train, self.train),
+            (Split::Valid, self.valid),
+            (Split::Test, self.test),
+        ];
+        counts
+            .into_iter()
+            .flat_map(|(split, count)| (0..count).map(move |index| (split, index)))
+            .collect()
+    }
+}
+
+/// Simulates and writes `OUT/data/SPLIT/*.hdf5`, a trajectory a file; gives the files in order.
+///
+/// Each file is renamed into place when it is whole.
+///
+/// # Errors
+/// [`Error::Exists`] when there are files and they may not be replaced; [`Error::Diverged`];
+/// [`Error::Write`] and [`Error::Disk`].
+pub fn simulate(
+    equation: Equation,
+    out: &Path,
+    options: &SimulateOptions,
+    reporter: &dyn Reporter,
+) -> Result<Vec<PathBuf>> {
+    options.validate(equation)?;
+    let data = out.join("data");
+    output::prepare(&data, options.overwrite)?;
+    let trajectories = options.trajectories();
+    let frames = trajectories.len() * options.frames;
+    reporter.begin("simulating", Some(frames as u64), "frames");
+    let files = trajectories
+        .par_iter()
+        .map(|&(split, index)| {
+            let mut random = stream(options.seed, split, index);
+            let flow = start(equation, &options.shape, &mut random)?;
+            output::write(
+                equation,
+                flow,
+                &data.join(split.to_string()),
+                index,
+                options.frames,
+                reporter,
+            )
+        })
+        .collect();
+    reporter.end();
+    files
+}
+
+fn start(equation: Equation, shape: &[usize], random: &mut ChaCha8Rng) -> Result<Flow> {
+    match equation {
+        Equation::ShearFlow => shear_flow::start(shape, random),
+        Equation::DecayingTurbulence3d => turbulence::start(shape, random),
+    }
+}
+
+/// Random numbers of one trajectory: they depend on nothing but its place.
+fn stream(seed: u64, split: Split, index: usize) -> ChaCha8Rng {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    random.set_stream((split as u64) << 32 | index as u64);
+    random
+}

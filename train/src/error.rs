@@ -1,0 +1,155 @@
+//! What can go wrong between a configuration and a trained model.
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Every variant says which numbers, names or objects do not fit, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A configuration that is no TOML, has an unknown key or a value of the wrong type.
+    #[error("the configuration cannot be read: {reason}")]
+    Config {
+        /// TOML's own words; they name the key.
+        reason: String,
+    },
+
+    /// A value of the configuration that cannot be.
+    #[error("{key} = {value}: {expected}")]
+    Value {
+        /// "model.dim", ...
+        key: &'static str,
+        /// As given.
+        value: String,
+        /// What it must be.
+        expected: String,
+    },
+
+    /// A patch size that does not divide the grid.
+    #[error("patch size {patch} does not divide the grid {space:?}: axis {axis} has {length} points, not a multiple of {size}")]
+    Indivisible {
+        /// As asked for.
+        patch: String,
+        /// The grid.
+        space: Vec<usize>,
+        /// Which axis.
+        axis: usize,
+        /// Its points.
+        length: usize,
+        /// The patch size along it.
+        size: usize,
+    },
+
+    /// A grid smaller than what one token looks at.
+    #[error("axis {axis} of the grid {space:?} has {length} points, fewer than the {kernel} that one token looks at")]
+    SmallGrid {
+        /// The grid.
+        space: Vec<usize>,
+        /// Which axis.
+        axis: usize,
+        /// Its points.
+        length: usize,
+        /// Points that the two convolutions look at.
+        kernel: usize,
+    },
+
+    /// A patch size that the model was not made for.
+    #[error("the model has no patch size {patch}; it has {available}")]
+    NoPatch {
+        /// As asked for.
+        patch: String,
+        /// What there is.
+        available: String,
+    },
+
+    /// More frames than the attention over time has distances for.
+    #[error("a context of {context} frames is longer than the {limit} that the bias over time has buckets for")]
+    LongContext {
+        /// Frames given.
+        context: usize,
+        /// The most.
+        limit: usize,
+    },
+
+    /// Frames of another shape than the model's.
+    #[error("{what}: expected {expected}, found {found}")]
+    Shape {
+        /// Which array.
+        what: &'static str,
+        /// What it should be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+
+    /// Weights that are not this model's.
+    #[error("{object} does not hold this model's weights: {reason}")]
+    Weights {
+        /// File or URL.
+        object: String,
+        /// Missing and unexpected names, or shapes.
+        reason: String,
+    },
+
+    /// A run without a whole checkpoint.
+    #[error("{run} has no checkpoint{which}; train it first: wellspring train --out {run}")]
+    NoCheckpoint {
+        /// The run.
+        run: String,
+        /// " of step N", or nothing.
+        which: String,
+    },
+
+    /// A checkpoint whose bytes are not those that were written.
+    #[error("{object} is damaged: {reason}; delete its folder to go on from the checkpoint before")]
+    Damaged {
+        /// URL of the file.
+        object: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A run where one was to begin.
+    #[error("{run} holds a run already; go on with --resume or choose another folder")]
+    RunExists {
+        /// The run.
+        run: String,
+    },
+
+    /// A run that is resumed on another data set or with another model.
+    #[error("{run} cannot go on: {reason}")]
+    Resume {
+        /// The run.
+        run: String,
+        /// What differs.
+        reason: String,
+    },
+
+    /// A loss that left the numbers.
+    #[error("the loss is {loss} at step {step} (patch size {patch}); the checkpoint before it is kept: resume with a lower optim.lr")]
+    Diverged {
+        /// The step.
+        step: u64,
+        /// The patch size that was drawn.
+        patch: String,
+        /// The loss.
+        loss: f32,
+    },
+
+    /// A device that this program cannot use.
+    #[error("device {device}: {reason}")]
+    Device {
+        /// As asked for.
+        device: String,
+        /// Why not.
+        reason: String,
+    },
+
+    /// Candle failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+
+    /// Data or a run could not be read or written.
+    #[error(transparent)]
+    Store(#[from] wellspring_store::Error),
+}

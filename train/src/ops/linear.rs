@@ -1,0 +1,156 @@
+//! y = x Wᵀ + b over the last axis. x: (..., I), W: (O, I), b: (O) or none.
+//!
+//! dx = dy W, dW = dyᵀ x, db = Σ dy over all but the last axis.
+
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use super::buffer::{GRAIN, add, read, slice, stored, tensor};
+use super::matrix::{Matrix, MatrixMut};
+
+/// A pointwise linear map.
+pub(crate) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return composed(x, w, b);
+    }
+    let (x, w) = (x.contiguous()?, w.contiguous()?);
+    match b {
+        Some(b) => x.apply_op3(&w, &b.contiguous()?, Linear),
+        None => x.apply_op2(&w, Linear),
+    }
+}
+
+fn composed(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Tensor> {
+    let (outputs, inputs) = w.dims2()?;
+    let mut shape = x.dims().to_vec();
+    let rows = x.elem_count() / inputs;
+    let y = x.reshape((rows, inputs))?.matmul(&w.t()?)?;
+    let y = match b {
+        Some(b) => y.broadcast_add(b)?,
+        None => y,
+    };
+    if let Some(last) = shape.last_mut() {
+        *last = outputs;
+    }
+    y.reshape(shape)
+}
+
+struct Linear;
+
+impl Linear {
+    fn forward(x: (&[f32], &Layout), w: (&[f32], &Layout), b: Option<&[f32]>) -> Result<(CpuStorage, Shape)> {
+        let (outputs, inputs) = w.1.shape().dims2()?;
+        let rows = x.0.len() / inputs;
+        let mut y = vec![0.0; rows * outputs];
+        if let Some(b) = b {
+            y.par_chunks_mut(outputs * 64).for_each(|chunk| {
+                chunk.chunks_mut(outputs).for_each(|row| row.copy_from_slice(b));
+            });
+        }
+        MatrixMut::rows(&mut y, rows, outputs, outputs).product(
+            b.is_some(),
+            1.0,
+            Matrix::rows(x.0, rows, inputs, inputs),
+            Matrix::rows(w.0, outputs, inputs, inputs).transposed(),
+            rayon::current_num_threads(),
+        );
+        let mut shape = x.1.dims().to_vec();
+        if let Some(last) = shape.last_mut() {
+            *last = outputs;
+        }
+        Ok(stored(y, shape))
+    }
+
+    fn backward(x: &Tensor, w: &Tensor, dy: &Tensor) -> Result<(Tensor, Tensor)> {
+        let (outputs, inputs) = w.dims2()?;
+        let rows = x.elem_count() / inputs;
+        let threads = rayon::current_num_threads();
+        let (mut dx, mut dw) = (vec![0.0; rows * inputs], vec![0.0; outputs * inputs]);
+        read([x, w, dy], |[x, w, dy]| {
+            let dy = Matrix::rows(dy, rows, outputs, outputs);
+            let w = Matrix::rows(w, outputs, inputs, inputs);
+            MatrixMut::rows(&mut dx, rows, inputs, inputs).product(false, 1.0, dy, w, threads);
+            let x = Matrix::rows(x, rows, inputs, inputs);
+            MatrixMut::rows(&mut dw, outputs, inputs, inputs).product(false, 1.0, dy.transposed(), x, threads);
+        })?;
+        Ok((tensor(dx, x.shape())?, tensor(dw, w.shape())?))
+    }
+}
+
+/// Σ over rows, in an order that does not depend on the number of threads.
+fn column_sums(dy: &[f32], columns: usize) -> Vec<f32> {
+    let partial: Vec<Vec<f32>> = dy
+        .par_chunks((GRAIN / columns).max(1) * columns)
+        .map(|chunk| {
+            let mut sums = vec![0.0; columns];
+            for row in chunk.chunks(columns) {
+                sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+            }
+            sums
+        })
+        .collect();
+    partial.into_iter().fold(vec![0.0; columns], add)
+}
+
+impl CustomOp3 for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        w: &CpuStorage,
+        lw: &Layout,
+        b: &CpuStorage,
+        lb: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        Self::forward((slice(x, lx)?, lx), (slice(w, lw)?, lw), Some(slice(b, lb)?))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        b: &Tensor,
+        _: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (dx, dw) = Self::backward(x, w, dy)?;
+        let db = read([dy], |[dy]| column_sums(dy, b.elem_count()))?;
+        Ok((Some(dx), Some(dw), Some(tensor(db, b.shape())?)))
+    }
+}
+
+impl CustomOp2 for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
+        Self::forward((slice(x, lx)?, lx), (slice(w, lw)?, lw), None)
+    }
+
+    fn bwd(&self, x: &Tensor, w: &Tensor, _: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (dx, dw) = Self::backward(x, w, dy)?;
+        Ok((Some(dx), Some(dw)))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::ops::testing::check;
+
+    #[test]
+    fn equals_the_composed_operation() {
+        for rows in [1, 7, 130] {
+            check(&[&[2, rows, 5], &[3, 5], &[3]], |v| linear(&v[0], &v[1], Some(&v[2])), |v| {
+                composed(&v[0], &v[1], Some(&v[2]))
+            });
+            check(&[&[rows, 5], &[3, 5]], |v| linear(&v[0], &v[1], None), |v| composed(&v[0], &v[1], None));
+        }
+    }
+}
