@@ -1,0 +1,171 @@
+//! One HDF5 file in The Well's layout: what it holds, and its frames one by one.
+
+mod attributes;
+mod boundary;
+mod describe;
+mod frames;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use hdf5::File;
+use wellspring_store::{Field, Schema, TensorOrder};
+
+use crate::{Error, Result};
+use attributes::Object;
+
+/// The groups of fields, by rank.
+const GROUPS: [(&str, TensorOrder); 3] = [
+    ("t0_fields", TensorOrder::Scalar),
+    ("t1_fields", TensorOrder::Vector),
+    ("t2_fields", TensorOrder::Tensor),
+];
+
+/// An open file whose structure was checked.
+#[derive(Debug)]
+pub(crate) struct WellFile {
+    /// How errors call it.
+    pub(crate) named: String,
+    file: File,
+    pub(crate) schema: Schema,
+    stored: Vec<StoredField>,
+    pub(crate) samples: usize,
+    pub(crate) frames: usize,
+    /// One list for each sample, or one for all.
+    times: Vec<Vec<f64>>,
+    scalars: BTreeMap<String, Scalar>,
+}
+
+/// A field as it lies in the file: axes on which it does not vary are absent.
+#[derive(Debug, Clone, PartialEq)]
+struct StoredField {
+    field: Field,
+    /// "t0_fields/pressure".
+    path: String,
+    dim_varying: Vec<bool>,
+}
+
+/// A number for each sample and frame, as far as it varies.
+#[derive(Debug)]
+struct Scalar {
+    sample_varying: bool,
+    time_varying: bool,
+    values: Vec<f64>,
+}
+
+impl WellFile {
+    /// Opens a file and checks its structure; `named` is what errors call it.
+    pub(crate) fn open(path: &Path, named: &str) -> Result<Self> {
+        let file = File::open(path).map_err(|source| Error::Open {
+            file: named.to_owned(),
+            source,
+        })?;
+        describe::describe(file, named)
+    }
+
+    /// Times of a sample's frames.
+    pub(crate) fn times(&self, sample: usize) -> &[f64] {
+        self.times.get(sample).unwrap_or(&self.times[0])
+    }
+
+    /// Scalars of a sample that do not vary in time.
+    pub(crate) fn parameters(&self, sample: usize) -> BTreeMap<String, f64> {
+        let constant = self
+            .scalars
+            .iter()
+            .filter(|(_, scalar)| !scalar.time_varying);
+        let value = |scalar: &Scalar| scalar.values[if scalar.sample_varying { sample } else { 0 }];
+        constant
+            .map(|(name, scalar)| (name.clone(), value(scalar)))
+            .collect()
+    }
+
+    /// Scalars of a sample that vary in time, a value for each frame.
+    pub(crate) fn series(&self, sample: usize) -> BTreeMap<String, Vec<f64>> {
+        let varying = self
+            .scalars
+            .iter()
+            .filter(|(_, scalar)| scalar.time_varying);
+        let values = |scalar: &Scalar| {
+            let start = if scalar.sample_varying {
+                sample * self.frames
+            } else {
+                0
+            };
+            scalar.values[start..start + self.frames].to_vec()
+        };
+        varying
+            .map(|(name, scalar)| (name.clone(), values(scalar)))
+            .collect()
+    }
+
+    /// Whether another file can be of the same data set.
+    pub(crate) fn fits(&self, other: &Self) -> Result<()> {
+        let mixed = |reason: String| {
+            Err(Error::Mixed {
+                file: other.named.clone(),
+                other: self.named.clone(),
+                reason,
+            })
+        };
+        if self.schema.grid.shape() != other.schema.grid.shape() {
+            let shapes = (self.schema.grid.shape(), other.schema.grid.shape());
+            return mixed(format!("the grid is {:?}, not {:?}", shapes.1, shapes.0));
+        }
+        let names = |file: &Self| {
+            file.stored
+                .iter()
+                .map(|s| s.field.name.clone())
+                .collect::<Vec<_>>()
+        };
+        if let Some(missing) = names(self).iter().find(|name| !names(other).contains(name)) {
+            return mixed(format!("it has no field {missing}"));
+        }
+        if self.stored != other.stored {
+            return mixed(format!(
+                "its fields are {}, not {}",
+                names(other).join(" "),
+                names(self).join(" ")
+            ));
+        }
+        if self.schema.boundaries() != other.schema.boundaries() {
+            return mixed("its boundary conditions differ".into());
+        }
+        Ok(())
+    }
+
+    /// How a field is stored: shape, layout, filters and bytes.
+    pub(crate) fn storage(&self, field: &str) -> String {
+        let stored = self.stored.iter().find(|stored| stored.field.name == field);
+        let Some(dataset) = stored.and_then(|stored| self.file.dataset(&stored.path).ok()) else {
+            return "unreadable".into();
+        };
+        let layout = match dataset.chunk() {
+            Some(chunk) => format!("chunks of {chunk:?}"),
+            None => "contiguous".into(),
+        };
+        let filters: Vec<String> = dataset
+            .filters()
+            .iter()
+            .map(|filter| format!("{filter:?}"))
+            .collect();
+        let filters = if filters.is_empty() {
+            String::new()
+        } else {
+            format!(", {}", filters.join(" "))
+        };
+        format!(
+            "{:?}, {layout}{filters}, {} bytes",
+            dataset.shape(),
+            dataset.storage_size()
+        )
+    }
+
+    fn layout(&self, object: impl Into<String>, reason: impl Into<String>) -> Error {
+        Error::Layout {
+            file: self.named.clone(),
+            object: object.into(),
+            reason: reason.into(),
+        }
+    }
+}

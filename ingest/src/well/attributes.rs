@@ -1,0 +1,157 @@
+//! Attributes and small datasets, however the writing library stored them.
+
+use hdf5::types::{FixedAscii, FixedUnicode, VarLenAscii, VarLenUnicode};
+use hdf5::{Attribute, Container, Dataset, File, Group};
+
+use crate::{Error, Result};
+
+/// Longest fixed-length text that is read.
+const LONGEST: usize = 256;
+
+/// A group or dataset, with what errors need to know of it.
+#[derive(Debug, Clone)]
+pub(super) struct Object<'a> {
+    pub(super) group: Group,
+    pub(super) path: String,
+    pub(super) file: &'a str,
+}
+
+impl<'a> Object<'a> {
+    pub(super) fn root(file: &File, named: &'a str) -> Result<Self> {
+        let group = file.group("/").map_err(|source| Error::Read {
+            file: named.to_owned(),
+            object: "/".into(),
+            source,
+        })?;
+        Ok(Self {
+            group,
+            path: String::new(),
+            file: named,
+        })
+    }
+
+    /// A group below, if it is there.
+    pub(super) fn group_opt(&self, name: &str) -> Option<Self> {
+        let group = self.group.group(name).ok()?;
+        Some(Self {
+            group,
+            path: self.below(name),
+            file: self.file,
+        })
+    }
+
+    pub(super) fn group(&self, name: &str) -> Result<Self> {
+        self.group_opt(name)
+            .ok_or_else(|| self.layout(name, "is missing"))
+    }
+
+    pub(super) fn dataset(&self, name: &str) -> Result<Dataset> {
+        self.group
+            .dataset(name)
+            .map_err(|_| self.layout(name, "is missing"))
+    }
+
+    /// Texts of an attribute; none when it is not there.
+    pub(super) fn texts(&self, name: &str) -> Result<Vec<String>> {
+        match self.group.attr(name) {
+            Ok(attribute) => {
+                texts(&attribute).ok_or_else(|| self.layout(name, "is no list of texts"))
+            }
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
+    pub(super) fn text(&self, name: &str) -> Result<String> {
+        let mut texts = self.texts(name)?;
+        match texts.len() {
+            1 => Ok(texts.remove(0)),
+            0 => Err(self.layout(name, "is missing")),
+            _ => Err(self.layout(name, "has more than one text")),
+        }
+    }
+
+    pub(super) fn number(&self, name: &str) -> Result<usize> {
+        let attribute = self
+            .group
+            .attr(name)
+            .map_err(|_| self.layout(name, "is missing"))?;
+        let number = attribute
+            .read_scalar::<i64>()
+            .ok()
+            .or_else(|| attribute.read_raw::<i64>().ok()?.first().copied());
+        number
+            .and_then(|n| usize::try_from(n).ok())
+            .ok_or_else(|| self.layout(name, "is no count"))
+    }
+
+    /// The values of a dataset of one number, or of a list of them.
+    pub(super) fn values(&self, name: &str) -> Result<Vec<f64>> {
+        let dataset = self.dataset(name)?;
+        let values = if dataset.is_scalar() {
+            dataset.read_scalar::<f64>().map(|value| vec![value])
+        } else {
+            dataset.read_raw::<f64>()
+        };
+        values.map_err(|source| Error::Read {
+            file: self.file.to_owned(),
+            object: self.below(name),
+            source,
+        })
+    }
+
+    /// A flag of a dataset or group below, `otherwise` when it does not have it.
+    pub(super) fn flag(&self, at: &hdf5::Location, name: &str, otherwise: bool) -> Result<bool> {
+        let flags = self.flags(at, name)?;
+        Ok(flags.first().copied().unwrap_or(otherwise))
+    }
+
+    pub(super) fn flags(&self, at: &hdf5::Location, name: &str) -> Result<Vec<bool>> {
+        let Ok(attribute) = at.attr(name) else {
+            return Ok(Vec::new());
+        };
+        flags(&attribute).ok_or_else(|| self.layout(&format!("{}@{name}", at.name()), "is no flag"))
+    }
+
+    pub(super) fn layout(&self, name: &str, reason: impl Into<String>) -> Error {
+        Error::Layout {
+            file: self.file.to_owned(),
+            object: self.below(name),
+            reason: reason.into(),
+        }
+    }
+
+    fn below(&self, name: &str) -> String {
+        if self.path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}/{name}", self.path)
+        }
+    }
+}
+
+fn texts(attribute: &Attribute) -> Option<Vec<String>> {
+    fn all<T: hdf5::H5Type>(at: &Container, text: impl Fn(&T) -> String) -> Option<Vec<String>> {
+        Some(at.read_raw::<T>().ok()?.iter().map(text).collect())
+    }
+    if attribute.size() == 0 {
+        return Some(Vec::new());
+    }
+    all::<VarLenUnicode>(attribute, |t| t.to_string())
+        .or_else(|| all::<VarLenAscii>(attribute, |t| t.to_string()))
+        .or_else(|| all::<FixedUnicode<LONGEST>>(attribute, |t| t.to_string()))
+        .or_else(|| all::<FixedAscii<LONGEST>>(attribute, |t| t.to_string()))
+}
+
+fn flags(attribute: &Attribute) -> Option<Vec<bool>> {
+    let whole = || {
+        Some(
+            attribute
+                .read_raw::<i64>()
+                .ok()?
+                .iter()
+                .map(|&flag| flag != 0)
+                .collect(),
+        )
+    };
+    attribute.read_raw::<bool>().ok().or_else(whole)
+}
