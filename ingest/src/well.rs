@@ -12,7 +12,6 @@ use hdf5::File;
 use wellspring_store::{Field, Schema, TensorOrder};
 
 use crate::{Error, Result};
-use attributes::Object;
 
 /// The groups of fields, by rank.
 const GROUPS: [(&str, TensorOrder); 3] = [

@@ -26,7 +26,9 @@ pub enum Error {
     },
 
     /// A patch size that does not divide the grid.
-    #[error("patch size {patch} does not divide the grid {space:?}: axis {axis} has {length} points, not a multiple of {size}")]
+    #[error(
+        "patch size {patch} does not divide the grid {space:?}: axis {axis} has {length} points, not a multiple of {size}"
+    )]
     Indivisible {
         /// As asked for.
         patch: String,
@@ -41,7 +43,9 @@ pub enum Error {
     },
 
     /// A grid smaller than what one token looks at.
-    #[error("axis {axis} of the grid {space:?} has {length} points, fewer than the {kernel} that one token looks at")]
+    #[error(
+        "axis {axis} of the grid {space:?} has {length} points, fewer than the {kernel} that one token looks at"
+    )]
     SmallGrid {
         /// The grid.
         space: Vec<usize>,
@@ -63,7 +67,9 @@ pub enum Error {
     },
 
     /// More frames than the attention over time has distances for.
-    #[error("a context of {context} frames is longer than the {limit} that the bias over time has buckets for")]
+    #[error(
+        "a context of {context} frames is longer than the {limit} that the bias over time has buckets for"
+    )]
     LongContext {
         /// Frames given.
         context: usize,
@@ -126,7 +132,9 @@ pub enum Error {
     },
 
     /// A loss that left the numbers.
-    #[error("the loss is {loss} at step {step} (patch size {patch}); the checkpoint before it is kept: resume with a lower optim.lr")]
+    #[error(
+        "the loss is {loss} at step {step} (patch size {patch}); the checkpoint before it is kept: resume with a lower optim.lr"
+    )]
     Diverged {
         /// The step.
         step: u64,

@@ -1,1 +1,85 @@
-//! wellspring-train
+//! Compute-elastic surrogate models of PDEs: the models of "Compute-adaptive surrogate modeling of
+//! PDEs" (Mukhopadhyay, McCabe, Ohana, Cranmer; "Overtone", ICLR 2026), their training and use.
+//!
+//! **The model.** A vision transformer sees a few frames of a simulation and predicts the change to
+//! the next. Its patch size is an argument of the forward pass: small patches give many tokens,
+//! accuracy and cost, large ones few. [`Strategy`] says how one set of weights serves all sizes:
+//! `ckm` resizes the patch kernel (Algorithm 1, `model/ckm.rs`), `csm` changes its stride
+//! (Algorithm 2, `model/csm.rs`), `fixed` is the baseline with one size. A strategy turns a patch
+//! size and a grid into a geometry of two convolutions; everything else is shared: the encoder and
+//! decoder in `model.rs`, the transformer in `model/processor.rs`.
+//!
+//! Weights have the released PyTorch model's names and shapes, so a state dict in safetensors goes
+//! either way. Outputs, gradients, rollouts and optimiser steps equal the PyTorch reference
+//! (`tests/parity.rs`).
+//!
+//! **Layout.** Frames come as `(T, B, C, *space)`; inside, tokens are channels-last, `(T·B, S, C)`,
+//! so every layer is a matrix product over rows. Fused operations with backward passes are in `ops`;
+//! devices other than the CPU run the same model composed from Candle's operations. CUDA is behind
+//! the feature `cuda`, which has been compiled and not yet run.
+//!
+//! **A run.** [`train()`] reads windows of a data set, draws one patch size for each step, and
+//! leaves `config.toml`, `log.jsonl` and checkpoints. What a step does is a pure function of
+//! (configuration, data set, step), so a resumed run equals an undisturbed one, bit for bit.
+//! [`Predictor`] loads a checkpoint and continues a context by a frame.
+//!
+//! # Example
+//!
+//! A small model for two fields on a periodic grid predicts the same frame at two costs:
+//!
+//! ```
+//! use candle_core::Device;
+//! use wellspring_store::{Boundary, Frames, Patch};
+//! use wellspring_train::{ModelConfig, Strategy, Surrogate, predict};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = ModelConfig {
+//!     strategy: Strategy::Ckm,
+//!     dim: 32,
+//!     heads: 2,
+//!     blocks: 1,
+//!     groups: 4,
+//!     ..ModelConfig::default()
+//! };
+//! let model = Surrogate::new(&config, 2, vec![[Boundary::Periodic; 2]; 2], 0, &Device::Cpu)?;
+//!
+//! // Six frames of one sample, two channels, 32 × 32 points.
+//! let wave = |i: usize| (i as f32 * 0.01).sin();
+//! let context = Frames::new(6, 1, 2, vec![32, 32], (0..6 * 2 * 32 * 32).map(wave).collect())?;
+//! for (size, tokens) in [(16, 4), (4, 64)] {
+//!     let patch = Patch::uniform(size, 2);
+//!     assert_eq!(model.tokens(&patch, &[32, 32])?, tokens);
+//!     let next = predict(&model, &context, &patch, &Device::Cpu)?;
+//!     assert_eq!((next.time(), next.channels(), next.space()), (1, 2, &[32, 32][..]));
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod checkpoint;
+mod config;
+mod device;
+mod error;
+mod log;
+mod model;
+mod ops;
+mod optim;
+mod predictor;
+mod revin;
+mod step;
+mod tensors;
+mod trainer;
+
+#[cfg(test)]
+mod tests;
+
+pub use checkpoint::{Checkpoint, Domain, State};
+pub use config::{Config, DataConfig, ModelConfig, OptimConfig, Strategy, TrainConfig};
+pub use device::DeviceChoice;
+pub use error::{Error, Result};
+pub use log::Event;
+pub use model::{Parameters, Surrogate};
+pub use optim::AdamW;
+pub use predictor::Predictor;
+pub use step::{predict, training_loss};
+pub use trainer::{Outcome, import, train};

@@ -6,6 +6,7 @@
 //! one operation: its formula, a fused CPU kernel in f32 with its gradient, and the same composed
 //! from Candle's operations, which other devices run and which the tests compare with.
 
+mod adamw;
 mod attention_space;
 mod attention_time;
 mod buffer;
@@ -19,6 +20,7 @@ mod swiglu;
 mod testing;
 mod unfold;
 
+pub(crate) use adamw::adamw;
 pub(crate) use attention_space::attention_space;
 pub(crate) use attention_time::attention_time;
 pub(crate) use gelu::gelu;

@@ -14,12 +14,20 @@ pub(super) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a 
 }
 
 /// Reads tensors in a backward pass.
-pub(super) fn read<const N: usize, R>(tensors: [&Tensor; N], body: impl FnOnce([&[f32]; N]) -> R) -> Result<R> {
-    let contiguous: Vec<Tensor> = tensors.iter().map(|tensor| tensor.contiguous()).collect::<Result<_>>()?;
+pub(super) fn read<const N: usize, R>(
+    tensors: [&Tensor; N],
+    body: impl FnOnce([&[f32]; N]) -> R,
+) -> Result<R> {
+    let contiguous: Vec<Tensor> = tensors
+        .iter()
+        .map(|tensor| tensor.contiguous())
+        .collect::<Result<_>>()?;
     let guards: Vec<_> = contiguous.iter().map(Tensor::storage_and_layout).collect();
     let mut slices: [&[f32]; N] = [&[]; N];
     for (place, (storage, layout)) in slices.iter_mut().zip(&guards) {
-        let Storage::Cpu(storage) = &**storage else { bail!("a fused operation runs on the CPU") };
+        let Storage::Cpu(storage) = &**storage else {
+            bail!("a fused operation runs on the CPU")
+        };
         *place = slice(storage, layout)?;
     }
     Ok(body(slices))
@@ -47,7 +55,10 @@ pub(super) fn sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let chunks = values.chunks_exact(16);
     let rest: f32 = chunks.remainder().iter().map(|&x| f(x)).sum();
     for chunk in chunks {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, &x)| *lane += f(x));
+        lanes
+            .iter_mut()
+            .zip(chunk)
+            .for_each(|(lane, &x)| *lane += f(x));
     }
     lanes.iter().sum::<f32>() + rest
 }
@@ -56,9 +67,17 @@ pub(super) fn sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
 pub(super) fn dot(x: &[f32], y: &[f32]) -> f32 {
     let mut lanes = [0.0_f32; 16];
     let (xs, ys) = (x.chunks_exact(16), y.chunks_exact(16));
-    let rest: f32 = xs.remainder().iter().zip(ys.remainder()).map(|(x, y)| x * y).sum();
+    let rest: f32 = xs
+        .remainder()
+        .iter()
+        .zip(ys.remainder())
+        .map(|(x, y)| x * y)
+        .sum();
     for (x, y) in xs.zip(ys) {
-        lanes.iter_mut().zip(x.iter().zip(y)).for_each(|(lane, (x, y))| *lane = x.mul_add(*y, *lane));
+        lanes
+            .iter_mut()
+            .zip(x.iter().zip(y))
+            .for_each(|(lane, (x, y))| *lane = x.mul_add(*y, *lane));
     }
     lanes.iter().sum::<f32>() + rest
 }

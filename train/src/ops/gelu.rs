@@ -46,9 +46,11 @@ impl CustomOp1 for Gelu {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = slice(x, layout)?;
         let mut y = vec![0.0; x.len()];
-        y.par_chunks_mut(GRAIN).zip(x.par_chunks(GRAIN)).for_each(|(y, x)| {
-            y.iter_mut().zip(x).for_each(|(y, &x)| *y = x * normal(x).0);
-        });
+        y.par_chunks_mut(GRAIN)
+            .zip(x.par_chunks(GRAIN))
+            .for_each(|(y, x)| {
+                y.iter_mut().zip(x).for_each(|(y, &x)| *y = x * normal(x).0);
+            });
         Ok(stored(y, layout.shape().clone()))
     }
 
@@ -56,7 +58,10 @@ impl CustomOp1 for Gelu {
         const PEAK: f32 = 0.398_942_3; // 1/√(2π)
         let mut dx = vec![0.0; x.elem_count()];
         read([x, dy], |[x, dy]| {
-            let chunks = dx.par_chunks_mut(GRAIN).zip(x.par_chunks(GRAIN)).zip(dy.par_chunks(GRAIN));
+            let chunks = dx
+                .par_chunks_mut(GRAIN)
+                .zip(x.par_chunks(GRAIN))
+                .zip(dy.par_chunks(GRAIN));
             chunks.for_each(|((dx, x), dy)| {
                 dx.iter_mut().zip(x).zip(dy).for_each(|((dx, &x), dy)| {
                     let (phi, bell) = normal(x);

@@ -38,13 +38,19 @@ fn composed(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Tensor> {
 struct Linear;
 
 impl Linear {
-    fn forward(x: (&[f32], &Layout), w: (&[f32], &Layout), b: Option<&[f32]>) -> Result<(CpuStorage, Shape)> {
+    fn forward(
+        x: (&[f32], &Layout),
+        w: (&[f32], &Layout),
+        b: Option<&[f32]>,
+    ) -> Result<(CpuStorage, Shape)> {
         let (outputs, inputs) = w.1.shape().dims2()?;
         let rows = x.0.len() / inputs;
         let mut y = vec![0.0; rows * outputs];
         if let Some(b) = b {
             y.par_chunks_mut(outputs * 64).for_each(|chunk| {
-                chunk.chunks_mut(outputs).for_each(|row| row.copy_from_slice(b));
+                chunk
+                    .chunks_mut(outputs)
+                    .for_each(|row| row.copy_from_slice(b));
             });
         }
         MatrixMut::rows(&mut y, rows, outputs, outputs).product(
@@ -71,7 +77,13 @@ impl Linear {
             let w = Matrix::rows(w, outputs, inputs, inputs);
             MatrixMut::rows(&mut dx, rows, inputs, inputs).product(false, 1.0, dy, w, threads);
             let x = Matrix::rows(x, rows, inputs, inputs);
-            MatrixMut::rows(&mut dw, outputs, inputs, inputs).product(false, 1.0, dy.transposed(), x, threads);
+            MatrixMut::rows(&mut dw, outputs, inputs, inputs).product(
+                false,
+                1.0,
+                dy.transposed(),
+                x,
+                threads,
+            );
         })?;
         Ok((tensor(dx, x.shape())?, tensor(dw, w.shape())?))
     }
@@ -106,7 +118,11 @@ impl CustomOp3 for Linear {
         b: &CpuStorage,
         lb: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        Self::forward((slice(x, lx)?, lx), (slice(w, lw)?, lw), Some(slice(b, lb)?))
+        Self::forward(
+            (slice(x, lx)?, lx),
+            (slice(w, lw)?, lw),
+            Some(slice(b, lb)?),
+        )
     }
 
     fn bwd(
@@ -128,11 +144,23 @@ impl CustomOp2 for Linear {
         "linear"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        w: &CpuStorage,
+        lw: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         Self::forward((slice(x, lx)?, lx), (slice(w, lw)?, lw), None)
     }
 
-    fn bwd(&self, x: &Tensor, w: &Tensor, _: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        _: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (dx, dw) = Self::backward(x, w, dy)?;
         Ok((Some(dx), Some(dw)))
     }
@@ -147,10 +175,16 @@ mod tests {
     #[test]
     fn equals_the_composed_operation() {
         for rows in [1, 7, 130] {
-            check(&[&[2, rows, 5], &[3, 5], &[3]], |v| linear(&v[0], &v[1], Some(&v[2])), |v| {
-                composed(&v[0], &v[1], Some(&v[2]))
-            });
-            check(&[&[rows, 5], &[3, 5]], |v| linear(&v[0], &v[1], None), |v| composed(&v[0], &v[1], None));
+            check(
+                &[&[2, rows, 5], &[3, 5], &[3]],
+                |v| linear(&v[0], &v[1], Some(&v[2])),
+                |v| composed(&v[0], &v[1], Some(&v[2])),
+            );
+            check(
+                &[&[rows, 5], &[3, 5]],
+                |v| linear(&v[0], &v[1], None),
+                |v| composed(&v[0], &v[1], None),
+            );
         }
     }
 }

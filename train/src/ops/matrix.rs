@@ -53,12 +53,26 @@ impl<'a> MatrixMut<'a> {
     }
 
     /// self = (self +) scale · a · b, on one thread or on all.
-    pub(super) fn product(self, accumulate: bool, scale: f32, a: Matrix<'_>, b: Matrix<'_>, threads: usize) {
-        assert_eq!((self.rows, self.columns, a.columns), (a.rows, b.columns, b.rows));
+    pub(super) fn product(
+        self,
+        accumulate: bool,
+        scale: f32,
+        a: Matrix<'_>,
+        b: Matrix<'_>,
+        threads: usize,
+    ) {
+        assert_eq!(
+            (self.rows, self.columns, a.columns),
+            (a.rows, b.columns, b.rows)
+        );
         if self.rows == 0 || self.columns == 0 {
             return;
         }
-        let parallelism = if threads > 1 { Parallelism::Rayon(threads) } else { Parallelism::None };
+        let parallelism = if threads > 1 {
+            Parallelism::Rayon(threads)
+        } else {
+            Parallelism::None
+        };
         let stride = |n: usize| n as isize;
         // SAFETY: the constructors have checked that every element of the three views lies within
         // its slice, and the views' shapes were compared above.

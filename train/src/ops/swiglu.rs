@@ -17,7 +17,10 @@ pub(crate) fn swiglu(x: &Tensor) -> Result<Tensor> {
 
 fn composed(x: &Tensor) -> Result<Tensor> {
     let half = x.dim(D::Minus1)? / 2;
-    let (value, gate) = (x.narrow(D::Minus1, 0, half)?, x.narrow(D::Minus1, half, half)?);
+    let (value, gate) = (
+        x.narrow(D::Minus1, 0, half)?,
+        x.narrow(D::Minus1, half, half)?,
+    );
     // σ by hand, so that the gradient is Candle's own.
     let sigmoid = ((gate.neg()?.exp()? + 1.0)?).recip()?;
     value * (gate * sigmoid)?
@@ -44,12 +47,17 @@ impl CustomOp1 for SwiGlu {
         }
         let rows = (GRAIN / half).max(1);
         let mut y = vec![0.0; x.len() / 2];
-        y.par_chunks_mut(rows * half).zip(x.par_chunks(rows * 2 * half)).for_each(|(y, x)| {
-            for (y, x) in y.chunks_mut(half).zip(x.chunks(2 * half)) {
-                let (value, gate) = x.split_at(half);
-                y.iter_mut().zip(value).zip(gate).for_each(|((y, u), &g)| *y = u * g * sigmoid(g));
-            }
-        });
+        y.par_chunks_mut(rows * half)
+            .zip(x.par_chunks(rows * 2 * half))
+            .for_each(|(y, x)| {
+                for (y, x) in y.chunks_mut(half).zip(x.chunks(2 * half)) {
+                    let (value, gate) = x.split_at(half);
+                    y.iter_mut()
+                        .zip(value)
+                        .zip(gate)
+                        .for_each(|((y, u), &g)| *y = u * g * sigmoid(g));
+                }
+            });
         Ok(stored(y, shape))
     }
 
@@ -59,9 +67,16 @@ impl CustomOp1 for SwiGlu {
         let mut dx = vec![0.0; x.elem_count()];
         read([x, dy], |[x, dy]| {
             let wide = rows * 2 * half;
-            let chunks = dx.par_chunks_mut(wide).zip(x.par_chunks(wide)).zip(dy.par_chunks(rows * half));
+            let chunks = dx
+                .par_chunks_mut(wide)
+                .zip(x.par_chunks(wide))
+                .zip(dy.par_chunks(rows * half));
             chunks.for_each(|((dx, x), dy)| {
-                for ((dx, x), dy) in dx.chunks_mut(2 * half).zip(x.chunks(2 * half)).zip(dy.chunks(half)) {
+                for ((dx, x), dy) in dx
+                    .chunks_mut(2 * half)
+                    .zip(x.chunks(2 * half))
+                    .zip(dy.chunks(half))
+                {
                     let (du, dg) = dx.split_at_mut(half);
                     let (value, gate) = x.split_at(half);
                     for i in 0..half {

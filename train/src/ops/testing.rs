@@ -14,32 +14,58 @@ pub(super) fn check(
 ) {
     let mut random = ChaCha8Rng::seed_from_u64(1);
     let mut draw = |shape: &[usize]| {
-        let values: Vec<f32> = (0..shape.iter().product()).map(|_| random.random_range(-1.5..1.5)).collect();
+        let values: Vec<f32> = (0..shape.iter().product())
+            .map(|_| random.random_range(-1.5..1.5))
+            .collect();
         Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
     };
-    let vars: Vec<Var> = shapes.iter().map(|shape| Var::from_tensor(&draw(shape)).unwrap()).collect();
+    let vars: Vec<Var> = shapes
+        .iter()
+        .map(|shape| Var::from_tensor(&draw(shape)).unwrap())
+        .collect();
     let inputs: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
     let (found, expected) = (fused(&inputs).unwrap(), composed(&inputs).unwrap());
     close(&found, &expected, "values");
     let seed = draw(found.dims());
     let loss = |y: &Tensor| (y * &seed).unwrap().sum_all().unwrap();
-    let (found, expected) = (loss(&found).backward().unwrap(), loss(&expected).backward().unwrap());
+    let (found, expected) = (
+        loss(&found).backward().unwrap(),
+        loss(&expected).backward().unwrap(),
+    );
     let mut slope = 0.0_f64;
     let mut moved = Vec::new();
     for (i, var) in vars.iter().enumerate() {
         let gradient = found.get(var).expect("every input gets a gradient");
-        close(gradient, expected.get(var).unwrap(), &format!("gradient {i}"));
+        close(
+            gradient,
+            expected.get(var).unwrap(),
+            &format!("gradient {i}"),
+        );
         let direction = draw(var.dims());
-        slope += f64::from((gradient * &direction).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap());
+        slope += f64::from(
+            (gradient * &direction)
+                .unwrap()
+                .sum_all()
+                .unwrap()
+                .to_scalar::<f32>()
+                .unwrap(),
+        );
         moved.push(direction);
     }
     let at = |step: f64| {
-        let there: Vec<Tensor> = inputs.iter().zip(&moved).map(|(x, d)| (x + (d * step).unwrap()).unwrap()).collect();
+        let there: Vec<Tensor> = inputs
+            .iter()
+            .zip(&moved)
+            .map(|(x, d)| (x + (d * step).unwrap()).unwrap())
+            .collect();
         f64::from(loss(&fused(&there).unwrap()).to_scalar::<f32>().unwrap())
     };
     let step = 2e-3;
     let numerical = (at(step) - at(-step)) / (2.0 * step);
-    assert!((numerical - slope).abs() <= 2e-2 * (1.0 + slope.abs()), "{numerical} {slope}");
+    assert!(
+        (numerical - slope).abs() <= 2e-2 * (1.0 + slope.abs()),
+        "{numerical} {slope}"
+    );
 }
 
 fn close(found: &Tensor, expected: &Tensor, what: &str) {

@@ -1,0 +1,22 @@
+//! Convolutional kernel modulation: the paper's Algorithm 1.
+//!
+//! For a patch size p the base kernel W is resized to the sampled size by the pseudo-inverse of
+//! interpolation, W' = (Bᵀ)⁺ W (its equation for PI-resize, after FlexiViT), and moves by its own
+//! size: tokens do not overlap, and p must divide the grid. `resize.rs` holds the resizing; here the
+//! kernel is as large as the stride.
+
+use wellspring_store::Patch;
+
+use super::fixed::without_overlap;
+use super::modulation::{Geometry, Modulation};
+use super::stages::Stages;
+use crate::Result;
+
+pub(super) struct Ckm;
+
+impl Modulation for Ckm {
+    fn geometry(&self, _base: usize, patch: &Patch, space: &[usize]) -> Result<Geometry> {
+        let stages = Stages::along(patch, space.len())?;
+        without_overlap(patch, space, stages)
+    }
+}

@@ -1,0 +1,114 @@
+//! A model's weights by name, and as safetensors: the names and shapes of a PyTorch state dict.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use candle_core::{DType, Device, Tensor, Var};
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::StandardNormal;
+
+use super::initial::{Initial, Weight};
+use crate::tensors;
+use crate::{Error, Result};
+
+/// Weights by the released model's names.
+#[derive(Debug, Clone)]
+pub struct Parameters(BTreeMap<String, Var>);
+
+impl Parameters {
+    /// Fresh weights; equal seeds give equal weights on every device.
+    pub(crate) fn draw(weights: &[Weight], seed: u64, device: &Device) -> Result<Self> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut vars = BTreeMap::new();
+        for weight in weights {
+            let count = weight.shape.iter().product();
+            let mut value = || match weight.initial {
+                Initial::Uniform(bound) => rng.random_range(-bound..bound) as f32,
+                Initial::Normal => rng.sample(StandardNormal),
+                Initial::Constant(value) => value,
+            };
+            let values: Vec<f32> = (0..count).map(|_| value()).collect();
+            let tensor = Tensor::from_vec(values, weight.shape.as_slice(), device)?;
+            vars.insert(weight.name.clone(), Var::from_tensor(&tensor)?);
+        }
+        Ok(Self(vars))
+    }
+
+    /// One weight.
+    pub(crate) fn get(&self, name: &str) -> Result<&Tensor> {
+        self.0
+            .get(name)
+            .map(|var| var.as_tensor())
+            .ok_or_else(|| Error::Weights {
+                object: "the model".into(),
+                reason: format!("it has no {name}"),
+            })
+    }
+
+    /// All of them, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Var)> {
+        self.0.iter().map(|(name, var)| (name.as_str(), var))
+    }
+
+    /// Numbers in all of them.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.values().map(|var| var.elem_count()).sum()
+    }
+
+    /// The bytes of a safetensors file that `torch.load_state_dict` takes.
+    ///
+    /// # Errors
+    /// [`Error::Candle`] when a device gives its memory up.
+    pub fn to_safetensors(&self) -> Result<Vec<u8>> {
+        tensors::write(
+            self.iter()
+                .map(|(name, var)| (name.to_owned(), var.as_tensor().clone())),
+        )
+    }
+
+    /// Takes the values of a safetensors file with exactly these names and shapes; `object` names
+    /// it in errors.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] with every name that is missing or unknown and every shape that differs;
+    /// then nothing is taken.
+    pub fn load_safetensors(&self, bytes: &[u8], object: &str) -> Result<()> {
+        let refused = |reason: String| Error::Weights {
+            object: object.to_owned(),
+            reason,
+        };
+        let device = self
+            .0
+            .values()
+            .next()
+            .map_or(Device::Cpu, |var| var.device().clone());
+        let held = candle_core::safetensors::load_buffer(bytes, &device)
+            .map_err(|error| refused(error.to_string()))?;
+        let own: BTreeSet<&String> = self.0.keys().collect();
+        let theirs: BTreeSet<&String> = held.keys().collect();
+        let mut reasons = Vec::new();
+        for (what, names) in [("missing", &own - &theirs), ("unknown", &theirs - &own)] {
+            if !names.is_empty() {
+                let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+                reasons.push(format!("{what}: {}", names.join(", ")));
+            }
+        }
+        for (name, var) in &self.0 {
+            if let Some(other) = held.get(name).filter(|other| other.dims() != var.dims()) {
+                reasons.push(format!(
+                    "{name} is {:?}, not {:?}",
+                    other.dims(),
+                    var.dims()
+                ));
+            }
+        }
+        if !reasons.is_empty() {
+            return Err(refused(reasons.join("; ")));
+        }
+        for (name, var) in &self.0 {
+            var.set(&held[name].to_dtype(DType::F32)?)?;
+        }
+        Ok(())
+    }
+}

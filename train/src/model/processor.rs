@@ -1,0 +1,231 @@
+//! The transformer between encoder and decoder: for each block, attention over time at every token,
+//! then attention over a frame's tokens with a SwiGLU MLP beside it.
+//!
+//! Tokens are (T·B, S, C). Each residual is scaled by a learned γ (LayerScale), which is folded into
+//! the weights before it: γ ∘ (W y + b) = (γ W) y + γ b.
+
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+
+use super::Parameters;
+use crate::Result;
+use crate::config::ModelConfig;
+use crate::ops::{
+    HeadOrder, Rotation, attention_space, attention_time, group_norm, linear, qk_norm, swiglu,
+};
+
+pub(super) struct Processor<'a> {
+    config: &'a ModelConfig,
+    parameters: &'a Parameters,
+    rotation: Rotation,
+    device: &'a Device,
+}
+
+impl<'a> Processor<'a> {
+    /// For tokens on a grid.
+    pub(super) fn new(
+        config: &'a ModelConfig,
+        parameters: &'a Parameters,
+        grid: &[usize],
+        device: &'a Device,
+    ) -> Self {
+        Self {
+            config,
+            parameters,
+            rotation: axial_rotation(grid, config.dim / config.heads),
+            device,
+        }
+    }
+
+    /// (T·B, S, C) → (T·B, S, C).
+    pub(super) fn forward(&self, tokens: &Tensor, time: usize, batch: usize) -> Result<Tensor> {
+        let buckets = self.buckets(time)?;
+        let mut x = tokens.clone();
+        for index in 0..self.config.blocks {
+            let block = Block {
+                processor: self,
+                at: format!("blocks.{index}"),
+            };
+            x = block.time_mixing(&x, time, batch, &buckets)?;
+            x = block.space_mixing(&x)?;
+        }
+        Ok(x)
+    }
+
+    /// Which bias each (query, key) pair of frames has: one for each distance into the past, and,
+    /// where the future is seen, sixteen further on for each distance into the future.
+    fn buckets(&self, time: usize) -> Result<Tensor> {
+        let bucket = |query: usize, key: usize| match (query.checked_sub(key), self.config.causal) {
+            (Some(back), _) => back as u32,
+            (None, true) => 0,
+            (None, false) => 16 + (key - query) as u32,
+        };
+        let pairs: Vec<u32> = (0..time * time)
+            .map(|i| bucket(i / time, i % time))
+            .collect();
+        Ok(Tensor::from_vec(pairs, time * time, self.device)?)
+    }
+}
+
+struct Block<'a> {
+    processor: &'a Processor<'a>,
+    at: String,
+}
+
+impl Block<'_> {
+    fn weight(&self, name: &str) -> Result<&Tensor> {
+        self.processor
+            .parameters
+            .get(&format!("{}.{name}", self.at))
+    }
+
+    fn time_mixing(
+        &self,
+        x: &Tensor,
+        time: usize,
+        batch: usize,
+        buckets: &Tensor,
+    ) -> Result<Tensor> {
+        let config = self.processor.config;
+        let (items, tokens, dim) = x.dims3()?;
+        let weight = |name: &str| self.weight(&format!("time_mixing.{name}"));
+
+        let y = group_norm(
+            x,
+            weight("norm1.weight")?,
+            weight("norm1.bias")?,
+            config.heads,
+        )?;
+        let packed = weight("input_head.weight")?.reshape((3 * dim, dim))?;
+        let qkv = linear(&y, &packed, Some(weight("input_head.bias")?))?;
+        let affine = [
+            weight("qnorm.weight")?,
+            weight("qnorm.bias")?,
+            weight("knorm.weight")?,
+            weight("knorm.bias")?,
+        ];
+        let qkv = qk_norm(
+            &qkv,
+            &Tensor::stack(&affine, 0)?,
+            config.heads,
+            HeadOrder::HeadsFirst,
+            None,
+        )?;
+
+        let table = weight("rel_pos_bias.relative_attention_bias.weight")?;
+        let bias = table
+            .index_select(buckets, 0)?
+            .t()?
+            .reshape((config.heads, time, time))?;
+        let qkv = qkv.reshape((time, batch * tokens, 3 * dim))?;
+        let y = attention_time(&qkv, &bias, config.heads, config.causal)?
+            .reshape((items, tokens, dim))?;
+
+        let gamma = weight("gamma")?;
+        let output = weight("output_head.weight")?.reshape((dim, dim))?;
+        let output = output.broadcast_mul(&gamma.reshape((dim, 1))?)?;
+        let shift = (weight("output_head.bias")? * gamma)?;
+        Ok((x + linear(&y, &output, Some(&shift))?)?)
+    }
+
+    fn space_mixing(&self, x: &Tensor) -> Result<Tensor> {
+        let config = self.processor.config;
+        let dim = config.dim;
+        let weight = |name: &str| self.weight(&format!("space_mixing.{name}"));
+        let gamma = weight("gamma_att")?;
+        let column = gamma.reshape((dim, 1))?;
+
+        let y = group_norm(
+            x,
+            weight("norm1.weight")?,
+            weight("norm1.bias")?,
+            config.heads,
+        )?;
+        let (fused, shift) = (weight("fused_ff_qkv.weight")?, weight("fused_ff_qkv.bias")?);
+        let part = |from: usize, rows: usize| -> Result<Tensor> {
+            Ok(linear(
+                &y,
+                &fused.narrow(0, from, rows)?,
+                Some(&shift.narrow(0, from, rows)?),
+            )?)
+        };
+
+        let hidden = swiglu(&part(0, 4 * dim)?)?;
+        let output = weight("ff_out.1.weight")?.broadcast_mul(&column)?;
+        let mlp = linear(&hidden, &output, Some(&(weight("ff_out.1.bias")? * gamma)?))?;
+
+        let affine = [
+            weight("q_norm.weight")?,
+            weight("q_norm.bias")?,
+            weight("k_norm.weight")?,
+            weight("k_norm.bias")?,
+        ];
+        let affine = Tensor::stack(&affine, 0)?;
+        let rotation = Some(&self.processor.rotation);
+        let qkv = qk_norm(
+            &part(4 * dim, 3 * dim)?,
+            &affine,
+            config.heads,
+            HeadOrder::RolesFirst,
+            rotation,
+        )?;
+        let y = attention_space(&qkv, config.heads)?;
+        let attention = linear(
+            &y,
+            &weight("attn_out.weight")?.broadcast_mul(&column)?,
+            None,
+        )?;
+        Ok(((x + attention)? + mlp)?)
+    }
+}
+
+/// Axial rotary angles: along each of always three axes, positions from −1 to 1 (one alone sits at
+/// −1) times frequencies from π to 128 π. A quarter of a head's features goes to each axis.
+fn axial_rotation(grid: &[usize], width: usize) -> Rotation {
+    let frequencies: Vec<f32> = linspace(1.0, 128.0, width / 4 / 2)
+        .iter()
+        .map(|f| f * std::f32::consts::PI)
+        .collect();
+    let length = |axis: usize| grid.get(axis).copied().unwrap_or(1);
+    let positions: Vec<Vec<f32>> = (0..3)
+        .map(|axis| linspace(-1.0, 1.0, length(axis)))
+        .collect();
+    let (mut cos, mut sin) = (Vec::new(), Vec::new());
+    for token in 0..grid.iter().product() {
+        let place = [
+            token / length(2) / length(1),
+            token / length(2) % length(1),
+            token % length(2),
+        ];
+        for (positions, &at) in positions.iter().zip(&place) {
+            for frequency in &frequencies {
+                let (s, c) = f64::from(positions[at] * frequency).sin_cos();
+                cos.push(c as f32);
+                sin.push(s as f32);
+            }
+        }
+    }
+    Rotation {
+        cos: Arc::from(cos),
+        sin: Arc::from(sin),
+        pairs: 3 * frequencies.len(),
+    }
+}
+
+/// `torch.linspace` in f32, which counts from the nearer end.
+fn linspace(start: f32, end: f32, n: usize) -> Vec<f32> {
+    let step = if n > 1 {
+        (end - start) / (n - 1) as f32
+    } else {
+        0.0
+    };
+    let at = |i: usize| {
+        if i < n.div_ceil(2) {
+            start + step * i as f32
+        } else {
+            end - step * (n - 1 - i) as f32
+        }
+    };
+    (0..n).map(at).collect()
+}

@@ -1,0 +1,290 @@
+//! Queries and keys of attention: LayerNorm over each head, then a rotation; values as they are.
+//!
+//! In: (N, S, 3C), out: (N, S, 3C) with [q | k | v], each by heads. `affine` holds γ and β of the
+//! queries, then of the keys: (4, C/H). A rotation turns feature pairs (2i, 2i+1) of a token by an
+//! angle: e' = e cos − o sin, o' = o cos + e sin. Its transpose turns gradients back, and LayerNorm's
+//! gradient is that of `norm.rs`.
+
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use super::buffer::{add, read, slice, stored, sum, tensor};
+use super::norm::EPSILON;
+
+/// How heads and their q, k, v follow one another in a token's features.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HeadOrder {
+    /// [q of all heads | k of all heads | v of all heads].
+    RolesFirst,
+    /// [q, k, v of head 0 | q, k, v of head 1 | ...].
+    HeadsFirst,
+}
+
+/// cos and sin of every token's angles: (S, pairs) each, the rest of a head is not turned.
+#[derive(Debug, Clone)]
+pub(crate) struct Rotation {
+    pub(crate) cos: Arc<[f32]>,
+    pub(crate) sin: Arc<[f32]>,
+    pub(crate) pairs: usize,
+}
+
+/// Normalises, rotates and sorts packed queries, keys and values.
+pub(crate) fn qk_norm(
+    qkv: &Tensor,
+    affine: &Tensor,
+    heads: usize,
+    order: HeadOrder,
+    rotation: Option<&Rotation>,
+) -> Result<Tensor> {
+    if !qkv.device().is_cpu() {
+        return composed(qkv, affine, heads, order, rotation);
+    }
+    let op = QkNorm {
+        heads,
+        order,
+        rotation: rotation.cloned(),
+    };
+    qkv.contiguous()?.apply_op2(&affine.contiguous()?, op)
+}
+
+fn composed(
+    qkv: &Tensor,
+    affine: &Tensor,
+    heads: usize,
+    order: HeadOrder,
+    rotation: Option<&Rotation>,
+) -> Result<Tensor> {
+    let (items, tokens, features) = qkv.dims3()?;
+    let width = features / 3 / heads;
+    let (split, role_axis) = match order {
+        HeadOrder::RolesFirst => (qkv.reshape((items, tokens, 3, heads, width))?, 2),
+        HeadOrder::HeadsFirst => (qkv.reshape((items, tokens, heads, 3, width))?, 3),
+    };
+    let mut roles = Vec::new();
+    for role in 0..3 {
+        let x = split.narrow(role_axis, role, 1)?.squeeze(role_axis)?;
+        roles.push(if role == 2 {
+            x
+        } else {
+            let mean = x.mean_keepdim(D::Minus1)?;
+            let centred = x.broadcast_sub(&mean)?;
+            let scale = (centred.sqr()?.mean_keepdim(D::Minus1)? + f64::from(EPSILON))?.sqrt()?;
+            let normal = centred.broadcast_div(&scale)?;
+            let normal = normal
+                .broadcast_mul(&affine.get(2 * role)?)?
+                .broadcast_add(&affine.get(2 * role + 1)?)?;
+            match rotation {
+                Some(rotation) => rotate(&normal, rotation)?,
+                None => normal,
+            }
+        });
+    }
+    Tensor::stack(&roles, 2)?.reshape((items, tokens, features))
+}
+
+/// x: (N, S, H, width).
+fn rotate(x: &Tensor, rotation: &Rotation) -> Result<Tensor> {
+    let (items, tokens, heads, width) = x.dims4()?;
+    let pairs = rotation.pairs;
+    let table = |values: &[f32]| Tensor::from_slice(values, (tokens, 1, pairs), x.device());
+    let (cos, sin) = (table(&rotation.cos)?, table(&rotation.sin)?);
+    let turned = x
+        .narrow(3, 0, 2 * pairs)?
+        .reshape((items, tokens, heads, pairs, 2))?;
+    let (even, odd) = (
+        turned.narrow(4, 0, 1)?.squeeze(4)?,
+        turned.narrow(4, 1, 1)?.squeeze(4)?,
+    );
+    let e = (even.broadcast_mul(&cos)? - odd.broadcast_mul(&sin)?)?;
+    let o = (odd.broadcast_mul(&cos)? + even.broadcast_mul(&sin)?)?;
+    let turned = Tensor::stack(&[e, o], 4)?.reshape((items, tokens, heads, 2 * pairs))?;
+    Tensor::cat(&[turned, x.narrow(3, 2 * pairs, width - 2 * pairs)?], 3)
+}
+
+struct QkNorm {
+    heads: usize,
+    order: HeadOrder,
+    rotation: Option<Rotation>,
+}
+
+impl QkNorm {
+    /// Where a head's role (0 q, 1 k, 2 v) begins among the input's features.
+    fn place(&self, role: usize, head: usize, width: usize) -> usize {
+        match self.order {
+            HeadOrder::RolesFirst => (role * self.heads + head) * width,
+            HeadOrder::HeadsFirst => (head * 3 + role) * width,
+        }
+    }
+
+    /// Turns a head by its token's angles, forwards or back.
+    fn turn(&self, head: &mut [f32], token: usize, back: bool) {
+        let Some(rotation) = &self.rotation else {
+            return;
+        };
+        let row = token * rotation.pairs..(token + 1) * rotation.pairs;
+        let angles = rotation.cos[row.clone()].iter().zip(&rotation.sin[row]);
+        for (pair, (cos, sin)) in head.chunks_exact_mut(2).zip(angles) {
+            let sin = if back { -sin } else { *sin };
+            (pair[0], pair[1]) = (pair[0] * cos - pair[1] * sin, pair[1] * cos + pair[0] * sin);
+        }
+    }
+
+    fn token_forward(&self, y: &mut [f32], x: &[f32], affine: &[f32], token: usize) {
+        let width = x.len() / 3 / self.heads;
+        for role in 0..3 {
+            for head in 0..self.heads {
+                let x = &x[self.place(role, head, width)..][..width];
+                let y = &mut y[(role * self.heads + head) * width..][..width];
+                if role == 2 {
+                    y.copy_from_slice(x);
+                    continue;
+                }
+                let (mean, scale) = moments(x);
+                let (gain, bias) = affine[2 * role * width..][..2 * width].split_at(width);
+                for (i, y) in y.iter_mut().enumerate() {
+                    *y = (x[i] - mean) * scale * gain[i] + bias[i];
+                }
+                self.turn(y, token, false);
+            }
+        }
+    }
+
+    fn token_backward(
+        &self,
+        (dx, daffine): (&mut [f32], &mut [f32]),
+        x: &[f32],
+        dy: &[f32],
+        affine: &[f32],
+        (token, turned): (usize, &mut [f32]),
+    ) {
+        let width = turned.len();
+        for role in 0..3 {
+            for head in 0..self.heads {
+                let place = self.place(role, head, width);
+                let (x, dx) = (&x[place..][..width], &mut dx[place..][..width]);
+                turned.copy_from_slice(&dy[(role * self.heads + head) * width..][..width]);
+                if role == 2 {
+                    dx.copy_from_slice(turned);
+                    continue;
+                }
+                self.turn(turned, token, true);
+                let (mean, scale) = moments(x);
+                let gain = &affine[2 * role * width..][..width];
+                let (dgain, dbias) = daffine[2 * role * width..][..2 * width].split_at_mut(width);
+                let (mut of_g, mut of_gx) = (0.0, 0.0);
+                for i in 0..width {
+                    let normal = (x[i] - mean) * scale;
+                    dgain[i] += turned[i] * normal;
+                    dbias[i] += turned[i];
+                    let g = turned[i] * gain[i];
+                    of_g += g;
+                    of_gx += g * normal;
+                }
+                let (of_g, of_gx) = (of_g / width as f32, of_gx / width as f32);
+                for i in 0..width {
+                    dx[i] = scale * (turned[i] * gain[i] - of_g - (x[i] - mean) * scale * of_gx);
+                }
+            }
+        }
+    }
+}
+
+fn moments(x: &[f32]) -> (f32, f32) {
+    let count = x.len() as f32;
+    let mean = sum(x, |x| x) / count;
+    let variance = sum(x, |x| (x - mean) * (x - mean)) / count;
+    (mean, 1.0 / (variance + EPSILON).sqrt())
+}
+
+impl CustomOp2 for QkNorm {
+    fn name(&self) -> &'static str {
+        "qk-norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        affine: &CpuStorage,
+        la: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, affine) = (slice(x, lx)?, slice(affine, la)?);
+        let (_, tokens, features) = lx.shape().dims3()?;
+        let mut y = vec![0.0; x.len()];
+        y.par_chunks_mut(features)
+            .zip(x.par_chunks(features))
+            .with_min_len(16)
+            .enumerate()
+            .for_each(|(i, (y, x))| {
+                self.token_forward(y, x, affine, i % tokens);
+            });
+        Ok(stored(y, lx.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        affine: &Tensor,
+        _: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        const TOKENS: usize = 64;
+        let (_, tokens, features) = x.dims3()?;
+        let width = features / 3 / self.heads;
+        let mut dx = vec![0.0; x.elem_count()];
+        let partial: Vec<Vec<f32>> = read([x, affine, dy], |[x, affine, dy]| {
+            let chunk = TOKENS * features;
+            let chunks = dx
+                .par_chunks_mut(chunk)
+                .zip(x.par_chunks(chunk))
+                .zip(dy.par_chunks(chunk));
+            let each = |(c, ((dx, x), dy)): (usize, ((&mut [f32], &[f32]), &[f32]))| {
+                let (mut daffine, mut turned) = (vec![0.0; affine.len()], vec![0.0; width]);
+                let rows = dx
+                    .chunks_mut(features)
+                    .zip(x.chunks(features))
+                    .zip(dy.chunks(features));
+                for (i, ((dx, x), dy)) in rows.enumerate() {
+                    let token = (c * TOKENS + i) % tokens;
+                    self.token_backward((dx, &mut daffine), x, dy, affine, (token, &mut turned));
+                }
+                daffine
+            };
+            chunks.enumerate().map(each).collect()
+        })?;
+        let daffine = partial
+            .into_iter()
+            .fold(vec![0.0; affine.elem_count()], add);
+        Ok((
+            Some(tensor(dx, x.shape())?),
+            Some(tensor(daffine, affine.shape())?),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::check;
+
+    #[test]
+    fn equals_the_composed_operation() {
+        let angles: Vec<f32> = (0..7 * 3).map(|i| i as f32 * 0.3).collect();
+        let rotation = Rotation {
+            cos: angles.iter().map(|a| a.cos()).collect(),
+            sin: angles.iter().map(|a| a.sin()).collect(),
+            pairs: 3,
+        };
+        for order in [HeadOrder::RolesFirst, HeadOrder::HeadsFirst] {
+            for rotation in [None, Some(&rotation)] {
+                check(
+                    &[&[2, 7, 48], &[4, 8]],
+                    |v| qk_norm(&v[0], &v[1], 2, order, rotation),
+                    |v| composed(&v[0], &v[1], 2, order, rotation),
+                );
+            }
+        }
+    }
+}

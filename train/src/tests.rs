@@ -1,0 +1,200 @@
+//! Runs as a whole: their files, their resumption, their refusals.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use candle_core::Device;
+use tokio::runtime::Runtime;
+use wellspring_store::*;
+
+use crate::{Config, Error, ModelConfig, Predictor, Strategy, Surrogate, train, training_loss};
+
+/// Two trajectories of a travelling wave on 32 × 32 points.
+fn dataset(runtime: &Runtime) -> Arc<Dataset> {
+    let axis = |name: &str| Axis {
+        name: name.into(),
+        coordinates: (0..32).map(|i| f64::from(i) / 32.0).collect(),
+        boundary: [Boundary::Periodic; 2],
+    };
+    let field = |name: &str| Field {
+        name: name.into(),
+        order: TensorOrder::Scalar,
+        time_varying: true,
+        sample_varying: true,
+    };
+    let schema = Schema {
+        name: "waves".into(),
+        grid: Grid {
+            kind: "cartesian".into(),
+            axes: vec![axis("x"), axis("y")],
+        },
+        fields: vec![field("u"), field("v")],
+    };
+    let frame = |trajectory: usize, step: usize| {
+        let wave = |i: usize| {
+            let (c, x, y) = (i / 1024, i / 32 % 32, i % 32);
+            ((x + 2 * y * c + 3 * step + 5 * trajectory) as f32 * 0.19635).sin()
+        };
+        Frames::new(1, 1, 2, vec![32, 32], (0..2048).map(wave).collect()).unwrap()
+    };
+    let mut moments = [ChannelMoments::default(), ChannelMoments::default()];
+    for (channel, moments) in moments.iter_mut().enumerate() {
+        moments.add(frame(0, 0).channel(0, 0, channel), None);
+        moments.add(frame(0, 1).channel(0, 0, channel), Some(frame(0, 0).channel(0, 0, channel)));
+    }
+    let [u, v] = moments;
+    let options = WriterOptions {
+        schema,
+        dtype: Dtype::F32,
+        compression: Compression::None,
+        normalization: Normalization::Zscore,
+        statistics: Statistics(BTreeMap::from([("u".into(), u.into()), ("v".into(), v.into())])),
+        shard_bytes: 64 << 20,
+        overwrite: false,
+    };
+    let root = Location::parse("memory:///waves").unwrap();
+    runtime.block_on(async {
+        let writer = DatasetWriter::create(&root, options).await.unwrap();
+        let mut shard = writer.shard(Split::Train, 0).unwrap();
+        for (trajectory, step) in (0..2).flat_map(|t| (0..8).map(move |s| (t, s))) {
+            shard.push((trajectory as u32, step as u32), step as f64, &frame(trajectory, step)).unwrap();
+        }
+        let trajectory = Trajectory {
+            source: "by hand".into(),
+            frames: 8,
+            parameters: BTreeMap::new(),
+            series: BTreeMap::new(),
+        };
+        let held = SplitManifest {
+            trajectories: vec![trajectory.clone(), trajectory],
+            shards: vec![shard.finish().await.unwrap()],
+            constants: None,
+        };
+        writer.finish(BTreeMap::from([(Split::Train, held)])).await.unwrap();
+        Arc::new(Dataset::open(&root).await.unwrap())
+    })
+}
+
+fn config(strategy: Strategy) -> Config {
+    let mut config = Config::default();
+    config.data.context = 3;
+    config.model = ModelConfig {
+        strategy,
+        patches: if strategy == Strategy::Fixed { vec![8] } else { vec![4, 8, 16] },
+        dim: 32,
+        heads: 2,
+        blocks: 1,
+        groups: 4,
+        ..ModelConfig::default()
+    };
+    config.optim.warmup = 2;
+    config.train.steps = 9;
+    config.train.batch = 3;
+    config
+}
+
+fn memory() -> Location {
+    Location::parse("memory:///run").unwrap()
+}
+
+/// Asks to stop after some steps.
+struct StopAfter<'a>(AtomicU64, &'a AtomicBool);
+
+impl Reporter for StopAfter<'_> {
+    fn begin(&self, _: &str, _: Option<u64>, _: &str) {}
+    fn advance(&self, by: u64) {
+        if by > 0 && self.0.fetch_sub(by, Ordering::SeqCst) == by {
+            self.1.store(true, Ordering::SeqCst);
+        }
+    }
+    fn end(&self) {}
+    fn note(&self, _: &str) {}
+}
+
+#[test]
+fn a_resumed_run_equals_an_undisturbed_one() {
+    let runtime = Runtime::new().unwrap();
+    let dataset = dataset(&runtime);
+    let config = config(Strategy::Csm);
+    let weights = |run: &Location| {
+        runtime.block_on(async { crate::Checkpoint::find(run, None).await.unwrap().weights().await.unwrap() })
+    };
+    let whole = memory();
+    let go = |run: &Location, resume, stop: &AtomicBool, reporter: &dyn Reporter| {
+        train(&config, Arc::clone(&dataset), run, resume, stop, runtime.handle(), reporter)
+    };
+    let outcome = go(&whole, false, &AtomicBool::new(false), &Silent).unwrap();
+    assert_eq!((outcome.step, outcome.stopped), (9, false));
+
+    let parts = memory();
+    let stop = AtomicBool::new(false);
+    let outcome = go(&parts, false, &stop, &StopAfter(AtomicU64::new(5), &stop)).unwrap();
+    assert_eq!((outcome.step, outcome.stopped), (5, true));
+    let error = go(&parts, false, &AtomicBool::new(false), &Silent).unwrap_err();
+    assert!(matches!(error, Error::RunExists { .. }), "{error}");
+    let outcome = go(&parts, true, &AtomicBool::new(false), &Silent).unwrap();
+    assert_eq!((outcome.step, outcome.stopped), (9, false));
+    assert_eq!(weights(&whole), weights(&parts));
+
+    let predictor = runtime.block_on(Predictor::load(&parts, None, crate::DeviceChoice::Cpu)).unwrap();
+    assert_eq!((predictor.step(), predictor.patches().len()), (9, 3));
+}
+
+#[test]
+fn a_run_does_not_go_on_as_another_or_from_damage() {
+    let runtime = Runtime::new().unwrap();
+    let dataset = dataset(&runtime);
+    let run = memory();
+    let go = |config: &Config| {
+        train(config, Arc::clone(&dataset), &run, true, &AtomicBool::new(false), runtime.handle(), &Silent)
+    };
+    let config = config(Strategy::Ckm);
+    go(&config).unwrap();
+    let mut other = config.clone();
+    other.model.blocks = 2;
+    let error = go(&other).unwrap_err().to_string();
+    assert!(error.contains("[model] is not the one"), "{error}");
+
+    let model = run.join("checkpoints/00000009/model.safetensors");
+    runtime.block_on(async {
+        let mut bytes = model.get().await.unwrap().to_vec();
+        *bytes.last_mut().unwrap() ^= 1;
+        model.put(bytes).await.unwrap();
+    });
+    let error = go(&config).unwrap_err().to_string();
+    assert!(error.contains("model.safetensors is damaged"), "{error}");
+}
+
+#[test]
+fn training_learns_the_waves() {
+    let runtime = Runtime::new().unwrap();
+    let dataset = dataset(&runtime);
+    let mut config = config(Strategy::Fixed);
+    config.train.steps = 300;
+    config.optim.lr = 3e-3;
+    let run = memory();
+    let outcome =
+        train(&config, dataset, &run, false, &AtomicBool::new(false), runtime.handle(), &Silent).unwrap();
+    assert!(outcome.loss < 0.5, "{outcome:?}");
+}
+
+#[test]
+fn every_parameter_of_every_model_gets_a_gradient() {
+    let frames: Vec<f32> = (0..4 * 2 * 36 * 36).map(|i| (i as f32 * 0.37).sin()).collect();
+    let frames = Frames::new(4, 1, 2, vec![36, 36], frames).unwrap();
+    for (strategy, size) in [(Strategy::Ckm, 4), (Strategy::Csm, 8), (Strategy::Fixed, 4)] {
+        let mut config = config(strategy).model;
+        config.patches = vec![size];
+        let walls = vec![[Boundary::Wall, Boundary::Open], [Boundary::Periodic; 2]];
+        let model = Surrogate::new(&config, 2, walls, 0, &Device::Cpu).unwrap();
+        let patch = Patch::uniform(size, 2);
+        let gradients = training_loss(&model, &frames, &patch, &Device::Cpu).unwrap().backward().unwrap();
+        for (name, var) in model.parameters().iter() {
+            let gradient = gradients.get(var).unwrap_or_else(|| panic!("{strategy:?}: {name} has none"));
+            let largest: f32 = gradient.abs().unwrap().max_all().unwrap().to_scalar().unwrap();
+            assert!(largest > 0.0 && largest.is_finite(), "{strategy:?}: {name} {largest}");
+        }
+    }
+}

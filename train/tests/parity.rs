@@ -1,0 +1,242 @@
+//! The models against the PyTorch reference: outputs, losses, every gradient, rollouts and steps of
+//! AdamW. Takes every `model-*.safetensors` of `tests/data`, or of the folder `WELLSPRING_FIXTURES`,
+//! and prints the worst difference of each kind, relative to the tensor's largest magnitude.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods, missing_docs)]
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor, safetensors};
+use serde::Deserialize;
+use wellspring_store::{Boundary, Frames, Patch};
+use wellspring_train::{AdamW, ModelConfig, Strategy, Surrogate, predict, training_loss};
+
+/// The fixture's metadata.
+#[derive(Deserialize)]
+struct Case {
+    strategy: Strategy,
+    fields: usize,
+    dim: usize,
+    heads: usize,
+    blocks: usize,
+    patch: usize,
+    groups: usize,
+    causal: bool,
+    bcs: Vec<[u8; 2]>,
+    patches: Vec<Vec<usize>>,
+    context: usize,
+}
+
+struct Fixture {
+    case: Case,
+    tensors: HashMap<String, Tensor>,
+}
+
+impl Fixture {
+    fn load(path: &Path) -> Self {
+        let bytes = std::fs::read(path).unwrap();
+        let (_, metadata) = ::safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+        let config = &metadata.metadata().as_ref().unwrap()["config"];
+        Self {
+            case: serde_json::from_str(config).unwrap(),
+            tensors: safetensors::load_buffer(&bytes, &Device::Cpu).unwrap(),
+        }
+    }
+
+    fn values(&self, name: &str) -> Vec<f32> {
+        self.tensors[name].flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    fn frames(&self, name: &str) -> Frames {
+        let dims = self.tensors[name].dims().to_vec();
+        Frames::new(dims[0], dims[1], dims[2], dims[3..].to_vec(), self.values(name)).unwrap()
+    }
+
+    fn patches(&self) -> Vec<Patch> {
+        self.case.patches.iter().map(|sizes| Patch::new(sizes.clone()).unwrap()).collect()
+    }
+
+    fn tag(patch: &Patch) -> String {
+        let sizes: Vec<String> = patch.sizes().iter().map(usize::to_string).collect();
+        format!("p{}", sizes.join("x"))
+    }
+
+    /// The model with the fixture's weights.
+    fn model(&self) -> Surrogate {
+        let case = &self.case;
+        let boundary = |code: u8| [Boundary::Wall, Boundary::Open, Boundary::Periodic][usize::from(code)];
+        let config = ModelConfig {
+            strategy: case.strategy,
+            patches: if case.strategy == Strategy::Fixed { vec![case.patch] } else { vec![4, 8, 16] },
+            base: case.patch,
+            dim: case.dim,
+            heads: case.heads,
+            blocks: case.blocks,
+            groups: case.groups,
+            causal: case.causal,
+        };
+        let boundaries = case.bcs.iter().map(|sides| sides.map(boundary)).collect();
+        let model = Surrogate::new(&config, case.fields, boundaries, 1, &Device::Cpu).unwrap();
+        for (name, var) in model.parameters().iter() {
+            var.set(&self.tensors[&format!("param.{name}")]).unwrap();
+        }
+        let held = self.tensors.keys().filter(|name| name.starts_with("param.")).count();
+        assert_eq!(model.parameters().iter().count(), held);
+        model
+    }
+}
+
+/// A gradient this far below the model's largest is zero but for rounding.
+const VANISHING: f32 = 1e-6;
+
+fn magnitude(values: &[f32]) -> f32 {
+    values.iter().fold(0.0, |largest, x| largest.max(x.abs()))
+}
+
+/// Worst difference of each kind.
+#[derive(Default)]
+struct Worst(BTreeMap<&'static str, (f64, String)>);
+
+impl Worst {
+    fn compare(&mut self, kind: &'static str, name: &str, found: &[f32], expected: &[f32]) {
+        assert_eq!(found.len(), expected.len(), "{name}");
+        let largest = magnitude(expected);
+        let pairs = found.iter().zip(expected);
+        let difference = pairs.map(|(a, b)| f64::from((a - b).abs() / largest)).fold(0.0, |worst: f64, difference| {
+            if difference.is_nan() { f64::INFINITY } else { worst.max(difference) }
+        });
+        let worst = self.0.entry(kind).or_default();
+        if difference >= worst.0 {
+            *worst = (difference, name.to_owned());
+        }
+    }
+}
+
+/// (T, B, C, *space) normalised over the context, as (T, B, *space, C).
+fn normalised(frames: &Frames) -> Tensor {
+    let mut normal = frames.clone();
+    for batch in 0..frames.batch() {
+        for channel in 0..frames.channels() {
+            let values = || (0..frames.time()).flat_map(|t| frames.channel(t, batch, channel)).map(|&x| f64::from(x));
+            let count = values().count() as f64;
+            let mean = values().sum::<f64>() / count;
+            let std = (values().map(|x| (x - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt() + 1e-4;
+            for time in 0..frames.time() {
+                for x in normal.channel_mut(time, batch, channel) {
+                    *x = ((f64::from(*x) - mean) / std) as f32;
+                }
+            }
+        }
+    }
+    let shape = [&[frames.time(), frames.batch(), frames.channels()], frames.space()].concat();
+    let axes: Vec<usize> = [0, 1].into_iter().chain(3..shape.len()).chain([2]).collect();
+    let tensor = Tensor::from_vec(normal.into_data(), shape, &Device::Cpu).unwrap();
+    tensor.permute(axes).unwrap().contiguous().unwrap()
+}
+
+fn flat(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn compare_outputs_and_gradients(fixture: &Fixture, worst: &mut Worst) {
+    let model = fixture.model();
+    let frames = fixture.frames("frames");
+    let input = normalised(&frames.slice_time(0..fixture.case.context));
+    for patch in fixture.patches() {
+        let tag = Fixture::tag(&patch);
+        let output = model.forward(&input, &patch).unwrap();
+        let rank = output.rank();
+        let axes: Vec<usize> = [0, 1, rank - 1].into_iter().chain(2..rank - 1).collect();
+        let output = output.permute(axes).unwrap();
+        let expected = &fixture.tensors[&format!("{tag}.out")];
+        assert_eq!(output.dims(), expected.dims());
+        worst.compare("output", &tag, &flat(&output), &flat(expected));
+
+        let loss = training_loss(&model, &frames, &patch, &Device::Cpu).unwrap();
+        worst.compare("loss", &tag, &[loss.to_scalar().unwrap()], &fixture.values(&format!("{tag}.loss")));
+        let gradients = loss.backward().unwrap();
+        let named = |name: &str| format!("{tag}.grad.{name}");
+        let all = fixture.tensors.iter().filter(|(name, _)| name.starts_with(&named("")));
+        let largest = all.map(|(_, gradient)| magnitude(&flat(gradient))).fold(0.0, f32::max);
+        for (name, var) in model.parameters().iter() {
+            let Some(expected) = fixture.tensors.get(&named(name)) else { continue };
+            let expected = flat(expected);
+            let found = gradients.get(var).map_or_else(|| vec![0.0; expected.len()], flat);
+            // Some gradients vanish: the bias of a key's norm moves all scores of a query alike, and
+            // a norm after it undoes a bias. There both sides hold rounding, which must stay small.
+            if magnitude(&expected) < VANISHING * largest {
+                assert!(magnitude(&found) < VANISHING * largest, "{} should vanish", named(name));
+            } else {
+                worst.compare("gradient", &named(name), &found, &expected);
+            }
+        }
+    }
+}
+
+fn compare_rollout(fixture: &Fixture, worst: &mut Worst) {
+    let model = fixture.model();
+    let patches = fixture.patches();
+    let expected = fixture.frames("rollout");
+    let context = fixture.case.context;
+    let mut window = fixture.frames("frames").slice_time(0..context);
+    for step in 0..expected.time() {
+        let next = predict(&model, &window, &patches[step % patches.len()], &Device::Cpu).unwrap();
+        window.push_frame(&next).unwrap();
+        let found = window.frame(context - 1);
+        worst.compare("rollout", "rollout", found.data(), expected.frame(step).data());
+    }
+}
+
+fn compare_training(fixture: &Fixture, worst: &mut Worst) {
+    let model = fixture.model();
+    let frames = fixture.frames("frames");
+    let patches = fixture.patches();
+    let expected = fixture.values("train.loss");
+    let mut optimizer = AdamW::new(model.parameters()).unwrap();
+    let mut losses = Vec::new();
+    for step in 0..expected.len() {
+        let loss = training_loss(&model, &frames, &patches[step % patches.len()], &Device::Cpu).unwrap();
+        losses.push(loss.to_scalar::<f32>().unwrap());
+        optimizer.step(model.parameters(), &loss.backward().unwrap(), 1e-3, 1e-4).unwrap();
+    }
+    for (found, expected) in losses.iter().zip(&expected) {
+        worst.compare("training", "train.loss", &[*found], &[*expected]);
+    }
+}
+
+fn fixtures() -> Vec<PathBuf> {
+    let folder = match std::env::var_os("WELLSPRING_FIXTURES") {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data"),
+    };
+    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.file_name().unwrap().to_string_lossy().starts_with("model-"));
+    paths.sort();
+    assert!(!paths.is_empty(), "{} holds no model-*.safetensors", folder.display());
+    paths
+}
+
+#[test]
+fn models_are_the_reference() {
+    let tolerances = [("output", 1e-5), ("loss", 1e-5), ("gradient", 1e-4), ("rollout", 1e-4), ("training", 1e-4)];
+    let mut failures = Vec::new();
+    for path in fixtures() {
+        let fixture = Fixture::load(&path);
+        let mut worst = Worst::default();
+        compare_outputs_and_gradients(&fixture, &mut worst);
+        compare_rollout(&fixture, &mut worst);
+        compare_training(&fixture, &mut worst);
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let figures: Vec<String> = tolerances.iter().map(|(kind, _)| format!("{kind} {:.1e}", worst.0[kind].0)).collect();
+        println!("{name:<28} {}", figures.join("  "));
+        for (kind, tolerance) in tolerances {
+            let (difference, tensor) = &worst.0[kind];
+            if *difference > tolerance {
+                failures.push(format!("{name}: {tensor} differs by {difference:.2e}, more than {tolerance:.0e}"));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
