@@ -61,3 +61,12 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Bench(args) => bench::run(&session, &args),
     }
 }
+
+/// Writes an answer to standard output.
+pub fn print(bytes: impl AsRef<[u8]>) -> Result<()> {
+    use std::io::Write as _;
+    let mut output = std::io::stdout().lock();
+    output.write_all(bytes.as_ref())?;
+    output.flush()?;
+    Ok(())
+}

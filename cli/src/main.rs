@@ -3,6 +3,8 @@
 //! [`args`] says what can be typed, [`commands`] holds one file for each verb, [`progress`] draws
 //! what the libraries report, [`failure`] turns errors into a message and an exit code.
 
+#![allow(unreachable_pub, reason = "a program has no public interface")]
+
 mod args;
 mod commands;
 mod failure;

@@ -56,6 +56,7 @@
 //! # }
 //! ```
 
+mod bench;
 mod checkpoint;
 mod config;
 mod device;
@@ -73,6 +74,7 @@ mod trainer;
 #[cfg(test)]
 mod tests;
 
+pub use bench::{StepFigure, bench_step};
 pub use checkpoint::{Checkpoint, Domain, State};
 pub use config::{Config, DataConfig, ModelConfig, OptimConfig, Strategy, TrainConfig};
 pub use device::DeviceChoice;

@@ -2,9 +2,9 @@
 //! evaluation is committed whole at its end; an interruption leaves the earlier ones.
 
 use anyhow::{Context as _, Result};
-use wellspring_eval::{EvalOptions, OnExisting, RunRecord, Schedule, Subject};
-use wellspring_store::{Dataset, Location, Patch, Split};
-use wellspring_train::{DeviceChoice, Predictor};
+use wellspring_eval::{Baseline, Description, EvalOptions, OnExisting, RunRecord, Schedule, Subject, SubjectError};
+use wellspring_store::{Dataset, Frames, Location, Patch, Split};
+use wellspring_train::{DeviceChoice, Domain, Predictor};
 
 use super::Session;
 use crate::args::{self, ExistingArg};
@@ -17,12 +17,11 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
     }
     let split: Split = match args.split.parse() {
         Ok(split) => split,
-        Err(error) => misuse!("--split {}: {error}", args.split),
+        Err(error) => misuse!("--split: {error}"),
     };
-    let dataset = session.wait(async { Dataset::open(&Location::parse(&args.root)?).await })?;
     let evaluation = Evaluation {
+        dataset: session.wait(async { Dataset::open(&Location::parse(&args.root)?).await })?,
         results: Location::parse(&args.results)?,
-        schedules: args.schedules.clone(),
         options: EvalOptions {
             rollout: args.rollout,
             split,
@@ -30,33 +29,142 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
             batch: args.batch,
             keep: args.keep,
             existing: existing(args.existing),
-            ..EvalOptions::default()
         },
     };
     let records = match Baseline::named(&args.run) {
         Some(baseline) => {
             let name = args.name.as_deref().unwrap_or(&args.run);
-            vec![evaluation.baseline(session, &dataset, baseline, name, args.context)?]
+            vec![evaluation.baseline(session, baseline, name, args.context)?]
         }
         None => {
             let run = Location::parse(&args.run)?;
             let device: DeviceChoice = match args.device.parse() {
                 Ok(device) => device,
-                Err(error) => misuse!("--device {}: {error}", args.device),
+                Err(error) => misuse!("--device: {error}"),
             };
             let predictor = session
                 .wait(Predictor::load(&run, args.step, device))
                 .with_context(|| format!("cannot load a model from {run}"))?;
-            let name = args.name.clone().unwrap_or_else(|| folder_name(&args.run));
-            evaluation.model(session, &dataset, &predictor, &name)?
+            let name = args.name.as_deref().or(run.name()).unwrap_or("model");
+            evaluation.model(session, &predictor, name, &args.schedules)?
         }
     };
     for record in &records {
         line(&describe(record));
     }
-    line(&format!(
-        "next: wellspring sql -r {} 'SELECT * FROM leaderboard'",
-        args.results
-    ));
+    line(&format!("next: wellspring sql -r {} 'SELECT * FROM leaderboard'", args.results));
     Ok(())
+}
+
+/// Where and how a command evaluates.
+pub struct Evaluation {
+    pub dataset: Dataset,
+    pub results: Location,
+    pub options: EvalOptions,
+}
+
+impl Evaluation {
+    pub fn baseline(&self, session: &Session, baseline: Baseline, name: &str, context: usize) -> Result<RunRecord> {
+        let ndim = self.dataset.schema().grid.ndim();
+        let subject = baseline.with_context(context, ndim);
+        self.evaluate(session, &subject, name, &Schedule::fixed(Patch::uniform(1, ndim)))
+    }
+
+    /// Each schedule in turn; without any, each patch size that the model was trained with.
+    pub fn model(
+        &self,
+        session: &Session,
+        predictor: &Predictor,
+        name: &str,
+        schedules: &[String],
+    ) -> Result<Vec<RunRecord>> {
+        predictor.check(&Domain::of(&self.dataset))?;
+        let ndim = self.dataset.schema().grid.ndim();
+        let schedules: Vec<Schedule> = if schedules.is_empty() {
+            predictor.patches().into_iter().map(Schedule::fixed).collect()
+        } else {
+            let parsed: Result<_, _> = schedules.iter().map(|text| Schedule::parse(text, ndim)).collect();
+            match parsed {
+                Ok(schedules) => schedules,
+                Err(error) => misuse!("--schedule: {error}"),
+            }
+        };
+        let subject = ModelSubject(predictor);
+        schedules.iter().map(|schedule| self.evaluate(session, &subject, name, schedule)).collect()
+    }
+
+    fn evaluate(
+        &self,
+        session: &Session,
+        subject: &dyn Subject,
+        name: &str,
+        schedule: &Schedule,
+    ) -> Result<RunRecord> {
+        let (handle, reporter) = (session.handle(), &session.reporter);
+        wellspring_eval::evaluate(
+            subject,
+            name,
+            schedule,
+            &self.dataset,
+            &self.results,
+            &self.options,
+            handle,
+            reporter,
+        )
+        .with_context(|| format!("cannot evaluate {name}"))
+    }
+}
+
+/// A model as a step function.
+struct ModelSubject<'a>(&'a Predictor);
+
+impl Subject for ModelSubject<'_> {
+    fn description(&self) -> Description {
+        let model = &self.0.config().model;
+        Description {
+            strategy: model.strategy.name().into(),
+            parameters: self.0.parameters() as u64,
+            dim: model.dim as u64,
+            blocks: model.blocks as u64,
+            train_steps: self.0.step(),
+            train_dataset: self.0.domain().id.clone(),
+        }
+    }
+
+    fn context(&self) -> usize {
+        self.0.config().data.context
+    }
+
+    fn patches(&self) -> Vec<Patch> {
+        self.0.patches()
+    }
+
+    fn tokens(&self, patch: &Patch, space: &[usize]) -> Result<usize, SubjectError> {
+        Ok(self.0.tokens(patch, space)?)
+    }
+
+    fn step(&self, context: &Frames, patch: &Patch) -> Result<Frames, SubjectError> {
+        Ok(self.0.predict(context, patch)?)
+    }
+}
+
+fn existing(typed: ExistingArg) -> OnExisting {
+    match typed {
+        ExistingArg::Replace => OnExisting::Replace,
+        ExistingArg::Add => OnExisting::Add,
+        ExistingArg::Refuse => OnExisting::Refuse,
+    }
+}
+
+fn describe(record: &RunRecord) -> String {
+    format!(
+        "{} {}: {} starts of {} trajectories, {} leads, {:.0} tokens, {:.3} s a frame",
+        record.name,
+        record.schedule,
+        record.starts,
+        record.trajectories,
+        record.rollout,
+        record.tokens,
+        record.seconds_per_frame
+    )
 }

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::Result;
-use wellspring_eval::Results;
+use wellspring_eval::{Format, Results};
 use wellspring_store::{Dataset, Location, Manifest};
-use wellspring_train::Config;
+use wellspring_train::{Checkpoint, Config};
 
 use super::Session;
 use crate::args;
@@ -27,13 +27,82 @@ fn describe(session: &Session, path: &str) -> Result<String> {
         return Ok(data_set(dataset.manifest()));
     }
     if session.wait(location.join("config.toml").exists())? {
-        return run_folder(session, &location);
+        return session.wait(run_folder(&location));
     }
     if !session.wait(location.join("runs").list())?.is_empty() {
-        let results = session.wait(Results::open(&location))?;
-        return Ok(session.wait(results.table("SELECT * FROM leaderboard"))?);
+        return session.wait(async {
+            let results = Results::open(&location).await?;
+            let answer = Format::Table.write(&results.sql("SELECT * FROM leaderboard").await?)?;
+            Ok(String::from_utf8_lossy(&answer).into_owned())
+        });
     }
-    misuse!(
-        "{path} is no HDF5 file, data set (manifest.json), run (config.toml) or results folder (runs/)"
-    )
+    misuse!("{path} is no HDF5 file, data set (manifest.json), run (config.toml) or results folder (runs/)")
+}
+
+fn data_set(manifest: &Manifest) -> String {
+    let schema = &manifest.schema;
+    let mut text = format!("data set {} ({}), version {}\n", schema.name, manifest.id(), manifest.format_version);
+    let _ = writeln!(text, "\ngrid: {}", schema.grid.kind);
+    for axis in &schema.grid.axes {
+        let (first, last) = (axis.coordinates.first(), axis.coordinates.last());
+        let [low, high] = axis.boundary;
+        let _ = writeln!(
+            text,
+            "  {:<4} {:>5} points, {} to {}, {low:?}–{high:?}",
+            axis.name,
+            axis.coordinates.len(),
+            first.copied().unwrap_or_default(),
+            last.copied().unwrap_or_default()
+        );
+    }
+    let _ = writeln!(text, "\nchannels: mean, standard deviation, the same of changes between frames");
+    for channel in schema.channels().iter().chain(&schema.constant_channels()) {
+        if let Ok(held) = manifest.statistics.channel(channel) {
+            let _ = writeln!(
+                text,
+                "  {channel:<16} {:>12.5} {:>12.5} {:>12.5} {:>12.5}",
+                held.mean, held.std, held.mean_delta, held.std_delta
+            );
+        }
+    }
+    let _ = writeln!(
+        text,
+        "\nstored: {:?}, compression {:?}, normalisation {:?}",
+        manifest.dtype, manifest.compression, manifest.normalization
+    );
+    for (split, held) in &manifest.splits {
+        let bytes: u64 = held.files().map(|shard| shard.bytes).sum();
+        let _ = writeln!(
+            text,
+            "  {split:<6} {:>5} trajectories, {:>7} frames, {:>4} shards, {:.1} MiB",
+            held.trajectories.len(),
+            held.frames(),
+            held.shards.len(),
+            bytes as f64 / f64::from(1 << 20)
+        );
+    }
+    text
+}
+
+async fn run_folder(run: &Location) -> Result<String> {
+    let config = Config::load(run).await?;
+    let mut text = format!("run {run}\n\n{}", config.to_toml()?);
+    match Checkpoint::find(run, None).await {
+        Ok(checkpoint) => {
+            let state = checkpoint.state;
+            let loss = state.loss.map_or_else(String::new, |loss| format!(", loss {loss:.4}"));
+            let _ = writeln!(
+                text,
+                "\nlast checkpoint: step {}{loss}\ntrained on {} ({}): {}",
+                state.step,
+                state.domain.name,
+                state.domain.id,
+                state.domain.channels.join(" ")
+            );
+        }
+        Err(error) => {
+            let _ = writeln!(text, "\n{error}");
+        }
+    }
+    Ok(text)
 }

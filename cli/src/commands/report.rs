@@ -1,23 +1,21 @@
 //! `wellspring report`: reads result tables, writes one HTML file, renamed into place when whole.
 
-use std::io::Write as _;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use wellspring_eval::{ReportOptions, Results};
 use wellspring_store::Location;
 
 use super::Session;
+use super::weights::write_whole;
 use crate::args;
 use crate::progress::line;
 
 pub fn run(session: &Session, args: &args::Report) -> Result<()> {
     let options = ReportOptions {
-        title: args.title.clone(),
-        ..ReportOptions::default()
+        title: args.title.clone().unwrap_or_else(|| ReportOptions::default().title),
     };
-    let results = Location::parse(&args.results)?;
-    write(session, &results, &args.out, &options)?;
+    write(session, &Location::parse(&args.results)?, &args.out, &options)?;
     line(&format!("{}", args.out.display()));
     Ok(())
 }
@@ -28,16 +26,5 @@ pub fn write(session: &Session, results: &Location, out: &Path, options: &Report
         let results = Results::open(results).await?;
         wellspring_eval::report(&results, options).await
     })?;
-    let folder = match out.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut page = tempfile::NamedTempFile::new_in(folder)
-        .with_context(|| format!("cannot write into {}", folder.display()))?;
-    page.write_all(html.as_bytes())
-        .and_then(|()| page.as_file().sync_all())
-        .with_context(|| format!("cannot write {}", out.display()))?;
-    page.persist(out)
-        .with_context(|| format!("cannot move the report to {}", out.display()))?;
-    Ok(())
+    write_whole(out, html.as_bytes())
 }

@@ -1,0 +1,257 @@
+//! `wellspring demo`: the whole way on simulated data. Everything it makes lies in one folder, which
+//! it asks to be empty or its own; an interruption leaves what is done, and the next demo starts over.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use wellspring_eval::{Baseline, EvalOptions, Format, ReportOptions, Results};
+use wellspring_ingest::{Equation, IngestOptions, SimulateOptions};
+use wellspring_store::{Dataset, Location};
+use wellspring_train::{Config, DeviceChoice, ModelConfig, Predictor, Strategy};
+
+use super::{Session, eval, print, report, train};
+use crate::args::{self, DemoSize};
+use crate::failure::misuse;
+use crate::progress::line;
+
+/// The demo's folder is known by this file.
+const MARK: &str = "wellspring-demo";
+
+pub fn run(session: &Session, args: &args::Demo) -> Result<()> {
+    let began = Instant::now();
+    let demo = Demo {
+        session,
+        folder: args.out.clone(),
+        scale: Scale::of(args.size),
+        seed: args.seed,
+    };
+    demo.clear()?;
+    demo.simulate()?;
+    demo.ingest()?;
+    for strategy in [Strategy::Ckm, Strategy::Csm, Strategy::Fixed] {
+        demo.train(strategy)?;
+    }
+    demo.evaluate()?;
+    let report = demo.report()?;
+    demo.leaderboard()?;
+    demo.farewell(&report, began)
+}
+
+/// How much of everything.
+struct Scale {
+    shape: Vec<usize>,
+    frames: usize,
+    trajectories: [usize; 3],
+    dim: usize,
+    heads: usize,
+    blocks: usize,
+    context: usize,
+    /// Steps of the elastic models; the fixed one, whose steps are cheap, has more.
+    steps: u64,
+    fixed_steps: u64,
+    batch: usize,
+    rollout: usize,
+}
+
+impl Scale {
+    fn of(size: DemoSize) -> Self {
+        match size {
+            DemoSize::Tiny => Self {
+                shape: vec![32, 32],
+                frames: 12,
+                trajectories: [2, 1, 1],
+                dim: 32,
+                heads: 2,
+                blocks: 1,
+                context: 3,
+                steps: 4,
+                fixed_steps: 4,
+                batch: 1,
+                rollout: 4,
+            },
+            DemoSize::Full => Self {
+                shape: vec![64, 64],
+                frames: 31,
+                trajectories: [48, 2, 4],
+                dim: 96,
+                heads: 3,
+                blocks: 3,
+                context: 4,
+                steps: 700,
+                fixed_steps: 1500,
+                batch: 2,
+                rollout: 12,
+            },
+        }
+    }
+}
+
+struct Demo<'a> {
+    session: &'a Session,
+    folder: PathBuf,
+    scale: Scale,
+    seed: u64,
+}
+
+impl Demo<'_> {
+    fn at(&self, below: &str) -> PathBuf {
+        self.folder.join(below)
+    }
+
+    fn location(&self, below: &str) -> Result<Location> {
+        Ok(Location::parse(&self.at(below).to_string_lossy())?)
+    }
+
+    /// Empties the folder if an earlier demo made it.
+    fn clear(&self) -> Result<()> {
+        let shown = self.folder.display();
+        let used = std::fs::read_dir(&self.folder).is_ok_and(|mut entries| entries.next().is_some());
+        if used && !self.at(MARK).exists() {
+            misuse!("{shown} holds something else; give --out another folder");
+        }
+        for name in ["simulations", "dataset", "runs", "results"] {
+            let path = self.at(name);
+            if path.exists() {
+                std::fs::remove_dir_all(&path).with_context(|| format!("cannot empty {}", path.display()))?;
+            }
+        }
+        std::fs::create_dir_all(&self.folder)
+            .and_then(|()| std::fs::write(self.at(MARK), "made by wellspring demo; the next demo empties it\n"))
+            .with_context(|| format!("cannot write into {shown}"))
+    }
+
+    fn stage<T>(&self, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let began = Instant::now();
+        let made = work().with_context(|| format!("the demo stopped: {name}"))?;
+        line(&format!("{name:<44} {:>6.1} s", began.elapsed().as_secs_f64()));
+        Ok(made)
+    }
+
+    fn simulate(&self) -> Result<()> {
+        let equation = Equation::ShearFlow;
+        let [train, valid, test] = self.scale.trajectories;
+        let options = SimulateOptions {
+            shape: self.scale.shape.clone(),
+            frames: self.scale.frames,
+            train,
+            valid,
+            test,
+            seed: self.seed,
+            overwrite: false,
+        };
+        self.stage(&format!("simulated {} shear flows", train + valid + test), || {
+            wellspring_ingest::simulate(equation, &self.at("simulations"), &options, &self.session.reporter)?;
+            Ok(())
+        })
+    }
+
+    fn ingest(&self) -> Result<()> {
+        let (source, root) = (self.location("simulations")?, self.location("dataset")?);
+        let options = IngestOptions::default();
+        self.stage("ingested them into Arrow shards", || {
+            let work = wellspring_ingest::ingest(&source, &root, &options, &self.session.reporter);
+            self.session.wait(work)?;
+            Ok(())
+        })
+    }
+
+    fn train(&self, strategy: Strategy) -> Result<()> {
+        let scale = &self.scale;
+        let elastic = strategy != Strategy::Fixed;
+        let mut config = Config::default();
+        config.data.root = self.at("dataset").to_string_lossy().into_owned();
+        config.data.context = scale.context;
+        config.model = ModelConfig {
+            strategy,
+            patches: if elastic { vec![4, 8, 16] } else { vec![16] },
+            dim: scale.dim,
+            heads: scale.heads,
+            blocks: scale.blocks,
+            groups: 4,
+            ..ModelConfig::default()
+        };
+        config.optim.warmup = 50;
+        config.train.steps = if elastic { scale.steps } else { scale.fixed_steps };
+        config.train.batch = scale.batch;
+        config.train.seed = self.seed;
+        let run = self.location(&format!("runs/{}", model_name(strategy)))?;
+        self.stage(&format!("trained {}", model_name(strategy)), || {
+            let outcome = train::train(self.session, &config, &run, false)?;
+            if outcome.stopped {
+                anyhow::bail!("it was interrupted");
+            }
+            Ok(())
+        })
+    }
+
+    fn evaluate(&self) -> Result<()> {
+        let root = self.location("dataset")?;
+        let evaluation = eval::Evaluation {
+            dataset: self.session.wait(Dataset::open(&root))?,
+            results: self.location("results")?,
+            options: EvalOptions {
+                rollout: self.scale.rollout,
+                ..EvalOptions::default()
+            },
+        };
+        self.stage("rolled them out, cyclically and at each patch", || {
+            evaluation.baseline(self.session, Baseline::Persistence, "persistence", self.scale.context)?;
+            for strategy in [Strategy::Ckm, Strategy::Csm, Strategy::Fixed] {
+                let name = model_name(strategy);
+                let run = self.location(&format!("runs/{name}"))?;
+                let predictor = self.session.wait(Predictor::load(&run, None, DeviceChoice::Cpu))?;
+                let schedules: &[&str] = match strategy {
+                    Strategy::Fixed => &["16"],
+                    Strategy::Ckm | Strategy::Csm => &["4", "8", "16", "4,8,16"],
+                };
+                let schedules: Vec<String> = schedules.iter().map(|&text| text.to_owned()).collect();
+                evaluation.model(self.session, &predictor, name, &schedules)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn report(&self) -> Result<PathBuf> {
+        let out = self.at("report.html");
+        let options = ReportOptions {
+            title: "Compute-elastic surrogates of a shear flow".into(),
+        };
+        self.stage("drew the report", || report::write(self.session, &self.location("results")?, &out, &options))?;
+        Ok(out)
+    }
+
+    fn leaderboard(&self) -> Result<()> {
+        let results = self.location("results")?;
+        let answer = self.session.wait(async {
+            let results = Results::open(&results).await?;
+            results.sql(LEADERBOARD).await
+        })?;
+        print(format!("\n{LEADERBOARD}\n\n"))?;
+        print(Format::Table.write(&answer)?)
+    }
+
+    fn farewell(&self, report: &Path, began: Instant) -> Result<()> {
+        let (report, folder) = (report.display(), self.folder.display());
+        print(format!(
+            "\nreport: {report}   ({:.0} s in all)\n\nTry next:\n  \
+             wellspring sql -r {folder}/results 'SELECT * FROM table1'\n  \
+             wellspring eval {folder}/runs/csm {folder}/dataset -r {folder}/results --schedule random:1 --rollout {}\n  \
+             wellspring train {folder}/runs/ckm/config.toml --out {folder}/runs/longer --set train.steps={}\n",
+            began.elapsed().as_secs_f64(),
+            self.scale.rollout,
+            self.scale.steps * 4
+        ))
+    }
+}
+
+const LEADERBOARD: &str = "SELECT name, schedule, tokens, vrmse, of_persistence, last_lead, vrmse_last, seconds_per_frame
+FROM leaderboard";
+
+fn model_name(strategy: Strategy) -> &'static str {
+    match strategy {
+        Strategy::Ckm => "ckm",
+        Strategy::Csm => "csm",
+        Strategy::Fixed => "fixed16",
+    }
+}

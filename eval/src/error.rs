@@ -1,0 +1,114 @@
+//! What can go wrong between a step function and an answer.
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of whatever is being evaluated.
+pub type SubjectError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Every variant says which object it is about and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Text that is no schedule.
+    #[error("{text} is no schedule: {reason}; give 16 | 4,8,16 | 16x8x8 | random:SEED")]
+    Schedule {
+        /// As given.
+        text: String,
+        /// Why not.
+        reason: String,
+    },
+
+    /// A patch size of the schedule that cannot be used on this grid.
+    #[error("schedule {schedule} cannot be used: {source}")]
+    Patch {
+        /// The schedule.
+        schedule: String,
+        /// What the model says.
+        source: SubjectError,
+    },
+
+    /// The step function failed.
+    #[error("{name} failed at lead {lead} of {split} trajectory {trajectory}: {source}")]
+    Step {
+        /// What was evaluated.
+        name: String,
+        /// Frames predicted so far, and this one.
+        lead: usize,
+        /// The split.
+        split: String,
+        /// Of the first window in the batch.
+        trajectory: u32,
+        /// What the model says.
+        source: SubjectError,
+    },
+
+    /// No evaluation where results were expected.
+    #[error("{root} holds no results; make some: wellspring eval RUN DATASET -r {root}")]
+    NoResults {
+        /// The folder.
+        root: String,
+    },
+
+    /// The same evaluation is there and was to be kept.
+    #[error("{root} holds {name} with schedule {schedule} on the {split} split already; --existing replace or add")]
+    Exists {
+        /// The folder.
+        root: String,
+        /// Of the run.
+        name: String,
+        /// Its schedule.
+        schedule: String,
+        /// Its split.
+        split: String,
+    },
+
+    /// A file that is not what its place says.
+    #[error("{object} is no result table: {reason}; move it away")]
+    Malformed {
+        /// URL of the file.
+        object: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// Text that names no choice.
+    #[error("{text} is no {what}; choose {choices}")]
+    Choice {
+        /// As given.
+        text: String,
+        /// What was to be chosen.
+        what: &'static str,
+        /// The choices.
+        choices: &'static str,
+    },
+
+    /// A figure could not be drawn.
+    #[error("cannot draw {figure}: {reason}")]
+    Figure {
+        /// Which one.
+        figure: &'static str,
+        /// Why not.
+        reason: String,
+    },
+
+    /// SQL that cannot be planned or run.
+    #[error("{0}")]
+    Sql(#[from] datafusion::error::DataFusionError),
+
+    /// Rows that cannot become a table.
+    #[error(transparent)]
+    Arrow(#[from] arrow::error::ArrowError),
+
+    /// Parquet could not be written.
+    #[error(transparent)]
+    Parquet(#[from] parquet::errors::ParquetError),
+
+    /// A field of a shape that no spectrum has.
+    #[error(transparent)]
+    Spectra(#[from] wellspring_spectra::Error),
+
+    /// Data or results could not be read or written.
+    #[error(transparent)]
+    Store(#[from] wellspring_store::Error),
+}

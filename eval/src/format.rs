@@ -1,0 +1,222 @@
+//! Answers as text for people and programs.
+
+use std::fmt::Write as _;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray as _, RecordBatch};
+use arrow::datatypes::{DataType, Float64Type};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use parquet::arrow::ArrowWriter;
+
+use crate::{Error, Result};
+
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Columns for people, floats to five digits.
+    Table,
+    /// Comma-separated, every digit.
+    Csv,
+    /// One array of objects, every digit.
+    Json,
+    /// A table in Markdown, floats to five digits.
+    Md,
+    /// A Parquet file.
+    Parquet,
+}
+
+impl FromStr for Format {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "table" => Ok(Self::Table),
+            "csv" => Ok(Self::Csv),
+            "json" => Ok(Self::Json),
+            "md" => Ok(Self::Md),
+            "parquet" => Ok(Self::Parquet),
+            _ => Err(Error::Choice {
+                text: text.to_owned(),
+                what: "format",
+                choices: "table, csv, json, md or parquet",
+            }),
+        }
+    }
+}
+
+impl Format {
+    /// The bytes of an answer.
+    ///
+    /// # Errors
+    /// [`Error::Arrow`] or [`Error::Parquet`] for a column that the format cannot hold.
+    pub fn write(self, batches: &[RecordBatch]) -> Result<Vec<u8>> {
+        match self {
+            Self::Table => Ok(Cells::of(batches)?.table().into_bytes()),
+            Self::Md => Ok(Cells::of(batches)?.markdown().into_bytes()),
+            Self::Csv => {
+                let mut bytes = Vec::new();
+                let mut writer = arrow::csv::Writer::new(&mut bytes);
+                for batch in batches {
+                    writer.write(batch)?;
+                }
+                drop(writer);
+                Ok(bytes)
+            }
+            Self::Json => {
+                let mut writer = arrow::json::ArrayWriter::new(Vec::new());
+                for batch in batches {
+                    writer.write(batch)?;
+                }
+                writer.finish()?;
+                let mut bytes = writer.into_inner();
+                if bytes.is_empty() {
+                    bytes.extend(b"[]");
+                }
+                bytes.push(b'\n');
+                Ok(bytes)
+            }
+            Self::Parquet => {
+                let schema = batches.first().map(RecordBatch::schema).unwrap_or_else(|| Arc::new(arrow::datatypes::Schema::empty()));
+                let mut writer = ArrowWriter::try_new(Vec::new(), schema, None)?;
+                for batch in batches {
+                    writer.write(batch)?;
+                }
+                Ok(writer.into_inner()?)
+            }
+        }
+    }
+}
+
+/// An answer as text, cell by cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cells {
+    pub(crate) header: Vec<String>,
+    pub(crate) rows: Vec<Vec<String>>,
+    /// Columns of numbers go to the right.
+    pub(crate) numeric: Vec<bool>,
+}
+
+impl Cells {
+    pub(crate) fn of(batches: &[RecordBatch]) -> Result<Self> {
+        let Some(first) = batches.first() else {
+            return Ok(Self {
+                header: Vec::new(),
+                rows: Vec::new(),
+                numeric: Vec::new(),
+            });
+        };
+        let schema = first.schema();
+        let mut rows = Vec::new();
+        for batch in batches {
+            let columns: Result<Vec<Vec<String>>> = batch.columns().iter().map(|column| cells(column)).collect();
+            let columns = columns?;
+            rows.extend((0..batch.num_rows()).map(|row| columns.iter().map(|column| column[row].clone()).collect()));
+        }
+        Ok(Self {
+            header: schema.fields().iter().map(|field| field.name().clone()).collect(),
+            numeric: schema.fields().iter().map(|field| field.data_type().is_numeric()).collect(),
+            rows,
+        })
+    }
+
+    fn table(&self) -> String {
+        let width = |column: usize| {
+            let cells = self.rows.iter().map(|row| &row[column]).chain([&self.header[column]]);
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..self.header.len()).map(width).collect();
+        let mut text = String::new();
+        let mut line = |cells: &[String]| {
+            let padded: Vec<String> = cells
+                .iter()
+                .zip(&widths)
+                .zip(&self.numeric)
+                .map(|((cell, &width), &right)| if right { format!("{cell:>width$}") } else { format!("{cell:<width$}") })
+                .collect();
+            let _ = writeln!(text, "{}", padded.join("  ").trim_end());
+        };
+        line(&self.header);
+        let rules: Vec<String> = widths.iter().map(|&width| "─".repeat(width)).collect();
+        line(&rules);
+        self.rows.iter().for_each(|row| line(row));
+        text
+    }
+
+    fn markdown(&self) -> String {
+        let mut text = String::new();
+        let mut line = |cells: &[String]| {
+            let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|").replace('\n', " ")).collect();
+            let _ = writeln!(text, "| {} |", cells.join(" | "));
+        };
+        line(&self.header);
+        let rules: Vec<String> =
+            self.numeric.iter().map(|&right| if right { "---:".into() } else { "---".into() }).collect();
+        line(&rules);
+        self.rows.iter().for_each(|row| line(row));
+        text
+    }
+}
+
+fn cells(column: &Arc<dyn Array>) -> Result<Vec<String>> {
+    if *column.data_type() == DataType::Float64 {
+        let values = column.as_primitive::<Float64Type>();
+        return Ok(values.iter().map(|value| value.map_or_else(String::new, number)).collect());
+    }
+    let options = FormatOptions::default();
+    let formatter = ArrayFormatter::try_new(column.as_ref(), &options)?;
+    Ok((0..column.len()).map(|row| formatter.value(row).to_string()).collect())
+}
+
+/// Five digits that matter.
+pub(crate) fn number(value: f64) -> String {
+    let magnitude = value.abs();
+    if value == 0.0 || !value.is_finite() {
+        return format!("{value}");
+    }
+    if !(1e-4..1e7).contains(&magnitude) {
+        return format!("{value:.4e}");
+    }
+    let decimals = (4 - magnitude.log10().floor() as i32).max(0) as usize;
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use arrow::array::{Float64Array, StringArray};
+    use arrow::datatypes::{Field, Schema};
+
+    use super::*;
+
+    fn answer() -> Vec<RecordBatch> {
+        let fields = vec![Field::new("name", DataType::Utf8, false), Field::new("vrmse", DataType::Float64, true)];
+        let names = StringArray::from(vec!["ckm", "a|b, \"c\""]);
+        let values = Float64Array::from(vec![Some(0.012345678), None]);
+        vec![RecordBatch::try_new(Arc::new(Schema::new(fields)), vec![Arc::new(names), Arc::new(values)]).unwrap()]
+    }
+
+    fn text(format: Format) -> String {
+        String::from_utf8(format.write(&answer()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn each_format_is_what_its_readers_expect() {
+        assert_eq!(text(Format::Table), "name         vrmse\n────────  ────────\nckm       0.012346\na|b, \"c\"\n");
+        assert_eq!(text(Format::Md), "| name | vrmse |\n| --- | ---: |\n| ckm | 0.012346 |\n| a\\|b, \"c\" |  |\n");
+        assert_eq!(text(Format::Csv), "name,vrmse\nckm,0.012345678\n\"a|b, \"\"c\"\"\",\n");
+        assert_eq!(text(Format::Json), "[{\"name\":\"ckm\",\"vrmse\":0.012345678},{\"name\":\"a|b, \\\"c\\\"\"}]\n");
+        assert_eq!(&Format::Parquet.write(&answer()).unwrap()[..4], b"PAR1");
+        assert!("xml".parse::<Format>().is_err());
+    }
+
+    #[test]
+    fn numbers_keep_five_digits() {
+        for (value, expected) in
+            [(0.0, "0"), (1.0, "1"), (12345.678, "12346"), (0.1, "0.1"), (1.5e-7, "1.5000e-7"), (f64::NAN, "NaN")]
+        {
+            assert_eq!(number(value), expected);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Which patch size a rollout uses at which step.
+
+use std::fmt;
+
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use wellspring_store::Patch;
+
+use crate::{Error, Result};
+
+/// A patch size for every step: a pure function of the step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Schedule {
+    /// These in turn, for ever; one alone is a fixed size.
+    Cycle(Vec<Patch>),
+    /// Drawn from the model's own sizes.
+    Random {
+        /// Equal seeds draw equal sizes.
+        seed: u64,
+    },
+}
+
+impl Schedule {
+    /// One size for ever.
+    #[must_use]
+    pub fn fixed(patch: Patch) -> Self {
+        Self::Cycle(vec![patch])
+    }
+
+    /// Reads `16`, `4,8,16`, `16x8x8` or `random:SEED` for a grid of `ndim` axes.
+    ///
+    /// # Errors
+    /// [`Error::Schedule`].
+    pub fn parse(text: &str, ndim: usize) -> Result<Self> {
+        let refused = |reason: String| Error::Schedule {
+            text: text.to_owned(),
+            reason,
+        };
+        if let Some(seed) = text.strip_prefix("random:") {
+            let seed = seed.parse().map_err(|_| refused(format!("{seed} is no seed")))?;
+            return Ok(Self::Random { seed });
+        }
+        let patches = text.split(',').map(|size| Patch::parse(size, ndim));
+        let patches: Result<Vec<Patch>, _> = patches.collect();
+        patches.map(Self::Cycle).map_err(|error| refused(error.to_string()))
+    }
+
+    /// The patch size of a step, counted from 0; `available` are the model's.
+    #[must_use]
+    pub fn at(&self, step: usize, available: &[Patch]) -> Option<Patch> {
+        match self {
+            Self::Cycle(patches) => patches.get(step % patches.len().max(1)).cloned(),
+            Self::Random { seed } => {
+                let mut rng = ChaCha8Rng::seed_from_u64(*seed);
+                rng.set_stream(step as u64);
+                let count = available.len();
+                (count > 0).then(|| available[rng.random_range(0..count)].clone())
+            }
+        }
+    }
+
+    /// Every size that it may use.
+    #[must_use]
+    pub fn patches<'a>(&'a self, available: &'a [Patch]) -> &'a [Patch] {
+        match self {
+            Self::Cycle(patches) => patches,
+            Self::Random { .. } => available,
+        }
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cycle(patches) => {
+                let sizes: Vec<String> = patches.iter().map(Patch::to_string).collect();
+                f.write_str(&sizes.join(","))
+            }
+            Self::Random { seed } => write!(f, "random:{seed}"),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cycle_comes_round_again() {
+        let schedule = Schedule::parse("4,8,16", 2).unwrap();
+        let sizes: Vec<String> = (0..5).map(|step| schedule.at(step, &[]).unwrap().to_string()).collect();
+        assert_eq!(sizes, ["4", "8", "16", "4", "8"]);
+    }
+
+    #[test]
+    fn a_random_schedule_is_its_seed() {
+        let available: Vec<Patch> = [4, 8, 16].map(|size| Patch::uniform(size, 2)).to_vec();
+        let draw = |seed| -> Vec<Patch> {
+            let schedule = Schedule::Random { seed };
+            (0..50).map(|step| schedule.at(step, &available).unwrap()).collect()
+        };
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+        assert!(available.iter().all(|patch| draw(7).contains(patch)));
+        assert_eq!(Schedule::Random { seed: 7 }.at(0, &[]), None);
+    }
+
+    #[test]
+    fn is_read_as_it_is_written_and_refuses_nonsense() {
+        for text in ["16", "4,8,16", "16x8", "random:3"] {
+            assert_eq!(Schedule::parse(text, 2).unwrap().to_string(), text);
+        }
+        for text in ["", "random", "random:x", "4,,8", "4x4x4", "four"] {
+            let error = Schedule::parse(text, 2).unwrap_err().to_string();
+            assert!(error.contains("random:SEED"), "{error}");
+        }
+    }
+}

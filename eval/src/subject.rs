@@ -1,0 +1,148 @@
+//! What is evaluated: a step function from a context and a patch size to the next frame. A model is
+//! one; so are the baselines that it must beat.
+
+use wellspring_store::{Frames, Patch};
+
+use crate::error::SubjectError;
+
+/// A step function. Frames are stored (normalised) values.
+pub trait Subject: Sync {
+    /// For the table of runs.
+    fn description(&self) -> Description;
+
+    /// Frames that a step sees.
+    fn context(&self) -> usize;
+
+    /// Patch sizes that random schedules draw from.
+    fn patches(&self) -> Vec<Patch>;
+
+    /// Tokens of a frame at a patch size.
+    ///
+    /// # Errors
+    /// When the size cannot be used on such a grid.
+    fn tokens(&self, patch: &Patch, space: &[usize]) -> Result<usize, SubjectError>;
+
+    /// The frame after a context: (T, B, C, *space) → (1, B, C, *space).
+    ///
+    /// # Errors
+    /// Whatever keeps it from predicting.
+    fn step(&self, context: &Frames, patch: &Patch) -> Result<Frames, SubjectError>;
+}
+
+/// What the table of runs says about a subject.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Description {
+    /// ckm, csm, fixed or baseline.
+    pub strategy: String,
+    /// Numbers that it has learned.
+    pub parameters: u64,
+    /// Features of a token.
+    pub dim: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// Steps that it was trained for.
+    pub train_steps: u64,
+    /// Identity of the data set that it was trained on.
+    pub train_dataset: String,
+}
+
+/// A prediction that nothing had to be learned for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Baseline {
+    /// The last frame again.
+    Persistence,
+    /// The mean of the context.
+    Mean,
+    /// The last frame and the last change again.
+    Linear,
+}
+
+impl Baseline {
+    /// All of them by name.
+    pub const NAMED: [(&str, Self); 3] =
+        [("persistence", Self::Persistence), ("mean", Self::Mean), ("linear", Self::Linear)];
+
+    /// By name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::NAMED.into_iter().find(|(known, _)| *known == name).map(|(_, baseline)| baseline)
+    }
+
+    /// As a step function that sees `context` frames, on grids of `ndim` axes.
+    #[must_use]
+    pub fn with_context(self, context: usize, ndim: usize) -> impl Subject {
+        BaselineSubject {
+            baseline: self,
+            context: context.max(if self == Self::Linear { 2 } else { 1 }),
+            ndim,
+        }
+    }
+}
+
+struct BaselineSubject {
+    baseline: Baseline,
+    context: usize,
+    ndim: usize,
+}
+
+impl Subject for BaselineSubject {
+    fn description(&self) -> Description {
+        Description {
+            strategy: "baseline".into(),
+            ..Description::default()
+        }
+    }
+
+    fn context(&self) -> usize {
+        self.context
+    }
+
+    /// It works on grid points.
+    fn patches(&self) -> Vec<Patch> {
+        vec![Patch::uniform(1, self.ndim)]
+    }
+
+    fn tokens(&self, _: &Patch, _: &[usize]) -> Result<usize, SubjectError> {
+        Ok(0)
+    }
+
+    fn step(&self, context: &Frames, _: &Patch) -> Result<Frames, SubjectError> {
+        let last = context.time() - 1;
+        let mut next = context.frame(last);
+        match self.baseline {
+            Baseline::Persistence => {}
+            Baseline::Mean => {
+                for time in 0..last {
+                    let other = context.frame(time);
+                    next.data_mut().iter_mut().zip(other.data()).for_each(|(sum, x)| *sum += x);
+                }
+                let count = context.time() as f32;
+                next.data_mut().iter_mut().for_each(|sum| *sum /= count);
+            }
+            Baseline::Linear => {
+                let before = context.frame(last.saturating_sub(1));
+                next.data_mut().iter_mut().zip(before.data()).for_each(|(x, before)| *x += *x - before);
+            }
+        }
+        Ok(next)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn baselines_continue_a_line_as_they_say() {
+        let context = Frames::new(3, 1, 1, vec![2], vec![1.0, 0.0, 2.0, 0.0, 3.0, 6.0]).unwrap();
+        let next = |name| {
+            let subject = Baseline::named(name).unwrap().with_context(3, 1);
+            subject.step(&context, &Patch::uniform(1, 1)).unwrap().into_data()
+        };
+        assert_eq!(next("persistence"), [3.0, 6.0]);
+        assert_eq!(next("mean"), [2.0, 2.0]);
+        assert_eq!(next("linear"), [4.0, 12.0]);
+        assert_eq!(Baseline::named("magic"), None);
+    }
+}

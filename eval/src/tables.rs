@@ -1,0 +1,337 @@
+//! Results at rest, as Parquet that anything can read. This page is their specification.
+//!
+//! ```text
+//! RESULTS/runs/ID.parquet      one row per evaluation; written last, so without it there is none
+//! RESULTS/metrics/ID.parquet   run, trajectory, start, lead, patch, tokens, field, metric, band, value
+//! RESULTS/spectra/ID.parquet   run, lead, patch, field, axis, bin, k_low, k_high, truth, prediction, residual
+//! RESULTS/frames/ID.arrow      the few predicted frames kept for pictures
+//! ```
+//!
+//! `start` is the step of the first context frame, `lead` counts predicted frames from 1. `band` is
+//! null but for the metrics `band_mse` and `band_nmse`, where 0, 1, 2 are The Well's bands from large
+//! to small scales. Wavenumbers are in radians per cell; `axis` is an axis of the grid or
+//! `isotropic`; powers are means over trajectories and starts. Values are in the fields' own units.
+//! What is not finite is stored so.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use serde::{Deserialize, Serialize};
+use wellspring_store::Location;
+
+use crate::{Error, Result};
+
+/// Version of these tables.
+pub const TABLE_VERSION: u32 = 1;
+
+/// A row of `runs`: one evaluation.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunRecord {
+    /// Identity of the evaluation, and the name of its files.
+    pub run: String,
+    /// [`TABLE_VERSION`].
+    pub table_version: u32,
+    /// What was evaluated.
+    pub name: String,
+    /// ckm, csm, fixed or baseline.
+    pub strategy: String,
+    /// Numbers that the model has learned.
+    pub parameters: u64,
+    /// Features of a token.
+    pub dim: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// Steps that it was trained for.
+    pub train_steps: u64,
+    /// Identity of the data set that it was trained on.
+    pub train_dataset: String,
+    /// Name of the data set that it was evaluated on.
+    pub dataset: String,
+    /// Its identity.
+    pub dataset_id: String,
+    /// Its part.
+    pub split: String,
+    /// Patch sizes by step; "-" for a baseline.
+    pub schedule: String,
+    /// Frames that a step sees.
+    pub context: u64,
+    /// Frames predicted from each start.
+    pub rollout: u64,
+    /// Trajectories that were rolled out.
+    pub trajectories: u64,
+    /// Starts in all of them.
+    pub starts: u64,
+    /// Mean tokens of a frame over the rollout.
+    pub tokens: f64,
+    /// Time of the step function for a frame of one start.
+    pub seconds_per_frame: f64,
+    /// Of the program.
+    pub version: String,
+    /// When it was committed, in milliseconds of Unix time.
+    pub created: i64,
+}
+
+/// A row of `metrics`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct MetricRow<'a> {
+    pub(crate) run: &'a str,
+    pub(crate) trajectory: u32,
+    pub(crate) start: u32,
+    pub(crate) lead: u32,
+    pub(crate) patch: &'a str,
+    pub(crate) tokens: u64,
+    pub(crate) field: &'a str,
+    pub(crate) metric: &'a str,
+    pub(crate) band: Option<u32>,
+    pub(crate) value: f64,
+}
+
+/// A row of `spectra`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct SpectrumRow<'a> {
+    pub(crate) run: &'a str,
+    pub(crate) lead: u32,
+    pub(crate) patch: &'a str,
+    pub(crate) field: &'a str,
+    pub(crate) axis: &'a str,
+    pub(crate) bin: u32,
+    pub(crate) k_low: f64,
+    pub(crate) k_high: f64,
+    pub(crate) truth: f64,
+    pub(crate) prediction: f64,
+    pub(crate) residual: f64,
+}
+
+/// One of the three tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Table {
+    Runs,
+    Metrics,
+    Spectra,
+}
+
+impl Table {
+    pub(crate) const ALL: [Self; 3] = [Self::Runs, Self::Metrics, Self::Spectra];
+
+    /// Its folder and its name in SQL.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Runs => "runs",
+            Self::Metrics => "metrics",
+            Self::Spectra => "spectra",
+        }
+    }
+
+    /// Where the rows of an evaluation lie.
+    pub(crate) fn file(self, results: &Location, run: &str) -> Location {
+        results.join(self.name()).join(&format!("{run}.parquet"))
+    }
+
+    pub(crate) fn schema(self) -> SchemaRef {
+        use DataType::{Float64, UInt32, UInt64, Utf8};
+        let millis = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
+        let columns: &[(&str, DataType)] = match self {
+            Self::Runs => &[
+                ("run", Utf8),
+                ("table_version", UInt32),
+                ("name", Utf8),
+                ("strategy", Utf8),
+                ("parameters", UInt64),
+                ("dim", UInt64),
+                ("blocks", UInt64),
+                ("train_steps", UInt64),
+                ("train_dataset", Utf8),
+                ("dataset", Utf8),
+                ("dataset_id", Utf8),
+                ("split", Utf8),
+                ("schedule", Utf8),
+                ("context", UInt64),
+                ("rollout", UInt64),
+                ("trajectories", UInt64),
+                ("starts", UInt64),
+                ("tokens", Float64),
+                ("seconds_per_frame", Float64),
+                ("version", Utf8),
+                ("created", millis),
+            ],
+            Self::Metrics => &[
+                ("run", Utf8),
+                ("trajectory", UInt32),
+                ("start", UInt32),
+                ("lead", UInt32),
+                ("patch", Utf8),
+                ("tokens", UInt64),
+                ("field", Utf8),
+                ("metric", Utf8),
+                ("band", UInt32),
+                ("value", Float64),
+            ],
+            Self::Spectra => &[
+                ("run", Utf8),
+                ("lead", UInt32),
+                ("patch", Utf8),
+                ("field", Utf8),
+                ("axis", Utf8),
+                ("bin", UInt32),
+                ("k_low", Float64),
+                ("k_high", Float64),
+                ("truth", Float64),
+                ("prediction", Float64),
+                ("residual", Float64),
+            ],
+        };
+        let field = |(name, kind): &(&str, DataType)| Field::new(*name, kind.clone(), *name == "band");
+        Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
+    }
+}
+
+/// Rows on their way into a Parquet file in memory.
+pub(crate) struct TableWriter {
+    schema: SchemaRef,
+    parquet: ArrowWriter<Vec<u8>>,
+}
+
+impl TableWriter {
+    pub(crate) fn new(table: Table) -> Result<Self> {
+        let schema = table.schema();
+        let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default()));
+        Ok(Self {
+            parquet: ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties.build()))?,
+            schema,
+        })
+    }
+
+    pub(crate) fn push<R: Serialize>(&mut self, rows: &[R]) -> Result<()> {
+        let builder = arrow::json::ReaderBuilder::new(Arc::clone(&self.schema)).with_batch_size(rows.len().max(1));
+        let mut decoder = builder.build_decoder()?;
+        decoder.serialize(rows)?;
+        if let Some(batch) = decoder.flush()? {
+            self.parquet.write(&batch)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(self) -> Result<Vec<u8>> {
+        Ok(self.parquet.into_inner()?)
+    }
+}
+
+/// What identifies an evaluation among others: a second one with an equal key is the same again.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Key {
+    pub(crate) name: String,
+    pub(crate) dataset_id: String,
+    pub(crate) split: String,
+    pub(crate) schedule: String,
+}
+
+/// A committed evaluation.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Held {
+    pub(crate) run: String,
+    #[serde(flatten)]
+    pub(crate) key: Key,
+}
+
+/// Names of the committed evaluations, in order.
+pub(crate) async fn committed(results: &Location) -> Result<Vec<String>> {
+    let folder = results.join(Table::Runs.name());
+    let objects = folder.list().await?;
+    let mut runs: Vec<String> = objects
+        .iter()
+        .filter_map(|object| Some(object.below(&folder)?.strip_suffix(".parquet")?.to_owned()))
+        .filter(|name| !name.contains('/'))
+        .collect();
+    runs.sort();
+    Ok(runs)
+}
+
+/// Every committed evaluation with its key.
+pub(crate) async fn held(results: &Location) -> Result<Vec<Held>> {
+    let mut held = Vec::new();
+    for run in committed(results).await? {
+        let file = Table::Runs.file(results, &run);
+        held.extend(rows::<Held>(file.get().await?, &file.to_string())?);
+    }
+    Ok(held)
+}
+
+/// Deletes an evaluation; its row in `runs` goes first.
+pub(crate) async fn delete(results: &Location, run: &str) -> Result<()> {
+    for table in Table::ALL {
+        table.file(results, run).delete().await?;
+    }
+    let frames = crate::pictures::file(results, run);
+    if frames.exists().await? {
+        frames.delete().await?;
+    }
+    Ok(())
+}
+
+/// The rows of a small Parquet file.
+fn rows<T: for<'a> Deserialize<'a>>(bytes: Bytes, object: &str) -> Result<Vec<T>> {
+    let malformed = |reason: String| Error::Malformed {
+        object: object.to_owned(),
+        reason,
+    };
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|error| malformed(error.to_string()))?;
+    let reader = reader.build().map_err(|error| malformed(error.to_string()))?;
+    let batches: Result<Vec<RecordBatch>, _> = reader.collect();
+    let mut json = arrow::json::ArrayWriter::new(Vec::new());
+    for batch in batches.map_err(|error| malformed(error.to_string()))? {
+        json.write(&batch)?;
+    }
+    json.finish()?;
+    let text = json.into_inner();
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    serde_json::from_slice(&text).map_err(|error| malformed(error.to_string()))
+}
+
+/// Milliseconds of Unix time.
+pub(crate) fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use arrow::array::Array as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_finite_stays_so() {
+        let row = |value| MetricRow {
+            run: "a",
+            trajectory: 0,
+            start: 0,
+            lead: 1,
+            patch: "16",
+            tokens: 8,
+            field: "u",
+            metric: "vrmse",
+            band: None,
+            value,
+        };
+        let mut writer = TableWriter::new(Table::Metrics).unwrap();
+        writer.push(&[row(0.5), row(f64::NAN), row(f64::INFINITY)]).unwrap();
+        let bytes = Bytes::from(writer.finish().unwrap());
+        let mut reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
+        let batch = reader.next().unwrap().unwrap();
+        let values = batch.column_by_name("value").unwrap();
+        let values = values.as_any().downcast_ref::<arrow::array::Float64Array>().unwrap();
+        assert_eq!(values.value(0), 0.5);
+        assert!(values.value(1).is_nan());
+        assert!(values.value(2).is_infinite());
+        assert_eq!(values.null_count(), 0);
+    }
+}

@@ -1,0 +1,6 @@
+-- Error within bands of wavenumbers over the truth's energy there; band 0 has the largest scales (Figs 4, 7)
+SELECT r.dataset, r.split, r.name, r.strategy, r.schedule, m.field, m.lead, m.band, avg(m.value) AS nmse
+FROM runs r
+JOIN metrics m ON m.run = r.run AND m.metric = 'band_nmse'
+GROUP BY r.dataset, r.split, r.name, r.strategy, r.schedule, m.field, m.lead, m.band
+ORDER BY r.dataset, r.split, r.name, r.schedule, m.field, m.lead, m.band
