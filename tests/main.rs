@@ -1,1 +1,8 @@
-//! The program from outside.
+//! The program from outside, as a person or a script uses it.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod demo;
+mod pipeline;
+mod program;
+mod refusals;

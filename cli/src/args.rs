@@ -6,7 +6,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Physics simulations in, answers about surrogate models out.
 #[derive(Debug, Parser)]
-#[command(name = "wellspring", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    name = "wellspring",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
 #[command(after_help = "\
 Start here:
   wellspring demo                    the whole way on simulated data, in minutes on a CPU
@@ -301,7 +306,7 @@ pub enum ExistingArg {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  wellspring sql -r results 'SELECT * FROM leaderboard'
+  wellspring sql -r results 'SELECT * FROM leaderboard ORDER BY vrmse'
   wellspring sql -r results --format csv 'SELECT lead, avg(vrmse) FROM by_lead GROUP BY lead'
   wellspring sql -r results -f questions.sql --format json
   wellspring sql -r results                                a prompt; \\q leaves it

@@ -27,7 +27,10 @@ pub fn flag(runtime: &Handle) -> std::io::Result<Arc<AtomicBool>> {
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
                 }
-                let current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+                let current = CURRENT
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .upgrade();
                 match current {
                     Some(stop) if !stop.swap(true, Ordering::SeqCst) => {
                         progress::line("stopping after this step; again to stop at once");

@@ -80,7 +80,10 @@ mod tests {
     fn a_bare_word_is_a_string_and_a_list_is_a_list() {
         assert_eq!(parse("ckm"), Value::String("ckm".into()));
         assert_eq!(parse("[4, 8]").as_array().unwrap().len(), 2);
-        assert_eq!(parse("s3://bucket/ds"), Value::String("s3://bucket/ds".into()));
+        assert_eq!(
+            parse("s3://bucket/ds"),
+            Value::String("s3://bucket/ds".into())
+        );
     }
 
     #[test]

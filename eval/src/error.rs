@@ -51,7 +51,9 @@ pub enum Error {
     },
 
     /// The same evaluation is there and was to be kept.
-    #[error("{root} holds {name} with schedule {schedule} on the {split} split already; --existing replace or add")]
+    #[error(
+        "{root} holds {name} with schedule {schedule} on the {split} split already; --existing replace or add"
+    )]
     Exists {
         /// The folder.
         root: String,

@@ -7,12 +7,15 @@ use std::time::Instant;
 
 use tokio::runtime::Handle;
 use wellspring_store::{
-    Affine, Dataset, Frames, Location, Order, Patch, Plan, Reporter, Share, Split, Window, WindowSpec,
+    Affine, Dataset, Frames, Location, Order, Patch, Plan, Reporter, Share, Split, Window,
+    WindowSpec,
 };
 
 use crate::metrics::{Gauge, Line, Score, Spatial};
 use crate::pictures::{self, Picture};
-use crate::tables::{self, Key, MetricRow, RunRecord, SpectrumRow, TABLE_VERSION, Table, TableWriter};
+use crate::tables::{
+    self, Key, MetricRow, RunRecord, SpectrumRow, TABLE_VERSION, Table, TableWriter,
+};
 use crate::{Error, Result, Schedule, Subject};
 
 /// How an evaluation is done.
@@ -62,7 +65,10 @@ pub enum OnExisting {
 /// # Errors
 /// [`Error::Patch`] and [`Error::Exists`] before anything runs; [`Error::Step`]; a rollout longer
 /// than every trajectory is [`wellspring_store::Error::NoWindows`].
-#[allow(clippy::too_many_arguments, reason = "each is a noun of its own; a struct would only rename them")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "each is a noun of its own; a struct would only rename them"
+)]
 pub fn evaluate(
     subject: &dyn Subject,
     name: &str,
@@ -84,8 +90,14 @@ pub fn evaluate(
         });
     }
     let total = evaluation.plan.total() * options.rollout;
-    reporter.begin(&format!("evaluating {name} {}", evaluation.record.schedule), Some(total as u64), "frames");
-    let answer = evaluation.run(runtime, reporter).and_then(|tables| runtime.block_on(tables.commit(results)));
+    reporter.begin(
+        &format!("evaluating {name} {}", evaluation.record.schedule),
+        Some(total as u64),
+        "frames",
+    );
+    let answer = evaluation
+        .run(runtime, reporter)
+        .and_then(|tables| runtime.block_on(tables.commit(results)));
     reporter.end();
     let record = answer?;
     if options.existing == OnExisting::Replace {
@@ -124,12 +136,22 @@ impl<'a> Evaluation<'a> {
             length: subject.context() + options.rollout,
             every: options.every.unwrap_or(options.rollout).max(1),
         };
-        let plan = Plan::new(manifest, options.split, spec, Order::Sequential, Share::WHOLE)?;
+        let plan = Plan::new(
+            manifest,
+            options.split,
+            spec,
+            Order::Sequential,
+            Share::WHOLE,
+        )?;
         let leads = leads(subject, schedule, options.rollout, &space)?;
         let trajectories = &manifest.split(options.split)?.trajectories;
         let about = subject.description();
         let tokens: usize = leads.iter().map(|(_, tokens)| tokens).sum();
-        let shown = if about.strategy == "baseline" { "-".to_owned() } else { schedule.to_string() };
+        let shown = if about.strategy == "baseline" {
+            "-".to_owned()
+        } else {
+            schedule.to_string()
+        };
         let record = RunRecord {
             run: run_id(name, &shown),
             table_version: TABLE_VERSION,
@@ -146,7 +168,10 @@ impl<'a> Evaluation<'a> {
             schedule: shown,
             context: subject.context() as u64,
             rollout: options.rollout as u64,
-            trajectories: trajectories.iter().filter(|held| spec.count(held.frames) > 0).count() as u64,
+            trajectories: trajectories
+                .iter()
+                .filter(|held| spec.count(held.frames) > 0)
+                .count() as u64,
             starts: plan.total() as u64,
             tokens: tokens as f64 / options.rollout.max(1) as f64,
             seconds_per_frame: 0.0,
@@ -175,7 +200,11 @@ impl<'a> Evaluation<'a> {
             schedule: self.record.schedule.clone(),
         };
         let held = tables::held(results).await?;
-        Ok(held.into_iter().filter(|held| held.key == key).map(|held| held.run).collect())
+        Ok(held
+            .into_iter()
+            .filter(|held| held.key == key)
+            .map(|held| held.run)
+            .collect())
     }
 
     fn run(self, runtime: &Handle, reporter: &dyn Reporter) -> Result<Tables> {
@@ -188,21 +217,31 @@ impl<'a> Evaluation<'a> {
             let mut seen = runtime.block_on(self.read(windows, 0..context))?;
             for (index, (patch, _)) in self.leads.iter().enumerate() {
                 let began = Instant::now();
-                let prediction = self.subject.step(&seen, patch).map_err(|source| Error::Step {
-                    name: self.record.name.clone(),
-                    lead: index + 1,
-                    split: self.record.split.clone(),
-                    trajectory: windows[0].trajectory,
-                    source,
-                })?;
+                let prediction = self
+                    .subject
+                    .step(&seen, patch)
+                    .map_err(|source| Error::Step {
+                        name: self.record.name.clone(),
+                        lead: index + 1,
+                        split: self.record.split.clone(),
+                        trajectory: windows[0].trajectory,
+                        source,
+                    })?;
                 seconds += began.elapsed().as_secs_f64();
                 seen.push_frame(&prediction)?;
-                let truth = runtime.block_on(self.read(windows, context + index..context + index + 1))?;
+                let truth =
+                    runtime.block_on(self.read(windows, context + index..context + index + 1))?;
                 let frames = self.in_units(truth, prediction);
                 self.measure(windows, index, &frames, &mut tables, &mut spectra)?;
-                let kept = self.options.keep.saturating_sub(batch * self.options.batch).min(windows.len());
+                let kept = self
+                    .options
+                    .keep
+                    .saturating_sub(batch * self.options.batch)
+                    .min(windows.len());
                 if self.is_pictured(index + 1) {
-                    tables.pictures.extend(self.pictures(&windows[..kept], index, &frames));
+                    tables
+                        .pictures
+                        .extend(self.pictures(&windows[..kept], index, &frames));
                 }
                 reporter.advance(windows.len() as u64);
             }
@@ -218,7 +257,8 @@ impl<'a> Evaluation<'a> {
         let reads = windows.iter().map(|window| {
             let start = window.start as usize;
             let steps = start + places.start..start + places.end;
-            self.dataset.read(self.options.split, window.trajectory as usize, steps)
+            self.dataset
+                .read(self.options.split, window.trajectory as usize, steps)
         });
         let parts = futures::future::try_join_all(reads).await?;
         let space = self.dataset.schema().grid.shape();
@@ -226,7 +266,9 @@ impl<'a> Evaluation<'a> {
         for (batch, part) in parts.iter().enumerate() {
             for time in 0..places.len() {
                 for channel in 0..self.channels.len() {
-                    frames.channel_mut(time, batch, channel).copy_from_slice(part.channel(time, 0, channel));
+                    frames
+                        .channel_mut(time, batch, channel)
+                        .copy_from_slice(part.channel(time, 0, channel));
                 }
             }
         }
@@ -250,10 +292,13 @@ impl<'a> Evaluation<'a> {
     ) -> Result<()> {
         let (patch, tokens) = &self.leads[index];
         let patch = self.shown(patch);
-        let places = (0..windows.len()).flat_map(|batch| (0..self.channels.len()).map(move |channel| (batch, channel)));
+        let places = (0..windows.len())
+            .flat_map(|batch| (0..self.channels.len()).map(move |channel| (batch, channel)));
         let places: Vec<(usize, usize)> = places.collect();
-        let pairs: Vec<(&[f32], &[f32])> =
-            places.iter().map(|&(b, c)| (truth.channel(0, b, c), prediction.channel(0, b, c))).collect();
+        let pairs: Vec<(&[f32], &[f32])> = places
+            .iter()
+            .map(|&(b, c)| (truth.channel(0, b, c), prediction.channel(0, b, c)))
+            .collect();
         let scores = self.gauge.scores(&pairs)?;
         let mut rows = Vec::new();
         for (&(batch, channel), score) in places.iter().zip(&scores) {
@@ -292,7 +337,11 @@ impl<'a> Evaluation<'a> {
 
     /// A baseline has no patch size.
     fn shown(&self, patch: &Patch) -> String {
-        if self.record.strategy == "baseline" { "-".into() } else { patch.to_string() }
+        if self.record.strategy == "baseline" {
+            "-".into()
+        } else {
+            patch.to_string()
+        }
     }
 
     /// First, middle and last lead.
@@ -301,7 +350,12 @@ impl<'a> Evaluation<'a> {
         [1, last.div_ceil(2), last].contains(&lead)
     }
 
-    fn pictures(&self, windows: &[Window], index: usize, [truth, prediction]: &[Frames; 2]) -> Vec<Picture> {
+    fn pictures(
+        &self,
+        windows: &[Window],
+        index: usize,
+        [truth, prediction]: &[Frames; 2],
+    ) -> Vec<Picture> {
         let finite = |values: &[f32]| values.iter().map(|&x| x.is_finite().then_some(x)).collect();
         let mut pictures = Vec::new();
         for (batch, window) in windows.iter().enumerate() {
@@ -323,14 +377,21 @@ impl<'a> Evaluation<'a> {
 }
 
 /// Patch size and tokens of every lead, each checked.
-fn leads(subject: &dyn Subject, schedule: &Schedule, rollout: usize, space: &[usize]) -> Result<Vec<(Patch, usize)>> {
+fn leads(
+    subject: &dyn Subject,
+    schedule: &Schedule,
+    rollout: usize,
+    space: &[usize],
+) -> Result<Vec<(Patch, usize)>> {
     let available = subject.patches();
     let refused = |source| Error::Patch {
         schedule: schedule.to_string(),
         source,
     };
     let lead = |step| {
-        let patch = schedule.at(step, &available).ok_or_else(|| refused("the model has no patch sizes".into()))?;
+        let patch = schedule
+            .at(step, &available)
+            .ok_or_else(|| refused("the model has no patch sizes".into()))?;
         let tokens = subject.tokens(&patch, space).map_err(refused)?;
         Ok((patch, tokens))
     };
@@ -343,7 +404,13 @@ fn leads(subject: &dyn Subject, schedule: &Schedule, rollout: usize, space: &[us
 /// A name for the files of an evaluation: readable, and of this one alone.
 fn run_id(name: &str, schedule: &str) -> String {
     let text = format!("{name}-{schedule}");
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '_' };
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || "-._".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
     let text: String = text.chars().map(plain).collect();
     let unique: u64 = rand::random();
     format!("{text}-{unique:016x}")
@@ -377,13 +444,24 @@ impl Tables {
         } = self;
         record.created = tables::now();
         if !pictures.is_empty() {
-            pictures::file(results, &record.run).put(pictures::write(&pictures)?).await?;
+            pictures::file(results, &record.run)
+                .put(pictures::write(&pictures)?)
+                .await?;
         }
-        Table::Spectra.file(results, &record.run).put(spectra.finish()?).await?;
-        Table::Metrics.file(results, &record.run).put(metrics.finish()?).await?;
+        Table::Spectra
+            .file(results, &record.run)
+            .put(spectra.finish()?)
+            .await?;
+        Table::Metrics
+            .file(results, &record.run)
+            .put(metrics.finish()?)
+            .await?;
         let mut runs = TableWriter::new(Table::Runs)?;
         runs.push(std::slice::from_ref(&record))?;
-        Table::Runs.file(results, &record.run).put(runs.finish()?).await?;
+        Table::Runs
+            .file(results, &record.run)
+            .put(runs.finish()?)
+            .await?;
         Ok(record)
     }
 }
@@ -399,31 +477,54 @@ impl SpectrumSums {
             return;
         };
         let own = sum.axes.iter_mut().flatten().chain(&mut sum.isotropic);
-        for (own, other) in own.zip(score.spectra.axes.iter().flatten().chain(&score.spectra.isotropic)) {
-            own.power.iter_mut().zip(other.power).for_each(|(own, other)| *own += other);
+        for (own, other) in own.zip(
+            score
+                .spectra
+                .axes
+                .iter()
+                .flatten()
+                .chain(&score.spectra.isotropic),
+        ) {
+            own.power
+                .iter_mut()
+                .zip(other.power)
+                .for_each(|(own, other)| *own += other);
         }
     }
 
     /// Means over windows, as rows.
     fn rows(&self, evaluation: &Evaluation<'_>, windows: usize, tables: &mut Tables) -> Result<()> {
-        let axes: Vec<String> = evaluation.dataset.schema().grid.axes.iter().map(|axis| axis.name.clone()).collect();
+        let axes: Vec<String> = evaluation
+            .dataset
+            .schema()
+            .grid
+            .axes
+            .iter()
+            .map(|axis| axis.name.clone())
+            .collect();
         for (&(lead, channel), sum) in &self.0 {
             let patch = evaluation.shown(&evaluation.leads[lead].0);
-            let named = axes.iter().map(String::as_str).zip(&sum.axes).chain([("isotropic", &sum.isotropic)]);
+            let named = axes
+                .iter()
+                .map(String::as_str)
+                .zip(&sum.axes)
+                .chain([("isotropic", &sum.isotropic)]);
             let mut rows = Vec::new();
             for (axis, lines) in named {
-                rows.extend(lines.iter().enumerate().map(|(bin, line): (usize, &Line)| SpectrumRow {
-                    run: &evaluation.record.run,
-                    lead: lead as u32 + 1,
-                    patch: &patch,
-                    field: &evaluation.channels[channel],
-                    axis,
-                    bin: bin as u32,
-                    k_low: line.low,
-                    k_high: line.high,
-                    truth: line.power[0] / windows as f64,
-                    prediction: line.power[1] / windows as f64,
-                    residual: line.power[2] / windows as f64,
+                rows.extend(lines.iter().enumerate().map(|(bin, line): (usize, &Line)| {
+                    SpectrumRow {
+                        run: &evaluation.record.run,
+                        lead: lead as u32 + 1,
+                        patch: &patch,
+                        field: &evaluation.channels[channel],
+                        axis,
+                        bin: bin as u32,
+                        k_low: line.low,
+                        k_high: line.high,
+                        truth: line.power[0] / windows as f64,
+                        prediction: line.power[1] / windows as f64,
+                        residual: line.power[2] / windows as f64,
+                    }
                 }));
             }
             tables.spectra.push(&rows)?;

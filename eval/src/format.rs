@@ -77,7 +77,10 @@ impl Format {
                 Ok(bytes)
             }
             Self::Parquet => {
-                let schema = batches.first().map(RecordBatch::schema).unwrap_or_else(|| Arc::new(arrow::datatypes::Schema::empty()));
+                let schema = batches
+                    .first()
+                    .map(RecordBatch::schema)
+                    .unwrap_or_else(|| Arc::new(arrow::datatypes::Schema::empty()));
                 let mut writer = ArrowWriter::try_new(Vec::new(), schema, None)?;
                 for batch in batches {
                     writer.write(batch)?;
@@ -109,20 +112,35 @@ impl Cells {
         let schema = first.schema();
         let mut rows = Vec::new();
         for batch in batches {
-            let columns: Result<Vec<Vec<String>>> = batch.columns().iter().map(|column| cells(column)).collect();
+            let columns: Result<Vec<Vec<String>>> = batch.columns().iter().map(cells).collect();
             let columns = columns?;
-            rows.extend((0..batch.num_rows()).map(|row| columns.iter().map(|column| column[row].clone()).collect()));
+            rows.extend(
+                (0..batch.num_rows())
+                    .map(|row| columns.iter().map(|column| column[row].clone()).collect()),
+            );
         }
         Ok(Self {
-            header: schema.fields().iter().map(|field| field.name().clone()).collect(),
-            numeric: schema.fields().iter().map(|field| field.data_type().is_numeric()).collect(),
+            header: schema
+                .fields()
+                .iter()
+                .map(|field| field.name().clone())
+                .collect(),
+            numeric: schema
+                .fields()
+                .iter()
+                .map(|field| field.data_type().is_numeric())
+                .collect(),
             rows,
         })
     }
 
     fn table(&self) -> String {
         let width = |column: usize| {
-            let cells = self.rows.iter().map(|row| &row[column]).chain([&self.header[column]]);
+            let cells = self
+                .rows
+                .iter()
+                .map(|row| &row[column])
+                .chain([&self.header[column]]);
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..self.header.len()).map(width).collect();
@@ -132,7 +150,13 @@ impl Cells {
                 .iter()
                 .zip(&widths)
                 .zip(&self.numeric)
-                .map(|((cell, &width), &right)| if right { format!("{cell:>width$}") } else { format!("{cell:<width$}") })
+                .map(|((cell, &width), &right)| {
+                    if right {
+                        format!("{cell:>width$}")
+                    } else {
+                        format!("{cell:<width$}")
+                    }
+                })
                 .collect();
             let _ = writeln!(text, "{}", padded.join("  ").trim_end());
         };
@@ -146,12 +170,18 @@ impl Cells {
     fn markdown(&self) -> String {
         let mut text = String::new();
         let mut line = |cells: &[String]| {
-            let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|").replace('\n', " ")).collect();
+            let cells: Vec<String> = cells
+                .iter()
+                .map(|cell| cell.replace('|', "\\|").replace('\n', " "))
+                .collect();
             let _ = writeln!(text, "| {} |", cells.join(" | "));
         };
         line(&self.header);
-        let rules: Vec<String> =
-            self.numeric.iter().map(|&right| if right { "---:".into() } else { "---".into() }).collect();
+        let rules: Vec<String> = self
+            .numeric
+            .iter()
+            .map(|&right| if right { "---:".into() } else { "---".into() })
+            .collect();
         line(&rules);
         self.rows.iter().for_each(|row| line(row));
         text
@@ -161,11 +191,16 @@ impl Cells {
 fn cells(column: &Arc<dyn Array>) -> Result<Vec<String>> {
     if *column.data_type() == DataType::Float64 {
         let values = column.as_primitive::<Float64Type>();
-        return Ok(values.iter().map(|value| value.map_or_else(String::new, number)).collect());
+        return Ok(values
+            .iter()
+            .map(|value| value.map_or_else(String::new, number))
+            .collect());
     }
     let options = FormatOptions::default();
     let formatter = ArrayFormatter::try_new(column.as_ref(), &options)?;
-    Ok((0..column.len()).map(|row| formatter.value(row).to_string()).collect())
+    Ok((0..column.len())
+        .map(|row| formatter.value(row).to_string())
+        .collect())
 }
 
 /// Five digits that matter.
@@ -179,7 +214,11 @@ pub(crate) fn number(value: f64) -> String {
     }
     let decimals = (4 - magnitude.log10().floor() as i32).max(0) as usize;
     let text = format!("{value:.decimals$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
 }
 
 #[cfg(test)]
@@ -191,10 +230,19 @@ mod tests {
     use super::*;
 
     fn answer() -> Vec<RecordBatch> {
-        let fields = vec![Field::new("name", DataType::Utf8, false), Field::new("vrmse", DataType::Float64, true)];
+        let fields = vec![
+            Field::new("name", DataType::Utf8, false),
+            Field::new("vrmse", DataType::Float64, true),
+        ];
         let names = StringArray::from(vec!["ckm", "a|b, \"c\""]);
         let values = Float64Array::from(vec![Some(0.012345678), None]);
-        vec![RecordBatch::try_new(Arc::new(Schema::new(fields)), vec![Arc::new(names), Arc::new(values)]).unwrap()]
+        vec![
+            RecordBatch::try_new(
+                Arc::new(Schema::new(fields)),
+                vec![Arc::new(names), Arc::new(values)],
+            )
+            .unwrap(),
+        ]
     }
 
     fn text(format: Format) -> String {
@@ -203,19 +251,36 @@ mod tests {
 
     #[test]
     fn each_format_is_what_its_readers_expect() {
-        assert_eq!(text(Format::Table), "name         vrmse\n────────  ────────\nckm       0.012346\na|b, \"c\"\n");
-        assert_eq!(text(Format::Md), "| name | vrmse |\n| --- | ---: |\n| ckm | 0.012346 |\n| a\\|b, \"c\" |  |\n");
-        assert_eq!(text(Format::Csv), "name,vrmse\nckm,0.012345678\n\"a|b, \"\"c\"\"\",\n");
-        assert_eq!(text(Format::Json), "[{\"name\":\"ckm\",\"vrmse\":0.012345678},{\"name\":\"a|b, \\\"c\\\"\"}]\n");
+        assert_eq!(
+            text(Format::Table),
+            "name         vrmse\n────────  ────────\nckm       0.012346\na|b, \"c\"\n"
+        );
+        assert_eq!(
+            text(Format::Md),
+            "| name | vrmse |\n| --- | ---: |\n| ckm | 0.012346 |\n| a\\|b, \"c\" |  |\n"
+        );
+        assert_eq!(
+            text(Format::Csv),
+            "name,vrmse\nckm,0.012345678\n\"a|b, \"\"c\"\"\",\n"
+        );
+        assert_eq!(
+            text(Format::Json),
+            "[{\"name\":\"ckm\",\"vrmse\":0.012345678},{\"name\":\"a|b, \\\"c\\\"\"}]\n"
+        );
         assert_eq!(&Format::Parquet.write(&answer()).unwrap()[..4], b"PAR1");
         assert!("xml".parse::<Format>().is_err());
     }
 
     #[test]
     fn numbers_keep_five_digits() {
-        for (value, expected) in
-            [(0.0, "0"), (1.0, "1"), (12345.678, "12346"), (0.1, "0.1"), (1.5e-7, "1.5000e-7"), (f64::NAN, "NaN")]
-        {
+        for (value, expected) in [
+            (0.0, "0"),
+            (1.0, "1"),
+            (12345.678, "12346"),
+            (0.1, "0.1"),
+            (1.5e-7, "1.5000e-7"),
+            (f64::NAN, "NaN"),
+        ] {
             assert_eq!(number(value), expected);
         }
     }

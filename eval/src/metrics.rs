@@ -38,17 +38,27 @@ pub struct Spatial {
 
 impl Spatial {
     /// Names in tables, in the order of [`Spatial::values`].
-    pub const NAMES: [&str; 10] =
-        ["mse", "mae", "rmse", "nmse", "nmae", "nrmse", "vmse", "vrmse", "linf", "pearson"];
+    pub const NAMES: [&str; 10] = [
+        "mse", "mae", "rmse", "nmse", "nmae", "nrmse", "vmse", "vrmse", "linf", "pearson",
+    ];
 
     /// Of one field; both slices hold its cells.
     #[must_use]
     pub fn of(truth: &[f32], prediction: &[f32]) -> Self {
         let n = truth.len().max(1) as f64;
-        let pairs = || truth.iter().zip(prediction).map(|(&y, &x)| (f64::from(y), f64::from(x)));
+        let pairs = || {
+            truth
+                .iter()
+                .zip(prediction)
+                .map(|(&y, &x)| (f64::from(y), f64::from(x)))
+        };
         let mean = |value: fn((f64, f64)) -> f64| pairs().map(value).sum::<f64>() / n;
         let (mean_y, mean_x) = (mean(|(y, _)| y), mean(|(_, x)| x));
-        let moment = |value: fn(f64, f64) -> f64| pairs().map(|(y, x)| value(y - mean_y, x - mean_x)).sum::<f64>();
+        let moment = |value: fn(f64, f64) -> f64| {
+            pairs()
+                .map(|(y, x)| value(y - mean_y, x - mean_x))
+                .sum::<f64>()
+        };
         let unbiased = (n - 1.0).max(1.0);
         let variance_y = moment(|y, _| y * y) / unbiased;
         let variance_x = moment(|_, x| x * x) / unbiased;
@@ -67,7 +77,11 @@ impl Spatial {
             vmse,
             vrmse: vmse.sqrt(),
             // A NaN would hide from max.
-            linf: if mae.is_nan() { f64::NAN } else { pairs().map(|(y, x)| (x - y).abs()).fold(0.0, f64::max) },
+            linf: if mae.is_nan() {
+                f64::NAN
+            } else {
+                pairs().map(|(y, x)| (x - y).abs()).fold(0.0, f64::max)
+            },
             pearson: covariance / (variance_y.sqrt() * variance_x.sqrt() + EPSILON),
         }
     }
@@ -185,7 +199,10 @@ impl Gauge {
     /// When the slice is not of the grid's shape.
     pub fn spectrum(&self, field: &[f32]) -> Result<(Vec<f32>, Vec<f64>)> {
         let power = self.transform.power(field)?;
-        Ok((self.isotropic.edges().to_vec(), self.isotropic.spectrum(&power)))
+        Ok((
+            self.isotropic.edges().to_vec(),
+            self.isotropic.spectrum(&power),
+        ))
     }
 
     /// Measures many (truth, prediction) pairs on all cores.
@@ -193,7 +210,10 @@ impl Gauge {
     /// # Errors
     /// As [`Gauge::score`].
     pub fn scores(&self, pairs: &[(&[f32], &[f32])]) -> Result<Vec<Score>> {
-        pairs.par_iter().map(|(truth, prediction)| self.score(truth, prediction)).collect()
+        pairs
+            .par_iter()
+            .map(|(truth, prediction)| self.score(truth, prediction))
+            .collect()
     }
 
     fn spectra(&self, power: &[Power; 3]) -> Spectra {
@@ -209,11 +229,16 @@ impl Gauge {
             lines.map(line).collect()
         });
         let shells = [0, 1, 2].map(|of: usize| self.isotropic.spectrum(&power[of]));
-        let isotropic = self.isotropic.edges().windows(2).enumerate().map(|(i, edges)| Line {
-            low: f64::from(edges[0]),
-            high: f64::from(edges[1]),
-            power: [0, 1, 2].map(|of: usize| shells[of][i]),
-        });
+        let isotropic = self
+            .isotropic
+            .edges()
+            .windows(2)
+            .enumerate()
+            .map(|(i, edges)| Line {
+                low: f64::from(edges[0]),
+                high: f64::from(edges[1]),
+                power: [0, 1, 2].map(|of: usize| shells[of][i]),
+            });
         Spectra {
             axes: axes.collect(),
             isotropic: isotropic.collect(),

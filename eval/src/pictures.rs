@@ -3,14 +3,14 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::FileWriter;
 use serde::{Deserialize, Serialize};
 use wellspring_store::Location;
 
-use arrow::datatypes::{DataType, Field, Schema};
-
-use crate::{Error, Result};
+use crate::{Error, Result, tables};
 
 /// One field of one predicted frame, beside the truth, in the field's own units.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,7 +44,9 @@ pub(crate) fn write(pictures: &[Picture]) -> Result<Vec<u8>> {
         Field::new("prediction", list(DataType::Float32), false),
     ]));
     let mut writer = FileWriter::try_new(Vec::new(), &schema)?;
-    let mut decoder = arrow::json::ReaderBuilder::new(schema).with_batch_size(pictures.len().max(1)).build_decoder()?;
+    let mut decoder = arrow::json::ReaderBuilder::new(schema)
+        .with_batch_size(pictures.len().max(1))
+        .build_decoder()?;
     decoder.serialize(pictures)?;
     if let Some(batch) = decoder.flush()? {
         writer.write(&batch)?;
@@ -55,16 +57,15 @@ pub(crate) fn write(pictures: &[Picture]) -> Result<Vec<u8>> {
 /// The frames that an evaluation kept, none if it kept none.
 pub(crate) async fn read(results: &Location, run: &str) -> Result<Vec<Picture>> {
     let place = file(results, run);
-    let Some(bytes) = place.get_opt().await? else { return Ok(Vec::new()) };
+    let Some(bytes) = place.get_opt().await? else {
+        return Ok(Vec::new());
+    };
     let malformed = |reason: String| Error::Malformed {
         object: place.to_string(),
         reason,
     };
-    let reader = FileReader::try_new(Cursor::new(bytes), None).map_err(|error| malformed(error.to_string()))?;
-    let mut json = arrow::json::ArrayWriter::new(Vec::new());
-    for batch in reader {
-        json.write(&batch.map_err(|error| malformed(error.to_string()))?)?;
-    }
-    json.finish()?;
-    serde_json::from_slice(&json.into_inner()).map_err(|error| malformed(error.to_string()))
+    let reader = FileReader::try_new(Cursor::new(bytes), None)
+        .map_err(|error| malformed(error.to_string()))?;
+    let batches: Result<Vec<RecordBatch>, _> = reader.collect();
+    tables::typed(&batches.map_err(|error| malformed(error.to_string()))?).map_err(malformed)
 }

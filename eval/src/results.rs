@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::datasource::listing::{
+    ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
+};
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use serde::Deserialize;
 use url::Url;
 use wellspring_store::Location;
 
@@ -30,24 +33,31 @@ impl Results {
     pub async fn open(root: &Location) -> Result<Self> {
         let runs = tables::committed(root).await?;
         if runs.is_empty() {
-            return Err(Error::NoResults { root: root.to_string() });
+            return Err(Error::NoResults {
+                root: root.to_string(),
+            });
         }
         // Views join small tables; more partitions than cores only cost.
-        let session = SessionContext::new_with_config(SessionConfig::new().with_information_schema(true));
+        let session =
+            SessionContext::new_with_config(SessionConfig::new().with_information_schema(true));
         if let Ok(url) = Url::parse(STORE) {
             session.register_object_store(&url, Arc::clone(root.object_store()));
         }
         for table in Table::ALL {
             let files = runs.iter().map(|run| table.file(root, run));
-            let urls: Result<Vec<_>, _> =
-                files.map(|file| ListingTableUrl::parse(format!("{STORE}/{}", file.path()))).collect();
+            let urls: Result<Vec<_>, _> = files
+                .map(|file| ListingTableUrl::parse(format!("{STORE}/{}", file.path())))
+                .collect();
             let options = ListingOptions::new(Arc::new(ParquetFormat::default()));
-            let config =
-                ListingTableConfig::new_with_multi_paths(urls?).with_listing_options(options).with_schema(table.schema());
+            let config = ListingTableConfig::new_with_multi_paths(urls?)
+                .with_listing_options(options)
+                .with_schema(table.schema());
             session.register_table(table.name(), Arc::new(ListingTable::try_new(config)?))?;
         }
         for view in View::ALL {
-            session.sql(&format!("CREATE VIEW {} AS {}", view.name, view.sql)).await?;
+            session
+                .sql(&format!("CREATE VIEW {} AS {}", view.name, view.sql))
+                .await?;
         }
         Ok(Self {
             root: root.clone(),
@@ -73,11 +83,28 @@ impl Results {
     /// # Errors
     /// [`Error::Sql`].
     pub async fn sql(&self, query: &str) -> Result<Vec<RecordBatch>> {
-        let reading = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false);
+        let reading = SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false);
         let frame = self.session.sql_with_options(query, reading).await?;
         let schema = Arc::clone(frame.schema().inner());
         let batches = frame.collect().await?;
         // An empty answer still has columns.
-        Ok(if batches.is_empty() { vec![RecordBatch::new_empty(schema)] } else { batches })
+        Ok(if batches.is_empty() {
+            vec![RecordBatch::new_empty(schema)]
+        } else {
+            batches
+        })
+    }
+
+    /// Answers one query in rows of a type; what is not finite is none.
+    ///
+    /// # Errors
+    /// [`Error::Sql`], [`Error::Malformed`] when the columns are not the type's.
+    pub(crate) async fn rows<T: for<'a> Deserialize<'a>>(&self, query: &str) -> Result<Vec<T>> {
+        tables::typed(&self.sql(query).await?).map_err(|reason| Error::Malformed {
+            object: self.root.to_string(),
+            reason,
+        })
     }
 }

@@ -37,12 +37,16 @@ impl Schedule {
             reason,
         };
         if let Some(seed) = text.strip_prefix("random:") {
-            let seed = seed.parse().map_err(|_| refused(format!("{seed} is no seed")))?;
+            let seed = seed
+                .parse()
+                .map_err(|_| refused(format!("{seed} is no seed")))?;
             return Ok(Self::Random { seed });
         }
         let patches = text.split(',').map(|size| Patch::parse(size, ndim));
         let patches: Result<Vec<Patch>, _> = patches.collect();
-        patches.map(Self::Cycle).map_err(|error| refused(error.to_string()))
+        patches
+            .map(Self::Cycle)
+            .map_err(|error| refused(error.to_string()))
     }
 
     /// The patch size of a step, counted from 0; `available` are the model's.
@@ -89,7 +93,9 @@ mod tests {
     #[test]
     fn a_cycle_comes_round_again() {
         let schedule = Schedule::parse("4,8,16", 2).unwrap();
-        let sizes: Vec<String> = (0..5).map(|step| schedule.at(step, &[]).unwrap().to_string()).collect();
+        let sizes: Vec<String> = (0..5)
+            .map(|step| schedule.at(step, &[]).unwrap().to_string())
+            .collect();
         assert_eq!(sizes, ["4", "8", "16", "4", "8"]);
     }
 
@@ -98,7 +104,9 @@ mod tests {
         let available: Vec<Patch> = [4, 8, 16].map(|size| Patch::uniform(size, 2)).to_vec();
         let draw = |seed| -> Vec<Patch> {
             let schedule = Schedule::Random { seed };
-            (0..50).map(|step| schedule.at(step, &available).unwrap()).collect()
+            (0..50)
+                .map(|step| schedule.at(step, &available).unwrap())
+                .collect()
         };
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));

@@ -59,13 +59,19 @@ pub enum Baseline {
 
 impl Baseline {
     /// All of them by name.
-    pub const NAMED: [(&str, Self); 3] =
-        [("persistence", Self::Persistence), ("mean", Self::Mean), ("linear", Self::Linear)];
+    pub const NAMED: [(&str, Self); 3] = [
+        ("persistence", Self::Persistence),
+        ("mean", Self::Mean),
+        ("linear", Self::Linear),
+    ];
 
     /// By name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Self::NAMED.into_iter().find(|(known, _)| *known == name).map(|(_, baseline)| baseline)
+        Self::NAMED
+            .into_iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, baseline)| baseline)
     }
 
     /// As a step function that sees `context` frames, on grids of `ndim` axes.
@@ -114,14 +120,20 @@ impl Subject for BaselineSubject {
             Baseline::Mean => {
                 for time in 0..last {
                     let other = context.frame(time);
-                    next.data_mut().iter_mut().zip(other.data()).for_each(|(sum, x)| *sum += x);
+                    next.data_mut()
+                        .iter_mut()
+                        .zip(other.data())
+                        .for_each(|(sum, x)| *sum += x);
                 }
                 let count = context.time() as f32;
                 next.data_mut().iter_mut().for_each(|sum| *sum /= count);
             }
             Baseline::Linear => {
                 let before = context.frame(last.saturating_sub(1));
-                next.data_mut().iter_mut().zip(before.data()).for_each(|(x, before)| *x += *x - before);
+                next.data_mut()
+                    .iter_mut()
+                    .zip(before.data())
+                    .for_each(|(x, before)| *x += *x - before);
             }
         }
         Ok(next)
@@ -138,7 +150,10 @@ mod tests {
         let context = Frames::new(3, 1, 1, vec![2], vec![1.0, 0.0, 2.0, 0.0, 3.0, 6.0]).unwrap();
         let next = |name| {
             let subject = Baseline::named(name).unwrap().with_context(3, 1);
-            subject.step(&context, &Patch::uniform(1, 1)).unwrap().into_data()
+            subject
+                .step(&context, &Patch::uniform(1, 1))
+                .unwrap()
+                .into_data()
         };
         assert_eq!(next("persistence"), [3.0, 6.0]);
         assert_eq!(next("mean"), [2.0, 2.0]);

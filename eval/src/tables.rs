@@ -187,7 +187,8 @@ impl Table {
                 ("residual", Float64),
             ],
         };
-        let field = |(name, kind): &(&str, DataType)| Field::new(*name, kind.clone(), *name == "band");
+        let field =
+            |(name, kind): &(&str, DataType)| Field::new(*name, kind.clone(), *name == "band");
         Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
     }
 }
@@ -201,15 +202,21 @@ pub(crate) struct TableWriter {
 impl TableWriter {
     pub(crate) fn new(table: Table) -> Result<Self> {
         let schema = table.schema();
-        let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default()));
+        let properties =
+            WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default()));
         Ok(Self {
-            parquet: ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties.build()))?,
+            parquet: ArrowWriter::try_new(
+                Vec::new(),
+                Arc::clone(&schema),
+                Some(properties.build()),
+            )?,
             schema,
         })
     }
 
     pub(crate) fn push<R: Serialize>(&mut self, rows: &[R]) -> Result<()> {
-        let builder = arrow::json::ReaderBuilder::new(Arc::clone(&self.schema)).with_batch_size(rows.len().max(1));
+        let builder = arrow::json::ReaderBuilder::new(Arc::clone(&self.schema))
+            .with_batch_size(rows.len().max(1));
         let mut decoder = builder.build_decoder()?;
         decoder.serialize(rows)?;
         if let Some(batch) = decoder.flush()? {
@@ -281,24 +288,35 @@ fn rows<T: for<'a> Deserialize<'a>>(bytes: Bytes, object: &str) -> Result<Vec<T>
         object: object.to_owned(),
         reason,
     };
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|error| malformed(error.to_string()))?;
-    let reader = reader.build().map_err(|error| malformed(error.to_string()))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
+        .map_err(|error| malformed(error.to_string()))?;
+    let reader = reader
+        .build()
+        .map_err(|error| malformed(error.to_string()))?;
     let batches: Result<Vec<RecordBatch>, _> = reader.collect();
+    let batches = batches.map_err(|error| malformed(error.to_string()))?;
+    typed(&batches).map_err(malformed)
+}
+
+/// Rows of a type from columns of its names; the error says what does not fit.
+pub(crate) fn typed<T: for<'a> Deserialize<'a>>(batches: &[RecordBatch]) -> Result<Vec<T>, String> {
     let mut json = arrow::json::ArrayWriter::new(Vec::new());
-    for batch in batches.map_err(|error| malformed(error.to_string()))? {
-        json.write(&batch)?;
+    for batch in batches {
+        json.write(batch).map_err(|error| error.to_string())?;
     }
-    json.finish()?;
+    json.finish().map_err(|error| error.to_string())?;
     let text = json.into_inner();
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    serde_json::from_slice(&text).map_err(|error| malformed(error.to_string()))
+    serde_json::from_slice(&text).map_err(|error| error.to_string())
 }
 
 /// Milliseconds of Unix time.
 pub(crate) fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as i64)
 }
 
 #[cfg(test)]
@@ -323,12 +341,20 @@ mod tests {
             value,
         };
         let mut writer = TableWriter::new(Table::Metrics).unwrap();
-        writer.push(&[row(0.5), row(f64::NAN), row(f64::INFINITY)]).unwrap();
+        writer
+            .push(&[row(0.5), row(f64::NAN), row(f64::INFINITY)])
+            .unwrap();
         let bytes = Bytes::from(writer.finish().unwrap());
-        let mut reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
+        let mut reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
+            .unwrap()
+            .build()
+            .unwrap();
         let batch = reader.next().unwrap().unwrap();
         let values = batch.column_by_name("value").unwrap();
-        let values = values.as_any().downcast_ref::<arrow::array::Float64Array>().unwrap();
+        let values = values
+            .as_any()
+            .downcast_ref::<arrow::array::Float64Array>()
+            .unwrap();
         assert_eq!(values.value(0), 0.5);
         assert!(values.value(1).is_nan());
         assert!(values.value(2).is_infinite());

@@ -16,7 +16,10 @@ impl View {
         Self::of("scaling", include_str!("views/scaling.sql")),
         Self::of("by_lead", include_str!("views/by_lead.sql")),
         Self::of("bands", include_str!("views/bands.sql")),
-        Self::of("residual_spectrum", include_str!("views/residual_spectrum.sql")),
+        Self::of(
+            "residual_spectrum",
+            include_str!("views/residual_spectrum.sql"),
+        ),
         Self::of("table1", include_str!("views/table1.sql")),
         Self::of("cost", include_str!("views/cost.sql")),
     ];
@@ -28,6 +31,10 @@ impl View {
     /// The question that it answers.
     #[must_use]
     pub fn question(&self) -> &'static str {
-        self.sql.lines().next().unwrap_or_default().trim_start_matches("-- ")
+        self.sql
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches("-- ")
     }
 }

@@ -74,7 +74,11 @@ pub struct StepFigure {
 ///
 /// # Errors
 /// As [`Surrogate::forward`].
-pub fn bench_step(only: &str, repeat: usize, mut each: impl FnMut(&StepFigure)) -> Result<Vec<StepFigure>> {
+pub fn bench_step(
+    only: &str,
+    repeat: usize,
+    mut each: impl FnMut(&StepFigure),
+) -> Result<Vec<StepFigure>> {
     let mut figures = Vec::new();
     let named = |case: &&Case| format!("{}-{}", case.name, case.strategy.name()).contains(only);
     for case in CASES.iter().filter(named) {
@@ -126,15 +130,23 @@ fn time(case: &Case, size: usize, repeat: usize) -> Result<StepFigure> {
 }
 
 /// Lets Linux count the peak of resident memory anew.
-#[allow(clippy::disallowed_methods, reason = "a switch of the system, not stored data")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a switch of the system, not stored data"
+)]
 fn reset_peak() {
     std::fs::write("/proc/self/clear_refs", "5").ok();
 }
 
-#[allow(clippy::disallowed_methods, reason = "a counter of the system, not stored data")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a counter of the system, not stored data"
+)]
 fn peak_mib() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = line.trim().trim_end_matches(" kB").parse().ok()?;
     Some(kib / 1024.0)
 }

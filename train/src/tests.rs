@@ -42,7 +42,10 @@ fn dataset(runtime: &Runtime) -> Arc<Dataset> {
     let mut moments = [ChannelMoments::default(), ChannelMoments::default()];
     for (channel, moments) in moments.iter_mut().enumerate() {
         moments.add(frame(0, 0).channel(0, 0, channel), None);
-        moments.add(frame(0, 1).channel(0, 0, channel), Some(frame(0, 0).channel(0, 0, channel)));
+        moments.add(
+            frame(0, 1).channel(0, 0, channel),
+            Some(frame(0, 0).channel(0, 0, channel)),
+        );
     }
     let [u, v] = moments;
     let options = WriterOptions {
@@ -50,7 +53,10 @@ fn dataset(runtime: &Runtime) -> Arc<Dataset> {
         dtype: Dtype::F32,
         compression: Compression::None,
         normalization: Normalization::Zscore,
-        statistics: Statistics(BTreeMap::from([("u".into(), u.into()), ("v".into(), v.into())])),
+        statistics: Statistics(BTreeMap::from([
+            ("u".into(), u.into()),
+            ("v".into(), v.into()),
+        ])),
         shard_bytes: 64 << 20,
         overwrite: false,
     };
@@ -59,7 +65,13 @@ fn dataset(runtime: &Runtime) -> Arc<Dataset> {
         let writer = DatasetWriter::create(&root, options).await.unwrap();
         let mut shard = writer.shard(Split::Train, 0).unwrap();
         for (trajectory, step) in (0..2).flat_map(|t| (0..8).map(move |s| (t, s))) {
-            shard.push((trajectory as u32, step as u32), step as f64, &frame(trajectory, step)).unwrap();
+            shard
+                .push(
+                    (trajectory as u32, step as u32),
+                    step as f64,
+                    &frame(trajectory, step),
+                )
+                .unwrap();
         }
         let trajectory = Trajectory {
             source: "by hand".into(),
@@ -72,7 +84,10 @@ fn dataset(runtime: &Runtime) -> Arc<Dataset> {
             shards: vec![shard.finish().await.unwrap()],
             constants: None,
         };
-        writer.finish(BTreeMap::from([(Split::Train, held)])).await.unwrap();
+        writer
+            .finish(BTreeMap::from([(Split::Train, held)]))
+            .await
+            .unwrap();
         Arc::new(Dataset::open(&root).await.unwrap())
     })
 }
@@ -82,7 +97,11 @@ fn config(strategy: Strategy) -> Config {
     config.data.context = 3;
     config.model = ModelConfig {
         strategy,
-        patches: if strategy == Strategy::Fixed { vec![8] } else { vec![4, 8, 16] },
+        patches: if strategy == Strategy::Fixed {
+            vec![8]
+        } else {
+            vec![4, 8, 16]
+        },
         dim: 32,
         heads: 2,
         blocks: 1,
@@ -119,11 +138,26 @@ fn a_resumed_run_equals_an_undisturbed_one() {
     let dataset = dataset(&runtime);
     let config = config(Strategy::Csm);
     let weights = |run: &Location| {
-        runtime.block_on(async { crate::Checkpoint::find(run, None).await.unwrap().weights().await.unwrap() })
+        runtime.block_on(async {
+            crate::Checkpoint::find(run, None)
+                .await
+                .unwrap()
+                .weights()
+                .await
+                .unwrap()
+        })
     };
     let whole = memory();
     let go = |run: &Location, resume, stop: &AtomicBool, reporter: &dyn Reporter| {
-        train(&config, Arc::clone(&dataset), run, resume, stop, runtime.handle(), reporter)
+        train(
+            &config,
+            Arc::clone(&dataset),
+            run,
+            resume,
+            stop,
+            runtime.handle(),
+            reporter,
+        )
     };
     let outcome = go(&whole, false, &AtomicBool::new(false), &Silent).unwrap();
     assert_eq!((outcome.step, outcome.stopped), (9, false));
@@ -138,7 +172,9 @@ fn a_resumed_run_equals_an_undisturbed_one() {
     assert_eq!((outcome.step, outcome.stopped), (9, false));
     assert_eq!(weights(&whole), weights(&parts));
 
-    let predictor = runtime.block_on(Predictor::load(&parts, None, crate::DeviceChoice::Cpu)).unwrap();
+    let predictor = runtime
+        .block_on(Predictor::load(&parts, None, crate::DeviceChoice::Cpu))
+        .unwrap();
     assert_eq!((predictor.step(), predictor.patches().len()), (9, 3));
 }
 
@@ -148,7 +184,15 @@ fn a_run_does_not_go_on_as_another_or_from_damage() {
     let dataset = dataset(&runtime);
     let run = memory();
     let go = |config: &Config| {
-        train(config, Arc::clone(&dataset), &run, true, &AtomicBool::new(false), runtime.handle(), &Silent)
+        train(
+            config,
+            Arc::clone(&dataset),
+            &run,
+            true,
+            &AtomicBool::new(false),
+            runtime.handle(),
+            &Silent,
+        )
     };
     let config = config(Strategy::Ckm);
     go(&config).unwrap();
@@ -175,14 +219,24 @@ fn training_learns_the_waves() {
     config.train.steps = 300;
     config.optim.lr = 3e-3;
     let run = memory();
-    let outcome =
-        train(&config, dataset, &run, false, &AtomicBool::new(false), runtime.handle(), &Silent).unwrap();
+    let outcome = train(
+        &config,
+        dataset,
+        &run,
+        false,
+        &AtomicBool::new(false),
+        runtime.handle(),
+        &Silent,
+    )
+    .unwrap();
     assert!(outcome.loss < 0.5, "{outcome:?}");
 }
 
 #[test]
 fn every_parameter_of_every_model_gets_a_gradient() {
-    let frames: Vec<f32> = (0..4 * 2 * 36 * 36).map(|i| (i as f32 * 0.37).sin()).collect();
+    let frames: Vec<f32> = (0..4 * 2 * 36 * 36)
+        .map(|i| (i as f32 * 0.37).sin())
+        .collect();
     let frames = Frames::new(4, 1, 2, vec![36, 36], frames).unwrap();
     for (strategy, size) in [(Strategy::Ckm, 4), (Strategy::Csm, 8), (Strategy::Fixed, 4)] {
         let mut config = config(strategy).model;
@@ -190,11 +244,25 @@ fn every_parameter_of_every_model_gets_a_gradient() {
         let walls = vec![[Boundary::Wall, Boundary::Open], [Boundary::Periodic; 2]];
         let model = Surrogate::new(&config, 2, walls, 0, &Device::Cpu).unwrap();
         let patch = Patch::uniform(size, 2);
-        let gradients = training_loss(&model, &frames, &patch, &Device::Cpu).unwrap().backward().unwrap();
+        let gradients = training_loss(&model, &frames, &patch, &Device::Cpu)
+            .unwrap()
+            .backward()
+            .unwrap();
         for (name, var) in model.parameters().iter() {
-            let gradient = gradients.get(var).unwrap_or_else(|| panic!("{strategy:?}: {name} has none"));
-            let largest: f32 = gradient.abs().unwrap().max_all().unwrap().to_scalar().unwrap();
-            assert!(largest > 0.0 && largest.is_finite(), "{strategy:?}: {name} {largest}");
+            let gradient = gradients
+                .get(var)
+                .unwrap_or_else(|| panic!("{strategy:?}: {name} has none"));
+            let largest: f32 = gradient
+                .abs()
+                .unwrap()
+                .max_all()
+                .unwrap()
+                .to_scalar()
+                .unwrap();
+            assert!(
+                largest > 0.0 && largest.is_finite(),
+                "{strategy:?}: {name} {largest}"
+            );
         }
     }
 }

@@ -2,7 +2,12 @@
 //! AdamW. Takes every `model-*.safetensors` of `tests/data`, or of the folder `WELLSPRING_FIXTURES`,
 //! and prints the worst difference of each kind, relative to the tensor's largest magnitude.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    missing_docs
+)]
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -50,11 +55,22 @@ impl Fixture {
 
     fn frames(&self, name: &str) -> Frames {
         let dims = self.tensors[name].dims().to_vec();
-        Frames::new(dims[0], dims[1], dims[2], dims[3..].to_vec(), self.values(name)).unwrap()
+        Frames::new(
+            dims[0],
+            dims[1],
+            dims[2],
+            dims[3..].to_vec(),
+            self.values(name),
+        )
+        .unwrap()
     }
 
     fn patches(&self) -> Vec<Patch> {
-        self.case.patches.iter().map(|sizes| Patch::new(sizes.clone()).unwrap()).collect()
+        self.case
+            .patches
+            .iter()
+            .map(|sizes| Patch::new(sizes.clone()).unwrap())
+            .collect()
     }
 
     fn tag(patch: &Patch) -> String {
@@ -65,10 +81,15 @@ impl Fixture {
     /// The model with the fixture's weights.
     fn model(&self) -> Surrogate {
         let case = &self.case;
-        let boundary = |code: u8| [Boundary::Wall, Boundary::Open, Boundary::Periodic][usize::from(code)];
+        let boundary =
+            |code: u8| [Boundary::Wall, Boundary::Open, Boundary::Periodic][usize::from(code)];
         let config = ModelConfig {
             strategy: case.strategy,
-            patches: if case.strategy == Strategy::Fixed { vec![case.patch] } else { vec![4, 8, 16] },
+            patches: if case.strategy == Strategy::Fixed {
+                vec![case.patch]
+            } else {
+                vec![4, 8, 16]
+            },
             base: case.patch,
             dim: case.dim,
             heads: case.heads,
@@ -81,7 +102,11 @@ impl Fixture {
         for (name, var) in model.parameters().iter() {
             var.set(&self.tensors[&format!("param.{name}")]).unwrap();
         }
-        let held = self.tensors.keys().filter(|name| name.starts_with("param.")).count();
+        let held = self
+            .tensors
+            .keys()
+            .filter(|name| name.starts_with("param."))
+            .count();
         assert_eq!(model.parameters().iter().count(), held);
         model
     }
@@ -103,9 +128,16 @@ impl Worst {
         assert_eq!(found.len(), expected.len(), "{name}");
         let largest = magnitude(expected);
         let pairs = found.iter().zip(expected);
-        let difference = pairs.map(|(a, b)| f64::from((a - b).abs() / largest)).fold(0.0, |worst: f64, difference| {
-            if difference.is_nan() { f64::INFINITY } else { worst.max(difference) }
-        });
+        let difference = pairs.map(|(a, b)| f64::from((a - b).abs() / largest)).fold(
+            0.0,
+            |worst: f64, difference| {
+                if difference.is_nan() {
+                    f64::INFINITY
+                } else {
+                    worst.max(difference)
+                }
+            },
+        );
         let worst = self.0.entry(kind).or_default();
         if difference >= worst.0 {
             *worst = (difference, name.to_owned());
@@ -118,10 +150,15 @@ fn normalised(frames: &Frames) -> Tensor {
     let mut normal = frames.clone();
     for batch in 0..frames.batch() {
         for channel in 0..frames.channels() {
-            let values = || (0..frames.time()).flat_map(|t| frames.channel(t, batch, channel)).map(|&x| f64::from(x));
+            let values = || {
+                (0..frames.time())
+                    .flat_map(|t| frames.channel(t, batch, channel))
+                    .map(|&x| f64::from(x))
+            };
             let count = values().count() as f64;
             let mean = values().sum::<f64>() / count;
-            let std = (values().map(|x| (x - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt() + 1e-4;
+            let std =
+                (values().map(|x| (x - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt() + 1e-4;
             for time in 0..frames.time() {
                 for x in normal.channel_mut(time, batch, channel) {
                     *x = ((f64::from(*x) - mean) / std) as f32;
@@ -129,8 +166,16 @@ fn normalised(frames: &Frames) -> Tensor {
             }
         }
     }
-    let shape = [&[frames.time(), frames.batch(), frames.channels()], frames.space()].concat();
-    let axes: Vec<usize> = [0, 1].into_iter().chain(3..shape.len()).chain([2]).collect();
+    let shape = [
+        &[frames.time(), frames.batch(), frames.channels()],
+        frames.space(),
+    ]
+    .concat();
+    let axes: Vec<usize> = [0, 1]
+        .into_iter()
+        .chain(3..shape.len())
+        .chain([2])
+        .collect();
     let tensor = Tensor::from_vec(normal.into_data(), shape, &Device::Cpu).unwrap();
     tensor.permute(axes).unwrap().contiguous().unwrap()
 }
@@ -154,19 +199,37 @@ fn compare_outputs_and_gradients(fixture: &Fixture, worst: &mut Worst) {
         worst.compare("output", &tag, &flat(&output), &flat(expected));
 
         let loss = training_loss(&model, &frames, &patch, &Device::Cpu).unwrap();
-        worst.compare("loss", &tag, &[loss.to_scalar().unwrap()], &fixture.values(&format!("{tag}.loss")));
+        worst.compare(
+            "loss",
+            &tag,
+            &[loss.to_scalar().unwrap()],
+            &fixture.values(&format!("{tag}.loss")),
+        );
         let gradients = loss.backward().unwrap();
         let named = |name: &str| format!("{tag}.grad.{name}");
-        let all = fixture.tensors.iter().filter(|(name, _)| name.starts_with(&named("")));
-        let largest = all.map(|(_, gradient)| magnitude(&flat(gradient))).fold(0.0, f32::max);
+        let all = fixture
+            .tensors
+            .iter()
+            .filter(|(name, _)| name.starts_with(&named("")));
+        let largest = all
+            .map(|(_, gradient)| magnitude(&flat(gradient)))
+            .fold(0.0, f32::max);
         for (name, var) in model.parameters().iter() {
-            let Some(expected) = fixture.tensors.get(&named(name)) else { continue };
+            let Some(expected) = fixture.tensors.get(&named(name)) else {
+                continue;
+            };
             let expected = flat(expected);
-            let found = gradients.get(var).map_or_else(|| vec![0.0; expected.len()], flat);
+            let found = gradients
+                .get(var)
+                .map_or_else(|| vec![0.0; expected.len()], flat);
             // Some gradients vanish: the bias of a key's norm moves all scores of a query alike, and
             // a norm after it undoes a bias. There both sides hold rounding, which must stay small.
             if magnitude(&expected) < VANISHING * largest {
-                assert!(magnitude(&found) < VANISHING * largest, "{} should vanish", named(name));
+                assert!(
+                    magnitude(&found) < VANISHING * largest,
+                    "{} should vanish",
+                    named(name)
+                );
             } else {
                 worst.compare("gradient", &named(name), &found, &expected);
             }
@@ -181,10 +244,21 @@ fn compare_rollout(fixture: &Fixture, worst: &mut Worst) {
     let context = fixture.case.context;
     let mut window = fixture.frames("frames").slice_time(0..context);
     for step in 0..expected.time() {
-        let next = predict(&model, &window, &patches[step % patches.len()], &Device::Cpu).unwrap();
+        let next = predict(
+            &model,
+            &window,
+            &patches[step % patches.len()],
+            &Device::Cpu,
+        )
+        .unwrap();
         window.push_frame(&next).unwrap();
         let found = window.frame(context - 1);
-        worst.compare("rollout", "rollout", found.data(), expected.frame(step).data());
+        worst.compare(
+            "rollout",
+            "rollout",
+            found.data(),
+            expected.frame(step).data(),
+        );
     }
 }
 
@@ -196,9 +270,17 @@ fn compare_training(fixture: &Fixture, worst: &mut Worst) {
     let mut optimizer = AdamW::new(model.parameters()).unwrap();
     let mut losses = Vec::new();
     for step in 0..expected.len() {
-        let loss = training_loss(&model, &frames, &patches[step % patches.len()], &Device::Cpu).unwrap();
+        let loss = training_loss(
+            &model,
+            &frames,
+            &patches[step % patches.len()],
+            &Device::Cpu,
+        )
+        .unwrap();
         losses.push(loss.to_scalar::<f32>().unwrap());
-        optimizer.step(model.parameters(), &loss.backward().unwrap(), 1e-3, 1e-4).unwrap();
+        optimizer
+            .step(model.parameters(), &loss.backward().unwrap(), 1e-3, 1e-4)
+            .unwrap();
     }
     for (found, expected) in losses.iter().zip(&expected) {
         worst.compare("training", "train.loss", &[*found], &[*expected]);
@@ -210,17 +292,33 @@ fn fixtures() -> Vec<PathBuf> {
         Some(folder) => PathBuf::from(folder),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data"),
     };
-    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let entries =
+        std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.retain(|path| path.file_name().unwrap().to_string_lossy().starts_with("model-"));
+    paths.retain(|path| {
+        path.file_name()
+            .unwrap()
+            .to_string_lossy()
+            .starts_with("model-")
+    });
     paths.sort();
-    assert!(!paths.is_empty(), "{} holds no model-*.safetensors", folder.display());
+    assert!(
+        !paths.is_empty(),
+        "{} holds no model-*.safetensors",
+        folder.display()
+    );
     paths
 }
 
 #[test]
 fn models_are_the_reference() {
-    let tolerances = [("output", 1e-5), ("loss", 1e-5), ("gradient", 1e-4), ("rollout", 1e-4), ("training", 1e-4)];
+    let tolerances = [
+        ("output", 1e-5),
+        ("loss", 1e-5),
+        ("gradient", 1e-4),
+        ("rollout", 1e-4),
+        ("training", 1e-4),
+    ];
     let mut failures = Vec::new();
     for path in fixtures() {
         let fixture = Fixture::load(&path);
@@ -229,12 +327,17 @@ fn models_are_the_reference() {
         compare_rollout(&fixture, &mut worst);
         compare_training(&fixture, &mut worst);
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let figures: Vec<String> = tolerances.iter().map(|(kind, _)| format!("{kind} {:.1e}", worst.0[kind].0)).collect();
+        let figures: Vec<String> = tolerances
+            .iter()
+            .map(|(kind, _)| format!("{kind} {:.1e}", worst.0[kind].0))
+            .collect();
         println!("{name:<28} {}", figures.join("  "));
         for (kind, tolerance) in tolerances {
             let (difference, tensor) = &worst.0[kind];
             if *difference > tolerance {
-                failures.push(format!("{name}: {tensor} differs by {difference:.2e}, more than {tolerance:.0e}"));
+                failures.push(format!(
+                    "{name}: {tensor} differs by {difference:.2e}, more than {tolerance:.0e}"
+                ));
             }
         }
     }

@@ -78,7 +78,7 @@ impl Scale {
                 heads: 3,
                 blocks: 3,
                 context: 4,
-                steps: 700,
+                steps: 1100,
                 fixed_steps: 1500,
                 batch: 2,
                 rollout: 12,
@@ -106,25 +106,35 @@ impl Demo<'_> {
     /// Empties the folder if an earlier demo made it.
     fn clear(&self) -> Result<()> {
         let shown = self.folder.display();
-        let used = std::fs::read_dir(&self.folder).is_ok_and(|mut entries| entries.next().is_some());
+        let used =
+            std::fs::read_dir(&self.folder).is_ok_and(|mut entries| entries.next().is_some());
         if used && !self.at(MARK).exists() {
             misuse!("{shown} holds something else; give --out another folder");
         }
         for name in ["simulations", "dataset", "runs", "results"] {
             let path = self.at(name);
             if path.exists() {
-                std::fs::remove_dir_all(&path).with_context(|| format!("cannot empty {}", path.display()))?;
+                std::fs::remove_dir_all(&path)
+                    .with_context(|| format!("cannot empty {}", path.display()))?;
             }
         }
         std::fs::create_dir_all(&self.folder)
-            .and_then(|()| std::fs::write(self.at(MARK), "made by wellspring demo; the next demo empties it\n"))
+            .and_then(|()| {
+                std::fs::write(
+                    self.at(MARK),
+                    "made by wellspring demo; the next demo empties it\n",
+                )
+            })
             .with_context(|| format!("cannot write into {shown}"))
     }
 
     fn stage<T>(&self, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let began = Instant::now();
         let made = work().with_context(|| format!("the demo stopped: {name}"))?;
-        line(&format!("{name:<44} {:>6.1} s", began.elapsed().as_secs_f64()));
+        line(&format!(
+            "{name:<44} {:>6.1} s",
+            began.elapsed().as_secs_f64()
+        ));
         Ok(made)
     }
 
@@ -140,10 +150,18 @@ impl Demo<'_> {
             seed: self.seed,
             overwrite: false,
         };
-        self.stage(&format!("simulated {} shear flows", train + valid + test), || {
-            wellspring_ingest::simulate(equation, &self.at("simulations"), &options, &self.session.reporter)?;
-            Ok(())
-        })
+        self.stage(
+            &format!("simulated {} shear flows", train + valid + test),
+            || {
+                wellspring_ingest::simulate(
+                    equation,
+                    &self.at("simulations"),
+                    &options,
+                    &self.session.reporter,
+                )?;
+                Ok(())
+            },
+        )
     }
 
     fn ingest(&self) -> Result<()> {
@@ -172,7 +190,11 @@ impl Demo<'_> {
             ..ModelConfig::default()
         };
         config.optim.warmup = 50;
-        config.train.steps = if elastic { scale.steps } else { scale.fixed_steps };
+        config.train.steps = if elastic {
+            scale.steps
+        } else {
+            scale.fixed_steps
+        };
         config.train.batch = scale.batch;
         config.train.seed = self.seed;
         let run = self.location(&format!("runs/{}", model_name(strategy)))?;
@@ -196,16 +218,24 @@ impl Demo<'_> {
             },
         };
         self.stage("rolled them out, cyclically and at each patch", || {
-            evaluation.baseline(self.session, Baseline::Persistence, "persistence", self.scale.context)?;
+            evaluation.baseline(
+                self.session,
+                Baseline::Persistence,
+                "persistence",
+                self.scale.context,
+            )?;
             for strategy in [Strategy::Ckm, Strategy::Csm, Strategy::Fixed] {
                 let name = model_name(strategy);
                 let run = self.location(&format!("runs/{name}"))?;
-                let predictor = self.session.wait(Predictor::load(&run, None, DeviceChoice::Cpu))?;
+                let predictor =
+                    self.session
+                        .wait(Predictor::load(&run, None, DeviceChoice::Cpu))?;
                 let schedules: &[&str] = match strategy {
                     Strategy::Fixed => &["16"],
                     Strategy::Ckm | Strategy::Csm => &["4", "8", "16", "4,8,16"],
                 };
-                let schedules: Vec<String> = schedules.iter().map(|&text| text.to_owned()).collect();
+                let schedules: Vec<String> =
+                    schedules.iter().map(|&text| text.to_owned()).collect();
                 evaluation.model(self.session, &predictor, name, &schedules)?;
             }
             Ok(())
@@ -217,7 +247,9 @@ impl Demo<'_> {
         let options = ReportOptions {
             title: "Compute-elastic surrogates of a shear flow".into(),
         };
-        self.stage("drew the report", || report::write(self.session, &self.location("results")?, &out, &options))?;
+        self.stage("drew the report", || {
+            report::write(self.session, &self.location("results")?, &out, &options)
+        })?;
         Ok(out)
     }
 
@@ -245,8 +277,9 @@ impl Demo<'_> {
     }
 }
 
-const LEADERBOARD: &str = "SELECT name, schedule, tokens, vrmse, of_persistence, last_lead, vrmse_last, seconds_per_frame
-FROM leaderboard";
+const LEADERBOARD: &str =
+    "SELECT name, schedule, tokens, vrmse, of_persistence, last_lead, vrmse_last, seconds_per_frame
+FROM leaderboard ORDER BY vrmse";
 
 fn model_name(strategy: Strategy) -> &'static str {
     match strategy {

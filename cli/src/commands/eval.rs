@@ -2,7 +2,9 @@
 //! evaluation is committed whole at its end; an interruption leaves the earlier ones.
 
 use anyhow::{Context as _, Result};
-use wellspring_eval::{Baseline, Description, EvalOptions, OnExisting, RunRecord, Schedule, Subject, SubjectError};
+use wellspring_eval::{
+    Baseline, Description, EvalOptions, OnExisting, RunRecord, Schedule, Subject, SubjectError,
+};
 use wellspring_store::{Dataset, Frames, Location, Patch, Split};
 use wellspring_train::{DeviceChoice, Domain, Predictor};
 
@@ -52,7 +54,10 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
     for record in &records {
         line(&describe(record));
     }
-    line(&format!("next: wellspring sql -r {} 'SELECT * FROM leaderboard'", args.results));
+    line(&format!(
+        "next: wellspring sql -r {} 'SELECT * FROM leaderboard ORDER BY vrmse'",
+        args.results
+    ));
     Ok(())
 }
 
@@ -64,10 +69,21 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    pub fn baseline(&self, session: &Session, baseline: Baseline, name: &str, context: usize) -> Result<RunRecord> {
+    pub fn baseline(
+        &self,
+        session: &Session,
+        baseline: Baseline,
+        name: &str,
+        context: usize,
+    ) -> Result<RunRecord> {
         let ndim = self.dataset.schema().grid.ndim();
         let subject = baseline.with_context(context, ndim);
-        self.evaluate(session, &subject, name, &Schedule::fixed(Patch::uniform(1, ndim)))
+        self.evaluate(
+            session,
+            &subject,
+            name,
+            &Schedule::fixed(Patch::uniform(1, ndim)),
+        )
     }
 
     /// Each schedule in turn; without any, each patch size that the model was trained with.
@@ -81,16 +97,26 @@ impl Evaluation {
         predictor.check(&Domain::of(&self.dataset))?;
         let ndim = self.dataset.schema().grid.ndim();
         let schedules: Vec<Schedule> = if schedules.is_empty() {
-            predictor.patches().into_iter().map(Schedule::fixed).collect()
+            predictor
+                .patches()
+                .into_iter()
+                .map(Schedule::fixed)
+                .collect()
         } else {
-            let parsed: Result<_, _> = schedules.iter().map(|text| Schedule::parse(text, ndim)).collect();
+            let parsed: Result<_, _> = schedules
+                .iter()
+                .map(|text| Schedule::parse(text, ndim))
+                .collect();
             match parsed {
                 Ok(schedules) => schedules,
                 Err(error) => misuse!("--schedule: {error}"),
             }
         };
         let subject = ModelSubject(predictor);
-        schedules.iter().map(|schedule| self.evaluate(session, &subject, name, schedule)).collect()
+        schedules
+            .iter()
+            .map(|schedule| self.evaluate(session, &subject, name, schedule))
+            .collect()
     }
 
     fn evaluate(

@@ -25,7 +25,12 @@ pub fn run(session: &Session, args: &args::Ingest) -> Result<()> {
         options.threads = threads;
     }
     let manifest = session
-        .wait(wellspring_ingest::ingest(&source, &root, &options, &session.reporter))
+        .wait(wellspring_ingest::ingest(
+            &source,
+            &root,
+            &options,
+            &session.reporter,
+        ))
         .with_context(|| format!("cannot ingest {}", args.source))?;
     line(&summary(&manifest, &args.root));
     Ok(())
@@ -38,7 +43,13 @@ pub fn summary(manifest: &Manifest, root: &str) -> String {
         .iter()
         .map(|(split, held)| format!("{} {split}", held.trajectories.len()))
         .collect();
-    let shape: Vec<String> = manifest.schema.grid.shape().iter().map(usize::to_string).collect();
+    let shape: Vec<String> = manifest
+        .schema
+        .grid
+        .shape()
+        .iter()
+        .map(usize::to_string)
+        .collect();
     format!(
         "{root}: {} on {}, channels {}, trajectories {}",
         manifest.schema.name,

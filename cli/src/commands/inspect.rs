@@ -32,16 +32,27 @@ fn describe(session: &Session, path: &str) -> Result<String> {
     if !session.wait(location.join("runs").list())?.is_empty() {
         return session.wait(async {
             let results = Results::open(&location).await?;
-            let answer = Format::Table.write(&results.sql("SELECT * FROM leaderboard").await?)?;
+            let answer = Format::Table.write(
+                &results
+                    .sql("SELECT * FROM leaderboard ORDER BY dataset, split, vrmse")
+                    .await?,
+            )?;
             Ok(String::from_utf8_lossy(&answer).into_owned())
         });
     }
-    misuse!("{path} is no HDF5 file, data set (manifest.json), run (config.toml) or results folder (runs/)")
+    misuse!(
+        "{path} is no HDF5 file, data set (manifest.json), run (config.toml) or results folder (runs/)"
+    )
 }
 
 fn data_set(manifest: &Manifest) -> String {
     let schema = &manifest.schema;
-    let mut text = format!("data set {} ({}), version {}\n", schema.name, manifest.id(), manifest.format_version);
+    let mut text = format!(
+        "data set {} ({}), version {}\n",
+        schema.name,
+        manifest.id(),
+        manifest.format_version
+    );
     let _ = writeln!(text, "\ngrid: {}", schema.grid.kind);
     for axis in &schema.grid.axes {
         let (first, last) = (axis.coordinates.first(), axis.coordinates.last());
@@ -55,7 +66,10 @@ fn data_set(manifest: &Manifest) -> String {
             last.copied().unwrap_or_default()
         );
     }
-    let _ = writeln!(text, "\nchannels: mean, standard deviation, the same of changes between frames");
+    let _ = writeln!(
+        text,
+        "\nchannels: mean, standard deviation, the same of changes between frames"
+    );
     for channel in schema.channels().iter().chain(&schema.constant_channels()) {
         if let Ok(held) = manifest.statistics.channel(channel) {
             let _ = writeln!(
@@ -90,7 +104,9 @@ async fn run_folder(run: &Location) -> Result<String> {
     match Checkpoint::find(run, None).await {
         Ok(checkpoint) => {
             let state = checkpoint.state;
-            let loss = state.loss.map_or_else(String::new, |loss| format!(", loss {loss:.4}"));
+            let loss = state
+                .loss
+                .map_or_else(String::new, |loss| format!(", loss {loss:.4}"));
             let _ = writeln!(
                 text,
                 "\nlast checkpoint: step {}{loss}\ntrained on {} ({}): {}",

@@ -13,15 +13,28 @@ use crate::progress::line;
 
 pub fn run(session: &Session, args: &args::Report) -> Result<()> {
     let options = ReportOptions {
-        title: args.title.clone().unwrap_or_else(|| ReportOptions::default().title),
+        title: args
+            .title
+            .clone()
+            .unwrap_or_else(|| ReportOptions::default().title),
     };
-    write(session, &Location::parse(&args.results)?, &args.out, &options)?;
+    write(
+        session,
+        &Location::parse(&args.results)?,
+        &args.out,
+        &options,
+    )?;
     line(&format!("{}", args.out.display()));
     Ok(())
 }
 
 /// Renders the page and puts it in place whole.
-pub fn write(session: &Session, results: &Location, out: &Path, options: &ReportOptions) -> Result<()> {
+pub fn write(
+    session: &Session,
+    results: &Location,
+    out: &Path,
+    options: &ReportOptions,
+) -> Result<()> {
     let html = session.wait(async {
         let results = Results::open(results).await?;
         wellspring_eval::report(&results, options).await

@@ -34,18 +34,25 @@ pub fn run(session: &Session, args: &args::Sql) -> Result<()> {
 }
 
 fn views() -> String {
-    View::ALL.iter().map(|view| format!("-- {}\n{}\n", view.name, view.sql)).collect()
+    View::ALL
+        .iter()
+        .map(|view| format!("-- {}\n{}\n", view.name, view.sql))
+        .collect()
 }
 
 fn answer(session: &Session, results: &Results, query: &str, format: Format) -> Result<()> {
-    let batches = session.wait(results.sql(query)).with_context(|| "the query failed".to_owned())?;
+    let batches = session
+        .wait(results.sql(query))
+        .with_context(|| "the query failed".to_owned())?;
     print(format.write(&batches)?)
 }
 
 fn read(file: &Path) -> Result<String> {
     let mut text = String::new();
     if file == Path::new("-") {
-        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .context("cannot read standard input")?;
         return Ok(text);
     }
     std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
@@ -57,7 +64,9 @@ fn batch(session: &Session, results: &Results, text: &str, format: Format) -> Re
     if queries.is_empty() {
         misuse!("no query given");
     }
-    queries.iter().try_for_each(|query| answer(session, results, query, format))
+    queries
+        .iter()
+        .try_for_each(|query| answer(session, results, query, format))
 }
 
 /// Splits at semicolons outside of quotes and comments.
@@ -84,18 +93,26 @@ fn statements(text: &str) -> Vec<String> {
         }
     }
     let is_query = |text: &String| {
-        text.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with("--"))
+        text.lines()
+            .any(|line| !line.trim().is_empty() && !line.trim_start().starts_with("--"))
     };
     found.into_iter().filter(is_query).collect()
 }
 
 /// Reads queries that may span lines, each ended by a semicolon.
 fn prompt(session: &Session, results: &Results, format: Format) -> Result<()> {
-    line(&format!("{} evaluations; \\v lists the views, \\q leaves", results.runs().len()));
+    line(&format!(
+        "{} evaluations; \\v lists the views, \\q leaves",
+        results.runs().len()
+    ));
     let mut editor = DefaultEditor::new().context("cannot open the terminal")?;
     let mut query = String::new();
     loop {
-        let shown = if query.is_empty() { "wellspring> " } else { "        ... " };
+        let shown = if query.is_empty() {
+            "wellspring> "
+        } else {
+            "        ... "
+        };
         let typed = match editor.readline(shown) {
             Ok(typed) => typed,
             Err(ReadlineError::Interrupted) => {
@@ -107,7 +124,9 @@ fn prompt(session: &Session, results: &Results, format: Format) -> Result<()> {
         };
         match typed.trim() {
             "\\q" | "exit" | "quit" => return Ok(()),
-            "\\v" => View::ALL.iter().for_each(|view| line(&format!("{:<18} {}", view.name, view.question()))),
+            "\\v" => View::ALL
+                .iter()
+                .for_each(|view| line(&format!("{:<18} {}", view.name, view.question()))),
             typed => {
                 query += typed;
                 query.push('\n');

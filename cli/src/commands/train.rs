@@ -42,6 +42,14 @@ pub fn train(session: &Session, config: &Config, run: &Location, resume: bool) -
     let stop = interrupt::flag(session.handle())?;
     let root = Location::parse(&config.data.root)?;
     let dataset = Arc::new(session.wait(Dataset::open(&root))?);
-    wellspring_train::train(config, dataset, run, resume, &stop, session.handle(), &session.reporter)
-        .with_context(|| format!("cannot train {run}"))
+    wellspring_train::train(
+        config,
+        dataset,
+        run,
+        resume,
+        &stop,
+        session.handle(),
+        &session.reporter,
+    )
+    .with_context(|| format!("cannot train {run}"))
 }

@@ -13,6 +13,9 @@ pub fn run(session: &Session, args: &args::Verify) -> Result<()> {
         let dataset = Dataset::open(&root).await?;
         dataset.verify(&session.reporter).await
     })?;
-    line(&format!("{}: every shard is as the manifest says", args.root));
+    line(&format!(
+        "{}: every shard is as the manifest says",
+        args.root
+    ));
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! dict in safetensors. Names and shapes are the same, so the bytes are.
 
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -21,7 +22,10 @@ pub fn export(session: &Session, args: &args::Export) -> Result<()> {
         Ok::<_, wellspring_train::Error>((checkpoint.state.step, checkpoint.weights().await?))
     })?;
     write_whole(&args.out, &bytes)?;
-    line(&format!("{}: the weights of step {step}", args.out.display()));
+    line(&format!(
+        "{}: the weights of step {step}",
+        args.out.display()
+    ));
     Ok(())
 }
 
@@ -29,7 +33,9 @@ pub fn import(session: &Session, args: &args::Import) -> Result<()> {
     let run = Location::parse(&args.out)?;
     let config = settings::resolve(args.config.as_deref(), &args.set)?;
     if config.data.root.is_empty() {
-        misuse!("no data set: add --set data.root=DS, whose fields and boundaries the weights are for");
+        misuse!(
+            "no data set: add --set data.root=DS, whose fields and boundaries the weights are for"
+        );
     }
     let object = args.weights.display().to_string();
     let weights = std::fs::read(&args.weights).with_context(|| format!("cannot read {object}"))?;
@@ -38,7 +44,10 @@ pub fn import(session: &Session, args: &args::Import) -> Result<()> {
         wellspring_train::import(&config, &dataset, &run, &weights, &object).await?;
         Ok::<_, anyhow::Error>(())
     })?;
-    line(&format!("{}: step 0; next: wellspring eval {} {}", args.out, args.out, config.data.root));
+    line(&format!(
+        "{}: step 0; next: wellspring eval {} {}",
+        args.out, args.out, config.data.root
+    ));
     Ok(())
 }
 
@@ -48,11 +57,15 @@ pub fn write_whole(out: &Path, bytes: &[u8]) -> Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let mut file = tempfile::NamedTempFile::new_in(folder)
+    // The umask takes away what others may not do.
+    let mut file = tempfile::Builder::new()
+        .permissions(std::fs::Permissions::from_mode(0o666))
+        .tempfile_in(folder)
         .with_context(|| format!("cannot write into {}", folder.display()))?;
     file.write_all(bytes)
         .and_then(|()| file.as_file().sync_all())
         .with_context(|| format!("cannot write {}", out.display()))?;
-    file.persist(out).with_context(|| format!("cannot move a file to {}", out.display()))?;
+    file.persist(out)
+        .with_context(|| format!("cannot move a file to {}", out.display()))?;
     Ok(())
 }

@@ -3,4 +3,3 @@ SELECT r.dataset, r.split, r.name, r.strategy, r.schedule, m.field, m.lead, m.ba
 FROM runs r
 JOIN metrics m ON m.run = r.run AND m.metric = 'band_nmse'
 GROUP BY r.dataset, r.split, r.name, r.strategy, r.schedule, m.field, m.lead, m.band
-ORDER BY r.dataset, r.split, r.name, r.schedule, m.field, m.lead, m.band

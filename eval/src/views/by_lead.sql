@@ -3,4 +3,3 @@ SELECT r.dataset, r.split, r.name, r.strategy, r.schedule, m.field, m.lead, avg(
 FROM runs r
 JOIN metrics m ON m.run = r.run AND m.metric = 'vrmse'
 GROUP BY r.dataset, r.split, r.name, r.strategy, r.schedule, m.field, m.lead
-ORDER BY r.dataset, r.split, r.name, r.schedule, m.field, m.lead

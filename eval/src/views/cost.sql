@@ -1,4 +1,3 @@
 -- What a predicted frame costs
 SELECT dataset, name, strategy, schedule, parameters, tokens, seconds_per_frame, context, rollout, starts
 FROM runs
-ORDER BY dataset, seconds_per_frame

@@ -21,4 +21,3 @@ LEFT JOIN (
   GROUP BY b.dataset_id, b.split
 ) p ON p.dataset_id = r.dataset_id AND p.split = r.split
 GROUP BY r.run, r.dataset, r.split, r.name, r.strategy, r.schedule, r.tokens, r.rollout, r.seconds_per_frame
-ORDER BY r.dataset, r.split, vrmse, r.schedule

@@ -3,4 +3,3 @@ SELECT r.dataset, r.split, r.name, r.strategy, r.schedule, s.field, s.lead, s.pa
   s.k_low, s.k_high, s.truth, s.prediction, s.residual
 FROM runs r
 JOIN spectra s ON s.run = r.run
-ORDER BY r.dataset, r.split, r.name, r.schedule, s.field, s.lead, s.axis, s.bin

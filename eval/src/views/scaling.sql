@@ -4,4 +4,3 @@ FROM runs r
 JOIN metrics m ON m.run = r.run AND m.metric = 'vrmse' AND m.lead = 1
 WHERE r.strategy <> 'baseline' AND r.schedule NOT LIKE '%,%' AND r.schedule NOT LIKE 'random%'
 GROUP BY r.dataset, r.split, r.name, r.strategy, r.schedule, m.field, r.tokens
-ORDER BY r.dataset, r.split, r.name, m.field, r.tokens

@@ -12,4 +12,3 @@ SELECT
 FROM runs r
 JOIN metrics m ON m.run = r.run AND m.metric = 'vrmse' AND m.lead = 1
 GROUP BY r.dataset, r.split, r.name, r.strategy
-ORDER BY r.dataset, r.split, r.strategy, r.name

@@ -212,9 +212,9 @@ impl Flow {
         let mut rates = Vec::with_capacity(ndim + 1);
         for field in state {
             let mut rate = vec![0.0; velocity[0].len()];
-            for axis in 0..ndim {
+            for (axis, u) in velocity.iter().enumerate() {
                 let slope = self.transform.inverse(self.derivative(field, axis))?;
-                for ((sum, u), slope) in rate.iter_mut().zip(&velocity[axis]).zip(slope) {
+                for ((sum, u), slope) in rate.iter_mut().zip(u).zip(slope) {
                     *sum -= u * slope;
                 }
             }

@@ -240,7 +240,7 @@ impl CustomOp2 for QkNorm {
                 .par_chunks_mut(chunk)
                 .zip(x.par_chunks(chunk))
                 .zip(dy.par_chunks(chunk));
-            let each = |(c, ((dx, x), dy)): (usize, ((&mut [f32], &[f32]), &[f32]))| {
+            let chunks = chunks.enumerate().map(|(c, ((dx, x), dy))| {
                 let (mut daffine, mut turned) = (vec![0.0; affine.len()], vec![0.0; width]);
                 let rows = dx
                     .chunks_mut(features)
@@ -251,8 +251,8 @@ impl CustomOp2 for QkNorm {
                     self.token_backward((dx, &mut daffine), x, dy, affine, (token, &mut turned));
                 }
                 daffine
-            };
-            chunks.enumerate().map(each).collect()
+            });
+            chunks.collect()
         })?;
         let daffine = partial
             .into_iter()

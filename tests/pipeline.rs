@@ -1,0 +1,153 @@
+//! Step by step: HDF5, shards, a run that is stopped and goes on, tables, SQL, a report.
+
+use crate::program::{SMALL, Workplace};
+
+#[test]
+fn ingest_train_resume_eval_sql_report() {
+    let place = Workplace::new().with_data_set();
+    place.do_it("verify ds");
+    let said = place.do_it("inspect ds");
+    assert!(
+        said.out.contains("velocity_y") && said.out.contains("3 trajectories"),
+        "{}",
+        said.out
+    );
+
+    // Two runs of six steps: one at once, one with a rest.
+    place.do_it(&format!("train --out whole {SMALL} --set train.steps=6"));
+    place.do_it(&format!(
+        "train --out rest {SMALL} --set train.steps=6 --set train.checkpoint_every=3"
+    ));
+    for file in ["model.safetensors", "optimizer.safetensors", "state.json"] {
+        std::fs::remove_file(place.path("rest/checkpoints/00000006").join(file)).unwrap();
+    }
+    let said = place.do_it("train --out rest --resume");
+    assert!(said.err.contains("6 steps"), "{}", said.err);
+    let weights = |run: &str| {
+        std::fs::read(
+            place
+                .path(run)
+                .join("checkpoints/00000006/model.safetensors"),
+        )
+        .unwrap()
+    };
+    assert_eq!(weights("whole"), weights("rest"));
+    let log = std::fs::read_to_string(place.path("rest/log.jsonl")).unwrap();
+    assert_eq!(
+        log.lines()
+            .filter(|line| line.contains("\"event\":\"step\""))
+            .count(),
+        6,
+        "{log}"
+    );
+
+    place.do_it("eval whole ds -r results --rollout 4");
+    place.do_it("eval whole ds -r results --rollout 4 --schedule 4,8,16 --schedule 16x8 --schedule random:7");
+    place.do_it("eval persistence ds -r results --rollout 4 --context 3");
+    let runs = place.ask(
+        "results",
+        "SELECT name, schedule, starts, tokens FROM runs ORDER BY name, schedule",
+    );
+    let schedules: Vec<&str> = runs
+        .iter()
+        .map(|run| run["schedule"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        schedules,
+        ["-", "16", "16x8", "4", "4,8,16", "8", "random:7"]
+    );
+    assert_eq!(runs[3]["tokens"], 64.0);
+    // 4 leads, 4 fields, 10 spatial metrics and 2 in each of 3 bands, at every start.
+    let counted = place.ask(
+        "results",
+        "SELECT run, count(*) AS n FROM metrics GROUP BY run",
+    );
+    let starts = runs[0]["starts"].as_u64().unwrap();
+    assert!(
+        counted.iter().all(|row| row["n"] == 4 * 4 * 16 * starts),
+        "{counted:?}"
+    );
+
+    // A second evaluation takes the first one's place, or comes beside it, or is refused.
+    place.do_it("eval whole ds -r results --rollout 4 --schedule 16");
+    assert_eq!(place.ask("results", "SELECT * FROM runs").len(), 7);
+    place.do_it("eval whole ds -r results --rollout 4 --schedule 16 --existing add");
+    assert_eq!(place.ask("results", "SELECT * FROM runs").len(), 8);
+    let said = place.run("eval whole ds -r results --rollout 4 --schedule 16 --existing refuse");
+    assert_eq!(said.code, 1);
+    assert!(
+        said.err.contains("--existing replace or add"),
+        "{}",
+        said.err
+    );
+
+    place.do_it("report results page.html");
+    assert!(std::fs::metadata(place.path("page.html")).unwrap().len() > 10_000);
+}
+
+#[test]
+fn answers_come_in_every_format() {
+    let place = Workplace::new().with_data_set();
+    place.do_it("eval persistence ds -r results --context 3");
+    std::fs::write(
+        place.path("questions.sql"),
+        "-- two\nSELECT 1 AS one;\nSELECT ';' AS two;\n",
+    )
+    .unwrap();
+    let said = place.do_it("sql -r results --format csv -f questions.sql");
+    assert_eq!(said.out, "one\n1\ntwo\n;\n");
+    let said = place.do_it("sql -r results --format md -f questions.sql");
+    assert!(
+        said.out.starts_with("| one |\n| ---: |\n| 1 |\n"),
+        "{}",
+        said.out
+    );
+    let said = place.do_it("sql --explain-views");
+    assert!(
+        said.out.contains("-- residual_spectrum") && said.out.contains("-- table1"),
+        "{}",
+        said.out
+    );
+}
+
+#[test]
+fn weights_go_out_and_come_back() {
+    let place = Workplace::new().with_data_set();
+    place.do_it(&format!("train --out run {SMALL} --set train.steps=2"));
+    place.do_it("export run weights.safetensors");
+    place.do_it(&format!("import weights.safetensors --out back {SMALL}"));
+    place.do_it("eval run ds -r results --schedule 8 --name same");
+    place.do_it("eval back ds -r results --schedule 8 --name back");
+    let scores = place.ask("results", "SELECT DISTINCT vrmse FROM leaderboard");
+    assert_eq!(scores.len(), 1, "{scores:?}");
+    let said = place.run(&format!(
+        "import weights.safetensors --out other {SMALL} --set model.blocks=2"
+    ));
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("missing: blocks.1."), "{}", said.err);
+}
+
+#[test]
+fn a_signal_leaves_a_checkpoint() {
+    let place = Workplace::new().with_data_set();
+    let mut child = place
+        .command(&format!(
+            "train --out run {SMALL} --set train.steps=1000000"
+        ))
+        .spawn()
+        .unwrap();
+    let log = place.path("run/config.toml");
+    while !log.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let kill = std::process::Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(kill.success());
+    assert!(child.wait().unwrap().success());
+    assert_eq!(place.files("run/checkpoints").len(), 3);
+    let said = place.do_it("inspect run");
+    assert!(said.out.contains("last checkpoint: step"), "{}", said.out);
+}
