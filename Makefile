@@ -35,7 +35,7 @@ check: export CUDARC_CUDA_VERSION = 13000
 check:
 	@cargo fmt --all --check
 	@$(cargo) clippy --release --locked --workspace --all-targets -- -D warnings
-	@$(cargo) doc --release --locked --workspace --no-deps
+	@export RUSTDOCFLAGS="-D warnings"; $(cargo) doc --release --locked --workspace --no-deps
 	@$(cargo) clippy --release --locked -p wellspring --features cuda -- -D warnings
 
 bench: build

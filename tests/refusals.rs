@@ -119,9 +119,9 @@ fn a_configuration_says_which_key_is_wrong() {
     );
     refused(&place.run("train --out run"), 2, &["data.root"]);
     refused(
-        &place.run(&format!("train --out run {SMALL} --set model.patches=[32]")),
+        &place.run(&format!("train --out run {SMALL} --set model.patches=[12]")),
         1,
-        &["32"],
+        &["model.patches", "any of 4, 8, 16 and 32"],
     );
     assert!(!place.path("run").exists());
 }

@@ -219,7 +219,7 @@ pub struct Train {
     #[arg(long, value_name = "RUN")]
     pub out: String,
 
-    /// Override a key, such as optim.lr=3e-4 or model.patches=[4,8]
+    /// Override a key, such as optim.lr=3e-4 or model.strategy=csm
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 

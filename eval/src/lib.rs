@@ -1,4 +1,81 @@
-//! eval
+//! The questions that evaluation runs must answer: rollouts, metrics, tables, SQL, figures.
+//!
+//! **Subjects.** A [`Subject`] is a step function: a context of frames and a patch size in, the next
+//! frame out. A trained model is one, and so is a [`Baseline`]: persistence, the mean, a straight
+//! line. Nothing here knows what a model is.
+//!
+//! **Rollouts.** [`evaluate()`] lets a subject continue every start of a split for some frames, many
+//! starts at once, each prediction becoming part of the next context. A [`Schedule`] says which patch
+//! size is used at which step: one for ever, a cycle (4 → 8 → 16 → 4 …), or seeded random ones.
+//!
+//! **Metrics.** A [`Gauge`] measures every predicted field against the truth, in the field's own
+//! units and in f64: The Well's ten spatial metrics ([`Spatial`]), errors within its three bands of
+//! wavenumbers, and the power of truth, prediction and residual by wavenumber. Values equal those of
+//! The Well's own code (`tests/parity.rs`). What is not finite is stored so, never averaged away.
+//!
+//! **Tables.** An evaluation leaves Parquet files: a row in `runs`, its `metrics` and `spectra`, and a
+//! few frames for pictures. The row is written last; without it the evaluation does not exist, so
+//! readers never see half of one and many processes may write at once. [`Results`] registers what is
+//! committed with DataFusion, beside the named [`View`]s for the usual questions.
+//!
+//! **Report.** [`report()`] draws one self-contained HTML page, every figure with the SQL behind it.
+//!
+//! # Example
+//!
+//! Persistence on a travelling wave of four points, and its error by lead from SQL:
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use wellspring_eval::*;
+//! use wellspring_store::*;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A data set with one test trajectory of five frames.
+//! let axis = Axis { name: "x".into(), coordinates: vec![0.0, 0.25, 0.5, 0.75], boundary: [Boundary::Periodic; 2] };
+//! let field = wellspring_store::Field { name: "u".into(), order: TensorOrder::Scalar, time_varying: true, sample_varying: true };
+//! let options = WriterOptions {
+//!     schema: Schema { name: "wave".into(), grid: Grid { kind: "cartesian".into(), axes: vec![axis] }, fields: vec![field] },
+//!     dtype: Dtype::F32,
+//!     compression: Compression::None,
+//!     normalization: Normalization::None,
+//!     statistics: Statistics(BTreeMap::from([("u".into(), ChannelMoments::default().into())])),
+//!     shard_bytes: 64 << 20,
+//!     overwrite: false,
+//! };
+//! let runtime = tokio::runtime::Runtime::new()?;
+//! let dataset = runtime.block_on(async {
+//!     let root = Location::parse("memory:///wave")?;
+//!     let writer = DatasetWriter::create(&root, options).await?;
+//!     let mut shard = writer.shard(Split::Test, 0)?;
+//!     let wave = [0.0, 1.0, 0.0, -1.0];
+//!     for step in 0..5 {
+//!         let values = (0..4).map(|x| wave[(x + step) % 4]).collect();
+//!         shard.push((0, step as u32), step as f64, &Frames::new(1, 1, 1, vec![4], values)?)?;
+//!     }
+//!     let trajectory = Trajectory { source: "by hand".into(), frames: 5, parameters: BTreeMap::new(), series: BTreeMap::new() };
+//!     let held = SplitManifest { trajectories: vec![trajectory], shards: vec![shard.finish().await?], constants: None };
+//!     writer.finish(BTreeMap::from([(Split::Test, held)])).await?;
+//!     Dataset::open(&root).await
+//! })?;
+//!
+//! let results = Location::parse("memory:///results")?;
+//! let subject = Baseline::Persistence.with_context(1, 1);
+//! let schedule = Schedule::parse("1", 1)?;
+//! let options = EvalOptions { rollout: 4, ..EvalOptions::default() };
+//! evaluate(&subject, "persistence", &schedule, &dataset, &results, &options, runtime.handle(), &Silent)?;
+//!
+//! let answer = runtime.block_on(async {
+//!     let results = Results::open(&results).await?;
+//!     results.sql("SELECT lead, vrmse FROM by_lead ORDER BY lead").await
+//! })?;
+//! let text = String::from_utf8(Format::Csv.write(&answer)?)?;
+//! let errors: Vec<f64> = text.lines().skip(1).filter_map(|line| line.split(',').nth(1)?.parse().ok()).collect();
+//! // A quarter of a wave ahead, half a wave, three quarters, and round again.
+//! assert!(errors[1] > errors[0] && errors[3] < 1e-6);
+//! # Ok(())
+//! # }
+//! ```
+
 mod error;
 mod evaluate;
 mod figures;
