@@ -25,14 +25,19 @@ const INK: RGBColor = BLACK;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scale {
     Linear,
+    /// Linear, labelled at whole numbers.
+    Whole,
     Logarithmic,
+    /// Logarithmic, labelled at powers of two: token counts.
+    Binary,
 }
 
 impl Scale {
     fn place(self, value: f64) -> f64 {
         match self {
-            Self::Linear => value,
+            Self::Linear | Self::Whole => value,
             Self::Logarithmic => value.log10(),
+            Self::Binary => value.log2(),
         }
     }
 
@@ -48,6 +53,9 @@ impl Scale {
                     format!("{value:.0e}")
                 }
             }
+            Self::Binary if place == place.round() => number(place.exp2()),
+            Self::Whole if place == place.round() => number(place),
+            Self::Binary | Self::Whole => String::new(),
         }
     }
 }

@@ -174,7 +174,7 @@ async fn scaling(
     let caption = "One-step VRMSE against tokens of a frame: a model's points are its patch sizes.";
     figures(page, groups, caption, SCALING, |series| Chart {
         name: "VRMSE against tokens",
-        x: axis("tokens of a frame", Scale::Logarithmic),
+        x: axis("tokens of a frame", Scale::Binary),
         y: axis("VRMSE, one step", Scale::Linear),
         series,
         marks: Vec::new(),
@@ -211,7 +211,7 @@ async fn bands(
     let groups = groups(results, BANDS, colours).await?;
     figures(page, groups, caption, BANDS, |series| Chart {
         name: "Errors in bands",
-        x: axis("band", Scale::Linear),
+        x: axis("band", Scale::Whole),
         y: axis("NMSE in the band", Scale::Logarithmic),
         series,
         marks: Vec::new(),
