@@ -73,7 +73,7 @@ mod tests {
         std::fs::write(&file, "[data]\nroot = \"ds\"\n[optim]\nlr = 0.1\n").unwrap();
         let config = resolve(Some(&file), &["optim.lr=0.25".into()]).unwrap();
         assert_eq!(config.optim.lr, 0.25);
-        assert_eq!(config.data.root, "ds");
+        assert_eq!(config.data.root.list(), ["ds"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::Serialize;
 use wellspring_store::{Boundary, Frames, Patch};
 
 use crate::config::{ModelConfig, Strategy};
-use crate::model::Surrogate;
+use crate::model::{Perturbation, Surrogate};
 use crate::optim::AdamW;
 use crate::{Result, predict, training_loss};
 
@@ -114,7 +114,7 @@ fn time(case: &Case, size: usize, repeat: usize) -> Result<StepFigure> {
         predict(&model, &context, &patch, &Device::Cpu)?;
         forward = forward.min(began.elapsed().as_secs_f64());
         let began = Instant::now();
-        let loss = training_loss(&model, &frames, &patch, &Device::Cpu)?;
+        let loss = training_loss(&model, &frames, &patch, &Perturbation::none(), &Device::Cpu)?;
         optimizer.step(model.parameters(), &loss.backward()?, 1e-3, 1e-4)?;
         step = step.min(began.elapsed().as_secs_f64());
     }

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use candle_core::Device;
 use serde::{Deserialize, Serialize};
-use wellspring_store::{Boundary, Dataset, Location};
+use wellspring_store::Location;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::domain::Domains;
 use crate::model::{Parameters, Surrogate};
 use crate::optim::AdamW;
 use crate::{Config, DeviceChoice, Error, Result};
@@ -14,36 +16,6 @@ use crate::{Config, DeviceChoice, Error, Result};
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
-
-/// What a model is made for: the state of a data set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Domain {
-    /// Name of the data set.
-    pub name: String,
-    /// Which content exactly: the manifest's id.
-    pub id: String,
-    /// Channels, in order.
-    pub channels: Vec<String>,
-    /// Points along each axis.
-    pub space: Vec<usize>,
-    /// Boundary types per axis, low and high.
-    pub boundaries: Vec<[Boundary; 2]>,
-}
-
-impl Domain {
-    /// Of a data set.
-    #[must_use]
-    pub fn of(dataset: &Dataset) -> Self {
-        let schema = dataset.schema();
-        Self {
-            name: schema.name.clone(),
-            id: dataset.manifest().id(),
-            channels: schema.channels(),
-            space: schema.grid.shape(),
-            boundaries: schema.boundaries(),
-        }
-    }
-}
 
 /// `state.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,7 +25,7 @@ pub struct State {
     /// The last step's loss; none where nothing has been learned yet.
     pub loss: Option<f32>,
     /// What the model is made for.
-    pub domain: Domain,
+    pub domains: Domains,
     /// Checksums (XXH3-64) of the other files.
     checksums: BTreeMap<String, String>,
 }
@@ -71,7 +43,7 @@ impl Checkpoint {
     pub(crate) async fn write(
         run: &Location,
         (step, loss): (u64, Option<f32>),
-        domain: &Domain,
+        domains: &Domains,
         parameters: &Parameters,
         optimizer: &AdamW,
     ) -> Result<Self> {
@@ -87,7 +59,7 @@ impl Checkpoint {
         let state = State {
             step,
             loss,
-            domain: domain.clone(),
+            domains: domains.clone(),
             checksums,
         };
         let text = serde_json::to_vec_pretty(&state).map_err(|error| Error::Damaged {
@@ -143,23 +115,19 @@ impl Checkpoint {
         Ok(self.read(MODEL).await?.0)
     }
 
-    /// A model with this checkpoint's weights.
+    /// A model with this checkpoint's weights, for the channels and boundaries of its first domain.
     ///
     /// # Errors
     /// [`Error::Damaged`] or [`Error::Weights`].
     pub async fn model(&self, config: &Config, device: DeviceChoice) -> Result<Surrogate> {
-        let domain = &self.state.domain;
-        let device = device.open()?;
-        let model = Surrogate::new(
-            &config.model,
-            domain.channels.len(),
-            domain.boundaries.clone(),
-            0,
-            &device,
-        )?;
+        let domains = &self.state.domains;
+        let model = fresh(config, domains, &device.open()?)?;
         let (bytes, object) = self.read(MODEL).await?;
         model.parameters().load_safetensors(&bytes, &object)?;
-        Ok(model)
+        model.view(
+            domains.places(domains.first())?,
+            domains.first().boundaries.clone(),
+        )
     }
 
     pub(crate) async fn optimizer(&self, parameters: &Parameters) -> Result<AdamW> {
@@ -168,6 +136,17 @@ impl Checkpoint {
         optimizer.load_safetensors(&bytes, self.state.step, &object)?;
         Ok(optimizer)
     }
+}
+
+/// A model with fresh weights for all channels of some domains.
+pub(crate) fn fresh(config: &Config, domains: &Domains, device: &Device) -> Result<Surrogate> {
+    Surrogate::new(
+        &config.model,
+        domains.vocabulary().len(),
+        domains.first().boundaries.clone(),
+        config.train.seed,
+        device,
+    )
 }
 
 /// Deletes all but the last `keep` checkpoints. The state goes first, so a half-deleted one is none.

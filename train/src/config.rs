@@ -1,7 +1,7 @@
 //! The configuration of a run. Every key has a default but `data.root`.
 
 use serde::{Deserialize, Serialize};
-use wellspring_store::Location;
+use wellspring_store::{Location, Patch};
 
 use crate::{DeviceChoice, Error, Result};
 
@@ -20,20 +20,61 @@ pub struct Config {
 }
 
 /// `[data]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// The data set: a folder or a URL.
-    pub root: String,
+    /// The data set: a folder or a URL; or several, which one model learns from by the names of
+    /// their fields.
+    pub root: Roots,
     /// Frames that the model sees.
     pub context: usize,
+    /// How often each data set is drawn, relative to the others; by its windows if not said.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub weights: Vec<f64>,
+}
+
+/// One data set or several: `root = "ds"` or `root = ["a", "b"]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Roots {
+    /// A folder or a URL; empty before one is named.
+    One(String),
+    /// All on grids of as many axes.
+    Several(Vec<String>),
+}
+
+impl Roots {
+    /// Each of them; none where the text is empty.
+    #[must_use]
+    pub fn list(&self) -> Vec<&str> {
+        match self {
+            Self::One(root) => Some(root.as_str()).into_iter().collect::<Vec<_>>(),
+            Self::Several(roots) => roots.iter().map(String::as_str).collect(),
+        }
+        .into_iter()
+        .filter(|root| !root.is_empty())
+        .collect()
+    }
+}
+
+impl From<String> for Roots {
+    fn from(root: String) -> Self {
+        Self::One(root)
+    }
+}
+
+impl std::fmt::Display for Roots {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.list().join(" "))
+    }
 }
 
 impl Default for DataConfig {
     fn default() -> Self {
         Self {
-            root: String::new(),
+            root: Roots::One(String::new()),
             context: 6,
+            weights: Vec::new(),
         }
     }
 }
@@ -62,15 +103,71 @@ impl Strategy {
     }
 }
 
+/// The MLP of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mlp {
+    /// SwiGLU beside the attention over space, in one residual: the released code.
+    Swiglu,
+    /// GELU after it, with a norm and a residual of its own: the paper's text.
+    Gelu,
+}
+
+/// A patch size in a configuration: `16` along every axis, or `"16x8x8"`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum PatchSize {
+    /// The same along every axis.
+    Every(usize),
+    /// One for each axis.
+    Each(String),
+}
+
+impl PatchSize {
+    /// On a grid of some number of axes.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where it names another number of axes.
+    pub fn on(&self, ndim: usize) -> Result<Patch> {
+        Ok(match self {
+            Self::Every(size) => Patch::uniform(*size, ndim),
+            Self::Each(text) => Patch::parse(text, ndim)?,
+        })
+    }
+
+    /// Its sizes, as far as they are numbers.
+    fn sizes(&self) -> Option<Vec<usize>> {
+        match self {
+            Self::Every(size) => Some(vec![*size]),
+            Self::Each(text) => text.split('x').map(|size| size.parse().ok()).collect(),
+        }
+    }
+}
+
+impl From<usize> for PatchSize {
+    fn from(size: usize) -> Self {
+        Self::Every(size)
+    }
+}
+
+impl std::fmt::Display for PatchSize {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Every(size) => write!(f, "{size}"),
+            Self::Each(text) => f.write_str(text),
+        }
+    }
+}
+
 /// `[model]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
     /// ckm, csm or fixed.
     pub strategy: Strategy,
-    /// Patch sizes to train with, the same along every axis; a fixed model has one.
-    pub patches: Vec<usize>,
-    /// Base kernel of ckm and csm, by the patch size that it is natural for: 16 or 32.
+    /// Patch sizes to train with; a fixed model has one.
+    pub patches: Vec<PatchSize>,
+    /// Base kernel of ckm and csm, by the patch size that it is natural for: 4, 8, 16 or 32.
     pub base: usize,
     /// Features of a token.
     pub dim: usize,
@@ -82,19 +179,22 @@ pub struct ModelConfig {
     pub groups: usize,
     /// Whether every context frame predicts its next, not only the last.
     pub causal: bool,
+    /// swiglu or gelu.
+    pub mlp: Mlp,
 }
 
 impl Default for ModelConfig {
     fn default() -> Self {
         Self {
             strategy: Strategy::Ckm,
-            patches: vec![4, 8, 16],
+            patches: [4, 8, 16].map(PatchSize::Every).to_vec(),
             base: 16,
             dim: 192,
             heads: 3,
             blocks: 12,
             groups: 12,
             causal: true,
+            mlp: Mlp::Swiglu,
         }
     }
 }
@@ -134,6 +234,12 @@ pub struct TrainConfig {
     pub batch: usize,
     /// Seed of the weights, the order of windows and the drawing of patch sizes.
     pub seed: u64,
+    /// Moves the grid under the patches at random: rolls periodic axes, and pads others of a csm
+    /// model by one patch more, split at random.
+    pub jitter: bool,
+    /// Stochastic depth: how often the last block's residuals are left out of a sample; the first
+    /// block's never, those between in proportion.
+    pub drop_path: f64,
     /// cpu or cuda.
     pub device: DeviceChoice,
     /// Steps between two checkpoints.
@@ -149,6 +255,8 @@ impl Default for TrainConfig {
             epochs: None,
             batch: 2,
             seed: 0,
+            jitter: false,
+            drop_path: 0.0,
             device: DeviceChoice::Cpu,
             checkpoint_every: 500,
             keep: 2,
@@ -228,6 +336,29 @@ impl Config {
             decay,
             "a number from 0 to 1",
         )?;
+        let drop = self.train.drop_path;
+        need(
+            (0.0..1.0).contains(&drop),
+            "train.drop_path",
+            drop,
+            "from 0 to less than 1",
+        )?;
+        let (roots, weights) = (self.data.root.list().len(), &self.data.weights);
+        need(
+            weights.is_empty()
+                || weights.len() == roots && weights.iter().all(|w| w.is_finite() && *w > 0.0),
+            "data.weights",
+            format!("{weights:?}"),
+            "one positive number for each data set of data.root",
+        )?;
+        let base = self.model.base;
+        let beyond = |patch: &PatchSize| patch.sizes().is_some_and(|p| p.iter().any(|&p| p > base));
+        need(
+            self.model.strategy != Strategy::Csm || !self.model.patches.iter().any(beyond),
+            "model.base",
+            base,
+            "no smaller than the patches of a csm model: a stride beyond the kernel skips cells",
+        )?;
         let limit = self.model.context_limit();
         if self.data.context > limit {
             return Err(Error::LongContext {
@@ -250,7 +381,10 @@ impl ModelConfig {
     #[must_use]
     pub fn base_patch(&self) -> usize {
         match self.strategy {
-            Strategy::Fixed => self.patches.first().copied().unwrap_or(self.base),
+            Strategy::Fixed => match self.patches.first() {
+                Some(PatchSize::Every(size)) => *size,
+                _ => self.base,
+            },
             _ => self.base,
         }
     }
@@ -288,24 +422,27 @@ impl ModelConfig {
         )?;
         need(self.blocks > 0, "model.blocks", self.blocks, "at least 1")?;
         let known = |size: &usize| [4, 8, 16, 32].contains(size);
-        let patches = format!("{:?}", self.patches);
+        let all_known = |patch: &PatchSize| patch.sizes().is_some_and(|p| p.iter().all(known));
+        let patches: Vec<String> = self.patches.iter().map(PatchSize::to_string).collect();
+        let patches = format!("[{}]", patches.join(", "));
         need(
-            !self.patches.is_empty() && self.patches.iter().all(known),
+            !self.patches.is_empty() && self.patches.iter().all(all_known),
             "model.patches",
             &patches,
             "any of 4, 8, 16 and 32",
         )?;
         need(
-            self.strategy != Strategy::Fixed || self.patches.len() == 1,
+            self.strategy != Strategy::Fixed
+                || matches!(self.patches.as_slice(), [PatchSize::Every(_)]),
             "model.patches",
             &patches,
-            "one size for a fixed model",
+            "one size, along every axis, for a fixed model",
         )?;
         need(
-            [16, 32].contains(&self.base) || self.strategy == Strategy::Fixed,
+            known(&self.base) || self.strategy == Strategy::Fixed,
             "model.base",
             self.base,
-            "16 or 32",
+            "4, 8, 16 or 32",
         )
     }
 }
@@ -346,6 +483,13 @@ mod tests {
             ("[data]\ncontext = 17", "17 frames"),
             ("[train]\nbatch = 0", "train.batch"),
             ("[optim]\nlr = nan", "optim.lr"),
+            ("[model]\nstrategy = \"csm\"\nbase = 8", "model.base"),
+            ("[model]\npatches = [\"16x9\"]", "model.patches"),
+            (
+                "[data]\nroot = [\"a\", \"b\"]\nweights = [1.0]",
+                "data.weights",
+            ),
+            ("[train]\ndrop_path = 1.0", "train.drop_path"),
         ] {
             let error = Config::from_toml(text).unwrap_err().to_string();
             assert!(error.contains(key), "{error}");

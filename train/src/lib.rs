@@ -18,8 +18,8 @@
 //! devices other than the CPU run the same model composed from Candle's operations. CUDA is behind
 //! the feature `cuda`, which has been compiled and not yet run.
 //!
-//! **A run.** [`train()`] reads windows of a data set, draws one patch size for each step, and
-//! leaves `config.toml`, `log.jsonl` and checkpoints. What a step does is a pure function of
+//! **A run.** [`train()`] reads windows of a data set, or of several whose named channels share one
+//! vocabulary of weights, draws one patch size for each step, and leaves `config.toml`, `log.jsonl` and checkpoints. What a step does is a pure function of
 //! (configuration, data set, step), so a resumed run equals an undisturbed one, bit for bit.
 //! [`Predictor`] loads a checkpoint and continues a context by a frame.
 //!
@@ -60,6 +60,7 @@ mod bench;
 mod checkpoint;
 mod config;
 mod device;
+mod domain;
 mod error;
 mod log;
 mod model;
@@ -67,6 +68,7 @@ mod ops;
 mod optim;
 mod predictor;
 mod revin;
+mod source;
 mod step;
 mod tensors;
 mod trainer;
@@ -75,12 +77,15 @@ mod trainer;
 mod tests;
 
 pub use bench::{StepFigure, bench_step};
-pub use checkpoint::{Checkpoint, Domain, State};
-pub use config::{Config, DataConfig, ModelConfig, OptimConfig, Strategy, TrainConfig};
+pub use checkpoint::{Checkpoint, State};
+pub use config::{
+    Config, DataConfig, Mlp, ModelConfig, OptimConfig, PatchSize, Roots, Strategy, TrainConfig,
+};
 pub use device::DeviceChoice;
+pub use domain::{Domain, Domains};
 pub use error::{Error, Result};
 pub use log::Event;
-pub use model::{Parameters, Surrogate};
+pub use model::{Parameters, Perturbation, Surrogate};
 pub use optim::AdamW;
 pub use predictor::Predictor;
 pub use step::{predict, training_loss};

@@ -25,6 +25,8 @@ pub enum Event {
         step: u64,
         /// Mean squared error before the step.
         loss: f32,
+        /// Data set drawn.
+        data: String,
         /// Patch size drawn.
         patch: String,
         /// Learning rate.

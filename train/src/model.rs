@@ -11,6 +11,7 @@ mod fixed;
 mod initial;
 mod modulation;
 mod parameters;
+mod perturbation;
 mod processor;
 mod resize;
 mod stages;
@@ -23,14 +24,17 @@ use crate::ops::{Tiling, fold, gelu, group_norm, linear, unfold};
 use crate::{Error, Result};
 use modulation::{Geometry, Modulation, Patching};
 pub use parameters::Parameters;
+pub use perturbation::Perturbation;
 use processor::Processor;
 
 /// A model for a grid of some number of axes and a state of some channels.
 #[derive(Debug)]
 pub struct Surrogate {
     config: ModelConfig,
-    /// Channels of the state.
-    fields: usize,
+    /// Channels that there are weights for.
+    vocabulary: usize,
+    /// Which of them the state has, in its order.
+    fields: Vec<u32>,
     boundaries: Vec<[Boundary; 2]>,
     parameters: Parameters,
 }
@@ -51,9 +55,40 @@ impl Surrogate {
         let expected = initial::weights(config, fields, boundaries.len());
         Ok(Self {
             config: config.clone(),
-            fields,
+            vocabulary: fields,
+            fields: (0..fields as u32).collect(),
             boundaries,
             parameters: Parameters::draw(&expected, seed, device)?,
+        })
+    }
+
+    /// The same weights, shared, for states that have only some of the channels, or another order
+    /// or boundaries. `fields` are places in the vocabulary of channels that the model was made for.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for a channel outside the vocabulary or another number of axes.
+    pub fn view(&self, fields: Vec<u32>, boundaries: Vec<[Boundary; 2]>) -> Result<Self> {
+        let outside = |&&field: &&u32| field as usize >= self.vocabulary;
+        if fields.is_empty() || fields.iter().any(|field| outside(&field)) {
+            return Err(Error::Shape {
+                what: "channels for the model",
+                expected: format!("some of {}", self.vocabulary),
+                found: format!("{fields:?}"),
+            });
+        }
+        if boundaries.len() != self.boundaries.len() {
+            return Err(Error::Shape {
+                what: "axes of the grid",
+                expected: self.boundaries.len().to_string(),
+                found: boundaries.len().to_string(),
+            });
+        }
+        Ok(Self {
+            config: self.config.clone(),
+            vocabulary: self.vocabulary,
+            fields,
+            boundaries,
+            parameters: self.parameters.clone(),
         })
     }
 
@@ -72,7 +107,7 @@ impl Surrogate {
     /// Channels of the state.
     #[must_use]
     pub fn fields(&self) -> usize {
-        self.fields
+        self.fields.len()
     }
 
     /// Tokens of a frame at a patch size.
@@ -99,30 +134,79 @@ impl Surrogate {
     /// # Errors
     /// As [`Surrogate::tokens`], [`Error::LongContext`] and [`Error::Shape`].
     pub fn forward(&self, x: &Tensor, patch: &Patch) -> Result<Tensor> {
+        self.forward_perturbed(x, patch, &Perturbation::none())
+    }
+
+    /// The same with what training adds at random.
+    ///
+    /// # Errors
+    /// As [`Surrogate::forward`].
+    pub fn forward_perturbed(
+        &self,
+        x: &Tensor,
+        patch: &Patch,
+        perturbation: &Perturbation,
+    ) -> Result<Tensor> {
         let (time, batch, space) = self.check(x)?;
-        let geometry = self.geometry(patch, &space)?;
+        let mut geometry = self.geometry(patch, &space)?;
+        if perturbation.jitters() && self.config.strategy == Strategy::Csm {
+            geometry.pad_at_random(patch, &self.boundaries, perturbation);
+        }
         let patching = Patching::of(&self.parameters, &geometry, &self.boundaries)?;
-        let x = x.reshape([&[time * batch], space.as_slice(), &[self.fields]].concat())?;
+        let x = x.reshape([&[time * batch], space.as_slice(), &[self.fields()]].concat())?;
+        let x = self.rolled(x, perturbation, 1)?;
         let tokens = self.encode(&x, &geometry, &patching)?;
         let processor =
             Processor::new(&self.config, &self.parameters, &geometry.grid(), x.device());
-        let mut tokens = processor.forward(&tokens, time, batch)?;
+        let mut tokens = processor.forward(&tokens, time, batch, perturbation)?;
         let mut times = time;
         if !self.config.causal {
             tokens = tokens.narrow(0, (time - 1) * batch, batch)?;
             times = 1;
         }
         let y = self.decode(&tokens, &geometry, &patching)?;
-        Ok(y.reshape([&[times, batch], space.as_slice(), &[self.fields]].concat())?)
+        let y = self.rolled(y, perturbation, -1)?;
+        Ok(y.reshape([&[times, batch], space.as_slice(), &[self.fields()]].concat())?)
+    }
+
+    /// (N, *space, C) moved along periodic axes, forth or back.
+    fn rolled(&self, x: Tensor, perturbation: &Perturbation, sign: i32) -> Result<Tensor> {
+        let mut x = x;
+        for (axis, sides) in self.boundaries.iter().enumerate() {
+            let shift = perturbation.shift(axis) as i32;
+            if shift > 0 && sides[0] == Boundary::Periodic {
+                x = x.roll(sign * shift, axis + 1)?;
+            }
+        }
+        Ok(x)
+    }
+
+    /// Rows or columns of a weight for the channels that the state has.
+    fn selected(&self, weight: &Tensor, axis: usize) -> Result<Tensor> {
+        if self.fields.iter().copied().eq(0..self.vocabulary as u32) {
+            return Ok(weight.clone());
+        }
+        let fields = Tensor::new(self.fields.as_slice(), weight.device())?;
+        Ok(weight.index_select(&fields, axis)?)
+    }
+
+    /// The field embedding's columns for these channels, scaled by √(all / present) so that sums
+    /// over few channels are as large as over all (reference model, step 2).
+    fn field_embedding(&self) -> Result<Tensor> {
+        let weight = self.selected(self.parameters.get("space_bag.linear.weight")?, 1)?;
+        if self.fields() == self.vocabulary {
+            return Ok(weight);
+        }
+        Ok((weight * (self.vocabulary as f64 / self.fields() as f64).sqrt())?)
     }
 
     fn check(&self, x: &Tensor) -> Result<(usize, usize, Vec<usize>)> {
         let dims = x.dims();
         let axes = self.boundaries.len();
-        if dims.len() != axes + 3 || dims[axes + 2] != self.fields || dims[0] == 0 {
+        if dims.len() != axes + 3 || dims[axes + 2] != self.fields() || dims[0] == 0 {
             return Err(Error::Shape {
                 what: "frames for the model",
-                expected: format!("(T, B, {axes} axes, {} fields)", self.fields),
+                expected: format!("(T, B, {axes} axes, {} fields)", self.fields()),
                 found: format!("{dims:?}"),
             });
         }
@@ -140,17 +224,14 @@ impl Surrogate {
     fn encode(&self, x: &Tensor, geometry: &Geometry, patching: &Patching) -> Result<Tensor> {
         let p = &self.parameters;
         let (first, second) = (geometry.first(), geometry.second());
-        let y = match patching.composed(p)? {
+        let embedding = self.field_embedding()?;
+        let y = match patching.composed(p, &embedding)? {
             Some((kernel, bias)) => {
                 let x = patching.wrap(x)?;
                 linear(&unfold(&x, &first)?, &kernel, Some(&bias))?
             }
             None => {
-                let x = linear(
-                    x,
-                    p.get("space_bag.linear.weight")?,
-                    Some(p.get("space_bag.linear.bias")?),
-                )?;
+                let x = linear(x, &embedding, Some(p.get("space_bag.linear.bias")?))?;
                 let x = patching.pad(&x, p)?;
                 linear(
                     &unfold(&x, &first)?,
@@ -199,9 +280,10 @@ impl Surrogate {
             p.get("debed.norm1.bias")?,
             self.config.groups,
         )?;
-        let y = self.transposed(&gelu(&y)?, &patching.debed2, &first)?;
+        let kernel = self.selected(&patching.debed2, 1)?;
+        let y = self.transposed(&gelu(&y)?, &kernel, &first)?;
         let y = geometry.crop(&y)?;
-        Ok(y.broadcast_add(p.get("debed.proj2.bias")?)?)
+        Ok(y.broadcast_add(&self.selected(p.get("debed.proj2.bias")?, 0)?)?)
     }
 
     /// A transposed convolution of (N, S, in) by a kernel (in, out, *k): (N, *space, out).

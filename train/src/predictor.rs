@@ -3,15 +3,16 @@
 use candle_core::Device;
 use wellspring_store::{Frames, Location, Patch};
 
-use crate::checkpoint::{Checkpoint, Domain};
+use crate::checkpoint::Checkpoint;
+use crate::domain::{Domain, Domains};
 use crate::model::Surrogate;
-use crate::{Config, DeviceChoice, Error, Result, step};
+use crate::{Config, DeviceChoice, Result, step};
 
 /// A model with the weights of a checkpoint.
 #[derive(Debug)]
 pub struct Predictor {
     config: Config,
-    domain: Domain,
+    domains: Domains,
     step: u64,
     model: Surrogate,
     device: Device,
@@ -21,7 +22,7 @@ impl Predictor {
     /// Loads a run's checkpoint, the last one unless a step is named.
     ///
     /// # Errors
-    /// [`Error::NoCheckpoint`], [`Error::Damaged`], [`Error::Weights`], [`Error::Device`].
+    /// [`crate::Error::NoCheckpoint`], `Damaged`, `Weights`, `Device`.
     pub async fn load(run: &Location, step: Option<u64>, device: DeviceChoice) -> Result<Self> {
         let config = Config::load(run).await?;
         let checkpoint = Checkpoint::find(run, step).await?;
@@ -29,7 +30,7 @@ impl Predictor {
         Ok(Self {
             config,
             step: checkpoint.state.step,
-            domain: checkpoint.state.domain,
+            domains: checkpoint.state.domains,
             model,
             device: device.open()?,
         })
@@ -43,8 +44,8 @@ impl Predictor {
 
     /// What it was trained on.
     #[must_use]
-    pub fn domain(&self) -> &Domain {
-        &self.domain
+    pub fn domains(&self) -> &Domains {
+        &self.domains
     }
 
     /// Steps that it was trained for.
@@ -60,15 +61,13 @@ impl Predictor {
     }
 
     /// Patch sizes that it was trained with.
-    #[must_use]
-    pub fn patches(&self) -> Vec<Patch> {
-        let ndim = self.domain.space.len();
-        self.config
-            .model
-            .patches
-            .iter()
-            .map(|&size| Patch::uniform(size, ndim))
-            .collect()
+    ///
+    /// # Errors
+    /// Where one names another number of axes than the grid's.
+    pub fn patches(&self) -> Result<Vec<Patch>> {
+        let ndim = self.domains.first().space.len();
+        let sizes = self.config.model.patches.iter();
+        sizes.map(|size| size.on(ndim)).collect()
     }
 
     /// Tokens of a frame at a patch size.
@@ -79,34 +78,15 @@ impl Predictor {
         self.model.tokens(patch, space)
     }
 
-    /// Checks that it can continue states of these channels, on a grid with these boundaries.
+    /// Takes it to the states of another domain: other channels of its vocabulary, in another order,
+    /// on another grid.
     ///
     /// # Errors
-    /// [`Error::Shape`].
-    pub fn check(&self, other: &Domain) -> Result<()> {
-        let differs = |what, expected: String, found: String| {
-            Err(Error::Shape {
-                what,
-                expected,
-                found,
-            })
-        };
-        if other.channels != self.domain.channels {
-            return differs(
-                "channels of the data set",
-                self.domain.channels.join(" "),
-                other.channels.join(" "),
-            );
-        }
-        if other.boundaries != self.domain.boundaries {
-            let text = |domain: &Domain| format!("{:?}", domain.boundaries);
-            return differs(
-                "boundaries of the data set",
-                text(&self.domain),
-                text(other),
-            );
-        }
-        Ok(())
+    /// [`crate::Error::Shape`] for channels or types of boundaries that it has not learned.
+    pub fn on(mut self, domain: &Domain) -> Result<Self> {
+        let places = self.domains.places(domain)?;
+        self.model = self.model.view(places, domain.boundaries.clone())?;
+        Ok(self)
     }
 
     /// The frame after a context (T, B, C, *space) of stored values: (1, B, C, *space).

@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor};
 use wellspring_store::{Frames, Patch};
 
 use crate::Result;
-use crate::model::Surrogate;
+use crate::model::{Perturbation, Surrogate};
 use crate::revin::Revin;
 
 /// Mean squared error of the normalised change, over every context frame for a causal model, else
@@ -16,11 +16,13 @@ pub fn training_loss(
     model: &Surrogate,
     frames: &Frames,
     patch: &Patch,
+    perturbation: &Perturbation,
     device: &Device,
 ) -> Result<Tensor> {
     let time = frames.time() - 1;
     let revin = Revin::of(frames, time);
-    let output = model.forward(&revin.input(frames, time, device)?, patch)?;
+    let input = revin.input(frames, time, device)?;
+    let output = model.forward_perturbed(&input, patch, perturbation)?;
     let target = revin.target(frames, time - output.dim(0)?, device)?;
     Ok((output - target)?.sqr()?.mean_all()?)
 }

@@ -9,10 +9,17 @@ use candle_core::Device;
 use tokio::runtime::Runtime;
 use wellspring_store::*;
 
-use crate::{Config, Error, ModelConfig, Predictor, Strategy, Surrogate, train, training_loss};
+use crate::{
+    Config, Error, Mlp, ModelConfig, PatchSize, Perturbation, Predictor, Strategy, Surrogate,
+    train, training_loss,
+};
 
 /// Two trajectories of a travelling wave on 32 × 32 points.
 fn dataset(runtime: &Runtime) -> Arc<Dataset> {
+    waves(runtime, ["u", "v"])
+}
+
+fn waves(runtime: &Runtime, channels: [&str; 2]) -> Arc<Dataset> {
     let axis = |name: &str| Axis {
         name: name.into(),
         coordinates: (0..32).map(|i| f64::from(i) / 32.0).collect(),
@@ -30,7 +37,7 @@ fn dataset(runtime: &Runtime) -> Arc<Dataset> {
             kind: "cartesian".into(),
             axes: vec![axis("x"), axis("y")],
         },
-        fields: vec![field("u"), field("v")],
+        fields: channels.map(field).to_vec(),
     };
     let frame = |trajectory: usize, step: usize| {
         let wave = |i: usize| {
@@ -54,13 +61,13 @@ fn dataset(runtime: &Runtime) -> Arc<Dataset> {
         compression: Compression::None,
         normalization: Normalization::Zscore,
         statistics: Statistics(BTreeMap::from([
-            ("u".into(), u.into()),
-            ("v".into(), v.into()),
+            (channels[0].into(), u.into()),
+            (channels[1].into(), v.into()),
         ])),
         shard_bytes: 64 << 20,
         overwrite: false,
     };
-    let root = Location::parse("memory:///waves").unwrap();
+    let root = memory();
     runtime.block_on(async {
         let writer = DatasetWriter::create(&root, options).await.unwrap();
         let mut shard = writer.shard(Split::Train, 0).unwrap();
@@ -98,9 +105,9 @@ fn config(strategy: Strategy) -> Config {
     config.model = ModelConfig {
         strategy,
         patches: if strategy == Strategy::Fixed {
-            vec![8]
+            vec![8.into()]
         } else {
-            vec![4, 8, 16]
+            [4, 8, 16].map(PatchSize::Every).to_vec()
         },
         dim: 32,
         heads: 2,
@@ -151,7 +158,7 @@ fn a_resumed_run_equals_an_undisturbed_one() {
     let go = |run: &Location, resume, stop: &AtomicBool, reporter: &dyn Reporter| {
         train(
             &config,
-            Arc::clone(&dataset),
+            vec![Arc::clone(&dataset)],
             run,
             resume,
             stop,
@@ -175,7 +182,10 @@ fn a_resumed_run_equals_an_undisturbed_one() {
     let predictor = runtime
         .block_on(Predictor::load(&parts, None, crate::DeviceChoice::Cpu))
         .unwrap();
-    assert_eq!((predictor.step(), predictor.patches().len()), (9, 3));
+    assert_eq!(
+        (predictor.step(), predictor.patches().unwrap().len()),
+        (9, 3)
+    );
 }
 
 #[test]
@@ -186,7 +196,7 @@ fn a_run_does_not_go_on_as_another_or_from_damage() {
     let go = |config: &Config| {
         train(
             config,
-            Arc::clone(&dataset),
+            vec![Arc::clone(&dataset)],
             &run,
             true,
             &AtomicBool::new(false),
@@ -221,7 +231,7 @@ fn training_learns_the_waves() {
     let run = memory();
     let outcome = train(
         &config,
-        dataset,
+        vec![dataset],
         &run,
         false,
         &AtomicBool::new(false),
@@ -232,19 +242,124 @@ fn training_learns_the_waves() {
     assert!(outcome.loss < 0.5, "{outcome:?}");
 }
 
+/// One model of two data sets that share a channel, with all that is drawn at random, stopped and
+/// resumed; then it continues states whose channels come in another order.
+#[test]
+fn a_vocabulary_of_fields_serves_several_data_sets() {
+    let runtime = Runtime::new().unwrap();
+    let both = vec![waves(&runtime, ["u", "v"]), waves(&runtime, ["w", "u"])];
+    let mut config = config(Strategy::Csm);
+    config.data.weights = vec![1.0, 3.0];
+    config.data.root = crate::Roots::Several(vec!["a".into(), "b".into()]);
+    (config.train.jitter, config.train.drop_path) = (true, 0.3);
+    let weights = |run: &Location| {
+        let held = runtime.block_on(async { crate::Checkpoint::find(run, None).await });
+        runtime.block_on(held.unwrap().weights()).unwrap()
+    };
+    let go = |run: &Location, stop: &AtomicBool, reporter: &dyn Reporter| {
+        train(
+            &config,
+            both.clone(),
+            run,
+            true,
+            stop,
+            runtime.handle(),
+            reporter,
+        )
+        .unwrap()
+    };
+    let (whole, parts) = (memory(), memory());
+    go(&whole, &AtomicBool::new(false), &Silent);
+    let stop = AtomicBool::new(false);
+    go(&parts, &stop, &StopAfter(AtomicU64::new(4), &stop));
+    go(&parts, &AtomicBool::new(false), &Silent);
+    assert_eq!(weights(&whole), weights(&parts));
+
+    let load = || {
+        let loaded = Predictor::load(&whole, None, crate::DeviceChoice::Cpu);
+        runtime.block_on(loaded).unwrap()
+    };
+    assert_eq!(load().domains().vocabulary(), ["u", "v", "w"]);
+    let state = |channels: [usize; 2]| {
+        let value = |i: usize| ((channels[i / 1024 % 2] + 1) as f32 * i as f32 * 0.1).sin();
+        Frames::new(3, 1, 2, vec![32, 32], (0..3 * 2048).map(value).collect()).unwrap()
+    };
+    let domain = |channels: [&str; 2]| {
+        let mut domain = load().domains().first().clone();
+        domain.channels = channels.map(Into::into).to_vec();
+        domain
+    };
+    let patch = Patch::uniform(8, 2);
+    let straight = state([0, 1]);
+    let forth = load()
+        .on(&domain(["u", "v"]))
+        .unwrap()
+        .predict(&straight, &patch)
+        .unwrap();
+    let mut turned = straight.clone();
+    for time in 0..3 {
+        turned
+            .channel_mut(time, 0, 0)
+            .copy_from_slice(straight.channel(time, 0, 1));
+        turned
+            .channel_mut(time, 0, 1)
+            .copy_from_slice(straight.channel(time, 0, 0));
+    }
+    let back = load()
+        .on(&domain(["v", "u"]))
+        .unwrap()
+        .predict(&turned, &patch)
+        .unwrap();
+    for (a, b) in forth.channel(0, 0, 0).iter().zip(back.channel(0, 0, 1)) {
+        assert!((a - b).abs() < 1e-4, "{a} {b}");
+    }
+    let error = load().on(&domain(["u", "x"])).unwrap_err().to_string();
+    assert!(error.contains("some of u v w"), "{error}");
+}
+
+#[test]
+fn jitter_moves_the_patches_and_not_the_fields() {
+    use rand::SeedableRng as _;
+    let values = (0..3 * 40 * 40).map(|i| (i as f32 * 0.37).sin()).collect();
+    let x =
+        candle_core::Tensor::from_vec::<_, f32>(values, (3, 1, 40, 40, 1), &Device::Cpu).unwrap();
+    let sides = vec![[Boundary::Open; 2], [Boundary::Periodic; 2]];
+    let model = Surrogate::new(&config(Strategy::Csm).model, 1, sides, 0, &Device::Cpu).unwrap();
+    let patch = Patch::uniform(8, 2);
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(3);
+    let still = model.forward(&x, &patch).unwrap();
+    let moved = Perturbation::none().jitter(&patch, &mut rng);
+    let moved = model.forward_perturbed(&x, &patch, &moved).unwrap();
+    assert_eq!(still.dims(), moved.dims());
+    let difference: f32 = (still - moved)
+        .unwrap()
+        .sqr()
+        .unwrap()
+        .mean_all()
+        .unwrap()
+        .to_scalar()
+        .unwrap();
+    assert!(difference > 1e-6 && difference.is_finite(), "{difference}");
+}
+
 #[test]
 fn every_parameter_of_every_model_gets_a_gradient() {
     let frames: Vec<f32> = (0..4 * 2 * 36 * 36)
         .map(|i| (i as f32 * 0.37).sin())
         .collect();
     let frames = Frames::new(4, 1, 2, vec![36, 36], frames).unwrap();
-    for (strategy, size) in [(Strategy::Ckm, 4), (Strategy::Csm, 8), (Strategy::Fixed, 4)] {
+    for (strategy, size, mlp) in [
+        (Strategy::Ckm, 4, Mlp::Swiglu),
+        (Strategy::Csm, 8, Mlp::Gelu),
+        (Strategy::Fixed, 4, Mlp::Swiglu),
+    ] {
         let mut config = config(strategy).model;
-        config.patches = vec![size];
+        config.mlp = mlp;
+        config.patches = vec![size.into()];
         let walls = vec![[Boundary::Wall, Boundary::Open], [Boundary::Periodic; 2]];
         let model = Surrogate::new(&config, 2, walls, 0, &Device::Cpu).unwrap();
         let patch = Patch::uniform(size, 2);
-        let gradients = training_loss(&model, &frames, &patch, &Device::Cpu)
+        let gradients = training_loss(&model, &frames, &patch, &Perturbation::none(), &Device::Cpu)
             .unwrap()
             .backward()
             .unwrap();

@@ -1,7 +1,7 @@
 //! The run: windows in, steps, checkpoints out.
 //!
-//! What a step does is a pure function of (configuration, data set, step): which windows it sees,
-//! which patch size it draws, its learning rate. So a run that goes on from a checkpoint ends with
+//! What a step does is a pure function of (configuration, data sets, step): which windows it
+//! sees, which patch size it draws, its learning rate. So a run that goes on from a checkpoint ends with
 //! the same bytes as one that was never stopped.
 
 use std::sync::Arc;
@@ -12,15 +12,14 @@ use candle_core::Device;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tokio::runtime::Handle;
-use wellspring_store::{
-    Dataset, Frames, Loader, LoaderOptions, Location, Order, Patch, Plan, Reporter, Share, Split,
-    WindowSpec,
-};
+use wellspring_store::{Dataset, Frames, Location, Patch, Reporter};
 
-use crate::checkpoint::{self, Checkpoint, Domain};
+use crate::checkpoint::{self, Checkpoint, fresh};
+use crate::domain::{Domain, Domains};
 use crate::log::{Event, Log};
-use crate::model::Surrogate;
+use crate::model::{Perturbation, Surrogate};
 use crate::optim::{AdamW, learning_rate};
+use crate::source::Sources;
 use crate::{Config, Error, Result, training_loss};
 
 /// How a run ended.
@@ -36,18 +35,18 @@ pub struct Outcome {
     pub stopped: bool,
 }
 
-/// Trains a model and leaves it in `run`. Blocks; call it from a thread that is not the runtime's.
+/// Trains a model on one data set or several and leaves it in `run`. Blocks; call it from a thread that is not the runtime's.
 ///
 /// With `resume` it goes on from the last whole checkpoint. When `stop` becomes true it writes a
 /// checkpoint after the current step and returns.
 ///
 /// # Errors
 /// [`Error::RunExists`] without `resume` where a run is, [`Error::Resume`] when the run is of another
-/// model or data set, [`Error::Diverged`], and what reading and writing may give. Checkpoints that
+/// model or other data sets, [`Error::Diverged`], and what reading and writing may give. Checkpoints that
 /// were written stay.
 pub fn train(
     config: &Config,
-    dataset: Arc<Dataset>,
+    datasets: Vec<Arc<Dataset>>,
     run: &Location,
     resume: bool,
     stop: &AtomicBool,
@@ -55,7 +54,7 @@ pub fn train(
     reporter: &dyn Reporter,
 ) -> Result<Outcome> {
     config.validate()?;
-    let mut trainer = Trainer::begin(config, dataset, run, resume, runtime)?;
+    let mut trainer = Trainer::begin(config, datasets, run, resume, runtime)?;
     reporter.begin("training", Some(trainer.steps), "steps");
     reporter.advance(trainer.step);
     let outcome = trainer.run(stop, reporter);
@@ -67,13 +66,11 @@ struct Trainer<'a> {
     config: &'a Config,
     run: &'a Location,
     runtime: &'a Handle,
-    dataset: Arc<Dataset>,
-    domain: Domain,
+    domains: Domains,
     device: Device,
     model: Surrogate,
     optimizer: AdamW,
-    patches: Vec<Patch>,
-    plan: Plan,
+    sources: Sources,
     log: Log,
     /// Steps taken, and in all.
     step: u64,
@@ -83,29 +80,20 @@ struct Trainer<'a> {
 impl<'a> Trainer<'a> {
     fn begin(
         config: &'a Config,
-        dataset: Arc<Dataset>,
+        datasets: Vec<Arc<Dataset>>,
         run: &'a Location,
         resume: bool,
         runtime: &'a Handle,
     ) -> Result<Self> {
-        let domain = Domain::of(&dataset);
+        let domains = Domains::new(datasets.iter().map(|data| Domain::of(data)).collect())?;
         let device = config.train.device.open()?;
-        let found = runtime.block_on(previous(config, run, &domain, resume))?;
+        let found = runtime.block_on(previous(config, run, &domains, resume))?;
         let model = match &found {
             Some(checkpoint) => runtime.block_on(checkpoint.model(config, config.train.device))?,
-            None => Surrogate::new(
-                &config.model,
-                domain.channels.len(),
-                domain.boundaries.clone(),
-                config.train.seed,
-                &device,
-            )?,
+            None => fresh(config, &domains, &device)?,
         };
-        let patches = patches(config, &model, &domain.space)?;
-        let order = Order::Sequential;
-        let spec = WindowSpec::of_length(config.data.context + 1);
-        let plan = Plan::new(dataset.manifest(), Split::Train, spec, order, Share::WHOLE)?;
         let step = found.as_ref().map_or(0, |checkpoint| checkpoint.state.step);
+        let sources = Sources::new(config, datasets, &domains, &model)?.after(step);
         let (optimizer, log) = match &found {
             Some(checkpoint) => runtime.block_on(async {
                 Ok::<_, Error>((
@@ -116,25 +104,20 @@ impl<'a> Trainer<'a> {
             None => (AdamW::new(model.parameters())?, Log::default()),
         };
         runtime.block_on(run.join("config.toml").put(config.to_toml()?.into_bytes()))?;
+        let epochs = config.train.epochs;
         let mut trainer = Self {
             config,
             run,
             runtime,
-            dataset,
-            domain,
+            domains,
             device,
             model,
             optimizer,
-            patches,
-            plan,
+            steps: epochs.map_or(config.train.steps, |epochs| epochs * sources.epoch_steps()),
+            sources,
             log,
             step,
-            steps: 0,
         };
-        trainer.steps = config
-            .train
-            .epochs
-            .map_or(config.train.steps, |epochs| epochs * trainer.epoch_steps());
         trainer.log.push(Event::Start {
             step,
             version: env!("CARGO_PKG_VERSION").into(),
@@ -143,57 +126,40 @@ impl<'a> Trainer<'a> {
         Ok(trainer)
     }
 
-    /// Steps that see every window once.
-    fn epoch_steps(&self) -> u64 {
-        self.plan.len().div_ceil(self.config.train.batch) as u64
-    }
-
-    /// The rest of the epoch that a step lies in.
-    fn loader(&self, step: u64) -> Loader {
-        let order = Order::Shuffled {
-            seed: self.config.train.seed,
-            epoch: step / self.epoch_steps(),
-        };
-        let batch = self.config.train.batch;
-        let options = LoaderOptions {
-            batch,
-            skip: (step % self.epoch_steps()) as usize * batch,
-            ..LoaderOptions::default()
-        };
-        Loader::spawn(
-            Arc::clone(&self.dataset),
-            self.plan.with_order(order),
-            options,
-            self.runtime,
-        )
-    }
-
-    /// The patch size of a step, the same on every machine.
-    fn patch(&self, step: u64) -> &Patch {
-        let mut rng = ChaCha8Rng::seed_from_u64(self.config.train.seed);
+    /// The patch size of a step, the same on every machine, and what it adds at random.
+    fn draw(&self, step: u64) -> (Patch, Perturbation) {
+        let train = &self.config.train;
+        let mut rng = ChaCha8Rng::seed_from_u64(train.seed);
         rng.set_stream(step + 1);
-        &self.patches[rng.random_range(0..self.patches.len())]
+        let patches = &self.sources.of(step).patches;
+        let patch = patches[rng.random_range(0..patches.len())].clone();
+        let mut perturbation = Perturbation::none();
+        if train.jitter {
+            perturbation = perturbation.jitter(&patch, &mut rng);
+        }
+        if train.drop_path > 0.0 {
+            let extent = (self.config.model.blocks, train.batch);
+            perturbation = perturbation.drop_path(train.drop_path, extent, &mut rng);
+        }
+        (patch, perturbation)
     }
 
     fn run(&mut self, stop: &AtomicBool, reporter: &dyn Reporter) -> Result<Outcome> {
         let mut recent = Vec::new();
-        let mut loader = self.loader(self.step);
         let mut written = None;
         while self.step < self.steps && !stop.load(Ordering::SeqCst) {
             let began = Instant::now();
-            let batch = match loader.next() {
-                Some(batch) => batch?,
-                None => {
-                    loader = self.loader(self.step);
-                    continue;
-                }
-            };
+            let source = self.sources.of_mut(self.step);
+            let data = source.domain.name.clone();
+            let batch = source.next(self.runtime)?;
             let waited = began.elapsed().as_secs_f64();
-            let loss = self.learn(&batch.frames)?;
+            let (patch, perturbation) = self.draw(self.step);
+            let loss = self.learn(&batch.frames, &patch, &perturbation)?;
             self.log.push(Event::Step {
                 step: self.step,
                 loss,
-                patch: self.patch(self.step - 1).to_string(),
+                data,
+                patch: patch.to_string(),
                 lr: learning_rate(&self.config.optim, self.step - 1, self.steps),
                 seconds: began.elapsed().as_secs_f64(),
                 waited,
@@ -217,9 +183,14 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    fn learn(&mut self, frames: &Frames) -> Result<f32> {
-        let patch = self.patch(self.step).clone();
-        let loss = training_loss(&self.model, frames, &patch, &self.device)?;
+    fn learn(
+        &mut self,
+        frames: &Frames,
+        patch: &Patch,
+        perturbation: &Perturbation,
+    ) -> Result<f32> {
+        let model = &self.sources.of(self.step).model;
+        let loss = training_loss(model, frames, patch, perturbation, &self.device)?;
         let value: f32 = loss.to_scalar()?;
         if !value.is_finite() {
             return Err(Error::Diverged {
@@ -247,7 +218,7 @@ impl<'a> Trainer<'a> {
             Checkpoint::write(
                 self.run,
                 place,
-                &self.domain,
+                &self.domains,
                 self.model.parameters(),
                 &self.optimizer,
             )
@@ -261,7 +232,7 @@ impl<'a> Trainer<'a> {
 async fn previous(
     config: &Config,
     run: &Location,
-    domain: &Domain,
+    domains: &Domains,
     resume: bool,
 ) -> Result<Option<Checkpoint>> {
     let held = !checkpoint::steps(run).await?.is_empty();
@@ -282,25 +253,20 @@ async fn previous(
     if before.model != config.model {
         return Err(differs("[model]"));
     }
-    if before.data.context != config.data.context {
-        return Err(differs("data.context"));
+    if (before.data.context, &before.data.weights) != (config.data.context, &config.data.weights) {
+        return Err(differs("data.context or data.weights"));
     }
-    if (before.train.seed, before.train.batch) != (config.train.seed, config.train.batch) {
-        return Err(differs("train.seed or train.batch"));
+    let drawn = |config: &Config| {
+        let train = &config.train;
+        (train.seed, train.batch, train.jitter, train.drop_path)
+    };
+    if drawn(&before) != drawn(config) {
+        return Err(differs("train.seed, batch, jitter or drop_path"));
     }
-    if checkpoint.state.domain != *domain {
+    if checkpoint.state.domains != *domains {
         return Err(differs(&format!("the data set {}", config.data.root)));
     }
     Ok(Some(checkpoint))
-}
-
-/// The configured patch sizes on this grid, each checked.
-fn patches(config: &Config, model: &Surrogate, space: &[usize]) -> Result<Vec<Patch>> {
-    let of = |&size: &usize| {
-        let patch = Patch::uniform(size, space.len());
-        model.tokens(&patch, space).map(|_| patch)
-    };
-    config.model.patches.iter().map(of).collect()
 }
 
 /// Begins a run with weights from elsewhere: a checkpoint of step 0.
@@ -309,27 +275,20 @@ fn patches(config: &Config, model: &Surrogate, space: &[usize]) -> Result<Vec<Pa
 /// [`Error::RunExists`], [`Error::Weights`], and what reading and writing may give.
 pub async fn import(
     config: &Config,
-    dataset: &Dataset,
+    datasets: &[Arc<Dataset>],
     run: &Location,
     weights: &[u8],
     object: &str,
 ) -> Result<()> {
     config.validate()?;
-    let domain = Domain::of(dataset);
-    previous(config, run, &domain, false).await?;
-    let device = config.train.device.open()?;
-    let model = Surrogate::new(
-        &config.model,
-        domain.channels.len(),
-        domain.boundaries.clone(),
-        config.train.seed,
-        &device,
-    )?;
+    let domains = Domains::new(datasets.iter().map(|data| Domain::of(data)).collect())?;
+    previous(config, run, &domains, false).await?;
+    let model = fresh(config, &domains, &config.train.device.open()?)?;
     model.parameters().load_safetensors(weights, object)?;
     run.join("config.toml")
         .put(config.to_toml()?.into_bytes())
         .await?;
     let optimizer = AdamW::new(model.parameters())?;
-    Checkpoint::write(run, (0, None), &domain, model.parameters(), &optimizer).await?;
+    Checkpoint::write(run, (0, None), &domains, model.parameters(), &optimizer).await?;
     Ok(())
 }

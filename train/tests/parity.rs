@@ -15,7 +15,9 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor, safetensors};
 use serde::Deserialize;
 use wellspring_store::{Boundary, Frames, Patch};
-use wellspring_train::{AdamW, ModelConfig, Strategy, Surrogate, predict, training_loss};
+use wellspring_train::{
+    AdamW, Mlp, ModelConfig, PatchSize, Perturbation, Strategy, Surrogate, predict, training_loss,
+};
 
 /// The fixture's metadata.
 #[derive(Deserialize)]
@@ -86,9 +88,9 @@ impl Fixture {
         let config = ModelConfig {
             strategy: case.strategy,
             patches: if case.strategy == Strategy::Fixed {
-                vec![case.patch]
+                vec![case.patch.into()]
             } else {
-                vec![4, 8, 16]
+                [4, 8, 16].map(PatchSize::Every).to_vec()
             },
             base: case.patch,
             dim: case.dim,
@@ -96,6 +98,7 @@ impl Fixture {
             blocks: case.blocks,
             groups: case.groups,
             causal: case.causal,
+            mlp: Mlp::Swiglu,
         };
         let boundaries = case.bcs.iter().map(|sides| sides.map(boundary)).collect();
         let model = Surrogate::new(&config, case.fields, boundaries, 1, &Device::Cpu).unwrap();
@@ -198,7 +201,8 @@ fn compare_outputs_and_gradients(fixture: &Fixture, worst: &mut Worst) {
         assert_eq!(output.dims(), expected.dims());
         worst.compare("output", &tag, &flat(&output), &flat(expected));
 
-        let loss = training_loss(&model, &frames, &patch, &Device::Cpu).unwrap();
+        let loss =
+            training_loss(&model, &frames, &patch, &Perturbation::none(), &Device::Cpu).unwrap();
         worst.compare(
             "loss",
             &tag,
@@ -274,6 +278,7 @@ fn compare_training(fixture: &Fixture, worst: &mut Worst) {
             &model,
             &frames,
             &patches[step % patches.len()],
+            &Perturbation::none(),
             &Device::Cpu,
         )
         .unwrap();

@@ -178,11 +178,15 @@ impl Demo<'_> {
         let scale = &self.scale;
         let elastic = strategy != Strategy::Fixed;
         let mut config = Config::default();
-        config.data.root = self.at("dataset").to_string_lossy().into_owned();
+        config.data.root = self.at("dataset").to_string_lossy().into_owned().into();
         config.data.context = scale.context;
         config.model = ModelConfig {
             strategy,
-            patches: if elastic { vec![4, 8, 16] } else { vec![16] },
+            patches: if elastic {
+                vec![4.into(), 8.into(), 16.into()]
+            } else {
+                vec![16.into()]
+            },
             dim: scale.dim,
             heads: scale.heads,
             blocks: scale.blocks,
@@ -236,7 +240,7 @@ impl Demo<'_> {
                 };
                 let schedules: Vec<String> =
                     schedules.iter().map(|&text| text.to_owned()).collect();
-                evaluation.model(self.session, &predictor, name, &schedules)?;
+                evaluation.model(self.session, predictor, name, &schedules)?;
             }
             Ok(())
         })

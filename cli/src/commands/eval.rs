@@ -48,7 +48,7 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
                 .wait(Predictor::load(&run, args.step, device))
                 .with_context(|| format!("cannot load a model from {run}"))?;
             let name = args.name.as_deref().or(run.name()).unwrap_or("model");
-            evaluation.model(session, &predictor, name, &args.schedules)?
+            evaluation.model(session, predictor, name, &args.schedules)?
         }
     };
     for record in &records {
@@ -90,15 +90,15 @@ impl Evaluation {
     pub fn model(
         &self,
         session: &Session,
-        predictor: &Predictor,
+        predictor: Predictor,
         name: &str,
         schedules: &[String],
     ) -> Result<Vec<RunRecord>> {
-        predictor.check(&Domain::of(&self.dataset))?;
+        let predictor = predictor.on(&Domain::of(&self.dataset))?;
         let ndim = self.dataset.schema().grid.ndim();
         let schedules: Vec<Schedule> = if schedules.is_empty() {
             predictor
-                .patches()
+                .patches()?
                 .into_iter()
                 .map(Schedule::fixed)
                 .collect()
@@ -112,7 +112,7 @@ impl Evaluation {
                 Err(error) => misuse!("--schedule: {error}"),
             }
         };
-        let subject = ModelSubject(predictor);
+        let subject = ModelSubject(&predictor);
         schedules
             .iter()
             .map(|schedule| self.evaluate(session, &subject, name, schedule))
@@ -153,7 +153,7 @@ impl Subject for ModelSubject<'_> {
             dim: model.dim as u64,
             blocks: model.blocks as u64,
             train_steps: self.0.step(),
-            train_dataset: self.0.domain().id.clone(),
+            train_dataset: self.0.domains().first().id.clone(),
         }
     }
 
@@ -162,7 +162,7 @@ impl Subject for ModelSubject<'_> {
     }
 
     fn patches(&self) -> Vec<Patch> {
-        self.0.patches()
+        self.0.patches().unwrap_or_default()
     }
 
     fn tokens(&self, patch: &Patch, space: &[usize]) -> Result<usize, SubjectError> {

@@ -107,14 +107,15 @@ async fn run_folder(run: &Location) -> Result<String> {
             let loss = state
                 .loss
                 .map_or_else(String::new, |loss| format!(", loss {loss:.4}"));
-            let _ = writeln!(
-                text,
-                "\nlast checkpoint: step {}{loss}\ntrained on {} ({}): {}",
-                state.step,
-                state.domain.name,
-                state.domain.id,
-                state.domain.channels.join(" ")
-            );
+            let _ = writeln!(text, "\nlast checkpoint: step {}{loss}", state.step);
+            for domain in state.domains.iter() {
+                let channels = domain.channels.join(" ");
+                let _ = writeln!(
+                    text,
+                    "trained on {} ({}): {channels}",
+                    domain.name, domain.id
+                );
+            }
         }
         Err(error) => {
             let _ = writeln!(text, "\n{error}");

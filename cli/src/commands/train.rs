@@ -19,7 +19,7 @@ pub fn run(session: &Session, args: &args::Train) -> Result<()> {
         (None, true) if args.set.is_empty() => session.wait(Config::load(&run))?,
         (file, _) => settings::resolve(file.as_deref(), &args.set)?,
     };
-    if config.data.root.is_empty() {
+    if config.data.root.list().is_empty() {
         misuse!("no data set: add --set data.root=DS, or root = \"DS\" under [data]");
     }
     let outcome = train(session, &config, &run, args.resume)?;
@@ -31,20 +31,36 @@ pub fn run(session: &Session, args: &args::Train) -> Result<()> {
     } else {
         line(&format!(
             "{}: {} parameters, {} steps, loss {:.4}; next: wellspring eval {} {}",
-            args.out, outcome.parameters, outcome.step, outcome.loss, args.out, config.data.root
+            args.out,
+            outcome.parameters,
+            outcome.step,
+            outcome.loss,
+            args.out,
+            config.data.root.list()[0]
         ));
     }
     Ok(())
 }
 
+/// The data sets of a configuration.
+pub fn open(session: &Session, config: &Config) -> Result<Vec<Arc<Dataset>>> {
+    let roots = config.data.root.list().into_iter();
+    roots
+        .map(|root| {
+            Ok(Arc::new(
+                session.wait(Dataset::open(&Location::parse(root)?))?,
+            ))
+        })
+        .collect()
+}
+
 /// Trains until the configuration's last step or a signal.
 pub fn train(session: &Session, config: &Config, run: &Location, resume: bool) -> Result<Outcome> {
     let stop = interrupt::flag(session.handle())?;
-    let root = Location::parse(&config.data.root)?;
-    let dataset = Arc::new(session.wait(Dataset::open(&root))?);
+    let datasets = open(session, config)?;
     wellspring_train::train(
         config,
-        dataset,
+        datasets,
         run,
         resume,
         &stop,

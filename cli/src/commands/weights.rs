@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use wellspring_store::{Dataset, Location};
+use wellspring_store::Location;
 use wellspring_train::Checkpoint;
 
 use super::Session;
@@ -32,21 +32,22 @@ pub fn export(session: &Session, args: &args::Export) -> Result<()> {
 pub fn import(session: &Session, args: &args::Import) -> Result<()> {
     let run = Location::parse(&args.out)?;
     let config = settings::resolve(args.config.as_deref(), &args.set)?;
-    if config.data.root.is_empty() {
+    if config.data.root.list().is_empty() {
         misuse!(
             "no data set: add --set data.root=DS, whose fields and boundaries the weights are for"
         );
     }
     let object = args.weights.display().to_string();
     let weights = std::fs::read(&args.weights).with_context(|| format!("cannot read {object}"))?;
-    session.wait(async {
-        let dataset = Dataset::open(&Location::parse(&config.data.root)?).await?;
-        wellspring_train::import(&config, &dataset, &run, &weights, &object).await?;
-        Ok::<_, anyhow::Error>(())
-    })?;
+    let datasets = super::train::open(session, &config)?;
+    session.wait(wellspring_train::import(
+        &config, &datasets, &run, &weights, &object,
+    ))?;
     line(&format!(
         "{}: step 0; next: wellspring eval {} {}",
-        args.out, args.out, config.data.root
+        args.out,
+        args.out,
+        config.data.root.list()[0]
     ));
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What weights a model has, by the released model's names, and how they begin: PyTorch's rules.
 
 use super::stages::Stages;
-use crate::config::{ModelConfig, Strategy};
+use crate::config::{Mlp, ModelConfig, Strategy};
 
 /// One weight before it has a value.
 #[derive(Debug, Clone, PartialEq)]
@@ -122,8 +122,23 @@ impl List {
             Initial::Constant(LAYER_SCALE),
         );
         self.norm(&format!("{at}.norm1"), dim);
-        self.linear(&format!("{at}.fused_ff_qkv"), dim, 7 * dim);
-        self.linear(&format!("{at}.ff_out.1"), 2 * dim, dim);
+        match config.mlp {
+            Mlp::Swiglu => {
+                self.linear(&format!("{at}.fused_ff_qkv"), dim, 7 * dim);
+                self.linear(&format!("{at}.ff_out.1"), 2 * dim, dim);
+            }
+            Mlp::Gelu => {
+                self.linear(&format!("{at}.qkv"), dim, 3 * dim);
+                self.push(
+                    format!("{at}.gamma_mlp"),
+                    vec![dim],
+                    Initial::Constant(LAYER_SCALE),
+                );
+                self.norm(&format!("{at}.norm2"), dim);
+                self.linear(&format!("{at}.mlp.0"), dim, 4 * dim);
+                self.linear(&format!("{at}.mlp.2"), 4 * dim, dim);
+            }
+        }
         self.push(
             format!("{at}.attn_out.weight"),
             vec![dim, dim],

@@ -3,9 +3,9 @@
 use candle_core::Tensor;
 use wellspring_store::{Boundary, Patch};
 
-use super::Parameters;
 use super::resize::resized;
 use super::stages::Stages;
+use super::{Parameters, Perturbation};
 use crate::Result;
 use crate::ops::Tiling;
 
@@ -48,6 +48,23 @@ impl Geometry {
             space: self.first().grid(),
             kernel: self.kernel.iter().map(|k| k.second).collect(),
             stride: self.stride.iter().map(|s| s.second).collect(),
+        }
+    }
+
+    /// Pads axes that are not periodic by one patch more, split at random: the grid moves under the
+    /// patches as a roll moves it on periodic axes.
+    pub(crate) fn pad_at_random(
+        &mut self,
+        patch: &Patch,
+        boundaries: &[[Boundary; 2]],
+        perturbation: &Perturbation,
+    ) {
+        for (axis, (size, sides)) in patch.sizes().iter().zip(boundaries).enumerate() {
+            if sides[0] != Boundary::Periodic {
+                let below = perturbation.shift(axis);
+                self.padding[axis].0 += below;
+                self.padding[axis].1 += size - below;
+            }
         }
     }
 
@@ -108,7 +125,11 @@ impl Patching {
 
     /// Field embedding and first convolution as one kernel over fields, and its bias; nothing where
     /// learned values are padded in between.
-    pub(crate) fn composed(&self, p: &Parameters) -> Result<Option<(Tensor, Tensor)>> {
+    pub(crate) fn composed(
+        &self,
+        p: &Parameters,
+        embedding: &Tensor,
+    ) -> Result<Option<(Tensor, Tensor)>> {
         let learned = self.padding.iter().zip(&self.boundaries);
         if learned
             .clone()
@@ -121,9 +142,7 @@ impl Patching {
         let rows = self
             .kernel_rows(&self.embed1)?
             .reshape((outputs * cells, inputs))?;
-        let kernel = rows
-            .matmul(p.get("space_bag.linear.weight")?)?
-            .reshape((outputs, ()))?;
+        let kernel = rows.matmul(embedding)?.reshape((outputs, ()))?;
         let bias = rows.matmul(&p.get("space_bag.linear.bias")?.reshape((inputs, 1))?)?;
         let bias = bias.reshape((outputs, cells))?.sum(1)?;
         Ok(Some((kernel, bias)))

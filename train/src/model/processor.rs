@@ -1,5 +1,5 @@
 //! The transformer between encoder and decoder: for each block, attention over time at every token,
-//! then attention over a frame's tokens with a SwiGLU MLP beside it.
+//! then attention over a frame's tokens with an MLP beside or after it.
 //!
 //! Tokens are (T·B, S, C). Each residual is scaled by a learned γ (LayerScale), which is folded into
 //! the weights before it: γ ∘ (W y + b) = (γ W) y + γ b.
@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
-use super::Parameters;
+use super::{Parameters, Perturbation};
 use crate::Result;
-use crate::config::ModelConfig;
+use crate::config::{Mlp, ModelConfig};
 use crate::ops::{
-    HeadOrder, Rotation, attention_space, attention_time, group_norm, linear, qk_norm, swiglu,
+    HeadOrder, Rotation, attention_space, attention_time, gelu, group_norm, linear, qk_norm, swiglu,
 };
 
 pub(super) struct Processor<'a> {
@@ -39,7 +39,13 @@ impl<'a> Processor<'a> {
     }
 
     /// (T·B, S, C) → (T·B, S, C).
-    pub(super) fn forward(&self, tokens: &Tensor, time: usize, batch: usize) -> Result<Tensor> {
+    pub(super) fn forward(
+        &self,
+        tokens: &Tensor,
+        time: usize,
+        batch: usize,
+        perturbation: &Perturbation,
+    ) -> Result<Tensor> {
         let buckets = self.buckets(time)?;
         let mut x = tokens.clone();
         for index in 0..self.config.blocks {
@@ -47,8 +53,9 @@ impl<'a> Processor<'a> {
                 processor: self,
                 at: format!("blocks.{index}"),
             };
-            x = block.time_mixing(&x, time, batch, &buckets)?;
-            x = block.space_mixing(&x)?;
+            let kept = |which| perturbation.residual((index, which), time, self.device);
+            x = block.time_mixing(&x, time, batch, &buckets, kept(0)?.as_ref())?;
+            x = block.space_mixing(&x, kept(1)?.as_ref())?;
         }
         Ok(x)
     }
@@ -86,6 +93,7 @@ impl Block<'_> {
         time: usize,
         batch: usize,
         buckets: &Tensor,
+        kept: Option<&Tensor>,
     ) -> Result<Tensor> {
         let config = self.processor.config;
         let (items, tokens, dim) = x.dims3()?;
@@ -126,58 +134,85 @@ impl Block<'_> {
         let output = weight("output_head.weight")?.reshape((dim, dim))?;
         let output = output.broadcast_mul(&gamma.reshape((dim, 1))?)?;
         let shift = (weight("output_head.bias")? * gamma)?;
-        Ok((x + linear(&y, &output, Some(&shift))?)?)
+        residual(x, &[linear(&y, &output, Some(&shift))?], kept)
     }
 
-    fn space_mixing(&self, x: &Tensor) -> Result<Tensor> {
+    fn space_mixing(&self, x: &Tensor, kept: Option<&Tensor>) -> Result<Tensor> {
         let config = self.processor.config;
-        let dim = config.dim;
         let weight = |name: &str| self.weight(&format!("space_mixing.{name}"));
-        let gamma = weight("gamma_att")?;
-        let column = gamma.reshape((dim, 1))?;
-
         let y = group_norm(
             x,
             weight("norm1.weight")?,
             weight("norm1.bias")?,
             config.heads,
         )?;
-        let (fused, shift) = (weight("fused_ff_qkv.weight")?, weight("fused_ff_qkv.bias")?);
-        let part = |from: usize, rows: usize| -> Result<Tensor> {
-            Ok(linear(
-                &y,
-                &fused.narrow(0, from, rows)?,
-                Some(&shift.narrow(0, from, rows)?),
-            )?)
-        };
+        let gamma = weight("gamma_att")?;
+        match config.mlp {
+            Mlp::Swiglu => {
+                let (fused, shift) = (weight("fused_ff_qkv.weight")?, weight("fused_ff_qkv.bias")?);
+                let part = |from: usize, rows: usize| -> Result<Tensor> {
+                    let (w, b) = (fused.narrow(0, from, rows)?, shift.narrow(0, from, rows)?);
+                    Ok(linear(&y, &w, Some(&b))?)
+                };
+                let hidden = swiglu(&part(0, 4 * config.dim)?)?;
+                let mlp = self.scaled("space_mixing.ff_out.1", &hidden, gamma)?;
+                let attention = self.attention(&part(4 * config.dim, 3 * config.dim)?, gamma)?;
+                residual(x, &[attention, mlp], kept)
+            }
+            Mlp::Gelu => {
+                let qkv = linear(&y, weight("qkv.weight")?, Some(weight("qkv.bias")?))?;
+                let x = residual(x, &[self.attention(&qkv, gamma)?], kept)?;
+                let (gain, bias) = (weight("norm2.weight")?, weight("norm2.bias")?);
+                let y = group_norm(&x, gain, bias, config.heads)?;
+                let y = linear(&y, weight("mlp.0.weight")?, Some(weight("mlp.0.bias")?))?;
+                let gamma = weight("gamma_mlp")?;
+                let mlp = self.scaled("space_mixing.mlp.2", &gelu(&y)?, gamma)?;
+                residual(&x, &[mlp], kept)
+            }
+        }
+    }
 
-        let hidden = swiglu(&part(0, 4 * dim)?)?;
-        let output = weight("ff_out.1.weight")?.broadcast_mul(&column)?;
-        let mlp = linear(&hidden, &output, Some(&(weight("ff_out.1.bias")? * gamma)?))?;
+    /// γ ∘ (W y + b).
+    fn scaled(&self, name: &str, y: &Tensor, gamma: &Tensor) -> Result<Tensor> {
+        let weight = self.weight(&format!("{name}.weight"))?;
+        let weight = weight.broadcast_mul(&gamma.reshape(((), 1))?)?;
+        let bias = (self.weight(&format!("{name}.bias"))? * gamma)?;
+        Ok(linear(y, &weight, Some(&bias))?)
+    }
 
+    /// Attention among a frame's tokens from packed queries, keys and values, scaled by γ.
+    fn attention(&self, qkv: &Tensor, gamma: &Tensor) -> Result<Tensor> {
+        let heads = self.processor.config.heads;
+        let weight = |name: &str| self.weight(&format!("space_mixing.{name}"));
         let affine = [
             weight("q_norm.weight")?,
             weight("q_norm.bias")?,
             weight("k_norm.weight")?,
             weight("k_norm.bias")?,
         ];
-        let affine = Tensor::stack(&affine, 0)?;
-        let rotation = Some(&self.processor.rotation);
         let qkv = qk_norm(
-            &part(4 * dim, 3 * dim)?,
-            &affine,
-            config.heads,
+            qkv,
+            &Tensor::stack(&affine, 0)?,
+            heads,
             HeadOrder::RolesFirst,
-            rotation,
+            Some(&self.processor.rotation),
         )?;
-        let y = attention_space(&qkv, config.heads)?;
-        let attention = linear(
-            &y,
-            &weight("attn_out.weight")?.broadcast_mul(&column)?,
-            None,
-        )?;
-        Ok(((x + attention)? + mlp)?)
+        let y = attention_space(&qkv, heads)?;
+        let output = weight("attn_out.weight")?.broadcast_mul(&gamma.reshape(((), 1))?)?;
+        Ok(linear(&y, &output, None)?)
     }
+}
+
+/// x + Σ branches, each sample's times its factor where stochastic depth gives one.
+fn residual(x: &Tensor, branches: &[Tensor], kept: Option<&Tensor>) -> Result<Tensor> {
+    let mut x = x.clone();
+    for branch in branches {
+        x = match kept {
+            Some(factor) => (x + branch.broadcast_mul(factor)?)?,
+            None => (x + branch)?,
+        };
+    }
+    Ok(x)
 }
 
 /// Axial rotary angles: along each of always three axes, positions from −1 to 1 (one alone sits at

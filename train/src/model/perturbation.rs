@@ -1,0 +1,111 @@
+//! What training adds at random to a forward pass. It is drawn beforehand, so that the pass itself
+//! is a function of its arguments.
+
+use candle_core::{Device, Tensor};
+use rand::Rng;
+use wellspring_store::Patch;
+
+use crate::Result;
+
+/// Patch jitter and stochastic depth of one pass.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Perturbation {
+    /// Cells that each axis is moved by, less than a patch; empty for none.
+    shift: Vec<usize>,
+    /// For each block, what its residuals over time and space are multiplied by in each sample:
+    /// 0, or 1 / (1 − rate) so that the mean stays. Empty for none.
+    residuals: Vec<[Vec<f32>; 2]>,
+}
+
+impl Perturbation {
+    /// None: evaluation, and training without either.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Draws how far the grid moves under the patches.
+    pub(crate) fn jitter(mut self, patch: &Patch, rng: &mut impl Rng) -> Self {
+        let sizes = patch.sizes().iter();
+        self.shift = sizes.map(|&size| rng.random_range(0..size)).collect();
+        self
+    }
+
+    /// Draws which residuals are left out: at the last block with probability `rate`, before it in
+    /// proportion to the depth (Huang et al. 2016).
+    pub(crate) fn drop_path(
+        mut self,
+        rate: f64,
+        (blocks, batch): (usize, usize),
+        rng: &mut impl Rng,
+    ) -> Self {
+        let mut factors = |rate: f64| -> Vec<f32> {
+            let mut factor = || match rng.random_bool(rate) {
+                true => 0.0,
+                false => (1.0 / (1.0 - rate)) as f32,
+            };
+            (0..batch).map(|_| factor()).collect()
+        };
+        let last = (blocks - 1).max(1) as f64;
+        self.residuals = (0..blocks)
+            .map(|block| rate * block as f64 / last)
+            .map(|rate| [factors(rate), factors(rate)])
+            .collect();
+        self
+    }
+
+    pub(super) fn shift(&self, axis: usize) -> usize {
+        self.shift.get(axis).copied().unwrap_or(0)
+    }
+
+    pub(super) fn jitters(&self) -> bool {
+        !self.shift.is_empty()
+    }
+
+    /// The factor of a block's residual over time (0) or space (1): (T·B, 1, 1).
+    pub(super) fn residual(
+        &self,
+        (block, which): (usize, usize),
+        time: usize,
+        device: &Device,
+    ) -> Result<Option<Tensor>> {
+        let Some(factors) = self.residuals.get(block) else {
+            return Ok(None);
+        };
+        let factors = factors[which].repeat(time);
+        let items = factors.len();
+        Ok(Some(Tensor::from_vec(factors, (items, 1, 1), device)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng as _;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    #[test]
+    fn residuals_keep_their_mean_and_the_first_block_all_of_them() {
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        let drawn = Perturbation::none().drop_path(0.4, (3, 20_000), &mut rng);
+        assert!(drawn.residuals[0][0].iter().all(|&factor| factor == 1.0));
+        for (block, kept) in [(1, 0.8), (2, 0.6)] {
+            for factors in &drawn.residuals[block] {
+                let some = factors.iter().filter(|&&factor| factor > 0.0).count();
+                assert!((some as f64 / 20_000.0 - kept).abs() < 0.02, "{block}");
+                let mean = factors.iter().sum::<f32>() / 20_000.0;
+                assert!((mean - 1.0).abs() < 0.03, "{mean}");
+            }
+        }
+    }
+
+    #[test]
+    fn jitter_stays_within_a_patch() {
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        for _ in 0..100 {
+            let drawn = Perturbation::none().jitter(&Patch::uniform(4, 2), &mut rng);
+            assert!(drawn.shift.len() == 2 && drawn.shift.iter().all(|&cells| cells < 4));
+        }
+    }
+}
