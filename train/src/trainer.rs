@@ -127,7 +127,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// The patch size of a step, the same on every machine, and what it adds at random.
-    fn draw(&self, step: u64) -> (Patch, Perturbation) {
+    fn draw(&self, step: u64, batch: usize) -> (Patch, Perturbation) {
         let train = &self.config.train;
         let mut rng = ChaCha8Rng::seed_from_u64(train.seed);
         rng.set_stream(step + 1);
@@ -138,7 +138,7 @@ impl<'a> Trainer<'a> {
             perturbation = perturbation.jitter(&patch, &mut rng);
         }
         if train.drop_path > 0.0 {
-            let extent = (self.config.model.blocks, train.batch);
+            let extent = (self.config.model.blocks, batch);
             perturbation = perturbation.drop_path(train.drop_path, extent, &mut rng);
         }
         (patch, perturbation)
@@ -153,7 +153,7 @@ impl<'a> Trainer<'a> {
             let data = source.domain.name.clone();
             let batch = source.next(self.runtime)?;
             let waited = began.elapsed().as_secs_f64();
-            let (patch, perturbation) = self.draw(self.step);
+            let (patch, perturbation) = self.draw(self.step, batch.frames.batch());
             let loss = self.learn(&batch.frames, &patch, &perturbation)?;
             self.log.push(Event::Step {
                 step: self.step,
