@@ -9,10 +9,10 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use wellspring_store::{Boundary, Frames, Patch};
 
-use crate::config::{ModelConfig, Strategy};
+use crate::config::{ModelConfig, Strategy, TrainConfig};
 use crate::model::{Perturbation, Surrogate};
 use crate::optim::AdamW;
-use crate::{Result, predict, training_loss};
+use crate::{Result, predict, training_gradients};
 
 /// A model, a grid and the patch sizes to time.
 struct Case {
@@ -114,8 +114,15 @@ fn time(case: &Case, size: usize, repeat: usize) -> Result<StepFigure> {
         predict(&model, &context, &patch, &Device::Cpu)?;
         forward = forward.min(began.elapsed().as_secs_f64());
         let began = Instant::now();
-        let loss = training_loss(&model, &frames, &patch, &Perturbation::none(), &Device::Cpu)?;
-        optimizer.step(model.parameters(), &loss.backward()?, 1e-3, 1e-4)?;
+        let (_, gradients) = training_gradients(
+            &model,
+            &frames,
+            &patch,
+            &Perturbation::none(),
+            TrainConfig::default().activations_mib << 20,
+            &Device::Cpu,
+        )?;
+        optimizer.step(model.parameters(), &gradients, 1e-3, 1e-4)?;
         step = step.min(began.elapsed().as_secs_f64());
     }
     Ok(StepFigure {

@@ -240,6 +240,9 @@ pub struct TrainConfig {
     /// Stochastic depth: how often the last block's residuals are left out of a sample; the first
     /// block's never, those between in proportion.
     pub drop_path: f64,
+    /// Memory, in MiB, for what blocks keep until their backward pass. Where all blocks need more,
+    /// the first are computed again instead.
+    pub activations_mib: u64,
     /// cpu or cuda.
     pub device: DeviceChoice,
     /// Steps between two checkpoints.
@@ -257,6 +260,7 @@ impl Default for TrainConfig {
             seed: 0,
             jitter: false,
             drop_path: 0.0,
+            activations_mib: 512,
             device: DeviceChoice::Cpu,
             checkpoint_every: 500,
             keep: 2,

@@ -88,5 +88,5 @@ pub use log::Event;
 pub use model::{Parameters, Perturbation, Surrogate};
 pub use optim::AdamW;
 pub use predictor::Predictor;
-pub use step::{predict, training_loss};
+pub use step::{predict, training_gradients, training_loss};
 pub use trainer::{Outcome, import, train};

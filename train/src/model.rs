@@ -11,6 +11,7 @@ mod fixed;
 mod initial;
 mod modulation;
 mod parameters;
+mod pass;
 mod perturbation;
 mod processor;
 mod resize;
@@ -20,12 +21,11 @@ use candle_core::{Device, Tensor};
 use wellspring_store::{Boundary, Patch};
 
 use crate::config::{ModelConfig, Strategy};
-use crate::ops::{Tiling, fold, gelu, group_norm, linear, unfold};
 use crate::{Error, Result};
 use modulation::{Geometry, Modulation, Patching};
 pub use parameters::Parameters;
+pub(crate) use pass::Pass;
 pub use perturbation::Perturbation;
-use processor::Processor;
 
 /// A model for a grid of some number of axes and a state of some channels.
 #[derive(Debug)]
@@ -147,57 +147,44 @@ impl Surrogate {
         patch: &Patch,
         perturbation: &Perturbation,
     ) -> Result<Tensor> {
+        let pass = self.pass(x, patch, perturbation)?;
+        let tokens = pass.encode(x)?;
+        pass.decode(&pass.blocks(&tokens, 0..self.config.blocks)?)
+    }
+
+    /// Lays out a forward pass over frames such as x; nothing is computed but kernels.
+    pub(crate) fn pass<'a>(
+        &'a self,
+        x: &Tensor,
+        patch: &Patch,
+        perturbation: &'a Perturbation,
+    ) -> Result<Pass<'a>> {
         let (time, batch, space) = self.check(x)?;
         let mut geometry = self.geometry(patch, &space)?;
         if perturbation.jitters() && self.config.strategy == Strategy::Csm {
             geometry.pad_at_random(patch, &self.boundaries, perturbation);
         }
-        let patching = Patching::of(&self.parameters, &geometry, &self.boundaries)?;
-        let x = x.reshape([&[time * batch], space.as_slice(), &[self.fields()]].concat())?;
-        let x = self.rolled(x, perturbation, 1)?;
-        let tokens = self.encode(&x, &geometry, &patching)?;
-        let processor =
-            Processor::new(&self.config, &self.parameters, &geometry.grid(), x.device());
-        let mut tokens = processor.forward(&tokens, time, batch, perturbation)?;
-        let mut times = time;
-        if !self.config.causal {
-            tokens = tokens.narrow(0, (time - 1) * batch, batch)?;
-            times = 1;
-        }
-        let y = self.decode(&tokens, &geometry, &patching)?;
-        let y = self.rolled(y, perturbation, -1)?;
-        Ok(y.reshape([&[times, batch], space.as_slice(), &[self.fields()]].concat())?)
+        Ok(Pass {
+            model: self,
+            perturbation,
+            patching: Patching::of(&self.parameters, &geometry, &self.boundaries)?,
+            geometry,
+            time,
+            batch,
+            space,
+        })
     }
 
-    /// (N, *space, C) moved along periodic axes, forth or back.
-    fn rolled(&self, x: Tensor, perturbation: &Perturbation, sign: i32) -> Result<Tensor> {
-        let mut x = x;
-        for (axis, sides) in self.boundaries.iter().enumerate() {
-            let shift = perturbation.shift(axis) as i32;
-            if shift > 0 && sides[0] == Boundary::Periodic {
-                x = x.roll(sign * shift, axis + 1)?;
-            }
+    /// The same weights as constants: a pass through them records nothing, and frees each layer's
+    /// input as it goes.
+    pub(crate) fn frozen(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            vocabulary: self.vocabulary,
+            fields: self.fields.clone(),
+            boundaries: self.boundaries.clone(),
+            parameters: self.parameters.frozen(),
         }
-        Ok(x)
-    }
-
-    /// Rows or columns of a weight for the channels that the state has.
-    fn selected(&self, weight: &Tensor, axis: usize) -> Result<Tensor> {
-        if self.fields.iter().copied().eq(0..self.vocabulary as u32) {
-            return Ok(weight.clone());
-        }
-        let fields = Tensor::new(self.fields.as_slice(), weight.device())?;
-        Ok(weight.index_select(&fields, axis)?)
-    }
-
-    /// The field embedding's columns for these channels, scaled by √(all / present) so that sums
-    /// over few channels are as large as over all (reference model, step 2).
-    fn field_embedding(&self) -> Result<Tensor> {
-        let weight = self.selected(self.parameters.get("space_bag.linear.weight")?, 1)?;
-        if self.fields() == self.vocabulary {
-            return Ok(weight);
-        }
-        Ok((weight * (self.vocabulary as f64 / self.fields() as f64).sqrt())?)
     }
 
     fn check(&self, x: &Tensor) -> Result<(usize, usize, Vec<usize>)> {
@@ -218,83 +205,5 @@ impl Surrogate {
             });
         }
         Ok((dims[0], dims[1], dims[2..2 + axes].to_vec()))
-    }
-
-    /// (N, *space, fields) → (N, S, dim).
-    fn encode(&self, x: &Tensor, geometry: &Geometry, patching: &Patching) -> Result<Tensor> {
-        let p = &self.parameters;
-        let (first, second) = (geometry.first(), geometry.second());
-        let embedding = self.field_embedding()?;
-        let y = match patching.composed(p, &embedding)? {
-            Some((kernel, bias)) => {
-                let x = patching.wrap(x)?;
-                linear(&unfold(&x, &first)?, &kernel, Some(&bias))?
-            }
-            None => {
-                let x = linear(x, &embedding, Some(p.get("space_bag.linear.bias")?))?;
-                let x = patching.pad(&x, p)?;
-                linear(
-                    &unfold(&x, &first)?,
-                    &patching.kernel_rows(&patching.embed1)?,
-                    None,
-                )?
-            }
-        };
-        let groups = self.config.groups;
-        let y = gelu(&group_norm(
-            &y,
-            p.get("embed.norm1.weight")?,
-            p.get("embed.norm1.bias")?,
-            groups,
-        )?)?;
-        let (items, _, channels) = y.dims3()?;
-        let y = y.reshape([&[items], first.grid().as_slice(), &[channels]].concat())?;
-        let y = linear(
-            &unfold(&y, &second)?,
-            &patching.kernel_rows(&patching.embed2)?,
-            None,
-        )?;
-        let y = group_norm(
-            &y,
-            p.get("embed.norm2.weight")?,
-            p.get("embed.norm2.bias")?,
-            groups,
-        )?;
-        Ok(match self.config.strategy {
-            Strategy::Ckm => y,
-            Strategy::Csm | Strategy::Fixed => gelu(&y)?,
-        })
-    }
-
-    /// (N, S, dim) → (N, *space, fields).
-    fn decode(&self, tokens: &Tensor, geometry: &Geometry, patching: &Patching) -> Result<Tensor> {
-        let p = &self.parameters;
-        let (first, second) = (geometry.first(), geometry.second());
-        let y = self.transposed(tokens, &patching.debed1, &second)?;
-        let dims = y.dims().to_vec();
-        let (items, channels) = (dims[0], dims[dims.len() - 1]);
-        let y = y.reshape((items, (), channels))?;
-        let y = group_norm(
-            &y,
-            p.get("debed.norm1.weight")?,
-            p.get("debed.norm1.bias")?,
-            self.config.groups,
-        )?;
-        let kernel = self.selected(&patching.debed2, 1)?;
-        let y = self.transposed(&gelu(&y)?, &kernel, &first)?;
-        let y = geometry.crop(&y)?;
-        Ok(y.broadcast_add(&self.selected(p.get("debed.proj2.bias")?, 0)?)?)
-    }
-
-    /// A transposed convolution of (N, S, in) by a kernel (in, out, *k): (N, *space, out).
-    fn transposed(&self, y: &Tensor, kernel: &Tensor, tiling: &Tiling) -> Result<Tensor> {
-        let (inputs, outputs) = (kernel.dim(0)?, kernel.dim(1)?);
-        // Rows of the product: cells of the kernel, then output channels.
-        let rows = kernel
-            .reshape((inputs, outputs, ()))?
-            .permute((2, 1, 0))?
-            .contiguous()?;
-        let y = linear(y, &rows.reshape(((), inputs))?, None)?;
-        Ok(fold(&y, tiling)?)
     }
 }

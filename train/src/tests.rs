@@ -11,7 +11,7 @@ use wellspring_store::*;
 
 use crate::{
     Config, Error, Mlp, ModelConfig, PatchSize, Perturbation, Predictor, Strategy, Surrogate,
-    train, training_loss,
+    train, training_gradients, training_loss,
 };
 
 /// Two trajectories of a travelling wave on 32 × 32 points.
@@ -340,6 +340,45 @@ fn jitter_moves_the_patches_and_not_the_fields() {
         .to_scalar()
         .unwrap();
     assert!(difference > 1e-6 && difference.is_finite(), "{difference}");
+}
+
+/// Whatever number of blocks keeps its activations, the gradients are those of the whole graph.
+#[test]
+fn blocks_computed_again_give_the_same_gradients() {
+    let values = (0..4 * 2 * 2 * 36 * 36).map(|i| (i as f32 * 0.37).sin());
+    let frames = Frames::new(4, 2, 2, vec![36, 36], values.collect()).unwrap();
+    let mut config = config(Strategy::Csm).model;
+    config.blocks = 3;
+    let sides = vec![[Boundary::Wall; 2], [Boundary::Periodic; 2]];
+    let model = Surrogate::new(&config, 2, sides, 0, &Device::Cpu).unwrap();
+    let (patch, none) = (Patch::uniform(8, 2), Perturbation::none());
+    let loss = training_loss(&model, &frames, &patch, &none, &Device::Cpu).unwrap();
+    let whole = loss.backward().unwrap();
+    // A block's activations are 28 arrays of 6 items with 16 tokens of 32 features.
+    for limit in [0, 28 * 6 * 16 * 32 * 4, u64::MAX] {
+        let (value, parts) =
+            training_gradients(&model, &frames, &patch, &none, limit, &Device::Cpu).unwrap();
+        assert!((value - loss.to_scalar::<f32>().unwrap()).abs() < 1e-6);
+        for (name, var) in model.parameters().iter() {
+            let flat = |store: &candle_core::backprop::GradStore| -> Vec<f32> {
+                store
+                    .get(var)
+                    .unwrap()
+                    .flatten_all()
+                    .unwrap()
+                    .to_vec1()
+                    .unwrap()
+            };
+            let (whole, parts) = (flat(&whole), flat(&parts));
+            let largest = whole.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
+            for (a, b) in whole.iter().zip(&parts) {
+                assert!(
+                    (a - b).abs() <= 1e-4 * largest + 1e-9,
+                    "{limit} {name}: {a} {b}"
+                );
+            }
+        }
+    }
 }
 
 #[test]

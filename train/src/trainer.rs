@@ -20,7 +20,7 @@ use crate::log::{Event, Log};
 use crate::model::{Perturbation, Surrogate};
 use crate::optim::{AdamW, learning_rate};
 use crate::source::Sources;
-use crate::{Config, Error, Result, training_loss};
+use crate::{Config, Error, Result, training_gradients};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -190,8 +190,9 @@ impl<'a> Trainer<'a> {
         perturbation: &Perturbation,
     ) -> Result<f32> {
         let model = &self.sources.of(self.step).model;
-        let loss = training_loss(model, frames, patch, perturbation, &self.device)?;
-        let value: f32 = loss.to_scalar()?;
+        let limit = self.config.train.activations_mib << 20;
+        let (value, gradients) =
+            training_gradients(model, frames, patch, perturbation, limit, &self.device)?;
         if !value.is_finite() {
             return Err(Error::Diverged {
                 step: self.step + 1,
@@ -201,12 +202,8 @@ impl<'a> Trainer<'a> {
         }
         let optim = &self.config.optim;
         let lr = learning_rate(optim, self.step, self.steps);
-        self.optimizer.step(
-            self.model.parameters(),
-            &loss.backward()?,
-            lr,
-            optim.weight_decay,
-        )?;
+        self.optimizer
+            .step(self.model.parameters(), &gradients, lr, optim.weight_decay)?;
         self.step += 1;
         Ok(value)
     }

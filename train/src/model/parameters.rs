@@ -13,7 +13,11 @@ use crate::{Error, Result};
 
 /// Weights by the released model's names.
 #[derive(Debug, Clone)]
-pub struct Parameters(BTreeMap<String, Var>);
+pub struct Parameters {
+    vars: BTreeMap<String, Var>,
+    /// What a pass computes with: the variables, or their values alone.
+    tensors: BTreeMap<String, Tensor>,
+}
 
 impl Parameters {
     /// Fresh weights; equal seeds give equal weights on every device.
@@ -31,29 +35,39 @@ impl Parameters {
             let tensor = Tensor::from_vec(values, weight.shape.as_slice(), device)?;
             vars.insert(weight.name.clone(), Var::from_tensor(&tensor)?);
         }
-        Ok(Self(vars))
+        let tensor = |(name, var): (&String, &Var)| (name.clone(), var.as_tensor().clone());
+        Ok(Self {
+            tensors: vars.iter().map(tensor).collect(),
+            vars,
+        })
+    }
+
+    /// The same values, cut off from what computes gradients; they follow the variables.
+    pub(crate) fn frozen(&self) -> Self {
+        let value = |(name, var): (&String, &Var)| (name.clone(), var.as_detached_tensor());
+        Self {
+            vars: self.vars.clone(),
+            tensors: self.vars.iter().map(value).collect(),
+        }
     }
 
     /// One weight.
     pub(crate) fn get(&self, name: &str) -> Result<&Tensor> {
-        self.0
-            .get(name)
-            .map(|var| var.as_tensor())
-            .ok_or_else(|| Error::Weights {
-                object: "the model".into(),
-                reason: format!("it has no {name}"),
-            })
+        self.tensors.get(name).ok_or_else(|| Error::Weights {
+            object: "the model".into(),
+            reason: format!("it has no {name}"),
+        })
     }
 
     /// All of them, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Var)> {
-        self.0.iter().map(|(name, var)| (name.as_str(), var))
+        self.vars.iter().map(|(name, var)| (name.as_str(), var))
     }
 
     /// Numbers in all of them.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.values().map(|var| var.elem_count()).sum()
+        self.vars.values().map(|var| var.elem_count()).sum()
     }
 
     /// The bytes of a safetensors file that `torch.load_state_dict` takes.
@@ -79,13 +93,13 @@ impl Parameters {
             reason,
         };
         let device = self
-            .0
+            .vars
             .values()
             .next()
             .map_or(Device::Cpu, |var| var.device().clone());
         let held = candle_core::safetensors::load_buffer(bytes, &device)
             .map_err(|error| refused(error.to_string()))?;
-        let own: BTreeSet<&String> = self.0.keys().collect();
+        let own: BTreeSet<&String> = self.vars.keys().collect();
         let theirs: BTreeSet<&String> = held.keys().collect();
         let mut reasons = Vec::new();
         for (what, names) in [("missing", &own - &theirs), ("unknown", &theirs - &own)] {
@@ -94,7 +108,7 @@ impl Parameters {
                 reasons.push(format!("{what}: {}", names.join(", ")));
             }
         }
-        for (name, var) in &self.0 {
+        for (name, var) in &self.vars {
             if let Some(other) = held.get(name).filter(|other| other.dims() != var.dims()) {
                 reasons.push(format!(
                     "{name} is {:?}, not {:?}",
@@ -106,7 +120,7 @@ impl Parameters {
         if !reasons.is_empty() {
             return Err(refused(reasons.join("; ")));
         }
-        for (name, var) in &self.0 {
+        for (name, var) in &self.vars {
             var.set(&held[name].to_dtype(DType::F32)?)?;
         }
         Ok(())

@@ -4,6 +4,7 @@
 //! Tokens are (T·B, S, C). Each residual is scaled by a learned γ (LayerScale), which is folded into
 //! the weights before it: γ ∘ (W y + b) = (γ W) y + γ b.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
@@ -38,17 +39,17 @@ impl<'a> Processor<'a> {
         }
     }
 
-    /// (T·B, S, C) → (T·B, S, C).
+    /// Some of the blocks: (T·B, S, C) → (T·B, S, C).
     pub(super) fn forward(
         &self,
         tokens: &Tensor,
-        time: usize,
-        batch: usize,
+        (time, batch): (usize, usize),
+        blocks: Range<usize>,
         perturbation: &Perturbation,
     ) -> Result<Tensor> {
         let buckets = self.buckets(time)?;
         let mut x = tokens.clone();
-        for index in 0..self.config.blocks {
+        for index in blocks {
             let block = Block {
                 processor: self,
                 at: format!("blocks.{index}"),
