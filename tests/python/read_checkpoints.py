@@ -1,7 +1,13 @@
-"""PyTorch loads a checkpoint into modules of the released model's names and shapes."""
+"""PyTorch loads a checkpoint into modules of the released model's names, and predicts what we predict."""
 
+import json
+import math
 import unittest
 
+import numpy as np
+import pyarrow as pa
+import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn, ones
 
@@ -69,6 +75,110 @@ def released(strategy, first, second):
     return model
 
 
+STAGES = {4: (2, 2), 8: (4, 2), 16: (4, 4)}
+
+
+def resized(kernel, strategy, size):
+    """Algorithm 1's kernel for another size: the pseudo-inverse of bicubic interpolation."""
+    if strategy != "ckm" or kernel.shape[-1] == size:
+        return kernel
+    base = kernel.shape[2:]
+    cells = base.numel()
+    interpolated = F.interpolate(torch.eye(cells).view(cells, 1, *base), (size, size), mode="bicubic")
+    inverse = torch.linalg.pinv(interpolated.flatten(1))
+    return torch.einsum("oik,nk->oin", kernel.flatten(2), inverse).unflatten(-1, (size, size))
+
+
+def padding(strategy, length, size):
+    """Algorithm 2's padding of one axis, for base kernels of 4 and 4."""
+    if strategy != "csm":
+        return 0, 0
+    first, second = STAGES[size]
+    more = (4 + 3 * first - length) % (first * second)
+    return more // 2, more - more // 2
+
+
+def over_time(mixing, x):
+    frames, _, *grid = x.shape
+    packed = mixing.input_head(mixing.norm1(x).unsqueeze(-1)).squeeze(-1)
+    query, key, value = packed.unflatten(1, (HEADS, 3, -1)).permute(2, 4, 5, 1, 0, 3)
+    distance = torch.arange(frames)[:, None] - torch.arange(frames)
+    bias = mixing.rel_pos_bias.relative_attention_bias(distance.clamp(min=0)).movedim(-1, 0)
+    bias = bias.masked_fill(distance < 0, -torch.inf)
+    seen = F.scaled_dot_product_attention(mixing.qnorm(query), mixing.knorm(key), value, attn_mask=bias)
+    seen = seen.permute(3, 2, 4, 0, 1).reshape(frames, DIM, *grid)
+    return x + mixing.gamma[:, None, None] * mixing.output_head(seen.unsqueeze(-1)).squeeze(-1)
+
+
+def turned(features, grid):
+    """Axial rotary embedding as a complex product; the third axis of a plane stays at -1."""
+    width = DIM // HEADS // 8
+    places = torch.cartesian_prod(*(torch.linspace(-1, 1, n) for n in grid), torch.tensor([-1.0]))
+    angles = (places[..., None] * torch.linspace(1, 128, width) * math.pi).flatten(1)
+    count = angles.shape[-1]
+    pairs = torch.view_as_complex(features[..., : 2 * count].unflatten(-1, (count, 2)).contiguous())
+    pairs = torch.view_as_real(pairs * torch.polar(torch.ones_like(angles), angles)).flatten(-2)
+    return torch.cat((pairs, features[..., 2 * count :]), -1)
+
+
+def over_space(mixing, x):
+    grid = x.shape[2:]
+    rows = mixing.fused_ff_qkv(mixing.norm1(x).flatten(2).mT)
+    up, gate, *heads = rows.split((2 * DIM, 2 * DIM, DIM, DIM, DIM), -1)
+    query, key, value = (part.unflatten(-1, (HEADS, -1)).transpose(1, 2) for part in heads)
+    query, key = turned(mixing.q_norm(query), grid), turned(mixing.k_norm(key), grid)
+    seen = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+    change = mixing.attn_out(seen) + mixing.ff_out(up * F.silu(gate))
+    return x + (mixing.gamma_att * change).mT.unflatten(-1, grid)
+
+
+@torch.no_grad()
+def predicted(model, strategy, context, size):
+    """The frame after a context (T, C, X, Y) with periodic boundaries."""
+    axes = (0, 2, 3)
+    std, mean = torch.std_mean(context, axes, keepdim=True)
+    change_std, change_mean = torch.std_mean(context.diff(dim=0), axes, keepdim=True)
+    first, second = STAGES[size]
+    x = model.space_bag.linear(((context - mean) / (std + 1e-4)).movedim(1, -1)).movedim(-1, 1)
+    pads = [padding(strategy, length, size) for length in x.shape[2:]]
+    x = F.pad(x, (*pads[1], *pads[0]), mode="circular")
+    coder = model.embed
+    x = F.conv2d(x, resized(coder.proj1.weight, strategy, first), stride=first)
+    x = F.conv2d(F.gelu(coder.norm1(x)), resized(coder.proj2.weight, strategy, second), stride=second)
+    x = coder.norm2(x)
+    x = x if strategy == "ckm" else F.gelu(x)
+    for block in model.blocks:
+        x = over_space(block.space_mixing, over_time(block.time_mixing, x))
+    coder = model.debed
+    x = F.conv_transpose2d(x[-1:], resized(coder.proj1.weight, strategy, second), stride=second)
+    kernel = resized(coder.proj2.weight, strategy, first)
+    x = F.conv_transpose2d(F.gelu(coder.norm1(x)), kernel, coder.proj2.bias, stride=first)
+    for axis, (low, _) in enumerate(pads):
+        x = x.narrow(axis + 2, low, context.shape[axis + 2])
+    return (context[-1:] + x * (change_std + 1e-4) + change_mean)[0]
+
+
+def stored_frames():
+    """The test split's first trajectory as it is stored: (frames, C, X, Y), and its channels."""
+    manifest = json.loads((made() / "ds" / "manifest.json").read_text())
+    shard = manifest["splits"]["test"]["shards"][0]["path"]
+    table = pa.ipc.open_file(pa.memory_map(str(made() / "ds" / shard))).read_all()
+    channels = [name for name in table.column_names if name not in ("trajectory", "step", "time")]
+    frames = [table.column(name).combine_chunks().to_numpy_ndarray()[:8] for name in channels]
+    scales = {name: manifest["statistics"][name] for name in channels}
+    return torch.from_numpy(np.stack(frames, 1)), scales
+
+
+def kept_predictions(strategy):
+    """What an evaluation kept of its first prediction: {(patch, field): values in the field's unit}."""
+    held = {}
+    for path in (made() / "results" / "frames").glob(f"{strategy}-*.arrow"):
+        for row in pa.ipc.open_file(str(path)).read_all().to_pylist():
+            if (row["trajectory"], row["start"], row["lead"]) == (0, 0, 1):
+                held[int(row["patch"]), row["field"]] = np.array(row["prediction"]).reshape(row["shape"])
+    return held
+
+
 class Checkpoints(unittest.TestCase):
     def test_state_dicts_load(self):
         for strategy, first, second in (("ckm", 4, 4), ("csm", 4, 4), ("fixed", 4, 2)):
@@ -76,6 +186,20 @@ class Checkpoints(unittest.TestCase):
                 wellspring(made(), f"export {strategy} {strategy}.safetensors")
                 state = load_file(made() / f"{strategy}.safetensors")
                 released(strategy, first, second).load_state_dict(state, strict=True)
+
+    def test_pytorch_predicts_what_we_predict(self):
+        frames, scales = stored_frames()
+        for strategy, second, sizes in (("ckm", 4, (4, 8, 16)), ("csm", 4, (4, 8, 16)), ("fixed", 2, (8,))):
+            wellspring(made(), f"export {strategy} {strategy}.safetensors")
+            model = released(strategy, 4, second)
+            model.load_state_dict(load_file(made() / f"{strategy}.safetensors"), strict=True)
+            ours = kept_predictions(strategy)
+            for size in sizes:
+                theirs = predicted(model, strategy, frames[:3], size).numpy()
+                for values, (name, scale) in zip(theirs, scales.items(), strict=True):
+                    with self.subTest(f"{strategy} {size} {name}"):
+                        found = (ours[size, name] - scale["mean"]) / max(scale["std"], 1e-4)
+                        self.assertLess(np.abs(found - values).max(), 1e-5 * np.abs(values).max())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,178 @@
+//! One forward pass: frames to tokens, tokens through blocks, tokens to frames.
+
+use std::ops::Range;
+
+use candle_core::Tensor;
+use wellspring_store::Boundary;
+
+use super::modulation::{Geometry, Patching};
+use super::processor::Processor;
+use super::{Perturbation, Surrogate};
+use crate::Result;
+use crate::config::Strategy;
+use crate::ops::{Tiling, fold, gelu, group_norm, linear, unfold};
+
+/// A pass laid out for one patch size, grid and batch.
+pub(crate) struct Pass<'a> {
+    pub(super) model: &'a Surrogate,
+    pub(super) perturbation: &'a Perturbation,
+    pub(super) geometry: Geometry,
+    pub(super) patching: Patching,
+    pub(super) time: usize,
+    pub(super) batch: usize,
+    pub(super) space: Vec<usize>,
+}
+
+impl Pass<'_> {
+    /// Normalised frames (T, B, *space, fields) → tokens (T·B, S, dim).
+    pub(crate) fn encode(&self, x: &Tensor) -> Result<Tensor> {
+        let items = [self.time * self.batch];
+        let x = x.reshape([&items, self.space.as_slice(), &[self.model.fields()]].concat())?;
+        self.encoded(&self.rolled(x, 1)?)
+    }
+
+    /// Tokens through some of the blocks.
+    pub(crate) fn blocks(&self, tokens: &Tensor, blocks: Range<usize>) -> Result<Tensor> {
+        let processor = Processor::new(
+            &self.model.config,
+            &self.model.parameters,
+            &self.geometry.grid(),
+            tokens.device(),
+        );
+        let extent = (self.time, self.batch);
+        processor.forward(tokens, extent, blocks, self.perturbation)
+    }
+
+    /// Tokens → normalised changes (T or 1, B, *space, fields).
+    pub(crate) fn decode(&self, tokens: &Tensor) -> Result<Tensor> {
+        let (mut tokens, mut times) = (tokens.clone(), self.time);
+        if !self.model.config.causal {
+            tokens = tokens.narrow(0, (self.time - 1) * self.batch, self.batch)?;
+            times = 1;
+        }
+        let y = self.rolled(self.decoded(&tokens)?, -1)?;
+        let outer = [times, self.batch];
+        Ok(y.reshape([&outer, self.space.as_slice(), &[self.model.fields()]].concat())?)
+    }
+
+    /// Bytes of what one block keeps for its backward pass, about: 28 arrays as large as the tokens.
+    pub(crate) fn block_bytes(&self) -> u64 {
+        let tokens: usize = self.geometry.grid().iter().product();
+        (self.time * self.batch * tokens * self.model.config.dim * 28 * 4) as u64
+    }
+
+    /// (N, *space, C) moved along periodic axes, forth or back.
+    fn rolled(&self, x: Tensor, sign: i32) -> Result<Tensor> {
+        let mut x = x;
+        for (axis, sides) in self.model.boundaries.iter().enumerate() {
+            let shift = self.perturbation.shift(axis) as i32;
+            if shift > 0 && sides[0] == Boundary::Periodic {
+                x = x.roll(sign * shift, axis + 1)?;
+            }
+        }
+        Ok(x)
+    }
+
+    /// Rows or columns of a weight for the channels that the state has.
+    fn selected(&self, weight: &Tensor, axis: usize) -> Result<Tensor> {
+        if self
+            .model
+            .fields
+            .iter()
+            .copied()
+            .eq(0..self.model.vocabulary as u32)
+        {
+            return Ok(weight.clone());
+        }
+        let fields = Tensor::new(self.model.fields.as_slice(), weight.device())?;
+        Ok(weight.index_select(&fields, axis)?)
+    }
+
+    /// The field embedding's columns for these channels, scaled by √(all / present) so that sums
+    /// over few channels are as large as over all (reference model, step 2).
+    fn field_embedding(&self) -> Result<Tensor> {
+        let weight = self.selected(self.model.parameters.get("space_bag.linear.weight")?, 1)?;
+        if self.model.fields() == self.model.vocabulary {
+            return Ok(weight);
+        }
+        Ok((weight * (self.model.vocabulary as f64 / self.model.fields() as f64).sqrt())?)
+    }
+
+    /// (N, *space, fields) → (N, S, dim).
+    fn encoded(&self, x: &Tensor) -> Result<Tensor> {
+        let (p, geometry, patching) = (&self.model.parameters, &self.geometry, &self.patching);
+        let (first, second) = (geometry.first(), geometry.second());
+        let embedding = self.field_embedding()?;
+        let y = match patching.composed(p, &embedding)? {
+            Some((kernel, bias)) => {
+                let x = patching.wrap(x)?;
+                linear(&unfold(&x, &first)?, &kernel, Some(&bias))?
+            }
+            None => {
+                let x = linear(x, &embedding, Some(p.get("space_bag.linear.bias")?))?;
+                let x = patching.pad(&x, p)?;
+                linear(
+                    &unfold(&x, &first)?,
+                    &patching.kernel_rows(&patching.embed1)?,
+                    None,
+                )?
+            }
+        };
+        let groups = self.model.config.groups;
+        let y = gelu(&group_norm(
+            &y,
+            p.get("embed.norm1.weight")?,
+            p.get("embed.norm1.bias")?,
+            groups,
+        )?)?;
+        let (items, _, channels) = y.dims3()?;
+        let y = y.reshape([&[items], first.grid().as_slice(), &[channels]].concat())?;
+        let y = linear(
+            &unfold(&y, &second)?,
+            &patching.kernel_rows(&patching.embed2)?,
+            None,
+        )?;
+        let y = group_norm(
+            &y,
+            p.get("embed.norm2.weight")?,
+            p.get("embed.norm2.bias")?,
+            groups,
+        )?;
+        Ok(match self.model.config.strategy {
+            Strategy::Ckm => y,
+            Strategy::Csm | Strategy::Fixed => gelu(&y)?,
+        })
+    }
+
+    /// (N, S, dim) → (N, *space, fields).
+    fn decoded(&self, tokens: &Tensor) -> Result<Tensor> {
+        let (p, geometry, patching) = (&self.model.parameters, &self.geometry, &self.patching);
+        let (first, second) = (geometry.first(), geometry.second());
+        let y = self.transposed(tokens, &patching.debed1, &second)?;
+        let dims = y.dims().to_vec();
+        let (items, channels) = (dims[0], dims[dims.len() - 1]);
+        let y = y.reshape((items, (), channels))?;
+        let y = group_norm(
+            &y,
+            p.get("debed.norm1.weight")?,
+            p.get("debed.norm1.bias")?,
+            self.model.config.groups,
+        )?;
+        let kernel = self.selected(&patching.debed2, 1)?;
+        let y = self.transposed(&gelu(&y)?, &kernel, &first)?;
+        let y = geometry.crop(&y)?;
+        Ok(y.broadcast_add(&self.selected(p.get("debed.proj2.bias")?, 0)?)?)
+    }
+
+    /// A transposed convolution of (N, S, in) by a kernel (in, out, *k): (N, *space, out).
+    fn transposed(&self, y: &Tensor, kernel: &Tensor, tiling: &Tiling) -> Result<Tensor> {
+        let (inputs, outputs) = (kernel.dim(0)?, kernel.dim(1)?);
+        // Rows of the product: cells of the kernel, then output channels.
+        let rows = kernel
+            .reshape((inputs, outputs, ()))?
+            .permute((2, 1, 0))?
+            .contiguous()?;
+        let y = linear(y, &rows.reshape(((), inputs))?, None)?;
+        Ok(fold(&y, tiling)?)
+    }
+}
