@@ -208,8 +208,8 @@ Every key has a default but data.root, so a configuration file may be short, or 
   wellspring train config.toml --out runs/ckm --set train.steps=2000
   wellspring train --out runs/ckm --resume             go on from the last checkpoint
   wellspring train config.toml --out s3://bucket/runs/ckm --set train.device=cuda
-  wellspring train --out runs/both --set 'data.root=["ds1", "ds2"]'   one model of several data sets
-  wellspring train --out runs/3d --set data.root=ds3 --set 'model.patches=[16, "16x8x8"]'
+  wellspring train --out runs/both --set 'data.root=[\"ds1\", \"ds2\"]'   one model of several data sets
+  wellspring train --out runs/3d --set data.root=ds3 --set 'model.patches=[16, \"16x8x8\"]'
 
 Ctrl-C or SIGTERM writes a checkpoint and stops; --resume goes on as if nothing had happened.
 The resolved configuration is left in RUN/config.toml.")]
