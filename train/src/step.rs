@@ -107,9 +107,9 @@ pub fn predict(
 ) -> Result<Frames> {
     let time = context.time();
     let revin = Revin::of(context, time);
-    let output = model
-        .frozen()
-        .forward(&revin.input(context, time, device)?, patch)?;
-    let last = output.narrow(0, output.dim(0)? - 1, 1)?;
-    revin.next(&context.frame(time - 1), &last)
+    let input = revin.input(context, time, device)?;
+    let (frozen, still) = (model.frozen(), Perturbation::none());
+    let pass = frozen.pass(&input, patch, &still)?;
+    let tokens = pass.blocks(&pass.encode(&input)?, 0..model.config().blocks)?;
+    revin.next(&context.frame(time - 1), &pass.decode_last(&tokens)?)
 }

@@ -43,14 +43,24 @@ impl Pass<'_> {
         processor.forward(tokens, extent, blocks, self.perturbation)
     }
 
-    /// Tokens → normalised changes (T or 1, B, *space, fields).
+    /// Tokens → normalised changes (T or 1, B, *space, fields): one per context frame when causal,
+    /// else that after the last.
     pub(crate) fn decode(&self, tokens: &Tensor) -> Result<Tensor> {
-        let (mut tokens, mut times) = (tokens.clone(), self.time);
-        if !self.model.config.causal {
-            tokens = tokens.narrow(0, (self.time - 1) * self.batch, self.batch)?;
-            times = 1;
+        if self.model.config.causal {
+            self.decode_frames(tokens, self.time)
+        } else {
+            self.decode_last(tokens)
         }
-        let y = self.rolled(self.decoded(&tokens)?, -1)?;
+    }
+
+    /// The change after the last frame alone, all that a rollout needs: (1, B, *space, fields).
+    pub(crate) fn decode_last(&self, tokens: &Tensor) -> Result<Tensor> {
+        let last = tokens.narrow(0, (self.time - 1) * self.batch, self.batch)?;
+        self.decode_frames(&last, 1)
+    }
+
+    fn decode_frames(&self, tokens: &Tensor, times: usize) -> Result<Tensor> {
+        let y = self.rolled(self.decoded(tokens)?, -1)?;
         let outer = [times, self.batch];
         Ok(y.reshape([&outer, self.space.as_slice(), &[self.model.fields()]].concat())?)
     }
