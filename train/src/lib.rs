@@ -19,8 +19,9 @@
 //! the feature `cuda`, which has been compiled and not yet run.
 //!
 //! **A run.** [`train()`] reads windows of a data set, or of several whose named channels share one
-//! vocabulary of weights, draws one patch size for each step, and leaves `config.toml`, `log.jsonl` and checkpoints. What a step does is a pure function of
-//! (configuration, data set, step), so a resumed run equals an undisturbed one, bit for bit.
+//! vocabulary of weights, draws one patch size for each step, and leaves `config.toml`, `log.jsonl`
+//! and checkpoints. What a step does is a pure function of (configuration, data sets, step), so a
+//! resumed run equals an undisturbed one, bit for bit.
 //! [`Predictor`] loads a checkpoint and continues a context by a frame.
 //!
 //! # Example

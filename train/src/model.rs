@@ -28,7 +28,7 @@ pub(crate) use pass::Pass;
 pub use perturbation::Perturbation;
 
 /// A model for a grid of some number of axes and a state of some channels.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Surrogate {
     config: ModelConfig,
     /// Channels that there are weights for.
@@ -68,8 +68,8 @@ impl Surrogate {
     /// # Errors
     /// [`Error::Shape`] for a channel outside the vocabulary or another number of axes.
     pub fn view(&self, fields: Vec<u32>, boundaries: Vec<[Boundary; 2]>) -> Result<Self> {
-        let outside = |&&field: &&u32| field as usize >= self.vocabulary;
-        if fields.is_empty() || fields.iter().any(|field| outside(&field)) {
+        let outside = |&field: &u32| field as usize >= self.vocabulary;
+        if fields.is_empty() || fields.iter().any(outside) {
             return Err(Error::Shape {
                 what: "channels for the model",
                 expected: format!("some of {}", self.vocabulary),
@@ -84,11 +84,9 @@ impl Surrogate {
             });
         }
         Ok(Self {
-            config: self.config.clone(),
-            vocabulary: self.vocabulary,
             fields,
             boundaries,
-            parameters: self.parameters.clone(),
+            ..self.clone()
         })
     }
 
@@ -179,11 +177,8 @@ impl Surrogate {
     /// input as it goes.
     pub(crate) fn frozen(&self) -> Self {
         Self {
-            config: self.config.clone(),
-            vocabulary: self.vocabulary,
-            fields: self.fields.clone(),
-            boundaries: self.boundaries.clone(),
             parameters: self.parameters.frozen(),
+            ..self.clone()
         }
     }
 

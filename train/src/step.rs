@@ -46,8 +46,6 @@ pub fn training_gradients(
     let time = frames.time() - 1;
     let revin = Revin::of(frames, time);
     let input = revin.input(frames, time, device)?;
-    let frozen = model.frozen();
-    let quick = frozen.pass(&input, patch, perturbation)?;
     let pass = model.pass(&input, patch, perturbation)?;
     let blocks = model.config().blocks;
     let kept = (limit / pass.block_bytes().max(1)).min(blocks as u64) as usize;
@@ -56,9 +54,13 @@ pub fn training_gradients(
     let tokens = pass.encode(&input)?;
     let mut inputs = Vec::new();
     let mut at = tokens.detach();
-    for block in 0..again {
-        inputs.push(at.clone());
-        at = quick.blocks(&at, block..block + 1)?;
+    if again > 0 {
+        let frozen = model.frozen();
+        let quick = frozen.pass(&input, patch, perturbation)?;
+        for block in 0..again {
+            inputs.push(at.clone());
+            at = quick.blocks(&at, block..block + 1)?;
+        }
     }
     let start = Var::from_tensor(&at)?;
     let (value, mut gradients) = {
