@@ -32,11 +32,13 @@ test-python: build
 check: export NVCC = $(CURDIR)/.ci/stub-nvcc
 check: export CUDA_COMPUTE_CAP = 90
 check: export CUDARC_CUDA_VERSION = 13000
+check: export CUDAFORGE_HOME = $(abspath $(target))/cudaforge
 check:
 	@cargo fmt --all --check
 	@$(cargo) clippy --release --locked --workspace --all-targets -- -D warnings
 	@export RUSTDOCFLAGS="-D warnings"; $(cargo) doc --release --locked --workspace --no-deps
-	@$(cargo) clippy --release --locked -p wellspring --features cuda -- -D warnings
+	@.ci/stub-cutlass
+	@$(cargo) clippy --release --locked -p wellspring --features flash-attn -- -D warnings
 
 bench: build
 	@$(target)/release/wellspring bench step

@@ -107,7 +107,7 @@ fn compare(fixture: &Fixture<'_>) -> Pairs {
 fn metrics_are_the_wells() {
     let folder = match std::env::var_os("WELLSPRING_FIXTURES") {
         Some(folder) => PathBuf::from(folder),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data"),
+        None => PathBuf::from("tests/data"),
     };
     let mut paths: Vec<PathBuf> = std::fs::read_dir(&folder)
         .unwrap()

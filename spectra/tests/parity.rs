@@ -27,11 +27,7 @@ fn close(found: f64, expected: f32, what: &str) {
 
 #[test]
 fn spectra_equal_the_wells() {
-    let bytes = std::fs::read(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/data/metrics-2d.safetensors"
-    ))
-    .unwrap();
+    let bytes = std::fs::read("tests/data/metrics-2d.safetensors").unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let (shape, truth) = values(&file, "truth");
     let (_, prediction) = values(&file, "prediction");

@@ -140,13 +140,14 @@ impl Checkpoint {
 
 /// A model with fresh weights for all channels of some domains.
 pub(crate) fn fresh(config: &Config, domains: &Domains, device: &Device) -> Result<Surrogate> {
-    Surrogate::new(
+    let model = Surrogate::new(
         &config.model,
         domains.vocabulary().len(),
         domains.first().boundaries.clone(),
         config.train.seed,
         device,
-    )
+    )?;
+    Ok(model.in_precision(config.train.precision))
 }
 
 /// Deletes all but the last `keep` checkpoints. The state goes first, so a half-deleted one is none.

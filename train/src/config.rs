@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use wellspring_store::{Location, Patch};
 
-use crate::{DeviceChoice, Error, Result};
+use crate::{DeviceChoice, Error, Precision, Result};
 
 /// Everything that makes a run; written into it, it starts the same run again.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -245,6 +245,8 @@ pub struct TrainConfig {
     pub activations_mib: u64,
     /// cpu or cuda.
     pub device: DeviceChoice,
+    /// f32 or bf16.
+    pub precision: Precision,
     /// Steps between two checkpoints.
     pub checkpoint_every: u64,
     /// Checkpoints that are kept.
@@ -262,6 +264,7 @@ impl Default for TrainConfig {
             drop_path: 0.0,
             activations_mib: 512,
             device: DeviceChoice::Cpu,
+            precision: Precision::F32,
             checkpoint_every: 500,
             keep: 2,
         }

@@ -1,9 +1,9 @@
-//! Where a model runs.
+//! Where a model runs, and in which numbers.
 
 use std::fmt;
 use std::str::FromStr;
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -37,6 +37,27 @@ impl DeviceChoice {
             Self::Cuda => Err(failed(
                 "this program was built without CUDA; build it with --features cuda".into(),
             )),
+        }
+    }
+}
+
+/// The numbers of the products within blocks. Weights, their gradients, norms and what is added up
+/// along the depth are f32 in either.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Single precision.
+    #[default]
+    F32,
+    /// bfloat16, which CUDA devices multiply several times as fast; on a CPU it is slower.
+    Bf16,
+}
+
+impl Precision {
+    pub(crate) fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
         }
     }
 }

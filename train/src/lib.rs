@@ -82,7 +82,7 @@ pub use checkpoint::{Checkpoint, State};
 pub use config::{
     Config, DataConfig, Mlp, ModelConfig, OptimConfig, PatchSize, Roots, Strategy, TrainConfig,
 };
-pub use device::DeviceChoice;
+pub use device::{DeviceChoice, Precision};
 pub use domain::{Domain, Domains};
 pub use error::{Error, Result};
 pub use log::Event;

@@ -21,7 +21,7 @@ use candle_core::{Device, Tensor};
 use wellspring_store::{Boundary, Patch};
 
 use crate::config::{ModelConfig, Strategy};
-use crate::{Error, Result};
+use crate::{Error, Precision, Result};
 use modulation::{Geometry, Modulation, Patching};
 pub use parameters::Parameters;
 pub(crate) use pass::Pass;
@@ -37,6 +37,7 @@ pub struct Surrogate {
     fields: Vec<u32>,
     boundaries: Vec<[Boundary; 2]>,
     parameters: Parameters,
+    precision: Precision,
 }
 
 impl Surrogate {
@@ -59,6 +60,7 @@ impl Surrogate {
             fields: (0..fields as u32).collect(),
             boundaries,
             parameters: Parameters::draw(&expected, seed, device)?,
+            precision: Precision::F32,
         })
     }
 
@@ -88,6 +90,15 @@ impl Surrogate {
             boundaries,
             ..self.clone()
         })
+    }
+
+    /// The same weights, shared, with the products within blocks in other numbers.
+    #[must_use]
+    pub fn in_precision(&self, precision: Precision) -> Self {
+        Self {
+            precision,
+            ..self.clone()
+        }
     }
 
     /// Its weights by the released model's names.

@@ -4,7 +4,8 @@
 //! its elementwise and reducing kernels run on one thread, and each writes a temporary. Some of
 //! Candle's fused layers have no backward pass and silently give no gradient. So each file here has
 //! one operation: its formula, a fused CPU kernel in f32 with its gradient, and the same composed
-//! from Candle's operations, which other devices run and which the tests compare with.
+//! from Candle's operations, which other devices and bf16 run and which the tests compare with.
+//! Norms and softmax are computed in f32 whatever the numbers are.
 
 mod adamw;
 mod attention_space;

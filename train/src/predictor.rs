@@ -6,7 +6,7 @@ use wellspring_store::{Frames, Location, Patch};
 use crate::checkpoint::Checkpoint;
 use crate::domain::{Domain, Domains};
 use crate::model::Surrogate;
-use crate::{Config, DeviceChoice, Result, step};
+use crate::{Config, DeviceChoice, Precision, Result, step};
 
 /// A model with the weights of a checkpoint.
 #[derive(Debug)]
@@ -26,7 +26,11 @@ impl Predictor {
     pub async fn load(run: &Location, step: Option<u64>, device: DeviceChoice) -> Result<Self> {
         let config = Config::load(run).await?;
         let checkpoint = Checkpoint::find(run, step).await?;
-        let model = checkpoint.model(&config, device).await?;
+        let mut model = checkpoint.model(&config, device).await?;
+        if device == DeviceChoice::Cpu {
+            // bf16 saves no time there.
+            model = model.in_precision(Precision::F32);
+        }
         Ok(Self {
             config,
             step: checkpoint.state.step,

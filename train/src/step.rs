@@ -48,10 +48,10 @@ pub fn training_gradients(
     let input = revin.input(frames, time, device)?;
     let pass = model.pass(&input, patch, perturbation)?;
     let blocks = model.config().blocks;
-    let kept = (limit / pass.block_bytes().max(1)).min(blocks as u64) as usize;
+    let tokens = pass.encode(&input)?;
+    let kept = (limit / pass.block_bytes(&tokens).max(1)).min(blocks as u64) as usize;
     let again = blocks - kept;
 
-    let tokens = pass.encode(&input)?;
     let mut inputs = Vec::new();
     let mut at = tokens.detach();
     if again > 0 {

@@ -10,8 +10,8 @@ use tokio::runtime::Runtime;
 use wellspring_store::*;
 
 use crate::{
-    Config, Error, Mlp, ModelConfig, PatchSize, Perturbation, Predictor, Strategy, Surrogate,
-    train, training_gradients, training_loss,
+    Config, Error, Mlp, ModelConfig, PatchSize, Perturbation, Precision, Predictor, Strategy,
+    Surrogate, predict, train, training_gradients, training_loss,
 };
 
 /// Two trajectories of a travelling wave on 32 × 32 points.
@@ -417,6 +417,56 @@ fn every_parameter_of_every_model_gets_a_gradient() {
                 largest > 0.0 && largest.is_finite(),
                 "{strategy:?}: {name} {largest}"
             );
+        }
+    }
+}
+
+#[test]
+fn bf16_is_near_f32_and_every_weight_learns() {
+    for mlp in [Mlp::Swiglu, Mlp::Gelu] {
+        let config = ModelConfig {
+            mlp,
+            ..config(Strategy::Ckm).model
+        };
+        let boundaries = vec![[Boundary::Periodic; 2]; 2];
+        let single = Surrogate::new(&config, 2, boundaries, 0, &Device::Cpu).unwrap();
+        let half = single.in_precision(Precision::Bf16);
+        let values = (0..4 * 2 * 1024).map(|i| (i as f32 * 0.1).sin() + (i as f32 * 0.013).cos());
+        let frames = Frames::new(4, 1, 2, vec![32, 32], values.collect()).unwrap();
+        let patch = Patch::uniform(8, 2);
+        let next = |model| predict(model, &frames.slice_time(0..3), &patch, &Device::Cpu).unwrap();
+        let (expected, found) = (next(&single), next(&half));
+        let size =
+            |values: &mut dyn Iterator<Item = f32>| values.map(|x| x * x).sum::<f32>().sqrt();
+        let last = frames.frame(2);
+        let pairs = expected.data().iter().zip(found.data());
+        let apart = size(&mut pairs.map(|(x, y)| x - y));
+        let change = size(&mut expected.data().iter().zip(last.data()).map(|(x, y)| x - y));
+        assert!(apart > 0.0, "bf16 rounds");
+        assert!(apart < 0.02 * change, "{apart} of {change}");
+
+        let still = Perturbation::none();
+        let gradients = |model, limit| {
+            training_gradients(model, &frames, &patch, &still, limit, &Device::Cpu).unwrap()
+        };
+        let ((loss, gradient), (near, rounded)) =
+            (gradients(&single, 0), gradients(&half, u64::MAX));
+        assert!((loss - near).abs() < 0.02 * loss, "{loss} {near}");
+        for (name, var) in single.parameters().iter() {
+            let norm = |x: &candle_core::Tensor| {
+                x.sqr()
+                    .unwrap()
+                    .sum_all()
+                    .unwrap()
+                    .to_scalar::<f32>()
+                    .unwrap()
+                    .sqrt()
+            };
+            let (g, r) = (
+                gradient.get(var).expect(name),
+                rounded.get(var).expect(name),
+            );
+            assert!(norm(&(g - r).unwrap()) < 0.1 * norm(g) + 1e-4, "{name}");
         }
     }
 }

@@ -295,7 +295,7 @@ fn compare_training(fixture: &Fixture, worst: &mut Worst) {
 fn fixtures() -> Vec<PathBuf> {
     let folder = match std::env::var_os("WELLSPRING_FIXTURES") {
         Some(folder) => PathBuf::from(folder),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data"),
+        None => PathBuf::from("tests/data"),
     };
     let entries =
         std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));

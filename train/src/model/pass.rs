@@ -8,9 +8,9 @@ use wellspring_store::Boundary;
 use super::modulation::{Geometry, Patching};
 use super::processor::Processor;
 use super::{Perturbation, Surrogate};
-use crate::Result;
 use crate::config::Strategy;
 use crate::ops::{Tiling, fold, gelu, group_norm, linear, unfold};
+use crate::{Precision, Result};
 
 /// A pass laid out for one patch size, grid and batch.
 pub(crate) struct Pass<'a> {
@@ -37,7 +37,7 @@ impl Pass<'_> {
             &self.model.config,
             &self.model.parameters,
             &self.geometry.grid(),
-            tokens.device(),
+            (tokens.device(), self.model.precision),
         );
         let extent = (self.time, self.batch);
         processor.forward(tokens, extent, blocks, self.perturbation)
@@ -65,10 +65,14 @@ impl Pass<'_> {
         Ok(y.reshape([&outer, self.space.as_slice(), &[self.model.fields()]].concat())?)
     }
 
-    /// Bytes of what one block keeps for its backward pass, about: 28 arrays as large as the tokens.
-    pub(crate) fn block_bytes(&self) -> u64 {
-        let tokens: usize = self.geometry.grid().iter().product();
-        (self.time * self.batch * tokens * self.model.config.dim * 28 * 4) as u64
+    /// Bytes of what one block keeps for its backward pass, about: 28 arrays as large as the tokens,
+    /// and, where attention is composed, four matrices of tokens × tokens for each head.
+    pub(crate) fn block_bytes(&self, tokens: &Tensor) -> u64 {
+        let count: usize = self.geometry.grid().iter().product();
+        let config = &self.model.config;
+        let fused = tokens.device().is_cpu() && self.model.precision == Precision::F32;
+        let matrices = if fused { 0 } else { 4 * config.heads * count };
+        (self.time * self.batch * count * (28 * config.dim + matrices) * 4) as u64
     }
 
     /// (N, *space, C) moved along periodic axes, forth or back.

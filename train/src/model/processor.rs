@@ -10,17 +10,18 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 
 use super::{Parameters, Perturbation};
-use crate::Result;
 use crate::config::{Mlp, ModelConfig};
 use crate::ops::{
     HeadOrder, Rotation, attention_space, attention_time, gelu, group_norm, linear, qk_norm, swiglu,
 };
+use crate::{Precision, Result};
 
 pub(super) struct Processor<'a> {
     config: &'a ModelConfig,
     parameters: &'a Parameters,
     rotation: Rotation,
     device: &'a Device,
+    precision: Precision,
 }
 
 impl<'a> Processor<'a> {
@@ -29,13 +30,14 @@ impl<'a> Processor<'a> {
         config: &'a ModelConfig,
         parameters: &'a Parameters,
         grid: &[usize],
-        device: &'a Device,
+        (device, precision): (&'a Device, Precision),
     ) -> Self {
         Self {
             config,
             parameters,
             rotation: axial_rotation(grid, config.dim / config.heads),
             device,
+            precision,
         }
     }
 
@@ -88,6 +90,14 @@ impl Block<'_> {
             .get(&format!("{}.{name}", self.at))
     }
 
+    /// GroupNorm of the tokens by one of the block's norms, in the numbers of what follows.
+    fn normed(&self, x: &Tensor, norm: &str) -> Result<Tensor> {
+        let (gain, bias) = (format!("{norm}.weight"), format!("{norm}.bias"));
+        let heads = self.processor.config.heads;
+        let y = group_norm(x, self.weight(&gain)?, self.weight(&bias)?, heads)?;
+        Ok(y.to_dtype(self.processor.precision.dtype())?)
+    }
+
     fn time_mixing(
         &self,
         x: &Tensor,
@@ -100,12 +110,7 @@ impl Block<'_> {
         let (items, tokens, dim) = x.dims3()?;
         let weight = |name: &str| self.weight(&format!("time_mixing.{name}"));
 
-        let y = group_norm(
-            x,
-            weight("norm1.weight")?,
-            weight("norm1.bias")?,
-            config.heads,
-        )?;
+        let y = self.normed(x, "time_mixing.norm1")?;
         let packed = weight("input_head.weight")?.reshape((3 * dim, dim))?;
         let qkv = linear(&y, &packed, Some(weight("input_head.bias")?))?;
         let affine = [
@@ -141,12 +146,7 @@ impl Block<'_> {
     fn space_mixing(&self, x: &Tensor, kept: Option<&Tensor>) -> Result<Tensor> {
         let config = self.processor.config;
         let weight = |name: &str| self.weight(&format!("space_mixing.{name}"));
-        let y = group_norm(
-            x,
-            weight("norm1.weight")?,
-            weight("norm1.bias")?,
-            config.heads,
-        )?;
+        let y = self.normed(x, "space_mixing.norm1")?;
         let gamma = weight("gamma_att")?;
         match config.mlp {
             Mlp::Swiglu => {
@@ -163,8 +163,7 @@ impl Block<'_> {
             Mlp::Gelu => {
                 let qkv = linear(&y, weight("qkv.weight")?, Some(weight("qkv.bias")?))?;
                 let x = residual(x, &[self.attention(&qkv, gamma)?], kept)?;
-                let (gain, bias) = (weight("norm2.weight")?, weight("norm2.bias")?);
-                let y = group_norm(&x, gain, bias, config.heads)?;
+                let y = self.normed(&x, "space_mixing.norm2")?;
                 let y = linear(&y, weight("mlp.0.weight")?, Some(weight("mlp.0.bias")?))?;
                 let gamma = weight("gamma_mlp")?;
                 let mlp = self.scaled("space_mixing.mlp.2", &gelu(&y)?, gamma)?;
@@ -208,9 +207,10 @@ impl Block<'_> {
 fn residual(x: &Tensor, branches: &[Tensor], kept: Option<&Tensor>) -> Result<Tensor> {
     let mut x = x.clone();
     for branch in branches {
+        let branch = branch.to_dtype(x.dtype())?;
         x = match kept {
-            Some(factor) => (x + branch.broadcast_mul(factor)?)?,
-            None => (x + branch)?,
+            Some(factor) => (&x + branch.broadcast_mul(factor)?)?,
+            None => (&x + branch)?,
         };
     }
     Ok(x)

@@ -5,10 +5,10 @@
 //! many, so a task takes a run of tokens and keeps the T × T weights of one head on its stack.
 //! Gradients as in `attention_space.rs`; that of the bias is Σ dS over tokens.
 
-use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, D, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::buffer::{add, dot, exp, read, slice, stored, tensor};
+use super::buffer::{add, dot, exp, fuses, read, slice, stored, tensor};
 
 /// Tokens of a task in the backward pass; fixed, so that sums do not depend on threads.
 const TOKENS: usize = 32;
@@ -20,7 +20,7 @@ pub(crate) fn attention_time(
     heads: usize,
     causal: bool,
 ) -> Result<Tensor> {
-    if !qkv.device().is_cpu() {
+    if !fuses(qkv) {
         return composed(qkv, bias, heads, causal);
     }
     qkv.contiguous()?
@@ -41,7 +41,7 @@ fn composed(qkv: &Tensor, bias: &Tensor, heads: usize, causal: bool) -> Result<T
     };
     let (q, k, v) = (role(0)?, role(1)?, role(2)?);
     let scores = (q.matmul(&k.transpose(2, 3)?.contiguous()?)? / (width as f64).sqrt())?;
-    let mut scores = scores.broadcast_add(bias)?;
+    let mut scores = scores.to_dtype(DType::F32)?.broadcast_add(bias)?;
     if causal {
         let mask: Vec<f32> = (0..time * time)
             .map(|i| {
@@ -54,7 +54,7 @@ fn composed(qkv: &Tensor, bias: &Tensor, heads: usize, causal: bool) -> Result<T
             .collect();
         scores = scores.broadcast_add(&Tensor::from_vec(mask, (time, time), qkv.device())?)?;
     }
-    let weights = candle_nn::ops::softmax(&scores, D::Minus1)?;
+    let weights = candle_nn::ops::softmax(&scores, D::Minus1)?.to_dtype(qkv.dtype())?;
     weights
         .matmul(&v)?
         .permute((2, 0, 1, 3))?

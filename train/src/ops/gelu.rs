@@ -5,11 +5,11 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::buffer::{GRAIN, exp, read, slice, stored, tensor};
+use super::buffer::{GRAIN, exp, fuses, read, slice, stored, tensor};
 
 /// GELU, elementwise.
 pub(crate) fn gelu(x: &Tensor) -> Result<Tensor> {
-    if !x.device().is_cpu() {
+    if !fuses(x) {
         return x.gelu_erf();
     }
     x.contiguous()?.apply_op1(Gelu)

@@ -5,12 +5,12 @@
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::buffer::{GRAIN, add, read, slice, stored, tensor};
+use super::buffer::{GRAIN, add, fuses, read, slice, stored, tensor};
 use super::matrix::{Matrix, MatrixMut};
 
-/// A pointwise linear map.
+/// A pointwise linear map, in the numbers of x.
 pub(crate) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Tensor> {
-    if !x.device().is_cpu() {
+    if !fuses(x) {
         return composed(x, w, b);
     }
     let (x, w) = (x.contiguous()?, w.contiguous()?);
@@ -24,9 +24,10 @@ fn composed(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Tensor> {
     let (outputs, inputs) = w.dims2()?;
     let mut shape = x.dims().to_vec();
     let rows = x.elem_count() / inputs;
+    let w = w.to_dtype(x.dtype())?;
     let y = x.reshape((rows, inputs))?.matmul(&w.t()?)?;
     let y = match b {
-        Some(b) => y.broadcast_add(b)?,
+        Some(b) => y.broadcast_add(&b.to_dtype(x.dtype())?)?,
         None => y,
     };
     if let Some(last) = shape.last_mut() {

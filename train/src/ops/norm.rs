@@ -8,7 +8,7 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::buffer::{add, read, slice, stored, tensor};
+use super::buffer::{add, fuses, read, slice, stored, tensor};
 
 /// PyTorch's ε.
 pub(super) const EPSILON: f32 = 1e-5;
@@ -20,7 +20,7 @@ pub(crate) fn group_norm(
     bias: &Tensor,
     groups: usize,
 ) -> Result<Tensor> {
-    if !x.device().is_cpu() {
+    if !fuses(x) {
         return composed(x, gain, bias, groups);
     }
     x.contiguous()?.apply_op3(

@@ -7,10 +7,10 @@
 
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, D, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::buffer::{add, read, slice, stored, sum, tensor};
+use super::buffer::{add, fuses, read, slice, stored, sum, tensor};
 use super::norm::EPSILON;
 
 /// How heads and their q, k, v follow one another in a token's features.
@@ -38,7 +38,7 @@ pub(crate) fn qk_norm(
     order: HeadOrder,
     rotation: Option<&Rotation>,
 ) -> Result<Tensor> {
-    if !qkv.device().is_cpu() {
+    if !fuses(qkv) {
         return composed(qkv, affine, heads, order, rotation);
     }
     let op = QkNorm {
@@ -58,6 +58,8 @@ fn composed(
 ) -> Result<Tensor> {
     let (items, tokens, features) = qkv.dims3()?;
     let width = features / 3 / heads;
+    let dtype = qkv.dtype();
+    let qkv = qkv.to_dtype(DType::F32)?;
     let (split, role_axis) = match order {
         HeadOrder::RolesFirst => (qkv.reshape((items, tokens, 3, heads, width))?, 2),
         HeadOrder::HeadsFirst => (qkv.reshape((items, tokens, heads, 3, width))?, 3),
@@ -81,7 +83,9 @@ fn composed(
             }
         });
     }
-    Tensor::stack(&roles, 2)?.reshape((items, tokens, features))
+    Tensor::stack(&roles, 2)?
+        .reshape((items, tokens, features))?
+        .to_dtype(dtype)
 }
 
 /// x: (N, S, H, width).

@@ -5,11 +5,11 @@
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::buffer::{GRAIN, exp, read, slice, stored, tensor};
+use super::buffer::{GRAIN, exp, fuses, read, slice, stored, tensor};
 
 /// SwiGLU over the last axis: first the value, then the gate.
 pub(crate) fn swiglu(x: &Tensor) -> Result<Tensor> {
-    if !x.device().is_cpu() {
+    if !fuses(x) {
         return composed(x);
     }
     x.contiguous()?.apply_op1(SwiGlu)
