@@ -16,7 +16,9 @@
 //! **Layout.** Frames come as `(T, B, C, *space)`; inside, tokens are channels-last, `(T·B, S, C)`,
 //! so every layer is a matrix product over rows. Fused operations with backward passes are in `ops`;
 //! devices other than the CPU run the same model composed from Candle's operations. CUDA is behind
-//! the feature `cuda`, which has been compiled and not yet run.
+//! the feature `cuda`; there [`Precision::Bf16`] computes the products within blocks in bfloat16, and
+//! with the feature `flash-attn` predictions use Candle's flash attention, which has no backward
+//! pass. The types of what is CUDA's alone are checked; it has never run. bf16 is tested on the CPU.
 //!
 //! **A run.** [`train()`] reads windows of a data set, or of several whose named channels share one
 //! vocabulary of weights, draws one patch size for each step, and leaves `config.toml`, `log.jsonl`

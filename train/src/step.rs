@@ -6,6 +6,7 @@ use wellspring_store::{Frames, Patch};
 
 use crate::Result;
 use crate::model::{Perturbation, Surrogate};
+use crate::ops::mse;
 use crate::revin::Revin;
 
 /// Mean squared error of the normalised change, over every context frame for a causal model, else
@@ -25,7 +26,7 @@ pub fn training_loss(
     let input = revin.input(frames, time, device)?;
     let output = model.forward_perturbed(&input, patch, perturbation)?;
     let target = revin.target(frames, time - output.dim(0)?, device)?;
-    Ok((output - target)?.sqr()?.mean_all()?)
+    Ok(mse(&output, &target)?)
 }
 
 /// The same loss and its gradients, within a limit of memory for what blocks keep for their backward
@@ -66,7 +67,7 @@ pub fn training_gradients(
     let (value, mut gradients) = {
         let output = pass.decode(&pass.blocks(&start, again..blocks)?)?;
         let target = revin.target(frames, time - output.dim(0)?, device)?;
-        let loss = (output - target)?.sqr()?.mean_all()?;
+        let loss = mse(&output, &target)?;
         (loss.to_scalar()?, loss.backward()?)
     };
     let mut slope = slope_of(&mut gradients, &start)?;
