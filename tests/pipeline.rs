@@ -57,14 +57,15 @@ fn ingest_train_resume_eval_sql_report() {
         ["-", "16", "16x8", "4", "4,8,16", "8", "random:7"]
     );
     assert_eq!(runs[3]["tokens"], 64.0);
-    // 4 leads, 4 fields, 10 spatial metrics and 2 in each of 3 bands, at every start.
+    // 4 leads, 4 fields; 10 spatial metrics, cells that are not finite, 3 in each of 3 bands, artefacts
+    // of 4 and 8, at every start.
     let counted = place.ask(
         "results",
         "SELECT run, count(*) AS n FROM metrics GROUP BY run",
     );
     let starts = runs[0]["starts"].as_u64().unwrap();
     assert!(
-        counted.iter().all(|row| row["n"] == 4 * 4 * 16 * starts),
+        counted.iter().all(|row| row["n"] == 4 * 4 * 22 * starts),
         "{counted:?}"
     );
 
@@ -76,7 +77,36 @@ fn ingest_train_resume_eval_sql_report() {
     let said = place.run("eval whole ds -r results --rollout 4 --schedule 16 --existing refuse");
     assert_eq!(said.code, 1);
     assert!(
-        said.err.contains("--existing replace or add"),
+        said.err.contains("--existing replace, add or skip"),
+        "{}",
+        said.err
+    );
+
+    let said = place.do_it("eval whole ds -r results --rollout 4 --schedule 16 --existing skip");
+    assert!(said.err.contains("1 there already"), "{}", said.err);
+
+    // A budget keeps its mean; whole rollouts are measured where asked for.
+    place.do_it(
+        "eval whole ds -r results --rollout 4 --schedule budget:12 --name spender --temporal",
+    );
+    let spent = place.ask("results", "SELECT tokens FROM runs WHERE name = 'spender'");
+    assert!(spent[0]["tokens"].as_f64().unwrap() <= 12.0, "{spent:?}");
+    let whole = place.ask(
+        "results",
+        "SELECT metric, lead, count(*) AS n FROM metrics WHERE metric LIKE 'dtw%' OR metric = 'histogram_w1' \
+         GROUP BY metric, lead",
+    );
+    assert_eq!(whole.len(), 3, "{whole:?}");
+    assert!(
+        whole
+            .iter()
+            .all(|row| row["lead"] == 4 && row["n"] == 4 * starts),
+        "{whole:?}"
+    );
+    let said = place.run("eval whole ds -r results --rollout 4 --schedule budget:5");
+    assert_eq!(said.code, 1);
+    assert!(
+        said.err.contains("a budget on this grid starts at"),
         "{}",
         said.err
     );

@@ -238,6 +238,7 @@ Examples:
   wellspring eval runs/ckm ds -r results --schedule 4,8,16 --rollout 20
   wellspring eval runs/ckm ds -r results --schedule 16x8x8         one p per axis
   wellspring eval runs/ckm ds -r results --schedule random:7
+  wellspring eval runs/ckm ds -r results --schedule budget:250     small patches where it is least sure
   wellspring eval persistence ds -r results --rollout 20           the baseline to beat
 
 --schedule may be given several times; each is an evaluation of its own.")]
@@ -256,7 +257,7 @@ pub struct Eval {
     #[arg(long, default_value_t = 1)]
     pub rollout: usize,
 
-    /// Patch sizes by step: 16 | 4,8,16 | 16x8x8 | random:SEED
+    /// Patch sizes by step: 16 | 4,8,16 | 16x8x8 | list:4,4,16 | random:SEED | budget:TOKENS
     #[arg(long = "schedule", value_name = "SCHEDULE")]
     pub schedules: Vec<String>,
 
@@ -288,6 +289,10 @@ pub struct Eval {
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub keep: usize,
 
+    /// Measure rollouts as a whole too: histogram distance, dynamic time warping (holds their frames)
+    #[arg(long)]
+    pub temporal: bool,
+
     /// What to do when these tables hold this evaluation already
     #[arg(long, value_enum, default_value_t = ExistingArg::Replace)]
     pub existing: ExistingArg,
@@ -302,6 +307,7 @@ pub enum ExistingArg {
     Replace,
     Add,
     Refuse,
+    Skip,
 }
 
 /// Ask the result tables in SQL

@@ -11,7 +11,9 @@ pub type SubjectError = Box<dyn std::error::Error + Send + Sync>;
 #[non_exhaustive]
 pub enum Error {
     /// Text that is no schedule.
-    #[error("{text} is no schedule: {reason}; give 16 | 4,8,16 | 16x8x8 | random:SEED")]
+    #[error(
+        "{text} is no schedule: {reason}; give 16 | 4,8,16 | 16x8x8 | list:4,4,16 | random:SEED | budget:TOKENS"
+    )]
     Schedule {
         /// As given.
         text: String,
@@ -52,7 +54,7 @@ pub enum Error {
 
     /// The same evaluation is there and was to be kept.
     #[error(
-        "{root} holds {name} with schedule {schedule} on the {split} split already; --existing replace or add"
+        "{root} holds {name} with schedule {schedule} on the {split} split already; --existing replace, add or skip"
     )]
     Exists {
         /// The folder.

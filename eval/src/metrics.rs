@@ -1,108 +1,17 @@
-//! Errors of a predicted field, by The Well's definitions, in f64.
-//!
-//! The Well (`the_well.benchmark.metrics.spatial`) takes means over space, the truth for what an
-//! error is relative to, the unbiased variance, and adds 10⁻⁷ to every denominator.
+//! What is measured of a predicted field, by The Well's definitions, in f64.
+
+mod artefact;
+mod spatial;
+mod temporal;
 
 use rayon::prelude::*;
 use wellspring_spectra::{Band, Bins, Power, Relative, Transform};
 
 use crate::Result;
-
-/// The Well's guard against a division by zero.
-const EPSILON: f64 = 1e-7;
-
-/// The Well's ten spatial metrics of one field of one frame.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Spatial {
-    /// Mean squared error.
-    pub mse: f64,
-    /// Mean absolute error.
-    pub mae: f64,
-    /// √MSE.
-    pub rmse: f64,
-    /// MSE over the mean square of the truth.
-    pub nmse: f64,
-    /// MAE over the mean magnitude of the truth.
-    pub nmae: f64,
-    /// √NMSE.
-    pub nrmse: f64,
-    /// MSE over the variance of the truth.
-    pub vmse: f64,
-    /// √VMSE: the paper's measure. 1 is as bad as the truth's mean.
-    pub vrmse: f64,
-    /// Largest error.
-    pub linf: f64,
-    /// Correlation; The Well divides a biased covariance by unbiased deviations.
-    pub pearson: f64,
-}
-
-impl Spatial {
-    /// Names in tables, in the order of [`Spatial::values`].
-    pub const NAMES: [&str; 10] = [
-        "mse", "mae", "rmse", "nmse", "nmae", "nrmse", "vmse", "vrmse", "linf", "pearson",
-    ];
-
-    /// Of one field; both slices hold its cells.
-    #[must_use]
-    pub fn of(truth: &[f32], prediction: &[f32]) -> Self {
-        let n = truth.len().max(1) as f64;
-        let pairs = || {
-            truth
-                .iter()
-                .zip(prediction)
-                .map(|(&y, &x)| (f64::from(y), f64::from(x)))
-        };
-        let mean = |value: fn((f64, f64)) -> f64| pairs().map(value).sum::<f64>() / n;
-        let (mean_y, mean_x) = (mean(|(y, _)| y), mean(|(_, x)| x));
-        let moment = |value: fn(f64, f64) -> f64| {
-            pairs()
-                .map(|(y, x)| value(y - mean_y, x - mean_x))
-                .sum::<f64>()
-        };
-        let unbiased = (n - 1.0).max(1.0);
-        let variance_y = moment(|y, _| y * y) / unbiased;
-        let variance_x = moment(|_, x| x * x) / unbiased;
-        let covariance = moment(|y, x| y * x) / n;
-        let mse = mean(|(y, x)| (x - y).powi(2));
-        let mae = mean(|(y, x)| (x - y).abs());
-        let nmse = mse / (mean(|(y, _)| y * y) + EPSILON);
-        let vmse = mse / (variance_y + EPSILON);
-        Self {
-            mse,
-            mae,
-            rmse: mse.sqrt(),
-            nmse,
-            nmae: mae / (mean(|(y, _)| y.abs()) + EPSILON),
-            nrmse: nmse.sqrt(),
-            vmse,
-            vrmse: vmse.sqrt(),
-            // A NaN would hide from max.
-            linf: if mae.is_nan() {
-                f64::NAN
-            } else {
-                pairs().map(|(y, x)| (x - y).abs()).fold(0.0, f64::max)
-            },
-            pearson: covariance / (variance_y.sqrt() * variance_x.sqrt() + EPSILON),
-        }
-    }
-
-    /// In the order of [`Spatial::NAMES`].
-    #[must_use]
-    pub fn values(&self) -> [f64; 10] {
-        [
-            self.mse,
-            self.mae,
-            self.rmse,
-            self.nmse,
-            self.nmae,
-            self.nrmse,
-            self.vmse,
-            self.vrmse,
-            self.linf,
-            self.pearson,
-        ]
-    }
-}
+pub(crate) use artefact::ARTEFACT_PATCHES;
+pub use artefact::artefact_ratio;
+pub use spatial::Spatial;
+pub use temporal::Temporal;
 
 /// A line of a spectrum: wavenumbers in radians per cell, and the power of truth, prediction and
 /// residual there.
@@ -120,10 +29,31 @@ pub struct Line {
 /// summed over the other axes), and isotropic (mean |X|², The Well's spectrum).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spectra {
+    /// Cells along each axis.
+    pub shape: Vec<usize>,
     /// One spectrum for each axis.
     pub axes: Vec<Vec<Line>>,
     /// Over shells of |k|.
     pub isotropic: Vec<Line>,
+}
+
+impl Spectra {
+    /// The patch-artefact ratio of a patch size: the geometric mean over the axes on which it leaves
+    /// harmonics, none if there are none.
+    #[must_use]
+    pub fn artefact(&self, patch: usize) -> Option<f64> {
+        let residual =
+            |lines: &Vec<Line>| -> Vec<f64> { lines.iter().map(|line| line.power[2]).collect() };
+        let of_axis =
+            |(lines, &n): (&Vec<Line>, &usize)| artefact_ratio(&residual(lines), n, patch);
+        let ratios: Vec<f64> = self
+            .axes
+            .iter()
+            .zip(&self.shape)
+            .filter_map(of_axis)
+            .collect();
+        artefact::geometric_mean(&ratios)
+    }
 }
 
 /// Measures fields of one grid shape; what depends on the grid alone is made once.
@@ -132,7 +62,6 @@ pub struct Gauge {
     transform: Transform,
     isotropic: Bins,
     bands: Bins,
-    relative: Relative,
 }
 
 /// All that is measured of one field of one frame.
@@ -140,8 +69,12 @@ pub struct Gauge {
 pub struct Score {
     /// Over space.
     pub spatial: Spatial,
-    /// Within The Well's three bands of wavenumbers.
+    /// Cells of the prediction that are not finite.
+    pub nonfinite: usize,
+    /// Within The Well's three bands of wavenumbers, relative to the truth.
     pub bands: Vec<Band>,
+    /// The same errors relative to the prediction's energy: the paper's Eq. 16.
+    pub bands_of_prediction: Vec<f64>,
     /// By wavenumber.
     pub spectra: Spectra,
 }
@@ -157,14 +90,7 @@ impl Gauge {
             isotropic: Bins::isotropic(&transform),
             bands: Bins::bands(&transform),
             transform,
-            relative: Relative::Truth,
         })
-    }
-
-    /// Relative band errors to the truth (The Well's code) or to the prediction (the paper's Eq. 16).
-    #[must_use]
-    pub fn relative_to(self, relative: Relative) -> Self {
-        Self { relative, ..self }
     }
 
     /// Bands by own edges, in radians per cell, ascending.
@@ -185,10 +111,14 @@ impl Gauge {
         let power = [truth, prediction, &residual].map(|field| self.transform.power(field));
         let [truth_power, prediction_power, residual_power] = power;
         let power = [truth_power?, prediction_power?, residual_power?];
-        let reference = self.relative.of(&power[0], &power[1]);
+        let [of_truth, of_prediction] = [Relative::Truth, Relative::Prediction]
+            .map(|relative| relative.of(&power[0], &power[1]))
+            .map(|reference| self.bands.errors(&power[2], reference));
         Ok(Score {
             spatial: Spatial::of(truth, prediction),
-            bands: self.bands.errors(&power[2], reference),
+            nonfinite: prediction.iter().filter(|x| !x.is_finite()).count(),
+            bands: of_truth,
+            bands_of_prediction: of_prediction.iter().map(|band| band.nmse).collect(),
             spectra: self.spectra(&power),
         })
     }
@@ -240,6 +170,7 @@ impl Gauge {
                 power: [0, 1, 2].map(|of: usize| shells[of][i]),
             });
         Spectra {
+            shape: self.transform.shape().to_vec(),
             axes: axes.collect(),
             isotropic: isotropic.collect(),
         }

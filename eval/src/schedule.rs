@@ -8,11 +8,19 @@ use wellspring_store::Patch;
 
 use crate::{Error, Result};
 
-/// A patch size for every step: a pure function of the step.
+/// A patch size for every step: a pure function of the step, but for a budget's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Schedule {
     /// These in turn, for ever; one alone is a fixed size.
     Cycle(Vec<Patch>),
+    /// One for each step; the last for all that follow.
+    List(Vec<Patch>),
+    /// As many tokens a frame in the mean: small patches where the model, asked at two sizes about the
+    /// same state, disagrees with itself the most.
+    Budget {
+        /// Of a frame, those of the predictions compared included.
+        tokens: u64,
+    },
     /// Drawn from the model's own sizes.
     Random {
         /// Equal seeds draw equal sizes.
@@ -27,7 +35,8 @@ impl Schedule {
         Self::Cycle(vec![patch])
     }
 
-    /// Reads `16`, `4,8,16`, `16x8x8` or `random:SEED` for a grid of `ndim` axes.
+    /// Reads `16`, `4,8,16`, `16x8x8`, `list:4,4,16`, `random:SEED` or `budget:TOKENS` for a grid of
+    /// `ndim` axes.
     ///
     /// # Errors
     /// [`Error::Schedule`].
@@ -42,18 +51,31 @@ impl Schedule {
                 .map_err(|_| refused(format!("{seed} is no seed")))?;
             return Ok(Self::Random { seed });
         }
-        let patches = text.split(',').map(|size| Patch::parse(size, ndim));
+        if let Some(tokens) = text.strip_prefix("budget:") {
+            let tokens = tokens
+                .parse()
+                .map_err(|_| refused(format!("{tokens} is no number of tokens")))?;
+            return Ok(Self::Budget { tokens });
+        }
+        let (sizes, make): (&str, fn(Vec<Patch>) -> Self) = match text.strip_prefix("list:") {
+            Some(sizes) => (sizes, Self::List),
+            None => (text, Self::Cycle),
+        };
+        let patches = sizes.split(',').map(|size| Patch::parse(size, ndim));
         let patches: Result<Vec<Patch>, _> = patches.collect();
         patches
-            .map(Self::Cycle)
+            .map(make)
             .map_err(|error| refused(error.to_string()))
     }
 
-    /// The patch size of a step, counted from 0; `available` are the model's.
+    /// The patch size of a step, counted from 0; `available` are the model's. None where the state
+    /// decides, or there is none.
     #[must_use]
     pub fn at(&self, step: usize, available: &[Patch]) -> Option<Patch> {
         match self {
             Self::Cycle(patches) => patches.get(step % patches.len().max(1)).cloned(),
+            Self::List(patches) => patches.get(step).or(patches.last()).cloned(),
+            Self::Budget { .. } => None,
             Self::Random { seed } => {
                 let mut rng = ChaCha8Rng::seed_from_u64(*seed);
                 rng.set_stream(step as u64);
@@ -67,19 +89,22 @@ impl Schedule {
     #[must_use]
     pub fn patches<'a>(&'a self, available: &'a [Patch]) -> &'a [Patch] {
         match self {
-            Self::Cycle(patches) => patches,
-            Self::Random { .. } => available,
+            Self::Cycle(patches) | Self::List(patches) => patches,
+            Self::Random { .. } | Self::Budget { .. } => available,
         }
     }
 }
 
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let joined = |patches: &[Patch]| {
+            let sizes: Vec<String> = patches.iter().map(Patch::to_string).collect();
+            sizes.join(",")
+        };
         match self {
-            Self::Cycle(patches) => {
-                let sizes: Vec<String> = patches.iter().map(Patch::to_string).collect();
-                f.write_str(&sizes.join(","))
-            }
+            Self::Cycle(patches) => f.write_str(&joined(patches)),
+            Self::List(patches) => write!(f, "list:{}", joined(patches)),
+            Self::Budget { tokens } => write!(f, "budget:{tokens}"),
             Self::Random { seed } => write!(f, "random:{seed}"),
         }
     }
@@ -100,6 +125,15 @@ mod tests {
     }
 
     #[test]
+    fn a_list_stays_at_its_last_size() {
+        let schedule = Schedule::parse("list:4,4,16", 2).unwrap();
+        let sizes: Vec<String> = (0..5)
+            .map(|step| schedule.at(step, &[]).unwrap().to_string())
+            .collect();
+        assert_eq!(sizes, ["4", "4", "16", "16", "16"]);
+    }
+
+    #[test]
     fn a_random_schedule_is_its_seed() {
         let available: Vec<Patch> = [4, 8, 16].map(|size| Patch::uniform(size, 2)).to_vec();
         let draw = |seed| -> Vec<Patch> {
@@ -116,10 +150,26 @@ mod tests {
 
     #[test]
     fn is_read_as_it_is_written_and_refuses_nonsense() {
-        for text in ["16", "4,8,16", "16x8", "random:3"] {
+        for text in [
+            "16",
+            "4,8,16",
+            "16x8",
+            "random:3",
+            "list:4,4,16",
+            "budget:300",
+        ] {
             assert_eq!(Schedule::parse(text, 2).unwrap().to_string(), text);
         }
-        for text in ["", "random", "random:x", "4,,8", "4x4x4", "four"] {
+        for text in [
+            "",
+            "random",
+            "random:x",
+            "4,,8",
+            "4x4x4",
+            "four",
+            "list:",
+            "budget:-1",
+        ] {
             let error = Schedule::parse(text, 2).unwrap_err().to_string();
             assert!(error.contains("random:SEED"), "{error}");
         }

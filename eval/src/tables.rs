@@ -7,11 +7,19 @@
 //! RESULTS/frames/ID.arrow      the few predicted frames kept for pictures
 //! ```
 //!
+//! Besides The Well's spatial metrics, `metric` is `nonfinite` (cells of the prediction that are not
+//! finite), `band_mse`, `band_nmse` (relative to the truth's energy, The Well's code) and `band_nmse_eq16`
+//! (to the prediction's, the paper's Eq. 16), `artefact_4` to `artefact_32` (residual power at the
+//! harmonics of a patch size over its neighbourhood, 1 where nothing stands out), and, where asked for,
+//! of whole rollouts at their last lead, `histogram_w1`, `dtw_distance` and `dtw_path_distortion`.
+//!
 //! `start` is the step of the first context frame, `lead` counts predicted frames from 1. `band` is
-//! null but for the metrics `band_mse` and `band_nmse`, where 0, 1, 2 are The Well's bands from large
-//! to small scales. Wavenumbers are in radians per cell; `axis` is an axis of the grid or
+//! null but for the metrics named after it, where 0, 1, 2 are The Well's bands from large to small
+//! scales. Wavenumbers are in radians per cell; `axis` is an axis of the grid or
 //! `isotropic`; powers are means over trajectories and starts. Values are in the fields' own units.
-//! What is not finite is stored so.
+//! What is not finite is stored so. `patch` is `mixed` in spectra over windows of several sizes.
+
+mod draft;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -27,6 +35,7 @@ use serde::{Deserialize, Serialize};
 use wellspring_store::Location;
 
 use crate::{Error, Result};
+pub(crate) use draft::Draft;
 
 /// Version of these tables.
 pub const TABLE_VERSION: u32 = 1;

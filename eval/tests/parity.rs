@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use safetensors::SafeTensors;
-use wellspring_eval::{Gauge, Spatial};
+use wellspring_eval::{Gauge, Spatial, Temporal};
+use wellspring_store::Frames;
 
 /// The Well's names of [`Spatial::NAMES`].
 const THEIRS: [&str; 10] = [
@@ -100,6 +101,19 @@ fn compare(fixture: &Fixture<'_>) -> Pairs {
             );
         }
     }
+    let frames = |name: &str| {
+        let fields = (0..times).flat_map(|t| (0..channels).map(move |c| (t, c)));
+        let values = fields.flat_map(|(time, channel)| fixture.field(name, time, channel));
+        let space = shape[1..shape.len() - 1].to_vec();
+        Frames::new(times, 1, channels, space, values.collect()).unwrap()
+    };
+    let scores = Temporal::of(&frames("truth"), &frames("prediction"), 0);
+    for (channel, score) in scores.iter().enumerate() {
+        let theirs = ["HistogramW1", "dtw_distance", "dtw_path_distortion"];
+        for (name, value) in theirs.into_iter().zip(score.values()) {
+            push(name, value, fixture.values(name)[channel]);
+        }
+    }
     pairs
 }
 
@@ -137,7 +151,7 @@ fn metrics_are_the_wells() {
                 .iter()
                 .map(|(a, b)| (a - b).abs() / largest)
                 .fold(0.0, f64::max);
-            println!("  {name:<10} {worst:.1e}");
+            println!("  {name:<20} {worst:.1e}");
             assert!(
                 worst <= 1e-5,
                 "{name} differs by {worst:.1e} of its largest value"

@@ -30,6 +30,7 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
             every: args.every,
             batch: args.batch,
             keep: args.keep,
+            temporal: args.temporal,
             existing: existing(args.existing),
         },
     };
@@ -51,8 +52,12 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
             evaluation.model(session, predictor, name, &args.schedules)?
         }
     };
-    for record in &records {
+    for record in records.iter().flatten() {
         line(&describe(record));
+    }
+    let skipped = records.iter().filter(|record| record.is_none()).count();
+    if skipped > 0 {
+        line(&format!("{skipped} there already, not done again"));
     }
     line(&format!(
         "next: wellspring sql -r {} 'SELECT * FROM leaderboard ORDER BY vrmse'",
@@ -75,7 +80,7 @@ impl Evaluation {
         baseline: Baseline,
         name: &str,
         context: usize,
-    ) -> Result<RunRecord> {
+    ) -> Result<Option<RunRecord>> {
         let ndim = self.dataset.schema().grid.ndim();
         let subject = baseline.with_context(context, ndim);
         self.evaluate(
@@ -93,7 +98,7 @@ impl Evaluation {
         predictor: Predictor,
         name: &str,
         schedules: &[String],
-    ) -> Result<Vec<RunRecord>> {
+    ) -> Result<Vec<Option<RunRecord>>> {
         let predictor = predictor.on(&Domain::of(&self.dataset))?;
         let ndim = self.dataset.schema().grid.ndim();
         let schedules: Vec<Schedule> = if schedules.is_empty() {
@@ -125,7 +130,7 @@ impl Evaluation {
         subject: &dyn Subject,
         name: &str,
         schedule: &Schedule,
-    ) -> Result<RunRecord> {
+    ) -> Result<Option<RunRecord>> {
         let (handle, reporter) = (session.handle(), &session.reporter);
         wellspring_eval::evaluate(
             subject,
@@ -179,6 +184,7 @@ fn existing(typed: ExistingArg) -> OnExisting {
         ExistingArg::Replace => OnExisting::Replace,
         ExistingArg::Add => OnExisting::Add,
         ExistingArg::Refuse => OnExisting::Refuse,
+        ExistingArg::Skip => OnExisting::Skip,
     }
 }
 

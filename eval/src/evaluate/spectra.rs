@@ -1,0 +1,86 @@
+//! Spectra of an evaluation: means over windows, by lead and channel.
+
+use std::collections::BTreeMap;
+
+use crate::Result;
+use crate::metrics::{Line, Spectra};
+use crate::tables::{SpectrumRow, TableWriter};
+
+/// Sums over windows, by lead and channel.
+#[derive(Default)]
+pub(super) struct SpectrumSums(BTreeMap<(usize, usize), Sum>);
+
+struct Sum {
+    spectra: Spectra,
+    patch: String,
+    windows: f64,
+}
+
+/// What rows of spectra are called.
+pub(super) struct Names<'a> {
+    pub(super) run: &'a str,
+    pub(super) axes: &'a [String],
+    pub(super) channels: &'a [String],
+}
+
+impl SpectrumSums {
+    pub(super) fn add(&mut self, place: (usize, usize), patch: &str, spectra: &Spectra) {
+        let Some(sum) = self.0.get_mut(&place) else {
+            let sum = Sum {
+                spectra: spectra.clone(),
+                patch: patch.to_owned(),
+                windows: 1.0,
+            };
+            self.0.insert(place, sum);
+            return;
+        };
+        sum.windows += 1.0;
+        if sum.patch != patch {
+            sum.patch = "mixed".into();
+        }
+        for (own, other) in lines_mut(&mut sum.spectra).zip(lines(spectra)) {
+            let powers = own.power.iter_mut().zip(other.power);
+            powers.for_each(|(own, other)| *own += other);
+        }
+    }
+
+    /// Means over windows, as rows.
+    pub(super) fn write(&self, names: &Names<'_>, table: &mut TableWriter) -> Result<()> {
+        for (&(lead, channel), sum) in &self.0 {
+            let axes = names.axes.iter().map(String::as_str).zip(&sum.spectra.axes);
+            let named = axes.chain([("isotropic", &sum.spectra.isotropic)]);
+            let row = |axis, bin, line: &Line| SpectrumRow {
+                run: names.run,
+                lead: lead as u32 + 1,
+                patch: &sum.patch,
+                field: &names.channels[channel],
+                axis,
+                bin: bin as u32,
+                k_low: line.low,
+                k_high: line.high,
+                truth: line.power[0] / sum.windows,
+                prediction: line.power[1] / sum.windows,
+                residual: line.power[2] / sum.windows,
+            };
+            let mut rows = Vec::new();
+            for (axis, lines) in named {
+                let lines = lines.iter().enumerate();
+                rows.extend(lines.map(|(bin, line): (usize, &Line)| row(axis, bin, line)));
+            }
+            table.push(&rows)?;
+        }
+        Ok(())
+    }
+}
+
+fn lines(spectra: &Spectra) -> impl Iterator<Item = &Line> {
+    spectra.axes.iter().flatten().chain(&spectra.isotropic)
+}
+
+fn lines_mut(spectra: &mut Spectra) -> impl Iterator<Item = &mut Line> {
+    spectra
+        .axes
+        .iter_mut()
+        .flatten()
+        .chain(&mut spectra.isotropic)
+}

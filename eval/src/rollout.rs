@@ -1,0 +1,95 @@
+//! Steps of a rollout: which patch size comes next, and what it predicts.
+
+mod budget;
+
+use wellspring_store::{Frames, Patch};
+
+use crate::error::SubjectError;
+use crate::{Error, Result, Schedule, Subject};
+use budget::Budget;
+
+/// A patch size on the grid, and what it costs there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) patch: Patch,
+    /// Of a frame.
+    pub(crate) tokens: usize,
+}
+
+/// A predicted frame.
+pub(crate) struct Step {
+    pub(crate) prediction: Frames,
+    pub(crate) patch: Patch,
+    /// What it cost for a window, what was tried beside it included.
+    pub(crate) tokens: usize,
+}
+
+/// A subject that follows a schedule.
+pub(crate) struct Rollout<'a> {
+    subject: &'a dyn Subject,
+    schedule: &'a Schedule,
+    space: Vec<usize>,
+    available: Vec<Patch>,
+    budget: Option<Budget>,
+}
+
+impl<'a> Rollout<'a> {
+    /// Checks every size that the schedule may use.
+    pub(crate) fn new(
+        subject: &'a dyn Subject,
+        schedule: &'a Schedule,
+        space: &[usize],
+    ) -> Result<Self> {
+        let refused = |source: SubjectError| Error::Patch {
+            schedule: schedule.to_string(),
+            source,
+        };
+        let available = subject.patches();
+        let patches = schedule.patches(&available);
+        if patches.is_empty() {
+            return Err(refused("the model has no patch sizes".into()));
+        }
+        let size = |patch: &Patch| {
+            Ok(Size {
+                patch: patch.clone(),
+                tokens: subject.tokens(patch, space)?,
+            })
+        };
+        let sizes: Result<Vec<Size>, SubjectError> = patches.iter().map(size).collect();
+        let sizes = sizes.map_err(refused)?;
+        let budget = match schedule {
+            Schedule::Budget { tokens } => {
+                Some(Budget::new(*tokens as f64, sizes).map_err(|reason| refused(reason.into()))?)
+            }
+            _ => None,
+        };
+        Ok(Self {
+            subject,
+            schedule,
+            space: space.to_vec(),
+            available,
+            budget,
+        })
+    }
+
+    /// Whether each window is decided about on its own.
+    pub(crate) fn is_single(&self) -> bool {
+        self.budget.is_some()
+    }
+
+    /// The frame after those seen; `lead` counts from 0.
+    pub(crate) fn step(&mut self, seen: &Frames, lead: usize) -> Result<Step, SubjectError> {
+        if let Some(budget) = &mut self.budget {
+            return budget.step(seen, |patch| self.subject.step(seen, patch));
+        }
+        let patch = self
+            .schedule
+            .at(lead, &self.available)
+            .ok_or("the schedule names no patch size")?;
+        Ok(Step {
+            prediction: self.subject.step(seen, &patch)?,
+            tokens: self.subject.tokens(&patch, &self.space)?,
+            patch,
+        })
+    }
+}
