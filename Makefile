@@ -12,18 +12,20 @@ SHELL := /bin/bash
 cargo = tools=$$(.ci/cmake) && PATH="$$tools:$$PATH" cargo
 target := $(or $(CARGO_TARGET_DIR),target)
 demo ?= demo
+# cluster: SQL on Ballista. `make build features=` leaves it out and builds faster.
+features ?= cluster
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
 build:
-	@$(cargo) build --release --locked -p wellspring
+	@$(cargo) build --release --locked -p wellspring --features "$(features)"
 
 demo: build
 	@$(target)/release/wellspring demo --out $(demo)
 
 test:
-	@$(cargo) test --release --locked --workspace
+	@$(cargo) test --release --locked --workspace --features "$(features)"
 
 test-python: build
 	@tests/python/run $(target)/release/wellspring
@@ -35,10 +37,10 @@ check: export CUDARC_CUDA_VERSION = 13000
 check: export CUDAFORGE_HOME = $(abspath $(target))/cudaforge
 check:
 	@cargo fmt --all --check
-	@$(cargo) clippy --release --locked --workspace --all-targets -- -D warnings
-	@export RUSTDOCFLAGS="-D warnings"; $(cargo) doc --release --locked --workspace --no-deps
+	@$(cargo) clippy --release --locked --workspace --all-targets --features "$(features)" -- -D warnings
+	@export RUSTDOCFLAGS="-D warnings"; $(cargo) doc --release --locked --workspace --no-deps --features "$(features)"
 	@.ci/stub-cutlass
-	@$(cargo) clippy --release --locked -p wellspring --features flash-attn -- -D warnings
+	@$(cargo) clippy --release --locked -p wellspring --features "$(features) flash-attn" -- -D warnings
 
 bench: build
 	@$(target)/release/wellspring bench step

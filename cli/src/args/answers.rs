@@ -1,0 +1,132 @@
+//! Evaluations, and what is asked of them.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// Roll a model out and write its errors and spectra as tables
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wellspring eval runs/ckm ds -r results                           each patch size alone, one after another
+  wellspring eval runs/ckm ds -r results --schedule 4,8,16 --rollout 20
+  wellspring eval runs/ckm ds -r results --schedule 16x8x8         one p per axis
+  wellspring eval runs/ckm ds -r results --schedule random:7
+  wellspring eval runs/ckm ds -r results --schedule budget:250     small patches where it is least sure
+  wellspring eval persistence ds -r results --rollout 20           the baseline to beat
+
+--schedule may be given several times; each is an evaluation of its own.")]
+pub struct Eval {
+    /// A trained run, or a baseline: persistence, mean, linear
+    pub run: String,
+
+    /// The data set: a folder or a URL
+    pub root: String,
+
+    /// Where the tables go: a folder or a URL
+    #[arg(long, short, default_value = "results")]
+    pub results: String,
+
+    /// Frames to predict from each start
+    #[arg(long, default_value_t = 1)]
+    pub rollout: usize,
+
+    /// Patch sizes by step: 16 | 4,8,16 | 16x8x8 | list:4,4,16 | random:SEED | budget:TOKENS
+    #[arg(long = "schedule", value_name = "SCHEDULE")]
+    pub schedules: Vec<String>,
+
+    /// Split to evaluate
+    #[arg(long, default_value = "test")]
+    pub split: String,
+
+    /// Name in the tables; by default the run's folder name
+    #[arg(long)]
+    pub name: Option<String>,
+
+    /// Checkpoint by step; by default the last
+    #[arg(long)]
+    pub step: Option<u64>,
+
+    /// Frames between two starts in a trajectory; by default as many as are predicted
+    #[arg(long, value_name = "FRAMES")]
+    pub every: Option<usize>,
+
+    /// Starts at the beginning of a baseline's context; models know their own
+    #[arg(long, default_value_t = 6, value_name = "FRAMES")]
+    pub context: usize,
+
+    /// Windows rolled out together
+    #[arg(long, default_value_t = 4)]
+    pub batch: usize,
+
+    /// Rollouts whose frames are kept for pictures
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub keep: usize,
+
+    /// Measure rollouts as a whole too: histogram distance, dynamic time warping (holds their frames)
+    #[arg(long)]
+    pub temporal: bool,
+
+    /// What to do when these tables hold this evaluation already
+    #[arg(long, value_enum, default_value_t = ExistingArg::Replace)]
+    pub existing: ExistingArg,
+
+    /// cpu or cuda
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ExistingArg {
+    Replace,
+    Add,
+    Refuse,
+    Skip,
+}
+
+/// Ask the result tables in SQL
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wellspring sql -r results 'SELECT * FROM leaderboard ORDER BY vrmse'
+  wellspring sql -r results --format csv 'SELECT lead, avg(vrmse) FROM by_lead GROUP BY lead'
+  wellspring sql -r results -f questions.sql --format json
+  wellspring sql -r results                                a prompt; \\q leaves it
+  wellspring sql --explain-views                           the named views and their SQL")]
+pub struct Sql {
+    /// A query; without one, and without -f, a prompt
+    pub query: Option<String>,
+
+    /// The results: a folder or a URL
+    #[arg(long, short, default_value = "results")]
+    pub results: String,
+
+    /// A file of queries separated by semicolons; - reads standard input
+    #[arg(long, short, value_name = "FILE", conflicts_with = "query")]
+    pub file: Option<PathBuf>,
+
+    /// table | csv | json | md | parquet
+    #[arg(long, default_value = "table")]
+    pub format: String,
+
+    /// Print the SQL of the named views
+    #[arg(long)]
+    pub explain_views: bool,
+}
+
+/// Write one self-contained HTML report of the results
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  wellspring report results report.html")]
+pub struct Report {
+    /// The results: a folder or a URL
+    pub results: String,
+
+    /// The file to write
+    pub out: PathBuf,
+
+    /// Heading of the page
+    #[arg(long)]
+    pub title: Option<String>,
+}

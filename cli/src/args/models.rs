@@ -1,0 +1,73 @@
+//! Runs and their weights.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Train a surrogate model
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Every key has a default but data.root, so a configuration file may be short, or absent:
+  wellspring train --set data.root=ds --set model.strategy=ckm --out runs/ckm
+  wellspring train config.toml --out runs/ckm --set train.steps=2000
+  wellspring train --out runs/ckm --resume             go on from the last checkpoint
+  wellspring train config.toml --out s3://bucket/runs/ckm --set train.device=cuda
+  wellspring train --out runs/both --set 'data.root=[\"ds1\", \"ds2\"]'   one model of several data sets
+  wellspring train --out runs/3d --set data.root=ds3 --set 'model.patches=[16, \"16x8x8\"]'
+
+Ctrl-C or SIGTERM writes a checkpoint and stops; --resume goes on as if nothing had happened.
+The resolved configuration is left in RUN/config.toml.")]
+pub struct Train {
+    /// A TOML configuration
+    pub config: Option<PathBuf>,
+
+    /// The run to write: a folder or a URL
+    #[arg(long, value_name = "RUN")]
+    pub out: String,
+
+    /// Override a key, such as optim.lr=3e-4 or model.strategy=csm
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+
+    /// Go on from the run's last checkpoint
+    #[arg(long)]
+    pub resume: bool,
+}
+
+/// Write a checkpoint's weights as a PyTorch state dict in safetensors
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  wellspring export runs/ckm ckm.safetensors     then in Python: model.load_state_dict(load_file(...))")]
+pub struct Export {
+    /// The run: a folder or a URL
+    pub run: String,
+
+    /// The file to write
+    pub out: PathBuf,
+
+    /// Checkpoint by step; by default the last
+    #[arg(long)]
+    pub step: Option<u64>,
+}
+
+/// Start a run from a PyTorch state dict in safetensors
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  wellspring import ckm.safetensors --out runs/released --set data.root=ds --set model.strategy=ckm")]
+pub struct Import {
+    /// A safetensors file with the released model's parameter names
+    pub weights: PathBuf,
+
+    /// A TOML configuration of the model
+    pub config: Option<PathBuf>,
+
+    /// The run to write: a folder or a URL
+    #[arg(long, value_name = "RUN")]
+    pub out: String,
+
+    /// Override a key of the configuration
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
