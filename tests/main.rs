@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[cfg(feature = "cluster")]
+mod cluster;
 mod demo;
 mod pipeline;
 mod program;

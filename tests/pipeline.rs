@@ -58,14 +58,16 @@ fn ingest_train_resume_eval_sql_report() {
     );
     assert_eq!(runs[3]["tokens"], 64.0);
     // 4 leads, 4 fields; 10 spatial metrics, cells that are not finite, 3 in each of 3 bands, artefacts
-    // of 4 and 8, at every start.
+    // of 4 and 8, at every start; and at the last lead, when it diverged.
     let counted = place.ask(
         "results",
         "SELECT run, count(*) AS n FROM metrics GROUP BY run",
     );
     let starts = runs[0]["starts"].as_u64().unwrap();
     assert!(
-        counted.iter().all(|row| row["n"] == 4 * 4 * 22 * starts),
+        counted
+            .iter()
+            .all(|row| row["n"] == 4 * (4 * 22 + 1) * starts),
         "{counted:?}"
     );
 

@@ -2,6 +2,7 @@
 
 mod answers;
 mod bench;
+mod cluster;
 mod data;
 mod demo;
 mod models;
@@ -10,6 +11,7 @@ use clap::{Parser, Subcommand};
 
 pub use answers::{Eval, ExistingArg, Report, Sql};
 pub use bench::{Bench, BenchSubject};
+pub use cluster::{Cluster, ClusterRole};
 pub use data::{CompressionArg, DtypeArg, Ingest, Inspect, NormalizationArg, Simulate, Verify};
 pub use demo::{Demo, DemoSize};
 pub use models::{Export, Import, Train};
@@ -48,6 +50,7 @@ pub enum Command {
     Train(Train),
     Eval(Eval),
     Sql(Sql),
+    Cluster(Cluster),
     Report(Report),
     Export(Export),
     Import(Import),

@@ -2,6 +2,7 @@
 //! interruption leaves behind.
 
 mod bench;
+mod cluster;
 mod demo;
 mod eval;
 mod ingest;
@@ -55,6 +56,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Train(args) => train::run(&session, &args),
         Command::Eval(args) => eval::run(&session, &args),
         Command::Sql(args) => sql::run(&session, &args),
+        Command::Cluster(args) => cluster::run(&session, &args),
         Command::Report(args) => report::run(&session, &args),
         Command::Export(args) => weights::export(&session, &args),
         Command::Import(args) => weights::import(&session, &args),

@@ -76,6 +76,35 @@ pub enum Error {
         reason: String,
     },
 
+    /// Tables of a later version of this program.
+    #[error(
+        "{object} has table version {found}, this program reads up to {supported}; use the wellspring that wrote it"
+    )]
+    NewerTables {
+        /// URL of the file.
+        object: String,
+        /// Its version.
+        found: u32,
+        /// [`crate::TABLE_VERSION`].
+        supported: u32,
+    },
+
+    /// Two data sets of one name.
+    #[error("the name {name} is taken; give another one: --data NAME=ROOT")]
+    Taken {
+        /// The name.
+        name: String,
+    },
+
+    /// A scheduler or an executor of a cluster cannot work.
+    #[error("the cluster at {address} cannot be used: {reason}")]
+    Cluster {
+        /// HOST:PORT.
+        address: String,
+        /// Why not.
+        reason: String,
+    },
+
     /// Text that names no choice.
     #[error("{text} is no {what}; choose {choices}")]
     Choice {

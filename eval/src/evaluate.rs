@@ -6,9 +6,10 @@
 
 mod measure;
 mod spectra;
+mod unfinished;
 
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use wellspring_store::{
@@ -17,9 +18,10 @@ use wellspring_store::{
 
 use crate::error::SubjectError;
 use crate::rollout::Rollout;
-use crate::tables::{self, Draft, Key, RunRecord, TABLE_VERSION};
+use crate::tables::{self, Committed, Held, RunRecord, TABLE_VERSION};
 use crate::{Error, Result, Schedule, Subject};
 use measure::{Measurer, Predicted, Source};
+use unfinished::{Costs, Standing, Unfinished};
 
 /// How an evaluation is done.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,10 +36,14 @@ pub struct EvalOptions {
     pub batch: usize,
     /// Rollouts whose frames are kept for pictures.
     pub keep: usize,
+    /// Edges of bands, in radians per cell, ascending; The Well's three bands if none.
+    pub bands: Option<Vec<f32>>,
     /// Whether rollouts are also measured as a whole, which holds their frames in memory.
     pub temporal: bool,
     /// What to do where the same evaluation is there.
     pub existing: OnExisting,
+    /// How often what is done is saved, so that an interruption costs no more than that.
+    pub save_every: Duration,
 }
 
 impl Default for EvalOptions {
@@ -48,8 +54,10 @@ impl Default for EvalOptions {
             every: None,
             batch: 4,
             keep: 1,
+            bands: None,
             temporal: false,
             existing: OnExisting::Replace,
+            save_every: Duration::from_secs(30),
         }
     }
 }
@@ -63,7 +71,7 @@ pub enum OnExisting {
     Add,
     /// It is refused before anything runs.
     Refuse,
-    /// It is not done again.
+    /// It is not done again, unless weights, context, rollout or starts are others.
     Skip,
 }
 
@@ -89,17 +97,21 @@ pub fn evaluate(
     reporter: &dyn Reporter,
 ) -> Result<Option<RunRecord>> {
     let evaluation = Evaluation::begin(subject, name, schedule, dataset, options)?;
-    let same = runtime.block_on(evaluation.same(results))?;
-    if !same.is_empty() && options.existing == OnExisting::Skip {
-        return Ok(None);
-    }
-    if !same.is_empty() && options.existing == OnExisting::Refuse {
-        return Err(Error::Exists {
-            root: results.to_string(),
-            name: name.to_owned(),
-            schedule: evaluation.record.schedule,
-            split: options.split.to_string(),
-        });
+    let held = runtime.block_on(Committed::read(results))?.held()?;
+    let key = evaluation.record.key();
+    let same: Vec<Held> = held.into_iter().filter(|held| held.key == key).collect();
+    let work = evaluation.record.work();
+    match options.existing {
+        OnExisting::Skip if same.iter().any(|held| held.work == work) => return Ok(None),
+        OnExisting::Refuse if !same.is_empty() => {
+            return Err(Error::Exists {
+                root: results.to_string(),
+                name: name.to_owned(),
+                schedule: evaluation.record.schedule,
+                split: options.split.to_string(),
+            });
+        }
+        _ => {}
     }
     let total = evaluation.plan.total() * options.rollout;
     reporter.begin(
@@ -107,14 +119,12 @@ pub fn evaluate(
         Some(total as u64),
         "frames",
     );
-    let answer = evaluation
-        .run(runtime, reporter)
-        .and_then(|(record, draft)| runtime.block_on(draft.commit(record, results)));
+    let answer = evaluation.run(results, runtime, reporter);
     reporter.end();
     let record = answer?;
-    if options.existing == OnExisting::Replace {
-        for run in same {
-            runtime.block_on(tables::delete(results, &run))?;
+    if options.existing != OnExisting::Add {
+        for held in same {
+            runtime.block_on(tables::delete(results, &held.run))?;
         }
     }
     Ok(Some(record))
@@ -150,7 +160,9 @@ impl<'a> Evaluation<'a> {
             Order::Sequential,
             Share::WHOLE,
         )?;
-        Rollout::new(subject, schedule, &manifest.schema.grid.shape())?;
+        let space = manifest.schema.grid.shape();
+        Rollout::new(subject, schedule, &space)?;
+        measure::gauge(&space, options)?;
         let trajectories = &manifest.split(options.split)?.trajectories;
         let about = subject.description();
         let shown = if about.strategy == "baseline" {
@@ -168,6 +180,11 @@ impl<'a> Evaluation<'a> {
             blocks: about.blocks,
             train_steps: about.train_steps,
             train_dataset: about.train_dataset,
+            weights: about.weights,
+            bands: options.bands.as_ref().map(|edges| {
+                let edges: Vec<String> = edges.iter().map(f32::to_string).collect();
+                edges.join(",")
+            }),
             dataset: manifest.schema.name.clone(),
             dataset_id: manifest.id(),
             split: options.split.to_string(),
@@ -194,58 +211,54 @@ impl<'a> Evaluation<'a> {
         })
     }
 
-    /// Committed evaluations that this one does again.
-    async fn same(&self, results: &Location) -> Result<Vec<String>> {
-        let key = Key {
-            name: self.record.name.clone(),
-            dataset_id: self.record.dataset_id.clone(),
-            split: self.record.split.clone(),
-            schedule: self.record.schedule.clone(),
-        };
-        let held = tables::held(results).await?;
-        Ok(held
-            .into_iter()
-            .filter(|held| held.key == key)
-            .map(|held| held.run)
-            .collect())
-    }
-
-    /// Rolls every window out, while what was predicted before is measured on another thread.
-    fn run(mut self, runtime: &Handle, reporter: &dyn Reporter) -> Result<(RunRecord, Draft)> {
+    /// Rolls every window out, while what was predicted before is measured on another thread, and
+    /// commits the tables. Windows that an interrupted evaluation has done are not done again.
+    fn run(
+        mut self,
+        results: &Location,
+        runtime: &Handle,
+        reporter: &dyn Reporter,
+    ) -> Result<RunRecord> {
         let windows: Vec<Window> = self.plan.iter().collect();
         let source = Source {
             dataset: self.dataset,
             split: self.options.split,
             runtime,
         };
-        let context = self.subject.context();
-        let mut measurer = Measurer::new(source, self.options, &self.record.run, context)?;
+        let mut unfinished = Unfinished::of(results, &self.record, self.options);
+        let saved = runtime.block_on(unfinished.load())?;
+        let standing = saved.as_ref().map(|saved| saved.standing.clone());
+        let mut measurer = Measurer::new(source, self.options, &self.record, (unfinished, saved))?;
         let (sender, receiver) = sync_channel::<Predicted<'_>>(1);
-        let (costs, draft) = std::thread::scope(|scope| {
+        let (costs, (draft, unfinished)) = std::thread::scope(|scope| {
             let measuring = scope.spawn(move || {
                 for predicted in receiver {
                     measurer.lead(predicted)?;
                 }
                 measurer.finish()
             });
-            let costs = self.roll_out(&windows, source, &sender, reporter);
+            let begun = standing.unwrap_or_default();
+            let costs = self.roll_out(begun, &windows, source, &sender, reporter);
             drop(sender);
             // Where measuring failed, the rollout only found its receiver gone.
-            let draft = match measuring.join() {
-                Ok(draft) => draft?,
+            let measured = match measuring.join() {
+                Ok(measured) => measured?,
                 Err(panic) => std::panic::resume_unwind(panic),
             };
-            Ok::<_, Error>((costs?, draft))
+            Ok::<_, Error>((costs?, measured))
         })?;
         let frames = (windows.len() * self.options.rollout).max(1) as f64;
         self.record.tokens = costs.tokens as f64 / frames;
         self.record.seconds_per_frame = costs.seconds / frames;
-        Ok((self.record, draft))
+        let record = runtime.block_on(draft.commit(self.record, results))?;
+        runtime.block_on(unfinished.clear())?;
+        Ok(record)
     }
 
     /// Predicts every lead of every window and sends it on.
     fn roll_out<'w>(
         &self,
+        begun: Standing,
         windows: &'w [Window],
         source: Source<'_>,
         sender: &SyncSender<Predicted<'w>>,
@@ -258,8 +271,11 @@ impl<'a> Evaluation<'a> {
         } else {
             self.options.batch.max(1)
         };
-        let mut costs = Costs::default();
-        for (index, windows) in windows.chunks(batch).enumerate() {
+        let mut costs = begun.costs;
+        rollout.restore(begun.budget);
+        reporter.advance((begun.windows * self.options.rollout) as u64);
+        let batches = windows.chunks(batch).enumerate();
+        for (index, windows) in batches.skip(begun.windows.div_ceil(batch)) {
             let mut seen = source.read(windows, 0..self.subject.context())?;
             for lead in 1..=self.options.rollout {
                 let began = Instant::now();
@@ -275,6 +291,11 @@ impl<'a> Evaluation<'a> {
                     patch: self.shown(&step.patch),
                     tokens: step.tokens,
                     prediction: step.prediction,
+                    standing: (lead == self.options.rollout).then(|| Standing {
+                        windows: index * batch + windows.len(),
+                        costs,
+                        budget: rollout.state(),
+                    }),
                 };
                 if sender.send(predicted).is_err() {
                     return Ok(costs);
@@ -303,13 +324,6 @@ impl<'a> Evaluation<'a> {
             patch.to_string()
         }
     }
-}
-
-/// What a rollout took.
-#[derive(Default)]
-struct Costs {
-    seconds: f64,
-    tokens: usize,
 }
 
 /// A name for the files of an evaluation: readable, and of this one alone.

@@ -76,20 +76,29 @@
 //! # }
 //! ```
 
+#[cfg(feature = "cluster")]
+mod cluster;
+mod database;
 mod error;
 mod evaluate;
 mod figures;
 mod format;
+mod frames;
+mod functions;
 mod metrics;
 mod pictures;
 mod report;
 mod results;
 mod rollout;
 mod schedule;
+mod session;
 mod subject;
 mod tables;
 mod views;
 
+#[cfg(feature = "cluster")]
+pub use cluster::{Executor, serve_executor, serve_scheduler};
+pub use database::Database;
 pub use error::{Error, Result, SubjectError};
 pub use evaluate::{EvalOptions, OnExisting, evaluate};
 pub use format::Format;

@@ -54,9 +54,8 @@ pub(crate) fn write(pictures: &[Picture]) -> Result<Vec<u8>> {
     Ok(writer.into_inner()?)
 }
 
-/// The frames that an evaluation kept, none if it kept none.
-pub(crate) async fn read(results: &Location, run: &str) -> Result<Vec<Picture>> {
-    let place = file(results, run);
+/// The frames in a file, none if there is no file.
+pub(crate) async fn read(place: &Location) -> Result<Vec<Picture>> {
     let Some(bytes) = place.get_opt().await? else {
         return Ok(Vec::new());
     };

@@ -7,6 +7,7 @@ use wellspring_store::{Frames, Patch};
 use crate::error::SubjectError;
 use crate::{Error, Result, Schedule, Subject};
 use budget::Budget;
+pub(crate) use budget::BudgetState;
 
 /// A patch size on the grid, and what it costs there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +76,18 @@ impl<'a> Rollout<'a> {
     /// Whether each window is decided about on its own.
     pub(crate) fn is_single(&self) -> bool {
         self.budget.is_some()
+    }
+
+    /// What a budget has spent and learned, where the schedule is one.
+    pub(crate) fn state(&self) -> Option<BudgetState> {
+        self.budget.as_ref().map(|budget| budget.state.clone())
+    }
+
+    /// Goes on from a state.
+    pub(crate) fn restore(&mut self, state: Option<BudgetState>) {
+        if let (Some(budget), Some(state)) = (&mut self.budget, state) {
+            budget.state = state;
+        }
     }
 
     /// The frame after those seen; `lead` counts from 0.

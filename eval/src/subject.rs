@@ -44,6 +44,8 @@ pub struct Description {
     pub train_steps: u64,
     /// Identity of the data set that it was trained on.
     pub train_dataset: String,
+    /// Identity of what it has learned; none of a baseline.
+    pub weights: Option<String>,
 }
 
 /// A prediction that nothing had to be learned for.

@@ -11,11 +11,13 @@
 //! finite), `band_mse`, `band_nmse` (relative to the truth's energy, The Well's code) and `band_nmse_eq16`
 //! (to the prediction's, the paper's Eq. 16), `artefact_4` to `artefact_32` (residual power at the
 //! harmonics of a patch size over its neighbourhood, 1 where nothing stands out), and, where asked for,
-//! of whole rollouts at their last lead, `histogram_w1`, `dtw_distance` and `dtw_path_distortion`.
+//! of whole rollouts at their last lead, `histogram_w1`, `dtw_distance` and `dtw_path_distortion`. At the last
+//! lead `divergence_lead` is the first one at which the field was not finite or had a VRMSE above 1 (no better
+//! than the truth's mean), infinite where there was none.
 //!
 //! `start` is the step of the first context frame, `lead` counts predicted frames from 1. `band` is
 //! null but for the metrics named after it, where 0, 1, 2 are The Well's bands from large to small
-//! scales. Wavenumbers are in radians per cell; `axis` is an axis of the grid or
+//! scales, or those between the edges in `runs.bands`. Wavenumbers are in radians per cell; `axis` is an axis of the grid or
 //! `isotropic`; powers are means over trajectories and starts. Values are in the fields' own units.
 //! What is not finite is stored so. `patch` is `mixed` in spectra over windows of several sizes.
 
@@ -24,9 +26,10 @@ mod draft;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::array::{Array as _, AsArray as _, RecordBatch, new_null_array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, UInt32Type};
 use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
@@ -38,7 +41,12 @@ use crate::{Error, Result};
 pub(crate) use draft::Draft;
 
 /// Version of these tables.
-pub const TABLE_VERSION: u32 = 1;
+///
+/// 2 added `runs.weights` and `runs.bands`; they are null in what version 1 wrote.
+pub const TABLE_VERSION: u32 = 2;
+
+/// Rows of `runs` that are read at once.
+const READS: usize = 64;
 
 /// A row of `runs`: one evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -61,6 +69,10 @@ pub struct RunRecord {
     pub train_steps: u64,
     /// Identity of the data set that it was trained on.
     pub train_dataset: String,
+    /// Identity of what it has learned; none of a baseline.
+    pub weights: Option<String>,
+    /// Edges of the bands, in radians per cell; none for The Well's three.
+    pub bands: Option<String>,
     /// Name of the data set that it was evaluated on.
     pub dataset: String,
     /// Its identity.
@@ -157,6 +169,8 @@ impl Table {
                 ("blocks", UInt64),
                 ("train_steps", UInt64),
                 ("train_dataset", Utf8),
+                ("weights", Utf8),
+                ("bands", Utf8),
                 ("dataset", Utf8),
                 ("dataset_id", Utf8),
                 ("split", Utf8),
@@ -196,8 +210,10 @@ impl Table {
                 ("residual", Float64),
             ],
         };
-        let field =
-            |(name, kind): &(&str, DataType)| Field::new(*name, kind.clone(), *name == "band");
+        let nullable = ["band", "weights", "bands"];
+        let field = |(name, kind): &(&str, DataType)| {
+            Field::new(*name, kind.clone(), nullable.contains(name))
+        };
         Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
     }
 }
@@ -234,12 +250,21 @@ impl TableWriter {
         Ok(())
     }
 
+    /// The rows of another file of this table.
+    pub(crate) fn append(&mut self, file: Bytes) -> Result<()> {
+        for batch in ParquetRecordBatchReaderBuilder::try_new(file)?.build()? {
+            self.parquet.write(&batch?)?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn finish(self) -> Result<Vec<u8>> {
         Ok(self.parquet.into_inner()?)
     }
 }
 
-/// What identifies an evaluation among others: a second one with an equal key is the same again.
+/// What identifies an evaluation among others: a second one with an equal key takes the first one's
+/// place.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Key {
     pub(crate) name: String,
@@ -248,16 +273,51 @@ pub(crate) struct Key {
     pub(crate) schedule: String,
 }
 
+/// What decides an evaluation's numbers besides its key.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Work {
+    pub(crate) weights: Option<String>,
+    pub(crate) bands: Option<String>,
+    pub(crate) train_steps: u64,
+    pub(crate) context: u64,
+    pub(crate) rollout: u64,
+    pub(crate) starts: u64,
+}
+
 /// A committed evaluation.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Held {
     pub(crate) run: String,
     #[serde(flatten)]
     pub(crate) key: Key,
+    #[serde(flatten)]
+    pub(crate) work: Work,
+}
+
+impl RunRecord {
+    pub(crate) fn key(&self) -> Key {
+        Key {
+            name: self.name.clone(),
+            dataset_id: self.dataset_id.clone(),
+            split: self.split.clone(),
+            schedule: self.schedule.clone(),
+        }
+    }
+
+    pub(crate) fn work(&self) -> Work {
+        Work {
+            weights: self.weights.clone(),
+            bands: self.bands.clone(),
+            train_steps: self.train_steps,
+            context: self.context,
+            rollout: self.rollout,
+            starts: self.starts,
+        }
+    }
 }
 
 /// Names of the committed evaluations, in order.
-pub(crate) async fn committed(results: &Location) -> Result<Vec<String>> {
+async fn committed(results: &Location) -> Result<Vec<String>> {
     let folder = results.join(Table::Runs.name());
     let objects = folder.list().await?;
     let mut runs: Vec<String> = objects
@@ -269,14 +329,33 @@ pub(crate) async fn committed(results: &Location) -> Result<Vec<String>> {
     Ok(runs)
 }
 
-/// Every committed evaluation with its key.
-pub(crate) async fn held(results: &Location) -> Result<Vec<Held>> {
-    let mut held = Vec::new();
-    for run in committed(results).await? {
-        let file = Table::Runs.file(results, &run);
-        held.extend(rows::<Held>(file.get().await?, &file.to_string())?);
+/// The committed evaluations: their names, and their rows of `runs` as the present schema has them.
+pub(crate) struct Committed {
+    pub(crate) runs: Vec<String>,
+    pub(crate) records: RecordBatch,
+}
+
+impl Committed {
+    /// Reads the row of every evaluation, many at once.
+    pub(crate) async fn read(results: &Location) -> Result<Self> {
+        let runs = committed(results).await?;
+        let records = runs.iter().map(|run| async move {
+            let file = Table::Runs.file(results, run);
+            record(file.get().await?, &file.to_string())
+        });
+        let records = futures::stream::iter(records).buffered(READS);
+        let records: Vec<RecordBatch> = records.try_collect().await?;
+        let records = arrow::compute::concat_batches(&Table::Runs.schema(), &records)?;
+        Ok(Self { runs, records })
     }
-    Ok(held)
+
+    /// Every evaluation with its key.
+    pub(crate) fn held(&self) -> Result<Vec<Held>> {
+        typed(std::slice::from_ref(&self.records)).map_err(|reason| Error::Malformed {
+            object: Table::Runs.name().into(),
+            reason,
+        })
+    }
 }
 
 /// Deletes an evaluation; its row in `runs` goes first.
@@ -291,20 +370,47 @@ pub(crate) async fn delete(results: &Location, run: &str) -> Result<()> {
     Ok(())
 }
 
-/// The rows of a small Parquet file.
-fn rows<T: for<'a> Deserialize<'a>>(bytes: Bytes, object: &str) -> Result<Vec<T>> {
+/// An evaluation's row of `runs`, whatever version of this program wrote it.
+fn record(bytes: Bytes, object: &str) -> Result<RecordBatch> {
     let malformed = |reason: String| Error::Malformed {
         object: object.to_owned(),
         reason,
     };
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
-        .map_err(|error| malformed(error.to_string()))?;
-    let reader = reader
-        .build()
+        .and_then(ParquetRecordBatchReaderBuilder::build)
         .map_err(|error| malformed(error.to_string()))?;
     let batches: Result<Vec<RecordBatch>, _> = reader.collect();
     let batches = batches.map_err(|error| malformed(error.to_string()))?;
-    typed(&batches).map_err(malformed)
+    let [batch] = batches.as_slice() else {
+        return Err(malformed("it has no row".into()));
+    };
+    let version = batch.column_by_name("table_version");
+    let version = version.and_then(|column| column.as_primitive_opt::<UInt32Type>());
+    match version.filter(|column| !column.is_empty()) {
+        Some(version) if version.value(0) <= TABLE_VERSION => {}
+        Some(version) => {
+            return Err(Error::NewerTables {
+                object: object.to_owned(),
+                found: version.value(0),
+                supported: TABLE_VERSION,
+            });
+        }
+        None => return Err(malformed("it has no column table_version".into())),
+    }
+    let schema = Table::Runs.schema();
+    let column = |field: &Arc<Field>| match batch.column_by_name(field.name()) {
+        Some(column) if column.data_type() == field.data_type() => Ok(Arc::clone(column)),
+        Some(column) => Err(malformed(format!(
+            "{} is of type {}, not {}",
+            field.name(),
+            column.data_type(),
+            field.data_type()
+        ))),
+        None if field.is_nullable() => Ok(new_null_array(field.data_type(), batch.num_rows())),
+        None => Err(malformed(format!("it has no column {}", field.name()))),
+    };
+    let columns = schema.fields().iter().map(column).collect::<Result<_>>()?;
+    RecordBatch::try_new(schema, columns).map_err(|error| malformed(error.to_string()))
 }
 
 /// Rows of a type from columns of its names; the error says what does not fit.
@@ -331,8 +437,6 @@ pub(crate) fn now() -> i64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use arrow::array::Array as _;
-
     use super::*;
 
     #[test]

@@ -1,4 +1,5 @@
-//! The named views: one SQL file each, whose first line says what it answers.
+//! The named views: one SQL file each, whose first line says what it answers. Means come with the ends
+//! of their 95 % interval over trajectories.
 
 /// A named view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,7 +12,7 @@ pub struct View {
 
 impl View {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::of("leaderboard", include_str!("views/leaderboard.sql")),
         Self::of("scaling", include_str!("views/scaling.sql")),
         Self::of("by_lead", include_str!("views/by_lead.sql")),
@@ -21,6 +22,8 @@ impl View {
             include_str!("views/residual_spectrum.sql"),
         ),
         Self::of("table1", include_str!("views/table1.sql")),
+        Self::of("artefacts", include_str!("views/artefacts.sql")),
+        Self::of("divergence", include_str!("views/divergence.sql")),
         Self::of("cost", include_str!("views/cost.sql")),
     ];
 

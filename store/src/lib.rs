@@ -112,6 +112,7 @@ mod plan;
 mod report;
 #[cfg(test)]
 mod sample;
+mod scan;
 mod schema;
 mod shard;
 mod stats;
@@ -127,11 +128,12 @@ pub use frames::Frames;
 pub use loader::{Batch, Loader, LoaderOptions};
 pub use location::Location;
 pub use manifest::{
-    Compression, Dtype, FORMAT_VERSION, Manifest, Shard, Split, SplitManifest, Trajectory,
+    Compression, Dtype, FORMAT_VERSION, Manifest, Shard, Split, SplitManifest, Trajectory, checksum,
 };
 pub use patch::Patch;
 pub use plan::{Order, Plan, Share};
 pub use report::{Reporter, Silent};
+pub use scan::{Piece, Scanner, Wanted};
 pub use schema::{Axis, Boundary, Field, Grid, Schema, TensorOrder};
 pub use shard::ShardWriter;
 pub use stats::{Affine, ChannelMoments, ChannelStatistics, Moments, Normalization, Statistics};

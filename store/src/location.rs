@@ -1,6 +1,7 @@
 //! A place for objects: a URL and the object store behind it.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -125,6 +126,15 @@ impl Location {
         }
     }
 
+    /// Some of the object's bytes.
+    ///
+    /// # Errors
+    /// [`Error::Io`], also when the object is shorter.
+    pub async fn get_range(&self, range: Range<u64>) -> Result<Bytes> {
+        let answer = self.store.get_range(&self.path, range).await;
+        answer.map_err(|source| self.io("reading", source))
+    }
+
     /// Writes an object whole, over any that is there.
     ///
     /// # Errors
@@ -206,6 +216,20 @@ impl Location {
     #[must_use]
     pub fn local_path(&self) -> Option<PathBuf> {
         self.local.then(|| PathBuf::from(format!("/{}", self.path)))
+    }
+
+    /// URL of the store that the place lies in, without a path: `file://`, `s3://bucket`. Stores of a
+    /// kind of their own, such as memory, have one for all.
+    #[must_use]
+    pub fn store_url(&self) -> String {
+        if self.local {
+            return "file://".into();
+        }
+        match Url::parse(&self.root) {
+            Ok(url) if url.has_host() => format!("{}://{}", url.scheme(), url.authority()),
+            Ok(url) => format!("{}://store", url.scheme()),
+            Err(_) => "store://store".into(),
+        }
     }
 
     /// The last part of the path.

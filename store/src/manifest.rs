@@ -152,7 +152,9 @@ impl Shard {
     }
 }
 
-fn checksum(bytes: &[u8]) -> String {
+/// XXH3-64, sixteen hexadecimal digits: how this format names bytes.
+#[must_use]
+pub fn checksum(bytes: &[u8]) -> String {
     format!("{:016x}", xxh3_64(bytes))
 }
 

@@ -2,6 +2,7 @@
 
 mod decode;
 mod encode;
+mod index;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef};
 
 pub(crate) use decode::ShardData;
 pub use encode::ShardWriter;
+pub(crate) use index::ShardIndex;
 
 use crate::{Dtype, Grid};
 

@@ -352,7 +352,7 @@ fn an_epoch_of_n_shards_is_n_plus_one_requests() {
     );
 }
 
-mod counted {
+pub(crate) mod counted {
     //! An object store that counts what is asked of it.
 
     use std::fmt;
@@ -367,21 +367,28 @@ mod counted {
     };
 
     #[derive(Debug)]
-    pub(super) struct Counted {
+    pub(crate) struct Counted {
         inner: Arc<dyn ObjectStore>,
         gets: AtomicUsize,
+        bytes: AtomicUsize,
     }
 
     impl Counted {
-        pub(super) fn new(inner: Arc<dyn ObjectStore>) -> Self {
+        pub(crate) fn new(inner: Arc<dyn ObjectStore>) -> Self {
             Self {
                 inner,
                 gets: AtomicUsize::new(0),
+                bytes: AtomicUsize::new(0),
             }
         }
 
-        pub(super) fn gets(&self) -> usize {
+        pub(crate) fn gets(&self) -> usize {
             self.gets.load(Ordering::SeqCst)
+        }
+
+        /// Bytes of all answers.
+        pub(crate) fn bytes(&self) -> usize {
+            self.bytes.load(Ordering::SeqCst)
         }
     }
 
@@ -411,8 +418,12 @@ mod counted {
         }
 
         async fn get_opts(&self, from: &Path, options: GetOptions) -> Result<GetResult> {
+            let answer = self.inner.get_opts(from, options).await?;
+            let range = &answer.range;
             self.gets.fetch_add(1, Ordering::SeqCst);
-            self.inner.get_opts(from, options).await
+            self.bytes
+                .fetch_add((range.end - range.start) as usize, Ordering::SeqCst);
+            Ok(answer)
         }
 
         fn delete_stream(

@@ -30,6 +30,14 @@ pub struct State {
     checksums: BTreeMap<String, String>,
 }
 
+impl State {
+    /// Identity of the weights: the checksum of their file.
+    #[must_use]
+    pub fn weights(&self) -> &str {
+        self.checksums.get(MODEL).map_or("", String::as_str)
+    }
+}
+
 /// One whole checkpoint.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {

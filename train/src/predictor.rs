@@ -14,6 +14,7 @@ pub struct Predictor {
     config: Config,
     domains: Domains,
     step: u64,
+    weights: String,
     model: Surrogate,
     device: Device,
 }
@@ -34,6 +35,7 @@ impl Predictor {
         Ok(Self {
             config,
             step: checkpoint.state.step,
+            weights: checkpoint.state.weights().to_owned(),
             domains: checkpoint.state.domains,
             model,
             device: device.open()?,
@@ -56,6 +58,12 @@ impl Predictor {
     #[must_use]
     pub fn step(&self) -> u64 {
         self.step
+    }
+
+    /// Identity of what it has learned.
+    #[must_use]
+    pub fn weights(&self) -> &str {
+        &self.weights
     }
 
     /// Numbers that it has learned.

@@ -13,9 +13,11 @@ Examples:
   wellspring eval runs/ckm ds -r results --schedule 16x8x8         one p per axis
   wellspring eval runs/ckm ds -r results --schedule random:7
   wellspring eval runs/ckm ds -r results --schedule budget:250     small patches where it is least sure
+  wellspring eval runs/ckm ds -r results --bands 0,0.4,0.8,1.6,4.5 errors in bands of one's own
   wellspring eval persistence ds -r results --rollout 20           the baseline to beat
 
---schedule may be given several times; each is an evaluation of its own.")]
+--schedule may be given several times; each is an evaluation of its own. What an interrupted evaluation has
+done is found again by the same command.")]
 pub struct Eval {
     /// A trained run, or a baseline: persistence, mean, linear
     pub run: String,
@@ -63,6 +65,10 @@ pub struct Eval {
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub keep: usize,
 
+    /// Edges of the bands of wavenumbers, in radians per cell; by default The Well's three bands
+    #[arg(long, value_name = "EDGES", value_delimiter = ',')]
+    pub bands: Option<Vec<f32>>,
+
     /// Measure rollouts as a whole too: histogram distance, dynamic time warping (holds their frames)
     #[arg(long)]
     pub temporal: bool,
@@ -84,22 +90,40 @@ pub enum ExistingArg {
     Skip,
 }
 
-/// Ask the result tables in SQL
+/// Ask results and data sets in SQL
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   wellspring sql -r results 'SELECT * FROM leaderboard ORDER BY vrmse'
   wellspring sql -r results --format csv 'SELECT lead, avg(vrmse) FROM by_lead GROUP BY lead'
   wellspring sql -r results -f questions.sql --format json
-  wellspring sql -r results                                a prompt; \\q leaves it
-  wellspring sql --explain-views                           the named views and their SQL")]
+  wellspring sql -r results                                a prompt; \\? says what it knows, \\q leaves it
+  wellspring sql --explain-views                           the named views and their SQL
+  wellspring sql --data s3://bucket/ds 'SELECT step, avg(band_energy(velocity_x, 1, 2)) FROM frames GROUP BY step'
+  wellspring sql --data a=ds1 --data b=ds2 'SELECT avg(field_rms(pressure)) FROM b.frames'
+  wellspring sql --cluster host:50050 -r s3://bucket/results 'SELECT * FROM leaderboard'
+
+Frames have the columns split, trajectory, step, time, the parameters of the simulation, and every channel in
+its own units. Functions over them: field_mean, field_var, field_rms, band_energy(field, low, high) with
+wavenumbers in radians per cell, vrmse(truth, prediction). bootstrap(value, trajectory) is the 95 % interval
+of a mean over trajectories: a struct of low and high.
+
+Exit codes: 0 an answer, 1 a query that failed, 2 a misuse.")]
 pub struct Sql {
     /// A query; without one, and without -f, a prompt
     pub query: Option<String>,
 
-    /// The results: a folder or a URL
-    #[arg(long, short, default_value = "results")]
-    pub results: String,
+    /// The results: a folder or a URL; by default ./results, if data sets are given only where it is there
+    #[arg(long, short)]
+    pub results: Option<String>,
+
+    /// A data set whose frames are asked, as frames and NAME.frames: a folder or a URL
+    #[arg(long, value_name = "[NAME=]ROOT")]
+    pub data: Vec<String>,
+
+    /// Let a Ballista cluster answer: the address of its scheduler (see `wellspring help cluster`)
+    #[arg(long, value_name = "HOST:PORT")]
+    pub cluster: Option<String>,
 
     /// A file of queries separated by semicolons; - reads standard input
     #[arg(long, short, value_name = "FILE", conflicts_with = "query")]

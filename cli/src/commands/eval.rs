@@ -30,8 +30,10 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
             every: args.every,
             batch: args.batch,
             keep: args.keep,
+            bands: args.bands.clone(),
             temporal: args.temporal,
             existing: existing(args.existing),
+            ..EvalOptions::default()
         },
     };
     let records = match Baseline::named(&args.run) {
@@ -159,6 +161,7 @@ impl Subject for ModelSubject<'_> {
             blocks: model.blocks as u64,
             train_steps: self.0.step(),
             train_dataset: self.0.domains().first().id.clone(),
+            weights: Some(self.0.weights().to_owned()),
         }
     }
 

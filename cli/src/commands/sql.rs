@@ -1,19 +1,18 @@
-//! `wellspring sql`: reads result tables and answers queries; writes nothing but the answer.
+//! `wellspring sql`: reads results and data sets and answers queries; writes nothing but the answer,
+//! and the prompt its history.
+
+mod prompt;
 
 use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
-use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use rustyline::DefaultEditor;
-use rustyline::error::ReadlineError;
-use wellspring_eval::{Format, Results, View};
-use wellspring_store::Location;
+use wellspring_eval::{Database, Format, View};
+use wellspring_store::{Dataset, Location};
 
 use super::{Session, print};
 use crate::args;
 use crate::failure::misuse;
-use crate::progress::line;
 
 pub fn run(session: &Session, args: &args::Sql) -> Result<()> {
     let format: Format = match args.format.parse() {
@@ -23,14 +22,46 @@ pub fn run(session: &Session, args: &args::Sql) -> Result<()> {
     if args.explain_views {
         return print(views());
     }
-    let root = Location::parse(&args.results)?;
-    let results = session.wait(Results::open(&root))?;
+    let database = open(session, args)?;
     match (&args.query, &args.file) {
-        (Some(query), _) => answer(session, &results, query, format),
-        (None, Some(file)) => batch(session, &results, &read(file)?, format),
-        (None, None) if std::io::stdin().is_terminal() => prompt(session, &results, format),
-        (None, None) => batch(session, &results, &read(Path::new("-"))?, format),
+        (Some(query), _) => answer(session, &database, query, format),
+        (None, Some(file)) => batch(session, &database, &read(file)?, format),
+        (None, None) if std::io::stdin().is_terminal() => prompt::run(session, &database, format),
+        (None, None) => batch(session, &database, &read(Path::new("-"))?, format),
     }
+}
+
+fn open(session: &Session, args: &args::Sql) -> Result<Database> {
+    let database = match &args.cluster {
+        Some(address) => on_cluster(session, address)?,
+        None => Database::new()?,
+    };
+    for text in &args.data {
+        let (name, root) = match text.split_once('=') {
+            Some((name, root)) if !name.contains(['/', ':']) => (Some(name), root),
+            _ => (None, text.as_str()),
+        };
+        let root = Location::parse(root)?;
+        database.add_dataset(name, session.wait(Dataset::open(&root))?)?;
+    }
+    let root = Location::parse(args.results.as_deref().unwrap_or("results"))?;
+    match session.wait(database.add_results(&root)) {
+        // A question about data sets needs no results.
+        Err(wellspring_eval::Error::NoResults { .. })
+            if args.results.is_none() && !args.data.is_empty() => {}
+        added => drop(added?),
+    }
+    Ok(database)
+}
+
+#[cfg(feature = "cluster")]
+fn on_cluster(session: &Session, address: &str) -> Result<Database> {
+    Ok(session.wait(Database::on_cluster(address))?)
+}
+
+#[cfg(not(feature = "cluster"))]
+fn on_cluster(_: &Session, _: &str) -> Result<Database> {
+    misuse!("--cluster: this wellspring was built without the feature cluster")
 }
 
 fn views() -> String {
@@ -40,9 +71,9 @@ fn views() -> String {
         .collect()
 }
 
-fn answer(session: &Session, results: &Results, query: &str, format: Format) -> Result<()> {
+fn answer(session: &Session, database: &Database, query: &str, format: Format) -> Result<()> {
     let batches = session
-        .wait(results.sql(query))
+        .wait(database.sql(query))
         .with_context(|| "the query failed".to_owned())?;
     print(format.write(&batches)?)
 }
@@ -59,14 +90,14 @@ fn read(file: &Path) -> Result<String> {
 }
 
 /// Queries one after another; the first failure ends it.
-fn batch(session: &Session, results: &Results, text: &str, format: Format) -> Result<()> {
+fn batch(session: &Session, database: &Database, text: &str, format: Format) -> Result<()> {
     let queries: Vec<String> = statements(text);
     if queries.is_empty() {
         misuse!("no query given");
     }
     queries
         .iter()
-        .try_for_each(|query| answer(session, results, query, format))
+        .try_for_each(|query| answer(session, database, query, format))
 }
 
 /// Splits at semicolons outside of quotes and comments.
@@ -97,51 +128,6 @@ fn statements(text: &str) -> Vec<String> {
             .any(|line| !line.trim().is_empty() && !line.trim_start().starts_with("--"))
     };
     found.into_iter().filter(is_query).collect()
-}
-
-/// Reads queries that may span lines, each ended by a semicolon.
-fn prompt(session: &Session, results: &Results, format: Format) -> Result<()> {
-    line(&format!(
-        "{} evaluations; \\v lists the views, \\q leaves",
-        results.runs().len()
-    ));
-    let mut editor = DefaultEditor::new().context("cannot open the terminal")?;
-    let mut query = String::new();
-    loop {
-        let shown = if query.is_empty() {
-            "wellspring> "
-        } else {
-            "        ... "
-        };
-        let typed = match editor.readline(shown) {
-            Ok(typed) => typed,
-            Err(ReadlineError::Interrupted) => {
-                query.clear();
-                continue;
-            }
-            Err(ReadlineError::Eof) => return Ok(()),
-            Err(error) => return Err(error).context("cannot read the terminal"),
-        };
-        match typed.trim() {
-            "\\q" | "exit" | "quit" => return Ok(()),
-            "\\v" => View::ALL
-                .iter()
-                .for_each(|view| line(&format!("{:<18} {}", view.name, view.question()))),
-            typed => {
-                query += typed;
-                query.push('\n');
-                if typed.ends_with(';') {
-                    let _ = editor.add_history_entry(query.trim());
-                    let began = Instant::now();
-                    match batch(session, results, &query, format) {
-                        Ok(()) => line(&format!("{:.3} s", began.elapsed().as_secs_f64())),
-                        Err(error) => line(&format!("error: {error:#}")),
-                    }
-                    query.clear();
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]

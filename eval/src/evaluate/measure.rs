@@ -1,14 +1,17 @@
 //! What becomes of predicted frames: rows of metrics, sums of spectra, a few pictures.
 
 use std::ops::Range;
+use std::time::Instant;
 
+use bytes::Bytes;
 use tokio::runtime::Handle;
 use wellspring_store::{Affine, Dataset, Frames, Split, Window};
 
 use super::spectra::{Names, SpectrumSums};
+use super::unfinished::{Saved, Standing, Unfinished};
 use crate::metrics::{ARTEFACT_PATCHES, Gauge, Score, Spatial, Temporal};
 use crate::pictures::Picture;
-use crate::tables::{Draft, MetricRow};
+use crate::tables::{Draft, MetricRow, RunRecord, Table, TableWriter};
 use crate::{EvalOptions, Result};
 
 /// Leads whose frames are kept, at most about.
@@ -61,6 +64,8 @@ pub(super) struct Predicted<'a> {
     pub(super) tokens: usize,
     /// Stored values, (1, B, C, *space).
     pub(super) prediction: Frames,
+    /// At the last lead: where the rollout stands after it.
+    pub(super) standing: Option<Standing>,
 }
 
 /// Measures leads in the order of their prediction.
@@ -74,29 +79,48 @@ pub(super) struct Measurer<'a> {
     gauge: Gauge,
     draft: Draft,
     spectra: SpectrumSums,
+    unfinished: Unfinished,
+    saved: Instant,
+    pictures_saved: usize,
     /// Truth and prediction of the rollouts under way, where they are measured as a whole.
     whole: [Vec<f32>; 2],
+    /// The lead at which each field of the rollouts under way left the truth, infinite if it has not.
+    diverged: Vec<f64>,
 }
 
 impl<'a> Measurer<'a> {
+    /// Goes on from what was saved, if anything was.
     pub(super) fn new(
         source: Source<'a>,
         options: &'a EvalOptions,
-        run: &'a str,
-        context: usize,
+        record: &'a RunRecord,
+        (unfinished, saved): (Unfinished, Option<Saved>),
     ) -> Result<Self> {
         let manifest = source.dataset.manifest();
+        let gauge = gauge(&manifest.schema.grid.shape(), options)?;
+        let (mut draft, mut spectra) = (Draft::new()?, SpectrumSums::default());
+        if let Some(saved) = saved {
+            let blank = vec![0.0; manifest.schema.grid.cells()];
+            spectra = SpectrumSums::restore(saved.spectra, &gauge.score(&blank, &blank)?.spectra);
+            draft.before = saved.metrics;
+            draft.pictures = saved.pictures;
+        }
+        let pictures_saved = draft.pictures.len();
         Ok(Self {
             source,
             options,
-            run,
-            context,
+            run: &record.run,
+            context: record.context as usize,
             channels: manifest.schema.channels(),
             affine: manifest.affine(),
-            gauge: Gauge::new(&manifest.schema.grid.shape())?,
-            draft: Draft::new()?,
-            spectra: SpectrumSums::default(),
+            gauge,
+            draft,
+            spectra,
+            unfinished,
+            saved: Instant::now(),
+            pictures_saved,
             whole: [Vec::new(), Vec::new()],
+            diverged: Vec::new(),
         })
     }
 
@@ -114,11 +138,31 @@ impl<'a> Measurer<'a> {
             let kept = self.options.keep.saturating_sub(predicted.first);
             self.picture(&truth, &predicted, kept.min(predicted.windows.len()));
         }
+        match predicted.standing {
+            Some(standing) if self.saved.elapsed() >= self.options.save_every => {
+                self.save(standing)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Saves the rows since the last time, and where everything stands.
+    fn save(&mut self, standing: Standing) -> Result<()> {
+        let rows = std::mem::replace(&mut self.draft.metrics, TableWriter::new(Table::Metrics)?);
+        let rows = Bytes::from(rows.finish()?);
+        let pictures = &self.draft.pictures[self.pictures_saved..];
+        let saving = self
+            .unfinished
+            .save(standing, rows.clone(), pictures, self.spectra.save());
+        self.source.runtime.block_on(saving)?;
+        self.pictures_saved = self.draft.pictures.len();
+        self.draft.before.push(rows);
+        self.saved = Instant::now();
         Ok(())
     }
 
     /// The rows, with the spectra written.
-    pub(super) fn finish(mut self) -> Result<Draft> {
+    pub(super) fn finish(mut self) -> Result<(Draft, Unfinished)> {
         let grid = &self.source.dataset.schema().grid;
         let axes: Vec<String> = grid.axes.iter().map(|axis| axis.name.clone()).collect();
         let names = Names {
@@ -127,7 +171,7 @@ impl<'a> Measurer<'a> {
             channels: &self.channels,
         };
         self.spectra.write(&names, &mut self.draft.spectra)?;
-        Ok(self.draft)
+        Ok((self.draft, self.unfinished))
     }
 
     fn measure(&mut self, truth: &Frames, predicted: &Predicted<'_>) -> Result<()> {
@@ -142,8 +186,14 @@ impl<'a> Measurer<'a> {
             .gauge
             .scores(&places.iter().map(pair).collect::<Vec<_>>())?;
         let mut rows = Vec::new();
-        for (&(batch, channel), score) in places.iter().zip(&scores) {
+        if predicted.lead == 1 {
+            self.diverged = vec![f64::INFINITY; places.len()];
+        }
+        for (place, (&(batch, channel), score)) in places.iter().zip(&scores).enumerate() {
             let lead = predicted.lead - 1;
+            if diverges(score) {
+                self.diverged[place] = self.diverged[place].min(predicted.lead as f64);
+            }
             self.spectra
                 .add((lead, channel), &predicted.patch, &score.spectra);
             let row = row(self.run, &self.channels[channel], predicted, batch);
@@ -157,6 +207,13 @@ impl<'a> Measurer<'a> {
                         ..row.clone()
                     }),
             );
+            if predicted.lead == self.options.rollout {
+                rows.push(MetricRow {
+                    metric: "divergence_lead",
+                    value: self.diverged[place],
+                    ..row
+                });
+            }
         }
         self.draft.metrics.push(&rows)
     }
@@ -211,6 +268,18 @@ impl<'a> Measurer<'a> {
     }
 }
 
+/// What measures fields of a grid.
+///
+/// # Errors
+/// When the edges of bands do not ascend.
+pub(super) fn gauge(space: &[usize], options: &EvalOptions) -> Result<Gauge> {
+    let gauge = Gauge::new(space)?;
+    match &options.bands {
+        Some(edges) => gauge.with_bands(edges.clone()),
+        None => Ok(gauge),
+    }
+}
+
 /// A row of a field in a window, still without a metric.
 fn row<'a>(
     run: &'a str,
@@ -230,6 +299,11 @@ fn row<'a>(
         band: None,
         value: 0.0,
     }
+}
+
+/// Not finite, or no better than the truth's mean.
+fn diverges(score: &Score) -> bool {
+    score.nonfinite > 0 || score.spatial.vrmse.is_nan() || score.spatial.vrmse > 1.0
 }
 
 /// Every metric of a field, with its band.

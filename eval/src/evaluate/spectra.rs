@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Result;
 use crate::metrics::{Line, Spectra};
 use crate::tables::{SpectrumRow, TableWriter};
@@ -14,6 +16,16 @@ struct Sum {
     spectra: Spectra,
     patch: String,
     windows: f64,
+}
+
+/// A sum at rest. Powers are the bits of f64, so that what is not finite stays so.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SavedSum {
+    lead: usize,
+    channel: usize,
+    patch: String,
+    windows: f64,
+    powers: Vec<[u64; 3]>,
 }
 
 /// What rows of spectra are called.
@@ -42,6 +54,36 @@ impl SpectrumSums {
             let powers = own.power.iter_mut().zip(other.power);
             powers.for_each(|(own, other)| *own += other);
         }
+    }
+
+    pub(super) fn save(&self) -> Vec<SavedSum> {
+        let save = |(&(lead, channel), sum): (&(usize, usize), &Sum)| SavedSum {
+            lead,
+            channel,
+            patch: sum.patch.clone(),
+            windows: sum.windows,
+            powers: lines(&sum.spectra)
+                .map(|line| line.power.map(f64::to_bits))
+                .collect(),
+        };
+        self.0.iter().map(save).collect()
+    }
+
+    /// Sums as they were saved; `like` has their lines.
+    pub(super) fn restore(saved: Vec<SavedSum>, like: &Spectra) -> Self {
+        let restore = |saved: SavedSum| {
+            let mut spectra = like.clone();
+            for (line, power) in lines_mut(&mut spectra).zip(saved.powers) {
+                line.power = power.map(f64::from_bits);
+            }
+            let sum = Sum {
+                spectra,
+                patch: saved.patch,
+                windows: saved.windows,
+            };
+            ((saved.lead, saved.channel), sum)
+        };
+        Self(saved.into_iter().map(restore).collect())
     }
 
     /// Means over windows, as rows.

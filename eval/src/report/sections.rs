@@ -281,7 +281,7 @@ async fn fields(results: &Results, page: &mut Page) -> Result<()> {
 ) WHERE place = 1 ORDER BY name";
     let mut begun = false;
     for shown in results.rows::<Shown>(sql).await? {
-        let mut kept = pictures::read(results.location(), &shown.run).await?;
+        let mut kept = pictures::read(&pictures::file(results.location(), &shown.run)).await?;
         let last = kept.iter().map(|picture| picture.lead).max();
         let first = kept
             .first()

@@ -7,6 +7,7 @@
 //! Which share may be small follows from the budget. An account keeps the mean: what is spent, the
 //! predictions compared included, is never more than the budget for the steps so far.
 
+use serde::{Deserialize, Serialize};
 use wellspring_store::{Frames, Patch};
 
 use super::{Size, Step};
@@ -25,11 +26,18 @@ pub(super) struct Budget {
     fine: Size,
     /// Of steps that may be fine.
     share: f64,
+    pub(super) state: BudgetState,
+}
+
+/// What a budget has spent and learned.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct BudgetState {
     spent: f64,
     steps: u64,
-    /// Every disagreement so far, ascending, and the last.
+    /// Every disagreement so far, ascending.
     seen: Vec<f64>,
-    disagreement: f64,
+    /// The last one, if it is finite.
+    disagreement: Option<f64>,
 }
 
 impl Budget {
@@ -56,10 +64,7 @@ impl Budget {
             coarse: coarse.clone(),
             middle: middle.clone(),
             fine: fine.clone(),
-            spent: 0.0,
-            steps: 0,
-            seen: Vec::new(),
-            disagreement: f64::NAN,
+            state: BudgetState::default(),
         })
     }
 
@@ -70,10 +75,11 @@ impl Budget {
     ) -> Result<Step, SubjectError> {
         let mut cost = 0;
         let mut at_hand = None;
-        if self.steps.is_multiple_of(PROBE_EVERY) {
+        if self.state.steps.is_multiple_of(PROBE_EVERY) {
             let (coarse, middle) = (predict(&self.coarse.patch)?, predict(&self.middle.patch)?);
             cost += self.coarse.tokens + self.middle.tokens;
-            self.learn(disagreement(&coarse, &middle, &seen.frame(seen.time() - 1)));
+            self.state
+                .learn(disagreement(&coarse, &middle, &seen.frame(seen.time() - 1)));
             at_hand = Some((self.middle.clone(), middle));
         }
         let is_fine = at_hand.as_ref().is_some_and(|(size, _)| *size == self.fine);
@@ -86,8 +92,8 @@ impl Budget {
             cost += self.coarse.tokens;
             (self.coarse.clone(), predict(&self.coarse.patch)?)
         };
-        self.spent += cost as f64;
-        self.steps += 1;
+        self.state.spent += cost as f64;
+        self.state.steps += 1;
         Ok(Step {
             prediction,
             patch: size.patch,
@@ -95,26 +101,28 @@ impl Budget {
         })
     }
 
+    /// Whether this step is to be fine, after what it cost already.
+    fn spends(&self, cost: usize) -> bool {
+        let state = &self.state;
+        let Some(disagreement) = state.disagreement else {
+            return false;
+        };
+        let after = state.spent + (cost + self.fine.tokens) as f64;
+        let unspent = self.tokens * (state.steps + 1) as f64 - after;
+        let below = state.seen.partition_point(|&other| other <= disagreement);
+        let rank = below as f64 / state.seen.len().max(1) as f64;
+        unspent >= 0.0 && (rank > 1.0 - self.share || unspent >= RICH * self.tokens)
+    }
+}
+
+impl BudgetState {
     /// A state that is not finite teaches nothing, and nothing more is spent on it.
     fn learn(&mut self, disagreement: f64) {
-        self.disagreement = disagreement;
-        if disagreement.is_finite() {
+        self.disagreement = Some(disagreement).filter(|disagreement| disagreement.is_finite());
+        if self.disagreement.is_some() {
             let place = self.seen.partition_point(|&other| other < disagreement);
             self.seen.insert(place, disagreement);
         }
-    }
-
-    /// Whether this step is to be fine, after what it cost already.
-    fn spends(&self, cost: usize) -> bool {
-        let after = self.spent + (cost + self.fine.tokens) as f64;
-        let unspent = self.tokens * (self.steps + 1) as f64 - after;
-        let below = self
-            .seen
-            .partition_point(|&other| other <= self.disagreement);
-        let rank = below as f64 / self.seen.len().max(1) as f64;
-        self.disagreement.is_finite()
-            && unspent >= 0.0
-            && (rank > 1.0 - self.share || unspent >= RICH * self.tokens)
     }
 }
 

@@ -1,5 +1,6 @@
 //! An evaluation's rows until they are whole, and their commit.
 
+use bytes::Bytes;
 use wellspring_store::Location;
 
 use super::{RunRecord, Table, TableWriter};
@@ -8,6 +9,8 @@ use crate::pictures::{self, Picture};
 
 /// The rows of an evaluation, not yet committed.
 pub(crate) struct Draft {
+    /// Files with the rows of windows that came before.
+    pub(crate) before: Vec<Bytes>,
     pub(crate) metrics: TableWriter,
     pub(crate) spectra: TableWriter,
     pub(crate) pictures: Vec<Picture>,
@@ -16,6 +19,7 @@ pub(crate) struct Draft {
 impl Draft {
     pub(crate) fn new() -> Result<Self> {
         Ok(Self {
+            before: Vec::new(),
             metrics: TableWriter::new(Table::Metrics)?,
             spectra: TableWriter::new(Table::Spectra)?,
             pictures: Vec::new(),
@@ -29,6 +33,7 @@ impl Draft {
         results: &Location,
     ) -> Result<RunRecord> {
         let Self {
+            before,
             metrics,
             spectra,
             pictures,
@@ -45,7 +50,7 @@ impl Draft {
             .await?;
         Table::Metrics
             .file(results, &record.run)
-            .put(metrics.finish()?)
+            .put(joined(before, metrics)?)
             .await?;
         let mut runs = TableWriter::new(Table::Runs)?;
         runs.push(std::slice::from_ref(&record))?;
@@ -55,4 +60,17 @@ impl Draft {
             .await?;
         Ok(record)
     }
+}
+
+/// All rows in one file.
+fn joined(before: Vec<Bytes>, metrics: TableWriter) -> Result<Bytes> {
+    let last = Bytes::from(metrics.finish()?);
+    if before.is_empty() {
+        return Ok(last);
+    }
+    let mut whole = TableWriter::new(Table::Metrics)?;
+    for part in before.into_iter().chain([last]) {
+        whole.append(part)?;
+    }
+    Ok(Bytes::from(whole.finish()?))
 }

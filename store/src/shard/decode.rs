@@ -12,7 +12,7 @@ use half::slice::HalfFloatSliceExt as _;
 use crate::{Error, Result};
 
 /// Magic number and footer length at the end of a file.
-const TRAILER: usize = 10;
+pub(super) const TRAILER: usize = 10;
 
 /// The rows of one file, ready to be copied from.
 #[derive(Debug)]
@@ -129,7 +129,8 @@ impl Batch {
     }
 }
 
-fn footer(file: &Buffer) -> Result<Footer<'_>, String> {
+/// The footer of a file, of which `file` is the end at least.
+pub(super) fn footer(file: &Buffer) -> Result<Footer<'_>, String> {
     let body = file
         .len()
         .checked_sub(TRAILER)
@@ -143,7 +144,7 @@ fn footer(file: &Buffer) -> Result<Footer<'_>, String> {
     root_as_footer(&file[start..body]).map_err(|error| format!("its footer: {error}"))
 }
 
-fn check_columns(footer: &Footer<'_>, columns: &SchemaRef) -> Result<(), String> {
+pub(super) fn check_columns(footer: &Footer<'_>, columns: &SchemaRef) -> Result<(), String> {
     let stored = footer
         .schema()
         .and_then(|schema| schema.fields())
@@ -165,7 +166,7 @@ fn check_columns(footer: &Footer<'_>, columns: &SchemaRef) -> Result<(), String>
 }
 
 /// The bytes of a block, after every offset and length in it was found to lie within them.
-fn check_block(file: &Buffer, block: &Block) -> Result<Buffer, String> {
+pub(super) fn check_block(file: &Buffer, block: &Block) -> Result<Buffer, String> {
     let whole = |n: i64| usize::try_from(n).map_err(|_| "a negative length".to_owned());
     let (start, head) = (
         whole(block.offset())?,

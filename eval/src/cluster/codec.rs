@@ -1,0 +1,223 @@
+//! How our tables and functions travel between machines: beside Ballista's own plan nodes, a table of
+//! frames is its place and columns, a scan its pieces too. Functions go by name.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+use ballista_core::serde::{BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use datafusion::catalog::TableProvider;
+use datafusion::common::TableReference;
+use datafusion::datasource::file_format::FileFormatFactory;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::{AggregateUDF, Extension, LogicalPlan, ScalarUDF};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion_proto::logical_plan::LogicalExtensionCodec;
+use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
+use serde::{Deserialize, Serialize};
+use wellspring_store::{Location, Piece, Split};
+
+use crate::frames::{Column, FramesScan, FramesTable, Source};
+use crate::functions;
+
+/// What our messages begin with; Ballista's are protocol buffers and never do.
+const MARK: &[u8] = b"wellspring frames ";
+
+/// A table or a scan of frames on the wire.
+#[derive(Serialize, Deserialize)]
+struct Message {
+    root: String,
+    id: String,
+    columns: Vec<Column>,
+    /// Of the columns: an empty Arrow stream in base64.
+    schema: String,
+    /// Shares of (split, shard, first row, row after the last).
+    #[serde(default)]
+    partitions: Vec<Vec<(Split, usize, usize, usize)>>,
+}
+
+impl Message {
+    fn new(source: &Source, columns: &[Column], schema: &SchemaRef) -> Result<Self> {
+        let stream = StreamWriter::try_new(Vec::new(), schema)?.into_inner()?;
+        Ok(Self {
+            root: source.root.to_string(),
+            id: source.id.clone(),
+            columns: columns.to_vec(),
+            schema: STANDARD.encode(stream),
+            partitions: Vec::new(),
+        })
+    }
+
+    fn write(&self, into: &mut Vec<u8>) -> Result<()> {
+        into.extend_from_slice(MARK);
+        serde_json::to_writer(into, self).map_err(external)
+    }
+
+    /// Nothing when the bytes are somebody else's.
+    fn read(bytes: &[u8]) -> Result<Option<Self>> {
+        let Some(json) = bytes.strip_prefix(MARK) else {
+            return Ok(None);
+        };
+        serde_json::from_slice(json).map(Some).map_err(external)
+    }
+
+    fn source(&self) -> Result<Source> {
+        let root = Location::parse(&self.root).map_err(external)?;
+        Ok(Source::at(root, self.id.clone()))
+    }
+
+    fn schema(&self) -> Result<SchemaRef> {
+        let stream = STANDARD.decode(&self.schema).map_err(external)?;
+        Ok(StreamReader::try_new(stream.as_slice(), None)?.schema())
+    }
+}
+
+/// Logical plans with our tables.
+#[derive(Debug, Default)]
+pub(super) struct LogicalCodec(BallistaLogicalExtensionCodec);
+
+impl LogicalExtensionCodec for LogicalCodec {
+    fn try_decode(
+        &self,
+        bytes: &[u8],
+        inputs: &[LogicalPlan],
+        context: &TaskContext,
+    ) -> Result<Extension> {
+        self.0.try_decode(bytes, inputs, context)
+    }
+
+    fn try_encode(&self, node: &Extension, into: &mut Vec<u8>) -> Result<()> {
+        self.0.try_encode(node, into)
+    }
+
+    fn try_decode_table_provider(
+        &self,
+        bytes: &[u8],
+        name: &TableReference,
+        schema: SchemaRef,
+        context: &TaskContext,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let Some(message) = Message::read(bytes)? else {
+            return self
+                .0
+                .try_decode_table_provider(bytes, name, schema, context);
+        };
+        let (source, schema) = (message.source()?, message.schema()?);
+        let table = FramesTable::from_parts(source, message.columns, schema);
+        Ok(Arc::new(table))
+    }
+
+    fn try_encode_table_provider(
+        &self,
+        name: &TableReference,
+        table: Arc<dyn TableProvider>,
+        into: &mut Vec<u8>,
+    ) -> Result<()> {
+        let any: &dyn Any = table.as_ref();
+        match any.downcast_ref::<FramesTable>() {
+            Some(frames) => {
+                Message::new(&frames.source, &frames.columns, &frames.schema())?.write(into)
+            }
+            None => self.0.try_encode_table_provider(name, table, into),
+        }
+    }
+
+    fn try_decode_file_format(
+        &self,
+        bytes: &[u8],
+        context: &TaskContext,
+    ) -> Result<Arc<dyn FileFormatFactory>> {
+        self.0.try_decode_file_format(bytes, context)
+    }
+
+    fn try_encode_file_format(
+        &self,
+        into: &mut Vec<u8>,
+        format: Arc<dyn FileFormatFactory>,
+    ) -> Result<()> {
+        self.0.try_encode_file_format(into, format)
+    }
+
+    fn try_decode_udf(&self, name: &str, bytes: &[u8]) -> Result<Arc<ScalarUDF>> {
+        scalar(name).map_or_else(|| self.0.try_decode_udf(name, bytes), Ok)
+    }
+
+    fn try_decode_udaf(&self, name: &str, bytes: &[u8]) -> Result<Arc<AggregateUDF>> {
+        aggregate(name).map_or_else(|| self.0.try_decode_udaf(name, bytes), Ok)
+    }
+}
+
+/// Physical plans with our scans.
+#[derive(Debug, Default)]
+pub(super) struct PhysicalCodec(BallistaPhysicalExtensionCodec);
+
+impl PhysicalExtensionCodec for PhysicalCodec {
+    fn try_decode(
+        &self,
+        bytes: &[u8],
+        inputs: &[Arc<dyn ExecutionPlan>],
+        context: &TaskContext,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some(message) = Message::read(bytes)? else {
+            return self.0.try_decode(bytes, inputs, context, converter);
+        };
+        let (source, schema) = (message.source()?, message.schema()?);
+        let piece = |(split, shard, start, end)| Piece {
+            split,
+            shard,
+            rows: start..end,
+        };
+        let partitions = message.partitions.into_iter();
+        let partitions = partitions.map(|pieces| pieces.into_iter().map(piece).collect());
+        let scan = FramesScan::new(source, message.columns, schema, partitions.collect());
+        Ok(Arc::new(scan))
+    }
+
+    fn try_encode(
+        &self,
+        node: Arc<dyn ExecutionPlan>,
+        into: &mut Vec<u8>,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<()> {
+        let any: &dyn Any = node.as_ref();
+        let Some(scan) = any.downcast_ref::<FramesScan>() else {
+            return self.0.try_encode(node, into, converter);
+        };
+        let piece = |piece: &Piece| (piece.split, piece.shard, piece.rows.start, piece.rows.end);
+        let partitions = scan.partitions.iter();
+        let partitions = partitions.map(|pieces| pieces.iter().map(piece).collect());
+        let message = Message {
+            partitions: partitions.collect(),
+            ..Message::new(&scan.source, &scan.columns, &scan.schema())?
+        };
+        message.write(into)
+    }
+
+    fn try_decode_udf(&self, name: &str, bytes: &[u8]) -> Result<Arc<ScalarUDF>> {
+        scalar(name).map_or_else(|| self.0.try_decode_udf(name, bytes), Ok)
+    }
+
+    fn try_decode_udaf(&self, name: &str, bytes: &[u8]) -> Result<Arc<AggregateUDF>> {
+        aggregate(name).map_or_else(|| self.0.try_decode_udaf(name, bytes), Ok)
+    }
+}
+
+fn scalar(name: &str) -> Option<Arc<ScalarUDF>> {
+    let mut all = functions::scalar().into_iter();
+    all.find(|function| function.name() == name)
+}
+
+fn aggregate(name: &str) -> Option<Arc<AggregateUDF>> {
+    let mut all = functions::aggregate().into_iter();
+    all.find(|function| function.name() == name)
+}
+
+fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}

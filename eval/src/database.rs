@@ -1,0 +1,183 @@
+//! One place to ask: the tables of a results folder, the frames of data sets, our functions.
+
+use std::sync::Arc;
+
+use arrow::array::{AsArray as _, RecordBatch};
+use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
+use datafusion::datasource::MemTable;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{
+    ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
+};
+use datafusion::prelude::{SQLOptions, SessionContext};
+use url::Url;
+use wellspring_store::{Dataset, Location};
+
+use crate::frames::FramesTable;
+use crate::tables::{Committed, Table};
+use crate::{Error, Result, View, session};
+
+/// Words of SQL that are worth completing.
+const WORDS: [&str; 24] = [
+    "AND", "AS", "ASC", "BETWEEN", "CASE", "CAST", "DESC", "DISTINCT", "EXPLAIN", "FILTER", "FROM",
+    "GROUP BY", "HAVING", "IN", "JOIN", "LIKE", "LIMIT", "ON", "ORDER BY", "OVER", "SELECT",
+    "UNION", "WHERE", "WITH",
+];
+
+/// A SQL session over results and data sets.
+pub struct Database {
+    session: SessionContext,
+    /// Whether queries leave this process, so that tables must be files.
+    is_remote: bool,
+}
+
+impl Database {
+    /// Without tables; with our functions.
+    ///
+    /// # Errors
+    /// [`Error::Sql`] when the engine cannot be started.
+    pub fn new() -> Result<Self> {
+        let state = session::state(session::config())?;
+        Ok(Self {
+            session: SessionContext::new_with_state(state),
+            is_remote: false,
+        })
+    }
+
+    #[cfg(feature = "cluster")]
+    pub(crate) fn over_cluster(session: SessionContext) -> Self {
+        Self {
+            session,
+            is_remote: true,
+        }
+    }
+
+    /// Adds the tables `runs`, `metrics` and `spectra` of a results folder as it is now, and the named
+    /// views; gives the names of the committed evaluations.
+    ///
+    /// # Errors
+    /// [`Error::NoResults`] where there is none, [`Error::NewerTables`], [`Error::Malformed`].
+    pub async fn add_results(&self, root: &Location) -> Result<Vec<String>> {
+        let Committed { runs, records } = Committed::read(root).await?;
+        if runs.is_empty() {
+            return Err(Error::NoResults {
+                root: root.to_string(),
+            });
+        }
+        if self.is_remote {
+            self.add_files(root, Table::Runs, &runs)?;
+        } else {
+            let table = MemTable::try_new(records.schema(), vec![vec![records]])?;
+            self.session
+                .register_table(Table::Runs.name(), Arc::new(table))?;
+        }
+        self.add_files(root, Table::Metrics, &runs)?;
+        self.add_files(root, Table::Spectra, &runs)?;
+        for view in View::ALL {
+            self.session
+                .sql(&format!("CREATE VIEW {} AS {}", view.name, view.sql))
+                .await?;
+        }
+        Ok(runs)
+    }
+
+    /// Registers the files that evaluations have of a table.
+    fn add_files(&self, root: &Location, table: Table, runs: &[String]) -> Result<()> {
+        let base = self.mount(root)?;
+        let files = runs.iter().map(|run| table.file(root, run));
+        let urls: Result<Vec<_>, _> = files
+            .map(|file| ListingTableUrl::parse(format!("{base}/{}", file.path())))
+            .collect();
+        let options = ListingOptions::new(Arc::new(ParquetFormat::default()));
+        let config = ListingTableConfig::new_with_multi_paths(urls?)
+            .with_listing_options(options)
+            .with_schema(table.schema());
+        let files = Arc::new(ListingTable::try_new(config)?);
+        self.session.register_table(table.name(), files)?;
+        Ok(())
+    }
+
+    /// Adds the frames of a data set as `NAME.frames`, and of the first one as `frames` too; gives the
+    /// name: the data set's own unless one is given.
+    ///
+    /// # Errors
+    /// [`Error::Sql`] for a name that is taken.
+    pub fn add_dataset(&self, name: Option<&str>, dataset: Dataset) -> Result<String> {
+        let name = name.unwrap_or(&dataset.schema().name).to_owned();
+        let table = Arc::new(FramesTable::new(Arc::new(dataset)));
+        let state = self.session.state();
+        let defaults = &state.config_options().catalog;
+        let catalog = self.session.catalog(&defaults.default_catalog);
+        let taken = || Error::Taken { name: name.clone() };
+        let catalog = catalog.ok_or_else(taken)?;
+        if catalog.schema(&name).is_some() {
+            return Err(taken());
+        }
+        let own: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
+        own.register_table("frames".into(), table.clone())?;
+        catalog.register_schema(&name, own)?;
+        if !self.session.table_exist("frames")? {
+            self.session.register_table("frames", table)?;
+        }
+        Ok(name)
+    }
+
+    /// Names that a query may hold: words of SQL, tables, columns and functions, ascending.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn names(&self) -> Result<Vec<String>> {
+        let columns = self
+            .session
+            .sql(
+                "SELECT table_name FROM information_schema.tables \
+                 UNION SELECT column_name FROM information_schema.columns",
+            )
+            .await?
+            .collect()
+            .await?;
+        let mut names: Vec<String> = columns
+            .iter()
+            .flat_map(|batch| batch.column(0).as_string_view().iter().flatten())
+            .map(str::to_owned)
+            .collect();
+        let state = self.session.state();
+        names.extend(state.scalar_functions().keys().cloned());
+        names.extend(state.aggregate_functions().keys().cloned());
+        names.extend(WORDS.map(str::to_owned));
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// Answers one query; statements that change anything are refused.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn sql(&self, query: &str) -> Result<Vec<RecordBatch>> {
+        let reading = SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false);
+        let frame = self.session.sql_with_options(query, reading).await?;
+        let schema = Arc::clone(frame.schema().inner());
+        let batches = frame.collect().await?;
+        // An empty answer still has columns.
+        Ok(if batches.is_empty() {
+            vec![RecordBatch::new_empty(schema)]
+        } else {
+            batches
+        })
+    }
+
+    /// The URL under which the engine finds a place's store.
+    fn mount(&self, root: &Location) -> Result<String> {
+        let url = root.store_url();
+        let parsed = Url::parse(&url).map_err(|error| Error::Malformed {
+            object: root.to_string(),
+            reason: error.to_string(),
+        })?;
+        self.session
+            .register_object_store(&parsed, Arc::clone(root.object_store()));
+        Ok(url)
+    }
+}

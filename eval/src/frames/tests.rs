@@ -1,0 +1,269 @@
+use std::collections::BTreeMap;
+use std::f32::consts::TAU;
+
+use arrow::array::AsArray as _;
+use arrow::datatypes::{Float64Type, Int64Type};
+use wellspring_store::{
+    Axis, Boundary, ChannelMoments, Compression, DatasetWriter, Dtype, Field, Frames, Grid,
+    Normalization, Schema, Split, SplitManifest, Statistics, TensorOrder, Trajectory,
+    WriterOptions,
+};
+
+use super::*;
+use crate::Database;
+
+const N: usize = 16;
+const FRAMES: usize = 5;
+
+/// `u` is a mean of step + trajectory and a wave of amplitude 2 with `waves` periods; `v_x` and `v_y`
+/// are u and −u.
+fn frame(trajectory: usize, step: usize) -> Vec<f32> {
+    let mean = (step + 10 * trajectory) as f32;
+    let wave =
+        |i: usize| mean + 2.0 * (TAU * waves(trajectory) as f32 * (i / N) as f32 / N as f32).cos();
+    let u: Vec<f32> = (0..N * N).map(wave).collect();
+    let minus = u.iter().map(|x| -x);
+    [u.clone(), u.clone(), minus.collect()].concat()
+}
+
+fn waves(trajectory: usize) -> usize {
+    1 + 2 * trajectory
+}
+
+async fn plane(root: &str) -> Dataset {
+    let axis = |name: &str| Axis {
+        name: name.into(),
+        coordinates: (0..N).map(|i| i as f64).collect(),
+        boundary: [Boundary::Periodic; 2],
+    };
+    let field = |name: &str, order| Field {
+        name: name.into(),
+        order,
+        time_varying: true,
+        sample_varying: true,
+    };
+    let mut moments = ChannelMoments::default();
+    moments.add(&frame(1, 2), None);
+    let statistics = ["u", "v_x", "v_y"].map(|name| (name.to_owned(), moments.into()));
+    let options = WriterOptions {
+        schema: Schema {
+            name: "plane".into(),
+            grid: Grid {
+                kind: "cartesian".into(),
+                axes: vec![axis("x"), axis("y")],
+            },
+            fields: vec![
+                field("u", TensorOrder::Scalar),
+                field("v", TensorOrder::Vector),
+            ],
+        },
+        dtype: Dtype::F32,
+        compression: Compression::None,
+        normalization: Normalization::Zscore,
+        statistics: Statistics(BTreeMap::from(statistics)),
+        shard_bytes: 64 << 20,
+        overwrite: false,
+    };
+    let root = Location::parse(root).unwrap();
+    let writer = DatasetWriter::create(&root, options).await.unwrap();
+    let mut splits = BTreeMap::new();
+    for (split, trajectories) in [(Split::Train, 2), (Split::Test, 1)] {
+        let mut shard = writer.shard(split, 0).unwrap();
+        for (trajectory, step) in (0..trajectories).flat_map(|t| (0..FRAMES).map(move |s| (t, s))) {
+            let values = frame(trajectory, step);
+            let mut frame = Frames::new(1, 1, 3, vec![N, N], values).unwrap();
+            writer.affine().normalise(&mut frame);
+            let key = (trajectory as u32, step as u32);
+            shard.push(key, 0.5 * step as f64, &frame).unwrap();
+        }
+        let held = |trajectory: usize| Trajectory {
+            source: "by hand".into(),
+            frames: FRAMES,
+            parameters: BTreeMap::from([
+                ("Reynolds".into(), 100.0 * (trajectory + 1) as f64),
+                ("time".into(), 7.0),
+            ]),
+            series: BTreeMap::from([("forcing".into(), vec![0.0, 0.0, 1.0, 0.0, 1.0])]),
+        };
+        let held = SplitManifest {
+            trajectories: (0..trajectories).map(held).collect(),
+            shards: vec![shard.finish().await.unwrap()],
+            constants: None,
+        };
+        splits.insert(split, held);
+    }
+    writer.finish(splits).await.unwrap();
+    Dataset::open(&root).await.unwrap()
+}
+
+async fn database() -> Database {
+    let database = Database::new().unwrap();
+    let dataset = plane("memory:///plane").await;
+    assert_eq!(database.add_dataset(None, dataset).unwrap(), "plane");
+    database
+}
+
+/// One column of numbers.
+async fn numbers(database: &Database, query: &str) -> Vec<f64> {
+    let batches = database.sql(query).await.unwrap();
+    let column = |batch: &arrow::array::RecordBatch| {
+        let column = arrow::compute::cast(batch.column(0), &DataType::Float64).unwrap();
+        column.as_primitive::<Float64Type>().values().to_vec()
+    };
+    batches.iter().flat_map(column).collect()
+}
+
+fn close(found: &[f64], expected: &[f64]) {
+    assert_eq!(found.len(), expected.len(), "{found:?} {expected:?}");
+    for (x, y) in found.iter().zip(expected) {
+        assert!(
+            (x - y).abs() < 1e-5 * y.abs().max(1.0),
+            "{found:?} {expected:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn functions_over_fields_give_closed_forms() {
+    let database = database().await;
+    let means =
+        "SELECT field_mean(u) FROM frames WHERE split = 'train' AND trajectory = 1 ORDER BY step";
+    close(
+        &numbers(&database, means).await,
+        &[10.0, 11.0, 12.0, 13.0, 14.0],
+    );
+    // A cosine of amplitude 2 has a mean square of 2.
+    let cells = (N * N) as f64;
+    let spread = "SELECT field_var(v_y) FROM frames WHERE step = 0 ORDER BY split, trajectory";
+    close(
+        &numbers(&database, spread).await,
+        &[2.0 * cells / (cells - 1.0); 3],
+    );
+    let rms =
+        "SELECT field_rms(u) FROM frames WHERE step = 3 AND trajectory = 0 AND split = 'test'";
+    close(&numbers(&database, rms).await, &[(9.0_f64 + 2.0).sqrt()]);
+    // One wave has 2π/16 = 0.39 radians per cell, three have 1.18.
+    let bands =
+        "SELECT avg(band_energy(u, 0.3, 1)) FROM frames GROUP BY trajectory ORDER BY trajectory";
+    close(&numbers(&database, bands).await, &[2.0, 0.0]);
+    let bands = "SELECT avg(band_energy(u, 1, 2)) FROM plane.frames GROUP BY trajectory ORDER BY trajectory";
+    close(&numbers(&database, bands).await, &[0.0, 2.0]);
+}
+
+/// What the next frame's own mean is off by, over the wave's deviation.
+#[tokio::test]
+async fn frames_join_with_later_ones() {
+    let query = "SELECT vrmse(b.u, a.u) FROM frames a JOIN frames b \
+        ON a.split = b.split AND a.trajectory = b.trajectory AND b.step = a.step + 1 WHERE a.split = 'test'";
+    let cells = (N * N) as f64;
+    let expected = (1.0 / (2.0 * cells / (cells - 1.0))).sqrt();
+    close(
+        &numbers(&database().await, query).await,
+        &[expected; FRAMES - 1],
+    );
+}
+
+#[tokio::test]
+async fn a_frame_has_its_parameters_series_and_time() {
+    let database = database().await;
+    let query = "SELECT time FROM frames WHERE forcing = 1 AND \"Reynolds\" = 200 ORDER BY step";
+    close(&numbers(&database, query).await, &[1.0, 2.0]);
+    let query = "SELECT DISTINCT parameter_time FROM frames";
+    close(&numbers(&database, query).await, &[7.0]);
+    let query = "SELECT count(*) FROM frames GROUP BY split ORDER BY split";
+    close(&numbers(&database, query).await, &[5.0, 10.0]);
+    let first = database
+        .sql("SELECT split, u, time FROM frames LIMIT 1")
+        .await
+        .unwrap();
+    assert_eq!(first[0].num_rows(), 1);
+    let u = first[0].column(1).as_fixed_size_list().value(0);
+    let found = u.as_primitive::<arrow::datatypes::Float32Type>();
+    close(
+        &found
+            .values()
+            .iter()
+            .map(|&x| f64::from(x))
+            .collect::<Vec<_>>(),
+        &frame(0, 0)[..N * N]
+            .iter()
+            .map(|&x| f64::from(x))
+            .collect::<Vec<_>>(),
+    );
+}
+
+/// What the manifest decides leaves no filter, and chooses rows and columns before anything is read.
+#[tokio::test]
+async fn filters_and_columns_reach_the_scan() {
+    let database = database().await;
+    let plan = async |query: &str| -> String {
+        let answer = database.sql(&format!("EXPLAIN {query}")).await.unwrap();
+        let text = answer[0].column(1).as_string::<i32>();
+        text.iter().flatten().collect::<Vec<_>>().join("\n")
+    };
+    let found = plan(
+        "SELECT step, avg(field_mean(v_x)) FROM frames WHERE split = 'train' AND \"Reynolds\" > 150 AND step IN (1, 3) \
+         GROUP BY step",
+    )
+    .await;
+    assert!(
+        found.contains("columns=[step, v_x], frames=2, pieces=2"),
+        "{found}"
+    );
+    assert!(!found.contains("FilterExec"), "{found}");
+    let found = plan("SELECT step FROM frames WHERE time > 0.5 AND trajectory = 0").await;
+    assert!(
+        found.contains("frames=10") && found.contains("FilterExec"),
+        "{found}"
+    );
+    let found = plan("SELECT u FROM frames LIMIT 3").await;
+    assert!(found.contains("frames=3"), "{found}");
+}
+
+#[tokio::test]
+async fn what_is_no_field_is_refused_with_a_reason() {
+    let database = database().await;
+    let refused = async |query: &str| database.sql(query).await.unwrap_err().to_string();
+    let error = refused("SELECT field_mean(step) FROM frames").await;
+    assert!(
+        error.contains("field_mean(field) takes field columns"),
+        "{error}"
+    );
+    let error = refused("SELECT band_energy(u, 2, 1) FROM frames").await;
+    assert!(error.contains("edges"), "{error}");
+    let error = refused("SELECT band_energy(u) FROM frames").await;
+    assert!(error.contains("band_energy(field, low, high)"), "{error}");
+    let again = database.add_dataset(None, plane("memory:///other").await);
+    assert!(again.unwrap_err().to_string().contains("--data NAME=ROOT"));
+}
+
+#[tokio::test]
+async fn a_data_set_that_changed_is_not_mixed_with_what_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_str().unwrap();
+    let dataset = plane(root).await;
+    let source = Source::at(dataset.location().clone(), "0123".into());
+    let error = source.scanner().await.unwrap_err().to_string();
+    assert!(error.contains("changed while it was being read"), "{error}");
+    let source = Source::at(dataset.location().clone(), dataset.manifest().id());
+    assert_eq!(
+        source.scanner().await.unwrap().dataset().manifest(),
+        dataset.manifest()
+    );
+}
+
+/// 2 × 5 values in two trajectories: resampled are trajectories, not frames.
+#[tokio::test]
+async fn intervals_are_over_trajectories() {
+    let database = database().await;
+    let query =
+        "SELECT bootstrap(field_mean(u), trajectory)['low'] FROM frames WHERE split = 'train'";
+    close(&numbers(&database, query).await, &[2.0]);
+    let query =
+        "SELECT bootstrap(field_mean(u), trajectory)['high'] FROM frames WHERE split = 'train'";
+    close(&numbers(&database, query).await, &[12.0]);
+    let query = "SELECT count(ends['low']) FROM (SELECT bootstrap(field_mean(u), trajectory) AS ends FROM frames \
+        WHERE trajectory = 0 GROUP BY split)";
+    let answer = database.sql(query).await.unwrap();
+    assert_eq!(answer[0].column(0).as_primitive::<Int64Type>().value(0), 0);
+}

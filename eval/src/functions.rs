@@ -1,0 +1,37 @@
+//! Functions that SQL has here besides DataFusion's: over field columns, and the bootstrap.
+
+mod bootstrap;
+mod field;
+mod resample;
+
+use std::sync::Arc;
+
+use datafusion::error::DataFusionError;
+use datafusion::execution::FunctionRegistry;
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+
+/// `field_mean`, `field_var`, `field_rms`, `band_energy` and `vrmse`.
+pub(crate) fn scalar() -> Vec<Arc<ScalarUDF>> {
+    field::all()
+        .into_iter()
+        .map(|function| Arc::new(ScalarUDF::from(function)))
+        .collect()
+}
+
+/// `bootstrap`.
+pub(crate) fn aggregate() -> Vec<Arc<AggregateUDF>> {
+    vec![Arc::new(
+        AggregateUDF::from(bootstrap::Bootstrap::default()),
+    )]
+}
+
+/// Adds all of them.
+pub(crate) fn register(registry: &mut dyn FunctionRegistry) -> Result<(), DataFusionError> {
+    for function in scalar() {
+        registry.register_udf(function)?;
+    }
+    for function in aggregate() {
+        registry.register_udaf(function)?;
+    }
+    Ok(())
+}

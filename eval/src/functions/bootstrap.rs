@@ -1,0 +1,262 @@
+//! `bootstrap(value, unit)`: the 95 % interval of a mean, as a struct of `low` and `high`.
+//!
+//! Values of one unit (a trajectory) depend on one another, so units are resampled, each with all of
+//! its values: the percentile bootstrap. Up to six units every resample is counted with its
+//! probability, above that a thousand are drawn, always the same. One unit has no interval.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray as _, BooleanArray, Float64Array, Float64Builder, ListArray,
+    ListBuilder, NullBufferBuilder, PrimitiveBuilder, StructArray,
+};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Field, FieldRef, Fields, Float64Type, Int64Type,
+};
+use datafusion::common::ScalarValue;
+use datafusion::error::Result;
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::utils::format_state_name;
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
+};
+
+use super::resample::{Unit, interval};
+
+/// The aggregate function.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Bootstrap {
+    signature: Signature,
+}
+
+impl Default for Bootstrap {
+    fn default() -> Self {
+        let kinds = vec![DataType::Float64, DataType::Int64];
+        Self {
+            signature: Signature::exact(kinds, Volatility::Immutable),
+        }
+    }
+}
+
+impl AggregateUDFImpl for Bootstrap {
+    fn name(&self) -> &str {
+        "bootstrap"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Struct(ends()))
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        let state = |name, kind| {
+            let list = DataType::List(Arc::new(Field::new_list_field(kind, true)));
+            Arc::new(Field::new(format_state_name(args.name, name), list, true))
+        };
+        Ok(vec![
+            state("units", DataType::Int64),
+            state("sums", DataType::Float64),
+            state("counts", DataType::Float64),
+        ])
+    }
+
+    fn accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        Ok(Box::new(One(Groups(vec![Vec::new()]))))
+    }
+
+    fn groups_accumulator_supported(&self, _: AccumulatorArgs) -> bool {
+        true
+    }
+
+    fn create_groups_accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+        Ok(Box::new(Groups(Vec::new())))
+    }
+}
+
+fn ends() -> Fields {
+    Fields::from(vec![
+        Field::new("low", DataType::Float64, true),
+        Field::new("high", DataType::Float64, true),
+    ])
+}
+
+/// The units of each group, ascending.
+#[derive(Debug)]
+struct Groups(Vec<Vec<Unit>>);
+
+impl Groups {
+    fn add(&mut self, group: usize, unit: Unit) {
+        let units = &mut self.0[group];
+        // Rows of a unit mostly come together.
+        if let Some(last) = units.last_mut().filter(|last| last.id == unit.id) {
+            last.sum += unit.sum;
+            last.count += unit.count;
+            return;
+        }
+        match units.binary_search_by_key(&unit.id, |held| held.id) {
+            Ok(place) => {
+                units[place].sum += unit.sum;
+                units[place].count += unit.count;
+            }
+            Err(place) => units.insert(place, unit),
+        }
+    }
+
+    /// (value, unit) pairs with the filter's leave and without nulls.
+    fn pairs<'a>(
+        values: &'a [ArrayRef],
+        filter: Option<&'a BooleanArray>,
+    ) -> impl Iterator<Item = (usize, Unit)> + 'a {
+        let value = values[0].as_primitive::<Float64Type>();
+        let id = values[1].as_primitive::<Int64Type>();
+        let wanted = move |row: &usize| {
+            let row = *row;
+            let kept = filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
+            kept && value.is_valid(row) && id.is_valid(row)
+        };
+        (0..value.len()).filter(wanted).map(move |row| {
+            let unit = Unit {
+                id: id.value(row),
+                sum: value.value(row),
+                count: 1.0,
+            };
+            (row, unit)
+        })
+    }
+
+    fn states(groups: &[Vec<Unit>]) -> Vec<ArrayRef> {
+        let sums = |of: fn(&Unit) -> f64| list::<Float64Type>(groups, of);
+        vec![
+            list::<Int64Type>(groups, |unit| unit.id),
+            sums(|unit| unit.sum),
+            sums(|unit| unit.count),
+        ]
+    }
+}
+
+/// One number of every unit of every group.
+fn list<T: ArrowPrimitiveType>(groups: &[Vec<Unit>], of: impl Fn(&Unit) -> T::Native) -> ArrayRef {
+    let mut lists = ListBuilder::new(PrimitiveBuilder::<T>::new());
+    for units in groups {
+        for unit in units {
+            lists.values().append_value(of(unit));
+        }
+        lists.append(true);
+    }
+    Arc::new(lists.finish())
+}
+
+impl GroupsAccumulator for Groups {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+        total: usize,
+    ) -> Result<()> {
+        self.0.resize_with(total, Vec::new);
+        for (row, unit) in Self::pairs(values, filter) {
+            self.add(groups[row], unit);
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self, emit: EmitTo) -> Result<ArrayRef> {
+        let groups = emit.take_needed(&mut self.0);
+        let (mut low, mut high) = (Float64Builder::new(), Float64Builder::new());
+        let mut nulls = NullBufferBuilder::new(groups.len());
+        for units in &groups {
+            let found = interval(units);
+            low.append_option(found.map(|[low, _]| low));
+            high.append_option(found.map(|[_, high]| high));
+            nulls.append(found.is_some());
+        }
+        let ends_of: Vec<ArrayRef> = vec![Arc::new(low.finish()), Arc::new(high.finish())];
+        Ok(Arc::new(StructArray::try_new(
+            ends(),
+            ends_of,
+            nulls.finish(),
+        )?))
+    }
+
+    fn state(&mut self, emit: EmitTo) -> Result<Vec<ArrayRef>> {
+        Ok(Self::states(&emit.take_needed(&mut self.0)))
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
+        self.0.resize_with(total, Vec::new);
+        let [ids, sums, counts] = [0, 1, 2].map(|i: usize| states[i].as_list::<i32>());
+        for (row, &group) in groups.iter().enumerate() {
+            let numbers = |list: &ListArray| -> Float64Array {
+                list.value(row).as_primitive::<Float64Type>().clone()
+            };
+            let (sum, count) = (numbers(sums), numbers(counts));
+            let id = ids.value(row);
+            for (i, &id) in id.as_primitive::<Int64Type>().values().iter().enumerate() {
+                let unit = Unit {
+                    id,
+                    sum: sum.value(i),
+                    count: count.value(i),
+                };
+                self.add(group, unit);
+            }
+        }
+        Ok(())
+    }
+
+    fn convert_to_state(
+        &self,
+        values: &[ArrayRef],
+        filter: Option<&BooleanArray>,
+    ) -> Result<Vec<ArrayRef>> {
+        let mut rows = vec![Vec::new(); values[0].len()];
+        for (row, unit) in Self::pairs(values, filter) {
+            rows[row].push(unit);
+        }
+        Ok(Self::states(&rows))
+    }
+
+    fn size(&self) -> usize {
+        let units: usize = self.0.iter().map(Vec::capacity).sum();
+        units * size_of::<Unit>() + self.0.capacity() * size_of::<Vec<Unit>>()
+    }
+}
+
+/// All rows as one group.
+#[derive(Debug)]
+struct One(Groups);
+
+impl Accumulator for One {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let groups = vec![0; values[0].len()];
+        self.0.update_batch(values, &groups, None, 1)
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        let groups = self.0.0.clone();
+        let answer = self.0.evaluate(EmitTo::All)?;
+        self.0.0 = groups;
+        ScalarValue::try_from_array(&answer, 0)
+    }
+
+    fn size(&self) -> usize {
+        GroupsAccumulator::size(&self.0)
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        let states = self.0.state(EmitTo::All)?;
+        self.0.0 = vec![Vec::new()];
+        states
+            .iter()
+            .map(|state| ScalarValue::try_from_array(state, 0))
+            .collect()
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        let groups = vec![0; states[0].len()];
+        self.0.merge_batch(states, &groups, 1)
+    }
+}

@@ -1,0 +1,215 @@
+//! Bootstrap intervals of a mean over units that are independent while their members are not.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+/// Resamples drawn where not all are enumerated.
+const DRAWS: usize = 1000;
+/// Up to so many units every resample is counted, with its probability: C(2n − 1, n) of them.
+const ENUMERATED: usize = 6;
+/// Up to so many units the draws are kept.
+const KEPT: usize = 512;
+/// Of the draws, for ever the same, so that equal data have equal intervals.
+const SEED: u64 = 0;
+
+/// Sum and number of a unit's members.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Unit {
+    pub(super) id: i64,
+    pub(super) sum: f64,
+    pub(super) count: f64,
+}
+
+/// The 95 % interval of the members' mean, where there are two units at least. What is not finite
+/// gives NaN.
+pub(super) fn interval(units: &[Unit]) -> Option<[f64; 2]> {
+    if units.len() < 2 {
+        return None;
+    }
+    if units.iter().any(|unit| !unit.sum.is_finite()) {
+        return Some([f64::NAN; 2]);
+    }
+    let mut means = Resamples::of(units.len()).means(units);
+    means.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    Some([0.025, 0.975].map(|share| quantile(&means, share)))
+}
+
+/// The least value with so much weight up to it.
+fn quantile(sorted: &[(f64, f64)], share: f64) -> f64 {
+    let mut below = 0.0;
+    for &(value, weight) in sorted {
+        below += weight;
+        // Weights are sums of rounded ones.
+        if below >= share - 1e-12 {
+            return value;
+        }
+    }
+    sorted.last().map_or(f64::NAN, |last| last.0)
+}
+
+/// How often each of n units is drawn, resample by resample, and each resample's probability.
+struct Resamples {
+    units: usize,
+    counts: Vec<f64>,
+    weights: Vec<f64>,
+}
+
+impl Resamples {
+    fn of(units: usize) -> Arc<Self> {
+        static MADE: Mutex<BTreeMap<usize, Arc<Resamples>>> = Mutex::new(BTreeMap::new());
+        let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(resamples) = made.get(&units) {
+            return Arc::clone(resamples);
+        }
+        let resamples = Arc::new(if units <= ENUMERATED {
+            Self::enumerate(units)
+        } else {
+            Self::draw(units)
+        });
+        if units <= KEPT {
+            made.insert(units, Arc::clone(&resamples));
+        }
+        resamples
+    }
+
+    fn enumerate(units: usize) -> Self {
+        let mut all = Self {
+            units,
+            counts: Vec::new(),
+            weights: Vec::new(),
+        };
+        let factorial = |n: usize| (1..=n).product::<usize>() as f64;
+        let ways = factorial(units) / (units as f64).powi(units as i32);
+        let mut counts = vec![0; units];
+        all.compositions(&mut counts, 0, units, &|counts| {
+            ways / counts.iter().map(|&n| factorial(n)).product::<f64>()
+        });
+        all
+    }
+
+    /// Every way to spread `left` draws over the units from `place` on.
+    fn compositions(
+        &mut self,
+        counts: &mut Vec<usize>,
+        place: usize,
+        left: usize,
+        weight: &dyn Fn(&[usize]) -> f64,
+    ) {
+        if place + 1 == self.units {
+            counts[place] = left;
+            self.counts.extend(counts.iter().map(|&n| n as f64));
+            self.weights.push(weight(counts));
+            return;
+        }
+        for n in 0..=left {
+            counts[place] = n;
+            self.compositions(counts, place + 1, left - n, weight);
+        }
+    }
+
+    fn draw(units: usize) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(SEED);
+        let mut counts = vec![0.0; DRAWS * units];
+        for resample in counts.chunks_mut(units) {
+            for _ in 0..units {
+                resample[rng.random_range(0..units)] += 1.0;
+            }
+        }
+        Self {
+            units,
+            counts,
+            weights: vec![1.0 / DRAWS as f64; DRAWS],
+        }
+    }
+
+    /// The mean of each resample, with its weight.
+    fn means(&self, units: &[Unit]) -> Vec<(f64, f64)> {
+        let mean = |counts: &[f64]| {
+            let drawn = counts.iter().zip(units);
+            let (sum, count) = drawn.fold((0.0, 0.0), |(sum, count), (n, unit)| {
+                (sum + n * unit.sum, count + n * unit.count)
+            });
+            sum / count
+        };
+        self.counts
+            .chunks(self.units)
+            .map(mean)
+            .zip(self.weights.iter().copied())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    fn units(means: &[f64]) -> Vec<Unit> {
+        let unit = |(id, &sum): (usize, &f64)| Unit {
+            id: id as i64,
+            sum,
+            count: 1.0,
+        };
+        means.iter().enumerate().map(unit).collect()
+    }
+
+    /// Of two units, both resamples of one alone have probability ¼.
+    #[test]
+    fn few_units_are_enumerated() {
+        assert_eq!(interval(&units(&[1.0, 3.0])), Some([1.0, 3.0]));
+        for n in 2..=ENUMERATED {
+            let all = Resamples::enumerate(n);
+            assert!((all.weights.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+            assert!(
+                all.counts
+                    .chunks(n)
+                    .all(|counts| counts.iter().sum::<f64>() == n as f64)
+            );
+        }
+        assert_eq!(Resamples::enumerate(4).weights.len(), 35);
+    }
+
+    /// For many units the interval approaches mean ± 1.96 s/√n.
+    #[test]
+    fn many_units_come_near_the_normal_interval() {
+        let values: Vec<f64> = (0..400).map(|i| (f64::from(i) * 0.7).sin()).collect();
+        let mean = values.iter().sum::<f64>() / 400.0;
+        let deviation = (values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 400.0).sqrt();
+        let half = 1.96 * deviation / 20.0;
+        let [low, high] = interval(&units(&values)).unwrap();
+        assert!(
+            ((high - low) / (2.0 * half) - 1.0).abs() < 0.1,
+            "{low} {high}"
+        );
+        assert!(low < mean && mean < high);
+        assert_eq!(interval(&units(&values)), Some([low, high]));
+    }
+
+    #[test]
+    fn one_unit_has_no_interval_and_what_is_not_finite_stays_so() {
+        assert_eq!(interval(&units(&[1.0])), None);
+        assert!(interval(&units(&[1.0, f64::NAN])).unwrap()[0].is_nan());
+        assert!(interval(&units(&[1.0, f64::INFINITY])).unwrap()[1].is_nan());
+    }
+
+    /// Units count by their members.
+    #[test]
+    fn larger_units_weigh_more() {
+        let mut both = units(&[1.0, 3.0]);
+        both[1] = Unit {
+            id: 1,
+            sum: 9.0,
+            count: 3.0,
+        };
+        assert_eq!(interval(&both), Some([1.0, 3.0]));
+        let middle = Resamples::of(2).means(&both);
+        assert!(
+            middle
+                .iter()
+                .any(|&(mean, weight)| mean == 2.5 && weight == 0.5)
+        );
+    }
+}

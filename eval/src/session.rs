@@ -1,0 +1,74 @@
+//! A SQL session as all have it: our functions, and object stores found by their URLs.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use datafusion::error::DataFusionError;
+use datafusion::execution::object_store::ObjectStoreRegistry;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::prelude::SessionConfig;
+use object_store::ObjectStore;
+use url::Url;
+use wellspring_store::Location;
+
+use crate::functions;
+
+/// The state of a session with default settings but `config`'s.
+pub(crate) fn state(config: SessionConfig) -> Result<SessionState, DataFusionError> {
+    let mut state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime()?)
+        .with_default_features()
+        .build();
+    functions::register(&mut state)?;
+    Ok(state)
+}
+
+/// Settings that our queries gain from.
+pub(crate) fn config() -> SessionConfig {
+    SessionConfig::new()
+        .with_information_schema(true)
+        // Most metrics are asked for by name: rows of others need not be decoded.
+        .set_bool("datafusion.execution.parquet.pushdown_filters", true)
+        .set_bool("datafusion.execution.parquet.reorder_filters", true)
+}
+
+pub(crate) fn runtime() -> Result<Arc<RuntimeEnv>, DataFusionError> {
+    RuntimeEnvBuilder::new()
+        .with_object_store_registry(Arc::new(Stores::default()))
+        .build_arc()
+}
+
+/// Object stores by scheme and host; those not met before are opened as [`Location`] opens them.
+#[derive(Debug, Default)]
+struct Stores(Mutex<HashMap<String, Arc<dyn ObjectStore>>>);
+
+impl ObjectStoreRegistry for Stores {
+    fn register_store(
+        &self,
+        url: &Url,
+        store: Arc<dyn ObjectStore>,
+    ) -> Option<Arc<dyn ObjectStore>> {
+        let mut stores = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        stores.insert(origin(url), store)
+    }
+
+    fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>, DataFusionError> {
+        let origin = origin(url);
+        let mut stores = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = stores.get(&origin) {
+            return Ok(Arc::clone(store));
+        }
+        let place = Location::parse(&format!("{origin}/"))
+            .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let store = Arc::clone(place.object_store());
+        stores.insert(origin, Arc::clone(&store));
+        Ok(store)
+    }
+}
+
+/// What comes before the path of a URL.
+fn origin(url: &Url) -> String {
+    format!("{}://{}", url.scheme(), url.authority())
+}
