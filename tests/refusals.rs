@@ -196,9 +196,6 @@ fn foreign_and_broken_tables_are_named() {
     std::fs::write(place.path("results/metrics/half.parquet"), "PAR1").unwrap();
     std::fs::write(place.path("results/runs/notes.txt"), "mine").unwrap();
     assert_eq!(place.ask("results", "SELECT * FROM leaderboard").len(), 1);
-    std::fs::write(place.path("results/runs/foreign.parquet"), "not parquet").unwrap();
-    let said = place.run("eval persistence ds -r results --context 3");
-    refused(&said, 1, &["foreign.parquet is no result table"]);
     let said = place
         .command("sql -r results")
         .arg("DROP TABLE runs")
@@ -206,6 +203,24 @@ fn foreign_and_broken_tables_are_named() {
         .unwrap()
         .into();
     refused(&said, 1, &["the query failed"]);
+    std::fs::write(place.path("results/runs/foreign.parquet"), "not parquet").unwrap();
+    for words in [
+        "eval persistence ds -r results --context 3",
+        "report results page.html",
+    ] {
+        refused(
+            &place.run(words),
+            1,
+            &["foreign.parquet is no result table", "move it away"],
+        );
+    }
+    // A committed evaluation that lost a file.
+    std::fs::remove_file(place.path("results/runs/foreign.parquet")).unwrap();
+    for (path, _) in place.files("results/metrics") {
+        std::fs::remove_file(path).unwrap();
+    }
+    let said = place.run("report results page.html");
+    refused(&said, 1, &["results/metrics/persistence-"]);
 }
 
 #[test]

@@ -49,7 +49,9 @@ impl Database {
             .map_err(|error| unreachable(scheduler, &error))?;
         let state = session::state(settings())?;
         let url = format!("df://{host}:{port}");
-        let session = SessionContext::remote_with_state(&url, state).await?;
+        let mut session = SessionContext::remote_with_state(&url, state).await?;
+        // Ballista puts its own functions in the place of all others.
+        functions::register(&mut session)?;
         Ok(Self::over_cluster(session))
     }
 }

@@ -65,14 +65,14 @@ impl Database {
             });
         }
         if self.is_remote {
-            self.add_files(root, Table::Runs, &runs)?;
+            self.add_files(root, Table::Runs, &runs).await?;
         } else {
             let table = MemTable::try_new(records.schema(), vec![vec![records]])?;
             self.session
                 .register_table(Table::Runs.name(), Arc::new(table))?;
         }
-        self.add_files(root, Table::Metrics, &runs)?;
-        self.add_files(root, Table::Spectra, &runs)?;
+        self.add_files(root, Table::Metrics, &runs).await?;
+        self.add_files(root, Table::Spectra, &runs).await?;
         for view in View::ALL {
             self.session
                 .sql(&format!("CREATE VIEW {} AS {}", view.name, view.sql))
@@ -82,8 +82,9 @@ impl Database {
     }
 
     /// Registers the files that evaluations have of a table.
-    fn add_files(&self, root: &Location, table: Table, runs: &[String]) -> Result<()> {
+    async fn add_files(&self, root: &Location, table: Table, runs: &[String]) -> Result<()> {
         let base = self.mount(root)?;
+        table.check(root, runs).await?;
         let files = runs.iter().map(|run| table.file(root, run));
         let urls: Result<Vec<_>, _> = files
             .map(|file| ListingTableUrl::parse(format!("{base}/{}", file.path())))

@@ -76,6 +76,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// A committed evaluation without one of its files.
+    #[error("{object} is gone; delete {row} and evaluate again")]
+    Missing {
+        /// URL of the file.
+        object: String,
+        /// URL of the evaluation's row in `runs`.
+        row: String,
+    },
+
     /// Tables of a later version of this program.
     #[error(
         "{object} has table version {found}, this program reads up to {supported}; use the wellspring that wrote it"

@@ -22,6 +22,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use wellspring_store::{Dataset, Location, Manifest, Scanner, Wanted};
 
+#[cfg(feature = "cluster")]
+pub(crate) use scan::Chosen;
 pub(crate) use scan::FramesScan;
 
 /// What a column holds.
@@ -214,7 +216,7 @@ impl TableProvider for FramesTable {
             Some(projection) => projection.clone(),
             None => (0..self.columns.len()).collect(),
         };
-        let partitions = scan::shares(pieces, state.config().target_partitions());
+        let listed = scan::listed(pieces, state.config().target_partitions())?;
         Ok(Arc::new(FramesScan::new(
             self.source.clone(),
             projection
@@ -222,7 +224,7 @@ impl TableProvider for FramesTable {
                 .map(|&i| self.columns[i].clone())
                 .collect(),
             Arc::new(self.schema.project(&projection)?),
-            partitions,
+            listed,
         )))
     }
 }

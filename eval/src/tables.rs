@@ -155,6 +155,31 @@ impl Table {
         results.join(self.name()).join(&format!("{run}.parquet"))
     }
 
+    /// Names of the files that are there, in order.
+    async fn files(self, results: &Location) -> Result<Vec<String>> {
+        let folder = results.join(self.name());
+        let objects = folder.list().await?;
+        let mut names: Vec<String> = objects
+            .iter()
+            .filter_map(|object| Some(object.below(&folder)?.strip_suffix(".parquet")?.to_owned()))
+            .filter(|name| !name.contains('/'))
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Checks that every evaluation has its file.
+    pub(crate) async fn check(self, results: &Location, runs: &[String]) -> Result<()> {
+        let files = self.files(results).await?;
+        match runs.iter().find(|run| files.binary_search(run).is_err()) {
+            None => Ok(()),
+            Some(run) => Err(Error::Missing {
+                object: self.file(results, run).to_string(),
+                row: Table::Runs.file(results, run).to_string(),
+            }),
+        }
+    }
+
     pub(crate) fn schema(self) -> SchemaRef {
         use DataType::{Float64, UInt32, UInt64, Utf8};
         let millis = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
@@ -316,19 +341,6 @@ impl RunRecord {
     }
 }
 
-/// Names of the committed evaluations, in order.
-async fn committed(results: &Location) -> Result<Vec<String>> {
-    let folder = results.join(Table::Runs.name());
-    let objects = folder.list().await?;
-    let mut runs: Vec<String> = objects
-        .iter()
-        .filter_map(|object| Some(object.below(&folder)?.strip_suffix(".parquet")?.to_owned()))
-        .filter(|name| !name.contains('/'))
-        .collect();
-    runs.sort();
-    Ok(runs)
-}
-
 /// The committed evaluations: their names, and their rows of `runs` as the present schema has them.
 pub(crate) struct Committed {
     pub(crate) runs: Vec<String>,
@@ -338,7 +350,7 @@ pub(crate) struct Committed {
 impl Committed {
     /// Reads the row of every evaluation, many at once.
     pub(crate) async fn read(results: &Location) -> Result<Self> {
-        let runs = committed(results).await?;
+        let runs = Table::Runs.files(results).await?;
         let records = runs.iter().map(|run| async move {
             let file = Table::Runs.file(results, run);
             record(file.get().await?, &file.to_string())

@@ -20,9 +20,9 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::logical_plan::LogicalExtensionCodec;
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
 use serde::{Deserialize, Serialize};
-use wellspring_store::{Location, Piece, Split};
+use wellspring_store::Location;
 
-use crate::frames::{Column, FramesScan, FramesTable, Source};
+use crate::frames::{Chosen, Column, FramesScan, FramesTable, Source};
 use crate::functions;
 
 /// What our messages begin with; Ballista's are protocol buffers and never do.
@@ -36,9 +36,9 @@ struct Message {
     columns: Vec<Column>,
     /// Of the columns: an empty Arrow stream in base64.
     schema: String,
-    /// Shares of (split, shard, first row, row after the last).
+    /// How much a scan reads; nothing for a table. Which pieces, its input says.
     #[serde(default)]
-    partitions: Vec<Vec<(Split, usize, usize, usize)>>,
+    chosen: Option<Chosen>,
 }
 
 impl Message {
@@ -49,7 +49,7 @@ impl Message {
             id: source.id.clone(),
             columns: columns.to_vec(),
             schema: STANDARD.encode(stream),
-            partitions: Vec::new(),
+            chosen: None,
         })
     }
 
@@ -167,15 +167,14 @@ impl PhysicalExtensionCodec for PhysicalCodec {
         let Some(message) = Message::read(bytes)? else {
             return self.0.try_decode(bytes, inputs, context, converter);
         };
-        let (source, schema) = (message.source()?, message.schema()?);
-        let piece = |(split, shard, start, end)| Piece {
-            split,
-            shard,
-            rows: start..end,
+        let (Some(chosen), [input]) = (message.chosen, inputs) else {
+            return Err(DataFusionError::Internal(
+                "a scan of frames came without its pieces".into(),
+            ));
         };
-        let partitions = message.partitions.into_iter();
-        let partitions = partitions.map(|pieces| pieces.into_iter().map(piece).collect());
-        let scan = FramesScan::new(source, message.columns, schema, partitions.collect());
+        let (source, schema) = (message.source()?, message.schema()?);
+        let input = (chosen, Arc::clone(input));
+        let scan = FramesScan::new(source, message.columns, schema, input);
         Ok(Arc::new(scan))
     }
 
@@ -189,11 +188,8 @@ impl PhysicalExtensionCodec for PhysicalCodec {
         let Some(scan) = any.downcast_ref::<FramesScan>() else {
             return self.0.try_encode(node, into, converter);
         };
-        let piece = |piece: &Piece| (piece.split, piece.shard, piece.rows.start, piece.rows.end);
-        let partitions = scan.partitions.iter();
-        let partitions = partitions.map(|pieces| pieces.iter().map(piece).collect());
         let message = Message {
-            partitions: partitions.collect(),
+            chosen: Some(scan.chosen),
             ..Message::new(&scan.source, &scan.columns, &scan.schema())?
         };
         message.write(into)

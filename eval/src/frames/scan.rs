@@ -1,11 +1,15 @@
-//! The plan node that reads frames.
+//! The plan node that reads frames: a function of a table of pieces. Pieces come as rows of an input,
+//! so whoever cuts a plan into tasks by the partitions of its inputs has cut the work, too.
 
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::array::{
+    ArrayRef, AsArray as _, RecordBatch, RecordBatchOptions, StringArray, UInt64Array,
+};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
@@ -13,6 +17,7 @@ use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
+use serde::{Deserialize, Serialize};
 use wellspring_store::{Piece, Scanner, Split, Wanted};
 
 use super::selection::describe;
@@ -21,19 +26,40 @@ use super::{Column, Source, external};
 /// Rows of a batch where only the manifest is read.
 const ROWS: usize = 8192;
 
-/// Reads columns of pieces of shards.
+/// Reads columns of the pieces of shards that its input names.
 #[derive(Debug)]
 pub(crate) struct FramesScan {
     pub(crate) source: Source,
     pub(crate) columns: Vec<Column>,
-    pub(crate) partitions: Vec<Vec<Piece>>,
+    pub(crate) chosen: Chosen,
+    input: Arc<dyn ExecutionPlan>,
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
 }
 
-/// Pieces in order, as so many shares of about equal rows.
-pub(super) fn shares(pieces: Vec<Piece>, count: usize) -> Vec<Vec<Piece>> {
-    let total: usize = pieces.iter().map(|piece| piece.rows.len()).sum();
+/// How much a scan reads in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Chosen {
+    frames: usize,
+    pieces: usize,
+}
+
+/// Pieces as a plan that gives them in so many partitions of about equal rows.
+pub(super) fn listed(pieces: Vec<Piece>, count: usize) -> Result<(Chosen, Arc<dyn ExecutionPlan>)> {
+    let chosen = Chosen {
+        frames: pieces.iter().map(|piece| piece.rows.len()).sum(),
+        pieces: pieces.len(),
+    };
+    let partitions = shares(pieces, chosen.frames, count);
+    let partitions: Result<Vec<Vec<RecordBatch>>> = partitions
+        .iter()
+        .map(|pieces| Ok(vec![rows(pieces)?]))
+        .collect();
+    let plan = MemorySourceConfig::try_new_exec(&partitions?, piece_schema(), None)?;
+    Ok((chosen, plan))
+}
+
+fn shares(pieces: Vec<Piece>, total: usize, count: usize) -> Vec<Vec<Piece>> {
     let mut shares = vec![Vec::new()];
     let mut rows = 0;
     for piece in pieces {
@@ -48,23 +74,63 @@ pub(super) fn shares(pieces: Vec<Piece>, count: usize) -> Vec<Vec<Piece>> {
     shares
 }
 
+fn piece_schema() -> SchemaRef {
+    let number = |name| Field::new(name, DataType::UInt64, false);
+    Arc::new(Schema::new(vec![
+        Field::new("split", DataType::Utf8, false),
+        number("shard"),
+        number("start"),
+        number("end"),
+    ]))
+}
+
+fn rows(pieces: &[Piece]) -> Result<RecordBatch> {
+    let numbers = |of: fn(&Piece) -> usize| -> ArrayRef {
+        let values = pieces.iter().map(|piece| of(piece) as u64);
+        Arc::new(UInt64Array::from_iter_values(values))
+    };
+    let splits = pieces.iter().map(|piece| piece.split.to_string());
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from_iter_values(splits)),
+        numbers(|piece| piece.shard),
+        numbers(|piece| piece.rows.start),
+        numbers(|piece| piece.rows.end),
+    ];
+    Ok(RecordBatch::try_new(piece_schema(), columns)?)
+}
+
+fn pieces(rows: &RecordBatch) -> Result<Vec<Piece>> {
+    let splits = rows.column(0).as_string::<i32>();
+    let [shards, starts, ends] = [1, 2, 3].map(|i| rows.column(i).as_primitive::<UInt64Type>());
+    let piece = |row: usize| {
+        Ok(Piece {
+            split: splits.value(row).parse().map_err(external)?,
+            shard: shards.value(row) as usize,
+            rows: starts.value(row) as usize..ends.value(row) as usize,
+        })
+    };
+    (0..rows.num_rows()).map(piece).collect()
+}
+
 impl FramesScan {
     pub(crate) fn new(
         source: Source,
         columns: Vec<Column>,
         schema: SchemaRef,
-        partitions: Vec<Vec<Piece>>,
+        (chosen, input): (Chosen, Arc<dyn ExecutionPlan>),
     ) -> Self {
+        let partitions = input.properties().output_partitioning().partition_count();
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&schema)),
-            Partitioning::UnknownPartitioning(partitions.len()),
+            Partitioning::UnknownPartitioning(partitions),
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
         Self {
             source,
             columns,
-            partitions,
+            chosen,
+            input,
             schema,
             properties: Arc::new(properties),
         }
@@ -77,16 +143,15 @@ impl DisplayAs for FramesScan {
             .schema
             .fields()
             .iter()
-            .map(|f| f.name().as_str())
+            .map(|field| field.name().as_str())
             .collect();
-        let pieces = || self.partitions.iter().flatten();
         write!(
             f,
             "FramesScan: {}, columns=[{}], frames={}, pieces={}",
             self.source,
             names.join(", "),
-            pieces().map(|piece| piece.rows.len()).sum::<usize>(),
-            pieces().count()
+            self.chosen.frames,
+            self.chosen.pieces
         )
     }
 }
@@ -101,7 +166,12 @@ impl ExecutionPlan for FramesScan {
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        Vec::new()
+        vec![&self.input]
+    }
+
+    /// Pieces are cut already.
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
     }
 
     fn apply_expressions(
@@ -113,21 +183,35 @@ impl ExecutionPlan for FramesScan {
 
     fn with_new_children(
         self: Arc<Self>,
-        _: Vec<Arc<dyn ExecutionPlan>>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
+        let Some(input) = children.pop() else {
+            return Ok(self);
+        };
+        Ok(Arc::new(Self::new(
+            self.source.clone(),
+            self.columns.clone(),
+            Arc::clone(&self.schema),
+            (self.chosen, input),
+        )))
     }
 
-    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
         let reader = Reader::new(&self.columns, &self.schema);
-        let pieces = self.partitions[partition].clone();
         let source = self.source.clone();
+        let listed = self.input.execute(partition, context)?;
+        let listed = listed.map(|rows| Ok::<_, DataFusionError>(stream::iter(pieces(&rows?)?)));
         let batches = async move {
             let scanner = source.scanner().await?;
-            let pieces = stream::iter(pieces);
-            Ok::<_, DataFusionError>(
-                pieces.flat_map(move |piece| reader.clone().read(Arc::clone(&scanner), piece)),
-            )
+            let read = move |listed: stream::Iter<std::vec::IntoIter<Piece>>| {
+                let (reader, scanner) = (reader.clone(), Arc::clone(&scanner));
+                listed.flat_map(move |piece| reader.clone().read(Arc::clone(&scanner), piece))
+            };
+            Ok::<_, DataFusionError>(listed.map_ok(read).try_flatten())
         };
         Ok(Box::pin(RecordBatchStreamAdapter::new(
             Arc::clone(&self.schema),
