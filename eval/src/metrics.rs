@@ -107,10 +107,7 @@ impl Gauge {
     /// # Errors
     /// When a slice is not of the grid's shape.
     pub fn score(&self, truth: &[f32], prediction: &[f32]) -> Result<Score> {
-        let residual: Vec<f32> = prediction.iter().zip(truth).map(|(x, y)| x - y).collect();
-        let power = [truth, prediction, &residual].map(|field| self.transform.power(field));
-        let [truth_power, prediction_power, residual_power] = power;
-        let power = [truth_power?, prediction_power?, residual_power?];
+        let power = self.transform.powers(truth, prediction)?;
         let [of_truth, of_prediction] = [Relative::Truth, Relative::Prediction]
             .map(|relative| relative.of(&power[0], &power[1]))
             .map(|reference| self.bands.errors(&power[2], reference));
@@ -147,17 +144,18 @@ impl Gauge {
     }
 
     fn spectra(&self, power: &[Power; 3]) -> Spectra {
-        let axes = self.transform.shape().iter().enumerate().map(|(axis, &n)| {
-            let [truth, prediction, residual] = [0, 1, 2].map(|of: usize| power[of].along(axis));
+        let [truth, prediction, residual] = power.each_ref().map(Power::axes);
+        let of_axis = |(axis, &n): (usize, &usize)| {
             let wave = 2.0 * std::f64::consts::PI / n as f64;
-            let lines = truth.iter().zip(&prediction).zip(&residual).enumerate();
-            let line = |(i, ((&truth, &prediction), &residual))| Line {
+            let line = |i: usize| Line {
                 low: ((i as f64 - 0.5) * wave).max(0.0),
                 high: (i as f64 + 0.5) * wave,
-                power: [truth, prediction, residual],
+                power: [truth[axis][i], prediction[axis][i], residual[axis][i]],
             };
-            lines.map(line).collect()
-        });
+            (0..=n / 2).map(line).collect()
+        };
+        let shape = self.transform.shape();
+        let axes = shape.iter().enumerate().map(of_axis).collect();
         let shells = [0, 1, 2].map(|of: usize| self.isotropic.spectrum(&power[of]));
         let isotropic = self
             .isotropic
@@ -170,9 +168,13 @@ impl Gauge {
                 power: [0, 1, 2].map(|of: usize| shells[of][i]),
             });
         Spectra {
-            shape: self.transform.shape().to_vec(),
-            axes: axes.collect(),
+            shape: shape.to_vec(),
+            axes,
             isotropic: isotropic.collect(),
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::f64::consts::PI;
 
+use crate::power::{mirrored, sum};
 use crate::{Error, Power, Result, Transform};
 
 /// The Well's guard against a division by zero.
@@ -11,8 +12,9 @@ const EPSILON: f64 = 1e-7;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bins {
     edges: Vec<f32>,
-    /// Bin of each kept mode; the number of bins for those beyond the last edge.
-    of: Vec<usize>,
+    /// How many kept modes lie below each edge, for each line along the last axis. |k| grows along a
+    /// line, so a bin is a stretch of it.
+    below: Vec<usize>,
     /// Modes in each bin, mirror images included.
     counts: Vec<f64>,
 }
@@ -92,28 +94,24 @@ impl Bins {
     }
 
     fn assign(transform: &Transform, edges: Vec<f32>) -> Self {
-        let bins = edges.len() - 1;
-        let kept = transform.modes()[transform.shape().len() - 1];
         let n = transform.shape()[transform.shape().len() - 1];
-        let mut counts = vec![0.0; bins];
-        let mut of = Vec::with_capacity(transform.wavenumbers().len());
-        for (i, k) in transform.wavenumbers().iter().enumerate() {
-            // Below the first edge or beyond the last: in no bin.
-            let bin = edges
-                .partition_point(|edge| edge <= k)
-                .checked_sub(1)
-                .map_or(bins, |bin| bin.min(bins));
-            if let Some(count) = counts.get_mut(bin) {
-                let place = i % kept;
-                *count += if place == 0 || 2 * place == n {
-                    1.0
-                } else {
-                    2.0
-                };
-            }
-            of.push(bin);
-        }
-        Self { edges, of, counts }
+        let lines = transform.wavenumbers().chunks(n / 2 + 1);
+        let below = lines
+            .flat_map(|line| {
+                edges
+                    .iter()
+                    .map(move |edge| line.partition_point(|k| k < edge))
+            })
+            .collect();
+        let mut bins = Self {
+            counts: Vec::new(),
+            below,
+            edges,
+        };
+        let mut line = vec![1.0; n / 2 + 1];
+        mirrored(&mut line, n).for_each(|weight| *weight = 2.0);
+        bins.counts = bins.sums(std::iter::repeat(&line[..]));
+        bins
     }
 
     /// Edges in radians per cell, one more than bins.
@@ -131,7 +129,7 @@ impl Bins {
     /// Energy in each bin: its share of the field's mean square.
     #[must_use]
     pub fn energy(&self, power: &Power) -> Vec<f64> {
-        let mut sums = self.sums(power);
+        let mut sums = self.sums(power.lines());
         sums.iter_mut().for_each(|sum| *sum /= power.unit());
         sums
     }
@@ -139,7 +137,7 @@ impl Bins {
     /// Mean of |X|² over the modes of each bin: The Well's power spectrum; 0 in an empty bin.
     #[must_use]
     pub fn spectrum(&self, power: &Power) -> Vec<f64> {
-        self.sums(power)
+        self.sums(power.lines())
             .iter()
             .zip(&self.counts)
             .map(|(sum, count)| sum / (count + EPSILON))
@@ -165,12 +163,12 @@ impl Bins {
             .collect()
     }
 
-    fn sums(&self, power: &Power) -> Vec<f64> {
-        let kept = power.kept();
-        let mut sums = vec![0.0; self.counts.len()];
-        for (i, (&bin, value)) in self.of.iter().zip(power.values()).enumerate() {
-            if let Some(sum) = sums.get_mut(bin) {
-                *sum += value * power.weight(i % kept);
+    /// Sums over each bin of a value for each kept mode, given line by line.
+    fn sums<'a>(&self, lines: impl Iterator<Item = &'a [f64]>) -> Vec<f64> {
+        let mut sums = vec![0.0; self.edges.len() - 1];
+        for (line, below) in lines.zip(self.below.chunks(self.edges.len())) {
+            for (total, stretch) in sums.iter_mut().zip(below.windows(2)) {
+                *total += sum(&line[stretch[0]..stretch[1]]);
             }
         }
         sums

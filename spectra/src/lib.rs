@@ -3,8 +3,8 @@
 //!
 //! **Transform.** X(k) = Σₓ u(x) exp(−i k·x) over all grid points x, unnormalised as in NumPy and
 //! PyTorch; the inverse divides by the number of points N, so it undoes the transform. Fields are
-//! real, so the last axis keeps only its non-negative half; a [`Power`] counts the other half by
-//! weight. Everything is f64 once a field is read.
+//! real, so the last axis keeps only its non-negative half; a [`Power`] counts the modes of the other
+//! half with their mirror images. Everything is f64 once a field is read.
 //!
 //! **Wavenumbers** are in radians per cell: k = 2π·fftfreq(n) along an axis, |k| = (Σ kᵢ²)^½, at
 //! most π·√d. They are computed in f32 in the order of The Well's code (`the_well.benchmark.metrics.
@@ -34,7 +34,7 @@
 //! let field: Vec<f32> = (0..32 * 32).map(wave).collect();
 //! let transform = Transform::new(&[32, 32])?;
 //! let power = transform.power(&field)?;
-//! assert!((power.along(0)[3] - 0.5).abs() < 1e-6);
+//! assert!((power.axes()[0][3] - 0.5).abs() < 1e-6);
 //! let energy: f64 = Bins::bands(&transform).energy(&power).iter().sum();
 //! assert!((energy - 0.5).abs() < 1e-6);
 //! # Ok(())

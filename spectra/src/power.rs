@@ -1,6 +1,6 @@
 //! |X|² of a field's modes.
 
-/// |X|² of the modes that a transform keeps; the others, their mirror images, count by weight.
+/// |X|² of the modes that a transform keeps, twice where a mode stands for its mirror image too.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Power {
     shape: Vec<usize>,
@@ -8,68 +8,48 @@ pub struct Power {
 }
 
 impl Power {
-    pub(crate) fn new(shape: Vec<usize>, values: Vec<f64>) -> Self {
-        Self { shape, values }
-    }
-
-    /// |X|² of each kept mode.
-    #[must_use]
-    pub fn values(&self) -> &[f64] {
-        &self.values
+    /// From |X|² of the kept modes.
+    pub(crate) fn new(shape: &[usize], mut values: Vec<f64>) -> Self {
+        let n = shape[shape.len() - 1];
+        for line in values.chunks_mut(n / 2 + 1) {
+            mirrored(line, n).for_each(|x| *x *= 2.0);
+        }
+        Self {
+            shape: shape.to_vec(),
+            values,
+        }
     }
 
     /// Mean square of the field: Σ |X|² / N² over all modes.
     #[must_use]
     pub fn energy(&self) -> f64 {
-        let kept = self.kept();
-        let lines = self.values.chunks(kept);
-        let sum: f64 = lines
-            .map(|line| {
-                line.iter()
-                    .enumerate()
-                    .map(|(i, x)| x * self.weight(i))
-                    .sum::<f64>()
-            })
-            .sum();
-        sum / self.unit()
+        self.lines().map(sum).sum::<f64>() / self.unit()
     }
 
-    /// Energy by whole waves along one axis, 0 to n/2, summed over the other axes.
-    ///
-    /// # Panics
-    /// When there is no such axis.
+    /// Energy along each axis by whole waves, 0 to n/2, summed over the other axes.
     #[must_use]
-    pub fn along(&self, axis: usize) -> Vec<f64> {
-        let n = self.shape[axis];
-        let mut energy = vec![0.0; n / 2 + 1];
-        let kept = self.kept();
-        let last = axis + 1 == self.shape.len();
-        let inner: usize = self.shape[axis + 1..]
-            .iter()
-            .rev()
-            .skip(1)
-            .product::<usize>()
-            * if last { 1 } else { kept };
-        for (i, value) in self.values.iter().enumerate() {
-            let wave = i / inner % if last { kept } else { n };
-            energy[wave.min(n - wave)] += value * self.weight(i % kept);
+    pub fn axes(&self) -> Vec<Vec<f64>> {
+        let mut axes: Vec<Vec<f64>> = self.shape.iter().map(|n| vec![0.0; n / 2 + 1]).collect();
+        let Some((last, others)) = axes.split_last_mut() else {
+            return axes;
+        };
+        for (line, values) in self.lines().enumerate() {
+            last.iter_mut().zip(values).for_each(|(sum, x)| *sum += x);
+            let (whole, mut rest) = (sum(values), line);
+            for (energy, n) in others.iter_mut().zip(&self.shape).rev() {
+                let wave = rest % n;
+                rest /= n;
+                energy[wave.min(n - wave)] += whole;
+            }
         }
-        energy.iter_mut().for_each(|sum| *sum /= self.unit());
-        energy
+        let unit = self.unit();
+        axes.iter_mut().flatten().for_each(|sum| *sum /= unit);
+        axes
     }
 
-    /// How many modes a kept one stands for, by its place on the last axis.
-    pub(crate) fn weight(&self, place: usize) -> f64 {
-        let n = self.shape[self.shape.len() - 1];
-        if place == 0 || 2 * place == n {
-            1.0
-        } else {
-            2.0
-        }
-    }
-
-    pub(crate) fn kept(&self) -> usize {
-        self.shape[self.shape.len() - 1] / 2 + 1
+    /// Values along the last axis, line by line.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &[f64]> {
+        self.values.chunks(self.shape[self.shape.len() - 1] / 2 + 1)
     }
 
     /// N².
@@ -79,19 +59,42 @@ impl Power {
     }
 }
 
+/// Those of a line's kept modes whose mirror images are not kept: all but the first and, of an even
+/// `n`, the last.
+pub(crate) fn mirrored<T>(line: &mut [T], n: usize) -> impl Iterator<Item = &mut T> {
+    line.iter_mut().take(n.div_ceil(2)).skip(1)
+}
+
+/// Adds up in lanes, which a processor does side by side.
+pub(crate) fn sum(values: &[f64]) -> f64 {
+    let (chunks, rest) = values.as_chunks::<4>();
+    let mut lanes = [0.0; 4];
+    for chunk in chunks {
+        lanes.iter_mut().zip(chunk).for_each(|(sum, x)| *sum += x);
+    }
+    lanes.iter().chain(rest).sum()
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
+    use proptest::prelude::*;
+
     use crate::Transform;
 
-    #[test]
-    fn every_axis_sees_the_whole_energy() {
-        let shape = [5, 6, 7];
-        let field: Vec<f32> = (0..210).map(|i| ((i * i) as f32 * 0.37).sin()).collect();
-        let power = Transform::new(&shape).unwrap().power(&field).unwrap();
-        for axis in 0..3 {
-            let sum: f64 = power.along(axis).iter().sum();
-            assert!((sum - power.energy()).abs() < 1e-12, "{axis}");
+    proptest! {
+        #[test]
+        fn every_axis_sees_the_whole_energy(
+            shape in prop::collection::vec(1..9_usize, 1..4), seed: u16,
+        ) {
+            let cells: usize = shape.iter().product();
+            let field: Vec<f32> = (0..cells).map(|i| ((i * i + usize::from(seed)) as f32 * 0.37).sin()).collect();
+            let square = field.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / cells as f64;
+            let power = Transform::new(&shape).unwrap().power(&field).unwrap();
+            prop_assert!((power.energy() - square).abs() < 1e-12);
+            for axis in power.axes() {
+                prop_assert!((axis.iter().sum::<f64>() - square).abs() < 1e-12);
+            }
         }
     }
 }

@@ -10,6 +10,9 @@ use rustfft::{Fft, FftPlanner};
 
 use crate::{Error, Power, Result};
 
+/// Lines that are transformed together.
+const NEIGHBOURS: usize = 8;
+
 /// Planned transforms of a grid. Planning is the costly part: make one and share it.
 #[derive(Clone)]
 pub struct Transform {
@@ -107,34 +110,13 @@ impl Transform {
             .collect()
     }
 
-    /// X of a field in f32.
-    ///
-    /// # Errors
-    /// [`Error::Length`].
-    pub fn forward_f32(&self, field: &[f32]) -> Result<Vec<Complex<f64>>> {
-        let wide: Vec<f64> = field.iter().map(|&x| f64::from(x)).collect();
-        self.forward(&wide)
-    }
-
     /// X of a field, of shape [`Transform::modes`].
     ///
     /// # Errors
     /// [`Error::Length`].
     pub fn forward(&self, field: &[f64]) -> Result<Vec<Complex<f64>>> {
         self.check(field.len(), self.cells())?;
-        let (n, kept) = (self.last(), self.last() / 2 + 1);
-        let mut modes = vec![Complex::default(); field.len() / n * kept];
-        let mut line = vec![0.0; n];
-        let mut scratch = self.real.make_scratch_vec();
-        for (row, out) in field.chunks(n).zip(modes.chunks_mut(kept)) {
-            line.copy_from_slice(row);
-            // Lengths are those of the plan, so it cannot fail.
-            let _ = self.real.process_with_scratch(&mut line, out, &mut scratch);
-        }
-        for (axis, plan) in self.axes.iter().enumerate() {
-            self.along(axis, plan.forward.as_ref(), &mut modes);
-        }
-        Ok(modes)
+        Ok(self.transform(field.iter().copied()))
     }
 
     /// The real field of modes of shape [`Transform::modes`].
@@ -168,31 +150,70 @@ impl Transform {
     /// # Errors
     /// [`Error::Length`].
     pub fn power(&self, field: &[f32]) -> Result<Power> {
-        let values = self
-            .forward_f32(field)?
-            .iter()
-            .map(|x| x.norm_sqr())
-            .collect();
-        Ok(Power::new(self.shape.clone(), values))
+        self.check(field.len(), self.cells())?;
+        let modes = self.transform(field.iter().map(|&x| f64::from(x)));
+        Ok(self.squared(modes))
     }
 
-    /// Transforms every line along an axis that is not the last.
+    /// |X|² of truth, prediction and residual. The residual is transformed by itself, so that it keeps
+    /// its accuracy however small it is; the prediction is the sum of the two others.
+    ///
+    /// # Errors
+    /// [`Error::Length`].
+    pub fn powers(&self, truth: &[f32], prediction: &[f32]) -> Result<[Power; 3]> {
+        self.check(truth.len(), self.cells())?;
+        self.check(prediction.len(), self.cells())?;
+        let cells = prediction.iter().zip(truth);
+        let residual = self.transform(cells.map(|(&x, &y)| f64::from(x) - f64::from(y)));
+        let truth = self.transform(truth.iter().map(|&y| f64::from(y)));
+        let prediction = truth.iter().zip(&residual).map(|(y, r)| y + r);
+        let prediction = self.squared(prediction);
+        Ok([self.squared(truth), prediction, self.squared(residual)])
+    }
+
+    fn squared(&self, modes: impl IntoIterator<Item = Complex<f64>>) -> Power {
+        let squares = modes.into_iter().map(|x| x.norm_sqr());
+        Power::new(&self.shape, squares.collect())
+    }
+
+    /// The modes of a field, given cell by cell.
+    fn transform(&self, mut field: impl Iterator<Item = f64>) -> Vec<Complex<f64>> {
+        let (n, kept) = (self.last(), self.last() / 2 + 1);
+        let mut modes = vec![Complex::default(); self.cells() / n * kept];
+        let mut line = vec![0.0; n];
+        let mut scratch = self.real.make_scratch_vec();
+        for out in modes.chunks_mut(kept) {
+            line.iter_mut().zip(&mut field).for_each(|(x, y)| *x = y);
+            // Lengths are those of the plan, so it cannot fail.
+            let _ = self.real.process_with_scratch(&mut line, out, &mut scratch);
+        }
+        for (axis, plan) in self.axes.iter().enumerate() {
+            self.along(axis, plan.forward.as_ref(), &mut modes);
+        }
+        modes
+    }
+
+    /// Transforms every line along an axis that is not the last, some neighbours at a time: they
+    /// share cache lines, and fit the innermost cache.
     fn along(&self, axis: usize, fft: &dyn Fft<f64>, modes: &mut [Complex<f64>]) {
         let n = self.shape[axis];
         let inner: usize = self.modes()[axis + 1..].iter().product();
-        let mut lines = vec![Complex::default(); n * inner];
+        let mut lines = vec![Complex::default(); n * NEIGHBOURS.min(inner)];
         let mut scratch = vec![Complex::default(); fft.get_inplace_scratch_len()];
         for block in modes.chunks_mut(n * inner) {
-            for (i, row) in block.chunks(inner).enumerate() {
-                row.iter()
-                    .enumerate()
-                    .for_each(|(j, &x)| lines[j * n + i] = x);
-            }
-            fft.process_with_scratch(&mut lines, &mut scratch);
-            for (i, row) in block.chunks_mut(inner).enumerate() {
-                row.iter_mut()
-                    .enumerate()
-                    .for_each(|(j, x)| *x = lines[j * n + i]);
+            for first in (0..inner).step_by(NEIGHBOURS) {
+                let columns = first..(first + NEIGHBOURS).min(inner);
+                let lines = &mut lines[..n * columns.len()];
+                for (i, row) in block.chunks(inner).enumerate() {
+                    let places = lines[i..].iter_mut().step_by(n);
+                    places.zip(&row[columns.clone()]).for_each(|(x, &y)| *x = y);
+                }
+                fft.process_with_scratch(lines, &mut scratch);
+                for (i, row) in block.chunks_mut(inner).enumerate() {
+                    let places = lines[i..].iter().step_by(n);
+                    let columns = row[columns.clone()].iter_mut();
+                    columns.zip(places).for_each(|(x, &y)| *x = y);
+                }
             }
         }
     }

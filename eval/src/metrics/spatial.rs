@@ -5,6 +5,9 @@
 /// The Well's guard against a division by zero.
 pub(super) const EPSILON: f64 = 1e-7;
 
+/// Sums that a processor adds side by side.
+const LANES: usize = 4;
+
 /// The Well's ten spatial metrics of one field of one frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Spatial {
@@ -40,43 +43,31 @@ impl Spatial {
     #[must_use]
     pub fn of(truth: &[f32], prediction: &[f32]) -> Self {
         let n = truth.len().max(1) as f64;
-        let pairs = || {
-            truth
-                .iter()
-                .zip(prediction)
-                .map(|(&y, &x)| (f64::from(y), f64::from(x)))
-        };
-        let mean = |value: fn((f64, f64)) -> f64| pairs().map(value).sum::<f64>() / n;
-        let (mean_y, mean_x) = (mean(|(y, _)| y), mean(|(_, x)| x));
-        let moment = |value: fn(f64, f64) -> f64| {
-            pairs()
-                .map(|(y, x)| value(y - mean_y, x - mean_x))
-                .sum::<f64>()
-        };
+        let cells = Cells { truth, prediction };
+        let [mean_y, mean_x] = cells.sums(|y, x| [y, x]).map(|sum| sum / n);
+        let [yy, xx, yx, square, magnitude, size] = cells.sums(|y, x| {
+            let (error, y0, x0) = (x - y, y - mean_y, x - mean_x);
+            let (square, magnitude) = (error * error, error.abs());
+            [y0 * y0, x0 * x0, y0 * x0, square, magnitude, y.abs()]
+        });
+        let [linf] = cells.fold(f64::max, |y, x| [(x - y).abs()]);
         let unbiased = (n - 1.0).max(1.0);
-        let variance_y = moment(|y, _| y * y) / unbiased;
-        let variance_x = moment(|_, x| x * x) / unbiased;
-        let covariance = moment(|y, x| y * x) / n;
-        let mse = mean(|(y, x)| (x - y).powi(2));
-        let mae = mean(|(y, x)| (x - y).abs());
-        let nmse = mse / (mean(|(y, _)| y * y) + EPSILON);
+        let (variance_y, variance_x) = (yy / unbiased, xx / unbiased);
+        let (mse, mae) = (square / n, magnitude / n);
+        let nmse = mse / (yy / n + mean_y * mean_y + EPSILON);
         let vmse = mse / (variance_y + EPSILON);
         Self {
             mse,
             mae,
             rmse: mse.sqrt(),
             nmse,
-            nmae: mae / (mean(|(y, _)| y.abs()) + EPSILON),
+            nmae: mae / (size / n + EPSILON),
             nrmse: nmse.sqrt(),
             vmse,
             vrmse: vmse.sqrt(),
             // A NaN would hide from max.
-            linf: if mae.is_nan() {
-                f64::NAN
-            } else {
-                pairs().map(|(y, x)| (x - y).abs()).fold(0.0, f64::max)
-            },
-            pearson: covariance / (variance_y.sqrt() * variance_x.sqrt() + EPSILON),
+            linf: if mae.is_nan() { f64::NAN } else { linf },
+            pearson: yx / n / (variance_y.sqrt() * variance_x.sqrt() + EPSILON),
         }
     }
 
@@ -95,5 +86,43 @@ impl Spatial {
             self.linf,
             self.pearson,
         ]
+    }
+}
+
+/// The cells of a field.
+struct Cells<'a> {
+    truth: &'a [f32],
+    prediction: &'a [f32],
+}
+
+impl Cells<'_> {
+    fn sums<const N: usize>(&self, terms: impl Fn(f64, f64) -> [f64; N]) -> [f64; N] {
+        self.fold(|sum, x| sum + x, terms)
+    }
+
+    /// Joins terms of (truth, prediction) over the cells, from 0, in lanes.
+    fn fold<const N: usize>(
+        &self,
+        join: impl Fn(f64, f64) -> f64,
+        terms: impl Fn(f64, f64) -> [f64; N],
+    ) -> [f64; N] {
+        let terms = |(&y, &x): (&f32, &f32)| terms(f64::from(y), f64::from(x));
+        let (truth, rest_of_truth) = self.truth.as_chunks::<LANES>();
+        let (prediction, rest_of_prediction) = self.prediction.as_chunks::<LANES>();
+        let mut lanes = [[0.0; LANES]; N];
+        for cells in truth.iter().zip(prediction) {
+            for (lane, cell) in cells.0.iter().zip(cells.1).enumerate() {
+                for (own, term) in lanes.iter_mut().zip(terms(cell)) {
+                    own[lane] = join(own[lane], term);
+                }
+            }
+        }
+        let mut joined = lanes.map(|lanes| lanes.into_iter().fold(0.0, &join));
+        for cell in rest_of_truth.iter().zip(rest_of_prediction) {
+            for (own, term) in joined.iter_mut().zip(terms(cell)) {
+                *own = join(*own, term);
+            }
+        }
+        joined
     }
 }

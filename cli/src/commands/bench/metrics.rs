@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use wellspring_eval::Gauge;
+use wellspring_eval::{Gauge, Score};
 
 use crate::args;
 use crate::commands::print;
@@ -19,17 +19,14 @@ pub fn run(args: &args::Bench) -> Result<Vec<Value>> {
         .filter(|(name, ..)| name.contains(&args.case))
     {
         let cells = space.iter().product::<usize>();
-        let wave = |i: usize, pace: f32| (i as f32 * pace).sin();
-        let truth: Vec<f32> = (0..cells * fields).map(|i| wave(i, 0.37)).collect();
-        let prediction: Vec<f32> = (0..cells * fields)
-            .map(|i| wave(i, 0.37) + 0.1 * wave(i, 1.7))
-            .collect();
+        let (truth, prediction) = noisy(cells * fields);
         let pairs: Vec<_> = truth.chunks(cells).zip(prediction.chunks(cells)).collect();
         let gauge = Gauge::new(space)?;
         let mut best = f64::INFINITY;
+        let mut scores = Vec::new();
         for _ in 0..args.repeat.max(1) {
             let began = Instant::now();
-            std::hint::black_box(gauge.scores(&pairs)?);
+            scores = std::hint::black_box(gauge.scores(&pairs)?);
             best = best.min(began.elapsed().as_secs_f64());
         }
         if !args.json {
@@ -37,7 +34,43 @@ pub fn run(args: &args::Bench) -> Result<Vec<Value>> {
                 "metrics {name}: {fields} fields of {cells} cells in {best:.3} s\n"
             ))?;
         }
-        figures.push(json!({ "case": name, "fields": fields, "cells": cells, "seconds": best }));
+        figures.push(json!({
+            "case": name, "fields": fields, "cells": cells, "seconds": best, "means": means(&scores),
+        }));
     }
     Ok(figures)
+}
+
+/// Noise, and the same with a tenth of other noise. `tests/python/bench_metrics.py` makes equal bits.
+fn noisy(cells: usize) -> (Vec<f32>, Vec<f32>) {
+    let noise = |cell: usize| {
+        let mixed = (cell as u32).wrapping_mul(2_654_435_761);
+        let mixed = (mixed ^ (mixed >> 15)).wrapping_mul(2_246_822_519);
+        ((mixed ^ (mixed >> 13)) >> 8) as f32 / 16_777_216.0 - 0.5
+    };
+    let truth: Vec<f32> = (0..cells).map(noise).collect();
+    let errors = (cells..2 * cells).map(|cell| 0.1 * noise(cell));
+    let prediction = truth.iter().zip(errors).map(|(x, error)| x + error);
+    let prediction = prediction.collect();
+    (truth, prediction)
+}
+
+/// What others' numbers are compared with: means over the fields.
+fn means(scores: &[Score]) -> Value {
+    let mean = |values: fn(&Score) -> Vec<f64>| {
+        let mut means = scores
+            .first()
+            .map_or(Vec::new(), |score| vec![0.0; values(score).len()]);
+        for score in scores {
+            let values = means.iter_mut().zip(values(score));
+            values.for_each(|(mean, value)| *mean += value / scores.len() as f64);
+        }
+        means
+    };
+    json!({
+        "vrmse": mean(|score| vec![score.spatial.vrmse]),
+        "band_mse": mean(|score| score.bands.iter().map(|band| band.mse).collect()),
+        "band_nmse": mean(|score| score.bands.iter().map(|band| band.nmse).collect()),
+        "spectrum": mean(|score| score.spectra.isotropic.iter().map(|line| line.power[0]).collect()),
+    })
 }
