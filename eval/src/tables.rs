@@ -252,8 +252,12 @@ pub(crate) struct TableWriter {
 impl TableWriter {
     pub(crate) fn new(table: Table) -> Result<Self> {
         let schema = table.schema();
-        let properties =
-            WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default()));
+        // A single row is read faster than it is inflated.
+        let compression = match table {
+            Table::Runs => Compression::UNCOMPRESSED,
+            Table::Metrics | Table::Spectra => Compression::ZSTD(ZstdLevel::default()),
+        };
+        let properties = WriterProperties::builder().set_compression(compression);
         Ok(Self {
             parquet: ArrowWriter::try_new(
                 Vec::new(),
@@ -351,11 +355,21 @@ impl Committed {
     /// Reads the row of every evaluation, many at once.
     pub(crate) async fn read(results: &Location) -> Result<Self> {
         let runs = Table::Runs.files(results).await?;
-        let records = runs.iter().map(|run| async move {
+        let records = runs.iter().map(|run| {
             let file = Table::Runs.file(results, run);
-            record(file.get().await?, &file.to_string())
+            // Decoding takes longer than reading, and may take all cores.
+            tokio::spawn(async move { record(file.get().await?, &file.to_string()) })
         });
-        let records = futures::stream::iter(records).buffered(READS);
+        let records = futures::stream::iter(records)
+            .buffered(READS)
+            .map(|record| {
+                record.unwrap_or_else(|failed| {
+                    Err(Error::Malformed {
+                        object: Table::Runs.name().into(),
+                        reason: failed.to_string(),
+                    })
+                })
+            });
         let records: Vec<RecordBatch> = records.try_collect().await?;
         let records = arrow::compute::concat_batches(&Table::Runs.schema(), &records)?;
         Ok(Self { runs, records })

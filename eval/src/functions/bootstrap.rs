@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray as _, BooleanArray, Float64Array, Float64Builder, ListArray,
-    ListBuilder, NullBufferBuilder, PrimitiveBuilder, StructArray,
+    Array, ArrayRef, AsArray as _, BooleanArray, Float64Builder, ListArray, ListBuilder,
+    NullBufferBuilder, PrimitiveBuilder, StructArray,
 };
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Field, FieldRef, Fields, Float64Type, Int64Type,
@@ -21,7 +21,7 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
 };
 
-use super::resample::{Unit, interval};
+use super::resample::{Resampler, Unit};
 
 /// The aggregate function.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -168,8 +168,9 @@ impl GroupsAccumulator for Groups {
         let groups = emit.take_needed(&mut self.0);
         let (mut low, mut high) = (Float64Builder::new(), Float64Builder::new());
         let mut nulls = NullBufferBuilder::new(groups.len());
+        let mut resampler = Resampler::default();
         for units in &groups {
-            let found = interval(units);
+            let found = resampler.interval(units);
             low.append_option(found.map(|[low, _]| low));
             high.append_option(found.map(|[_, high]| high));
             nulls.append(found.is_some());
@@ -189,17 +190,16 @@ impl GroupsAccumulator for Groups {
     fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
         self.0.resize_with(total, Vec::new);
         let [ids, sums, counts] = [0, 1, 2].map(|i: usize| states[i].as_list::<i32>());
+        let id = ids.values().as_primitive::<Int64Type>().values();
+        let [sum, count] = [sums, counts].map(|list| list.values().as_primitive::<Float64Type>());
+        let starts = [ids, sums, counts].map(ListArray::value_offsets);
         for (row, &group) in groups.iter().enumerate() {
-            let numbers = |list: &ListArray| -> Float64Array {
-                list.value(row).as_primitive::<Float64Type>().clone()
-            };
-            let (sum, count) = (numbers(sums), numbers(counts));
-            let id = ids.value(row);
-            for (i, &id) in id.as_primitive::<Int64Type>().values().iter().enumerate() {
+            let [id_at, sum_at, count_at] = starts.map(|starts| starts[row] as usize);
+            for i in 0..ids.value_length(row) as usize {
                 let unit = Unit {
-                    id,
-                    sum: sum.value(i),
-                    count: count.value(i),
+                    id: id[id_at + i],
+                    sum: sum.value(sum_at + i),
+                    count: count.value(count_at + i),
                 };
                 self.add(group, unit);
             }

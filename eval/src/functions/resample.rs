@@ -23,18 +23,30 @@ pub(super) struct Unit {
     pub(super) count: f64,
 }
 
-/// The 95 % interval of the members' mean, where there are two units at least. What is not finite
-/// gives NaN.
-pub(super) fn interval(units: &[Unit]) -> Option<[f64; 2]> {
-    if units.len() < 2 {
-        return None;
+/// Gives intervals, one after another, with what it needs at hand.
+#[derive(Default)]
+pub(super) struct Resampler {
+    resamples: BTreeMap<usize, Arc<Resamples>>,
+    means: Vec<(f64, f64)>,
+}
+
+impl Resampler {
+    /// The 95 % interval of the members' mean, where there are two units at least. What is not finite
+    /// gives NaN.
+    pub(super) fn interval(&mut self, units: &[Unit]) -> Option<[f64; 2]> {
+        if units.len() < 2 {
+            return None;
+        }
+        if units.iter().any(|unit| !unit.sum.is_finite()) {
+            return Some([f64::NAN; 2]);
+        }
+        let resamples = self.resamples.entry(units.len());
+        let resamples = resamples.or_insert_with(|| Resamples::of(units.len()));
+        self.means.clear();
+        self.means.extend(resamples.means(units));
+        self.means.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        Some([0.025, 0.975].map(|share| quantile(&self.means, share)))
     }
-    if units.iter().any(|unit| !unit.sum.is_finite()) {
-        return Some([f64::NAN; 2]);
-    }
-    let mut means = Resamples::of(units.len()).means(units);
-    means.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-    Some([0.025, 0.975].map(|share| quantile(&means, share)))
 }
 
 /// The least value with so much weight up to it.
@@ -126,8 +138,8 @@ impl Resamples {
     }
 
     /// The mean of each resample, with its weight.
-    fn means(&self, units: &[Unit]) -> Vec<(f64, f64)> {
-        let mean = |counts: &[f64]| {
+    fn means<'a>(&'a self, units: &'a [Unit]) -> impl Iterator<Item = (f64, f64)> + 'a {
+        let mean = move |counts: &[f64]| {
             let drawn = counts.iter().zip(units);
             let (sum, count) = drawn.fold((0.0, 0.0), |(sum, count), (n, unit)| {
                 (sum + n * unit.sum, count + n * unit.count)
@@ -138,7 +150,6 @@ impl Resamples {
             .chunks(self.units)
             .map(mean)
             .zip(self.weights.iter().copied())
-            .collect()
     }
 }
 
@@ -146,6 +157,10 @@ impl Resamples {
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+
+    fn interval(units: &[Unit]) -> Option<[f64; 2]> {
+        Resampler::default().interval(units)
+    }
 
     fn units(means: &[f64]) -> Vec<Unit> {
         let unit = |(id, &sum): (usize, &f64)| Unit {
@@ -205,11 +220,7 @@ mod tests {
             count: 3.0,
         };
         assert_eq!(interval(&both), Some([1.0, 3.0]));
-        let middle = Resamples::of(2).means(&both);
-        assert!(
-            middle
-                .iter()
-                .any(|&(mean, weight)| mean == 2.5 && weight == 0.5)
-        );
+        let resamples = Resamples::of(2);
+        assert!(resamples.means(&both).any(|mean| mean == (2.5, 0.5)));
     }
 }

@@ -1,9 +1,10 @@
--- VRMSE by lead, mean over trajectories and starts
-SELECT dataset, split, name, strategy, schedule, field, lead, vrmse, ends['low'] AS low, ends['high'] AS high, starts
-FROM (
-  SELECT r.dataset, r.split, r.name, r.strategy, r.schedule, m.field, m.lead, avg(m.value) AS vrmse,
-    bootstrap(m.value, m.trajectory) AS ends, count(*) AS starts
-  FROM runs r
-  JOIN metrics m ON m.run = r.run AND m.metric = 'vrmse'
-  GROUP BY r.dataset, r.split, r.name, r.strategy, r.schedule, m.field, m.lead
-)
+-- VRMSE of each evaluation by lead, mean over trajectories and starts
+SELECT r.dataset, r.split, r.name, r.strategy, r.schedule, m.field, m.lead, m.vrmse, m.ends['low'] AS low,
+  m.ends['high'] AS high, m.starts
+FROM runs r
+JOIN (
+  SELECT run, field, lead, avg(value) AS vrmse, bootstrap(value, trajectory) AS ends, count(*) AS starts
+  FROM metrics
+  WHERE metric = 'vrmse'
+  GROUP BY run, field, lead
+) m ON m.run = r.run
