@@ -6,3 +6,4 @@ mod demo;
 mod pipeline;
 mod program;
 mod refusals;
+mod report;

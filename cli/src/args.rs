@@ -8,7 +8,7 @@ mod models;
 
 use clap::{Parser, Subcommand};
 
-pub use answers::{Eval, ExistingArg, Report, Sql};
+pub use answers::{Animate, Eval, ExistingArg, Figures, Report, Sql};
 pub use bench::{Bench, BenchSubject};
 pub use data::{CompressionArg, DtypeArg, Ingest, Inspect, NormalizationArg, Simulate, Verify};
 pub use demo::{Demo, DemoSize};
@@ -49,6 +49,8 @@ pub enum Command {
     Eval(Eval),
     Sql(Sql),
     Report(Report),
+    Figures(Figures),
+    Animate(Animate),
     Export(Export),
     Import(Import),
     Bench(Bench),
