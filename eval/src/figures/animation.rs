@@ -9,7 +9,6 @@ use super::drawing::Drawing;
 use super::gallery::Gallery;
 use super::lines::called;
 use super::pixels::{Pixels, encode, failed};
-use super::select::quoted;
 use super::snapshots::Maps;
 use crate::pictures::{self, Picture};
 use crate::{Error, Result, Results};
@@ -77,24 +76,16 @@ async fn choose(results: &Results, options: &AnimationOptions) -> Result<Chosen>
     let all: Vec<Chosen> = results
         .rows("SELECT run, name, schedule, dataset, split FROM runs ORDER BY name, schedule, run")
         .await?;
-    let listed = |runs: &[Chosen]| -> String {
-        let runs: Vec<&str> = runs.iter().map(|chosen| chosen.run.as_str()).collect();
-        runs.join(", ")
+    let wanted = |chosen: &Chosen| {
+        let schedule = options.schedule.as_ref();
+        (chosen.run == options.run || chosen.name == options.run)
+            && schedule.is_none_or(|schedule| chosen.schedule == *schedule)
     };
-    let schedule = options.schedule.as_ref().map_or(String::new(), |schedule| {
-        format!(" AND schedule = {}", quoted(schedule))
-    });
-    let run = quoted(&options.run);
-    let mut found: Vec<Chosen> = results
-        .rows(&format!(
-            "SELECT run, name, schedule, dataset, split FROM runs WHERE (run = {run} OR name = {run}){schedule} \
-             ORDER BY name, schedule, run"
-        ))
-        .await?;
+    let (mut found, others): (Vec<Chosen>, Vec<Chosen>) = all.into_iter().partition(wanted);
     if found.len() > 1 {
         return Err(Error::Ambiguous {
             text: options.run.clone(),
-            choices: listed(&found),
+            choices: identities(&found),
         });
     }
     found.pop().ok_or_else(|| Error::Unknown {
@@ -103,8 +94,13 @@ async fn choose(results: &Results, options: &AnimationOptions) -> Result<Chosen>
             options.schedule.as_deref().unwrap_or_default(),
         ),
         what: "evaluation",
-        choices: listed(&all),
+        choices: identities(&others),
     })
+}
+
+fn identities(runs: &[Chosen]) -> String {
+    let runs: Vec<&str> = runs.iter().map(|chosen| chosen.run.as_str()).collect();
+    runs.join(", ")
 }
 
 /// The pictures of the first rollout, or the first of a trajectory.

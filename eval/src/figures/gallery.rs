@@ -106,16 +106,18 @@ impl Gallery {
     {
         let [low, high] = panel.map.ends().map(f64::from);
         let mut free = f64::NEG_INFINITY;
-        for tick in Scale::Linear.ticks(low, high, (self.wide() / 52.0) as usize) {
+        for tick in Scale::Linear.ticks(low, high, (self.wide() / 34.0) as usize) {
             let x = left + (tick.place - low) / (high - low) * self.wide();
-            let half = Type::Small.width(&tick.label) / 2.0;
             sheet.line(&[(x, top), (x, top + 3.0)], GREY.to_rgba(), 1.0)?;
-            if x - half < free {
+            // Within the panel, so that neighbours' numbers stay apart.
+            let half = Type::Small.width(&tick.label) / 2.0;
+            let middle = x.min(left + self.wide() - half).max(left + half);
+            if middle - half < free {
                 continue;
             }
-            free = x + half + 4.0;
+            free = middle + half + 4.0;
             let below = Anchor(HPos::Center, VPos::Top);
-            sheet.text(&tick.label, (x, top + 4.0), Type::Small, below)?;
+            sheet.text(&tick.label, (middle, top + 4.0), Type::Small, below)?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::sheet::{Anchor, Failure, Sheet, Type};
 pub(crate) struct Legend<'a>(pub(crate) &'a [Series]);
 
 const ROW: f64 = 19.0;
-const SAMPLE: f64 = 30.0;
+const SAMPLE: f64 = 38.0;
 /// Between a sample and its name, and between columns.
 const GAP: f64 = 7.0;
 const MARGIN: f64 = 12.0;

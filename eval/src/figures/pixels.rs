@@ -34,6 +34,7 @@ impl Pixels {
             let sheet = Sheet {
                 area: &area,
                 unit: unit as f64,
+                lowered: 0.14,
             };
             let drawn = area.fill(&WHITE).map_err(Into::into);
             let drawn = drawn.and_then(|()| drawing.draw(&sheet));

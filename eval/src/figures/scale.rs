@@ -105,8 +105,13 @@ fn linear(low: f64, high: f64, most: usize, least: f64) -> Vec<Tick> {
 
 /// As many decimals as the step has.
 fn stepped(value: f64, step: f64) -> String {
-    if value != 0.0 && !(1e-4..1e6).contains(&step.max(value.abs() * 1e-3)) {
-        return scientific(value);
+    if step < 1e-4 || value.abs() >= 1e6 {
+        return if value == 0.0 {
+            "0".into()
+        } else {
+            let digits = (value.abs() / step).log10().ceil().clamp(1.0, 9.0) as usize;
+            shortened(&format!("{value:.digits$e}"))
+        };
     }
     let decimals = (-(step * 1.0001).log10().floor()).max(0.0) as usize;
     // No minus before zero.
@@ -175,8 +180,18 @@ fn whole(low: f64, high: f64) -> (i64, i64) {
 
 /// At most two digits.
 fn scientific(value: f64) -> String {
-    let text = format!("{value:.1e}");
-    text.replace(".0e", "e")
+    shortened(&format!("{value:.1e}"))
+}
+
+/// Without zeros that say nothing before the exponent.
+fn shortened(text: &str) -> String {
+    match text.split_once('e') {
+        Some((digits, power)) if digits.contains('.') => {
+            let digits = digits.trim_end_matches('0').trim_end_matches('.');
+            format!("{digits}e{power}")
+        }
+        _ => text.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -199,6 +214,12 @@ mod tests {
                 0.0,
                 3e-7,
                 "0 5e-8 1e-7 1.5e-7 2e-7 2.5e-7 3e-7",
+            ),
+            (
+                Scale::Linear,
+                1_234_000.0,
+                1_240_000.0,
+                "1.234e6 1.235e6 1.236e6 1.237e6 1.238e6 1.239e6 1.24e6",
             ),
             (Scale::Whole, 0.8, 3.2, "1 2 3"),
             (Scale::Logarithmic, 1e-6, 1.0, "1e-6 1e-4 0.01 1"),

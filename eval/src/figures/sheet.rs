@@ -27,6 +27,8 @@ pub(crate) type Point = (f64, f64);
 pub(crate) struct Sheet<'a, B: DrawingBackend> {
     pub(crate) area: &'a DrawingArea<B, Shift>,
     pub(crate) unit: f64,
+    /// How far letters are lowered, over their size: plotters puts them higher into pixels than into SVG.
+    pub(crate) lowered: f64,
 }
 
 /// A size of type.
@@ -187,6 +189,13 @@ where
             .pos(Pos::new(horizontal, vertical));
         // XML has no place for control characters.
         let text = text.replace(|c: char| c.is_control(), " ");
+        let (x, y) = at;
+        let lower = size.size() * self.lowered;
+        // Below a text that is read upwards is its right.
+        let at = match turned {
+            FontTransform::None => (x, y + lower),
+            _ => (x + lower, y),
+        };
         Ok(self.area.draw(&Text::new(text, self.pixel(at), style))?)
     }
 }

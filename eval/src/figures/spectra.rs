@@ -13,6 +13,8 @@ use super::select::{Selection, quoted};
 use super::strokes::Strokes;
 use crate::{Result, Results};
 
+/// Power that is left out, over the truth's: what f32 rounds away is no error of a model.
+const ROUNDING: f64 = 1e-13;
 const ISOTROPIC: &str = "isotropic";
 /// Patch sizes that are marked, at most: the smallest.
 const MARKED: usize = 6;
@@ -149,7 +151,8 @@ fn along_axis(selection: &Selection, name: &str) -> Question {
         heading: "Residual spectrum",
         caption: format!(
             "Power of the residual at the last lead by waves along {name}, over the truth's (the paper's \
-             Fig. 2). A patch of p cells leaves its trace at the marked harmonics of n / p."
+             Fig. 2). A patch of p cells leaves its trace at the marked harmonics of n / p. What f32 rounds away, below \
+             {ROUNDING:e}, is left out."
         ),
         sql: residual_sql(name, "CAST(s.bin AS DOUBLE)", selection),
         axes: [
@@ -186,7 +189,7 @@ JOIN (
   WHERE axis = {name} AND bin > 0
   GROUP BY run, lead, field
 ) t ON t.run = s.run AND t.lead = s.lead AND t.field = s.field
-WHERE s.axis = {name} AND s.bin > 0 AND t.power > 0{}{}
+WHERE s.axis = {name} AND s.bin > 0 AND s.residual > {ROUNDING:e} * t.power{}{}
 GROUP BY r.dataset, r.split, r.name, r.schedule, x
 ORDER BY r.dataset, r.split, r.name, r.schedule, x",
         selection.runs(),

@@ -16,10 +16,10 @@ pub(crate) const GREY: RGBColor = RGBColor(127, 127, 127);
 /// Lengths of dash and gap, in points; the first is a whole line.
 const DASHES: [Option<(i32, i32)>; 6] = [
     None,
-    Some((8, 4)),
+    Some((7, 4)),
     Some((2, 3)),
-    Some((14, 5)),
-    Some((5, 8)),
+    Some((13, 8)),
+    Some((4, 9)),
     Some((1, 6)),
 ];
 

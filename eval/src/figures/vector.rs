@@ -30,6 +30,7 @@ pub(crate) fn svg(drawing: &Drawing, paper: Paper) -> Result<String> {
         let sheet = Sheet {
             area: &area,
             unit: f64::from(UNIT),
+            lowered: 0.0,
         };
         let ground = match paper {
             Paper::White => area.fill(&WHITE).map_err(Into::into),
