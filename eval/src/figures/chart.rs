@@ -53,7 +53,7 @@ struct Side {
 
 pub(crate) const WIDTH: f64 = 640.0;
 const TITLE: f64 = 28.0;
-const TOOTH: f64 = 15.0;
+const TOOTH: f64 = 17.0;
 const PLOT: f64 = 300.0;
 const BELOW: f64 = 46.0;
 const RIGHT: f64 = 14.0;

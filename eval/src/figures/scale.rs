@@ -118,7 +118,7 @@ fn stepped(value: f64, step: f64) -> String {
     format!("{:.decimals$}", value + 0.0)
 }
 
-/// Powers of ten; within few decades also 2 and 5 times those.
+/// Powers of ten; within few decades as many multiples of those as fit.
 fn decades(low: f64, high: f64, most: usize) -> Vec<Tick> {
     let (first, last) = whole(low, high);
     let powers = (last - first + 1).max(0) as usize;
@@ -134,12 +134,10 @@ fn decades(low: f64, high: f64, most: usize) -> Vec<Tick> {
             .filter(|tick| (low..=high).contains(&tick.place))
             .collect()
     };
-    let ticks = inner(&[1, 2, 5]);
-    if ticks.len() > most {
-        inner(&[1, 3])
-    } else {
-        ticks
-    }
+    let choices: [&[u32]; 2] = [&[1, 2, 3, 4, 5, 6, 7, 8, 9], &[1, 2, 5]];
+    let dense = choices.into_iter().map(inner);
+    let mut fitting = dense.filter(|ticks| ticks.len() <= most);
+    fitting.next().unwrap_or_else(|| inner(&[1, 3]))
 }
 
 fn decimal(power: i64, multiple: u32) -> Tick {
