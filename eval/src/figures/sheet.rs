@@ -182,13 +182,6 @@ where
         turned: FontTransform,
     ) -> Result<(), Failure> {
         prepare_font();
-        let style = (FAMILY, size.size() * self.unit)
-            .into_font()
-            .transform(turned)
-            .color(&INK)
-            .pos(Pos::new(horizontal, vertical));
-        // XML has no place for control characters.
-        let text = text.replace(|c: char| c.is_control(), " ");
         let (x, y) = at;
         let lower = size.size() * self.lowered;
         // Below a text that is read upwards is its right.
@@ -196,6 +189,13 @@ where
             FontTransform::None => (x, y + lower),
             _ => (x + lower, y),
         };
+        let style = (FAMILY, size.size() * self.unit)
+            .into_font()
+            .transform(turned)
+            .color(&INK)
+            .pos(Pos::new(horizontal, vertical));
+        // XML has no place for control characters.
+        let text = text.replace(|c: char| c.is_control(), " ");
         Ok(self.area.draw(&Text::new(text, self.pixel(at), style))?)
     }
 }
