@@ -148,10 +148,11 @@ fn broken_frames_are_named_and_missing_ones_are_not_missed() {
     let (frames, bytes) = place.files("results/frames").remove(0);
     let name = frames.file_name().unwrap().to_string_lossy().into_owned();
     let foreign = std::fs::read(place.files("ds/test").remove(0).0).unwrap();
+    let half = &bytes[..bytes.len() / 2];
     for (bytes, reason) in [
-        (&bytes[..bytes.len() / 2], ""),
-        (b"mine", ""),
-        (&foreign, "no column"),
+        (half, ""),
+        (b"mine".as_slice(), ""),
+        (foreign.as_slice(), "no column"),
     ] {
         std::fs::write(&frames, bytes).unwrap();
         for command in ["report results page.html", "figures results out"] {

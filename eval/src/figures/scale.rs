@@ -221,7 +221,7 @@ mod tests {
             ),
             (Scale::Whole, 0.8, 3.2, "1 2 3"),
             (Scale::Logarithmic, 1e-6, 1.0, "1e-6 1e-4 0.01 1"),
-            (Scale::Logarithmic, 0.04, 3.0, "0.05 0.10 0.20 0.50 1 2"),
+            (Scale::Logarithmic, 0.04, 3.0, "0.05 0.1 0.2 0.5 1 2"),
             (Scale::Logarithmic, 0.71, 0.79, "0.72 0.74 0.76 0.78"),
             (Scale::Binary, 15.0, 300.0, "16 32 64 128 256"),
             (Scale::Binary, 65.0, 100.0, "70 80 90 100"),

@@ -189,7 +189,7 @@ JOIN (
   WHERE axis = {name} AND bin > 0
   GROUP BY run, lead, field
 ) t ON t.run = s.run AND t.lead = s.lead AND t.field = s.field
-WHERE s.axis = {name} AND s.bin > 0 AND s.residual > {ROUNDING:e} * t.power{}{}
+WHERE s.axis = {name} AND s.bin > 0 AND t.power > 0 AND s.residual > {ROUNDING:e} * t.power{}{}
 GROUP BY r.dataset, r.split, r.name, r.schedule, x
 ORDER BY r.dataset, r.split, r.name, r.schedule, x",
         selection.runs(),
