@@ -8,3 +8,4 @@ mod demo;
 mod pipeline;
 mod program;
 mod refusals;
+mod report;

@@ -9,7 +9,7 @@ mod models;
 
 use clap::{Parser, Subcommand};
 
-pub use answers::{Eval, ExistingArg, Report, Sql};
+pub use answers::{Animate, Eval, ExistingArg, Figures, Report, Sql};
 pub use bench::{Bench, BenchSubject};
 pub use cluster::{Cluster, ClusterRole};
 pub use data::{CompressionArg, DtypeArg, Ingest, Inspect, NormalizationArg, Simulate, Verify};
@@ -52,6 +52,8 @@ pub enum Command {
     Sql(Sql),
     Cluster(Cluster),
     Report(Report),
+    Figures(Figures),
+    Animate(Animate),
     Export(Export),
     Import(Import),
     Bench(Bench),

@@ -1,10 +1,12 @@
 //! One file for each verb. Each opens with what it reads, what it writes, and what an
 //! interruption leaves behind.
 
+mod animate;
 mod bench;
 mod cluster;
 mod demo;
 mod eval;
+mod figures;
 mod ingest;
 mod inspect;
 mod report;
@@ -58,6 +60,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Sql(args) => sql::run(&session, &args),
         Command::Cluster(args) => cluster::run(&session, &args),
         Command::Report(args) => report::run(&session, &args),
+        Command::Figures(args) => figures::run(&session, &args),
+        Command::Animate(args) => animate::run(&session, &args),
         Command::Export(args) => weights::export(&session, &args),
         Command::Import(args) => weights::import(&session, &args),
         Command::Bench(args) => bench::run(&session, &args),

@@ -125,6 +125,33 @@ pub enum Error {
         choices: &'static str,
     },
 
+    /// A name that the results do not hold.
+    #[error("{text} is no {what} of these results; there are: {choices}")]
+    Unknown {
+        /// As given.
+        text: String,
+        /// What was named.
+        what: &'static str,
+        /// What there is.
+        choices: String,
+    },
+
+    /// A name of several evaluations where one is wanted.
+    #[error("{text} names several evaluations; say --schedule, or one of: {choices}")]
+    Ambiguous {
+        /// As given.
+        text: String,
+        /// Their identities.
+        choices: String,
+    },
+
+    /// An evaluation without pictures.
+    #[error("{run} kept no frames; evaluate it again with --keep 1 or more")]
+    NoFrames {
+        /// The evaluation.
+        run: String,
+    },
+
     /// A figure could not be drawn.
     #[error("cannot draw {figure}: {reason}")]
     Figure {

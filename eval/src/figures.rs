@@ -1,9 +1,168 @@
-//! Figures as SVG that takes its ink from the page: text and axes are `currentColor`, so one figure
-//! serves light and dark. Series have the colours of Okabe and Ito, which colour-blind eyes tell
-//! apart; dashes tell schedules apart within a model.
+//! Figures of results: one list serves the report, the files and the tests.
+//!
+//! A [`Figure`] is a name, words, the SQL that gave its numbers, and a drawing. `lines` has the questions
+//! whose answers are charts, `snapshots` the fields that evaluations kept. A drawing is in points;
+//! `vector` makes it SVG and `pixels` PNG. Colours are safe for colour-blind eyes: Okabe and Ito's for
+//! lines, viridis for fields, blue through white to red with white at zero for errors.
 
+mod animation;
 mod chart;
-mod fields;
+mod colours;
+mod drawing;
+mod gallery;
+mod legend;
+mod lines;
+mod pixels;
+mod raster;
+mod scale;
+mod select;
+mod sheet;
+mod snapshots;
+mod spectra;
+mod strokes;
+mod style;
+mod vector;
 
-pub(crate) use chart::{Axis, Chart, Scale, Series, Stroke};
-pub(crate) use fields::triptych;
+use std::collections::BTreeSet;
+use std::str::FromStr;
+
+use crate::{Error, Result, Results};
+pub use animation::{AnimationOptions, animate};
+use drawing::Drawing;
+use pixels::Pixels;
+pub use select::{Selection, fields};
+use strokes::Strokes;
+pub(crate) use vector::escaped;
+use vector::{Paper, svg};
+
+/// A figure about one data set and split.
+#[derive(Debug, Clone)]
+pub struct Figure {
+    name: String,
+    heading: &'static str,
+    caption: String,
+    source: String,
+    drawing: Drawing,
+}
+
+/// How a figure is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageFormat {
+    /// Text stays text; on white.
+    Svg,
+    /// 1280 pixels wide; on white.
+    Png,
+}
+
+impl ImageFormat {
+    /// Of a file's name.
+    #[must_use]
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Svg => "svg",
+            Self::Png => "png",
+        }
+    }
+}
+
+impl FromStr for ImageFormat {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "svg" => Ok(Self::Svg),
+            "png" => Ok(Self::Png),
+            _ => Err(Error::Choice {
+                text: text.to_owned(),
+                what: "image format",
+                choices: "svg or png",
+            }),
+        }
+    }
+}
+
+impl Figure {
+    /// Of letters, digits and `-._` alone, and different for each figure of a list.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What kind of figure it is; figures of a kind follow one another.
+    #[must_use]
+    pub fn heading(&self) -> &str {
+        self.heading
+    }
+
+    /// What it shows.
+    #[must_use]
+    pub fn caption(&self) -> &str {
+        &self.caption
+    }
+
+    /// The SQL that gave its numbers.
+    #[must_use]
+    pub fn sql(&self) -> &str {
+        &self.source
+    }
+
+    /// The figure as a file that stands alone.
+    ///
+    /// # Errors
+    /// [`Error::Figure`].
+    pub fn image(&self, format: ImageFormat) -> Result<Vec<u8>> {
+        match format {
+            ImageFormat::Svg => Ok(svg(&self.drawing, Paper::White)?.into_bytes()),
+            ImageFormat::Png => Pixels::of(&self.drawing)?.png(),
+        }
+    }
+
+    /// The figure as an element of a page, with the page's ink.
+    pub(crate) fn element(&self) -> Result<String> {
+        svg(&self.drawing, Paper::Page)
+    }
+}
+
+/// Every figure that a selection of the results has points for.
+///
+/// # Errors
+/// [`Error::Unknown`] for what the results do not hold, [`Error::Sql`], [`Error::Malformed`] for frames
+/// that cannot be read.
+pub async fn figures(results: &Results, selection: &Selection) -> Result<Vec<Figure>> {
+    selection.check(results).await?;
+    let strokes = Strokes::of(results).await?;
+    let mut figures = Vec::new();
+    for question in lines::questions(selection) {
+        figures.extend(question.figures(results, selection, &strokes, &[]).await?);
+    }
+    figures.extend(spectra::figures(results, selection, &strokes).await?);
+    figures.extend(snapshots::figures(results, selection).await?);
+    let mut taken = BTreeSet::new();
+    for figure in &mut figures {
+        figure.name = free_name(&figure.name, &mut taken);
+    }
+    Ok(figures)
+}
+
+/// A name for a file, numbered where it is taken.
+fn free_name(name: &str, taken: &mut BTreeSet<String>) -> String {
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || "-._".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
+    let name: String = name.chars().map(plain).take(150).collect();
+    let mut free = name.clone();
+    let mut count = 1;
+    while !taken.insert(free.to_lowercase()) {
+        count += 1;
+        free = format!("{name}-{count}");
+    }
+    free
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests;

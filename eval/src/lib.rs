@@ -18,7 +18,9 @@
 //! readers never see half of one and many processes may write at once. [`Results`] registers what is
 //! committed with DataFusion, beside the named [`View`]s for the usual questions.
 //!
-//! **Report.** [`report()`] draws one self-contained HTML page, every figure with the SQL behind it.
+//! **Figures.** [`figures()`] draws every [`Figure`] that results have points for, as SVG or PNG, with the SQL
+//! behind it; [`report()`] puts them and sortable tables on one self-contained HTML page; [`animate()`] makes
+//! the frames that an evaluation kept an animated PNG.
 //!
 //! # Example
 //!
@@ -101,6 +103,7 @@ pub use cluster::{Executor, serve_executor, serve_scheduler};
 pub use database::Database;
 pub use error::{Error, Result, SubjectError};
 pub use evaluate::{EvalOptions, OnExisting, evaluate};
+pub use figures::{AnimationOptions, Figure, ImageFormat, Selection, animate, fields, figures};
 pub use format::Format;
 pub use metrics::{Gauge, Line, Score, Spatial, Spectra, Temporal, artefact_ratio};
 pub use report::{ReportOptions, report};

@@ -3,17 +3,18 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::array::{Array, AsArray as _, ListArray, RecordBatch, StringArray, UInt32Array};
+use arrow::datatypes::{DataType, Field, Float32Type, Schema, UInt32Type};
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::FileWriter;
-use serde::{Deserialize, Serialize};
+use bytes::Bytes;
+use serde::Serialize;
 use wellspring_store::Location;
 
-use crate::{Error, Result, tables};
+use crate::{Error, Result};
 
 /// One field of one predicted frame, beside the truth, in the field's own units.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Picture {
     pub(crate) trajectory: u32,
     pub(crate) start: u32,
@@ -55,16 +56,140 @@ pub(crate) fn write(pictures: &[Picture]) -> Result<Vec<u8>> {
 }
 
 /// The frames in a file, none if there is no file.
+///
+/// # Errors
+/// [`Error::Malformed`] for a file that is cut off, another's, or of frames that do not fit their shape.
 pub(crate) async fn read(place: &Location) -> Result<Vec<Picture>> {
     let Some(bytes) = place.get_opt().await? else {
         return Ok(Vec::new());
     };
-    let malformed = |reason: String| Error::Malformed {
+    decode(bytes).map_err(|reason| Error::Malformed {
         object: place.to_string(),
         reason,
+    })
+}
+
+fn decode(bytes: Bytes) -> Result<Vec<Picture>, String> {
+    let reader =
+        FileReader::try_new(Cursor::new(bytes), None).map_err(|error| error.to_string())?;
+    let mut pictures = Vec::new();
+    for batch in reader {
+        let batch = batch.map_err(|error| error.to_string())?;
+        for row in 0..batch.num_rows() {
+            pictures.push(picture(&batch, row)?);
+        }
+    }
+    Ok(pictures)
+}
+
+fn picture(batch: &RecordBatch, row: usize) -> Result<Picture, String> {
+    let number = |name| Ok::<_, String>(column::<UInt32Array>(batch, name, row)?.value(row));
+    let text = |name| {
+        Ok::<_, String>(
+            column::<StringArray>(batch, name, row)?
+                .value(row)
+                .to_owned(),
+        )
     };
-    let reader = FileReader::try_new(Cursor::new(bytes), None)
-        .map_err(|error| malformed(error.to_string()))?;
-    let batches: Result<Vec<RecordBatch>, _> = reader.collect();
-    tables::typed(&batches.map_err(|error| malformed(error.to_string()))?).map_err(malformed)
+    let cells = |name| {
+        let list = column::<ListArray>(batch, name, row)?.value(row);
+        let values = list.as_primitive_opt::<Float32Type>();
+        let values = values.ok_or_else(|| format!("{name} is no list of f32"))?;
+        let finite = |value: Option<f32>| value.filter(|x| x.is_finite());
+        Ok::<_, String>(values.iter().map(finite).collect())
+    };
+    let shape = column::<ListArray>(batch, "shape", row)?.value(row);
+    let shape = shape
+        .as_primitive_opt::<UInt32Type>()
+        .ok_or("shape is no list of u32")?;
+    let picture = Picture {
+        trajectory: number("trajectory")?,
+        start: number("start")?,
+        lead: number("lead")?,
+        patch: text("patch")?,
+        field: text("field")?,
+        shape: shape.values().to_vec(),
+        truth: cells("truth")?,
+        prediction: cells("prediction")?,
+    };
+    if picture.fits() {
+        Ok(picture)
+    } else {
+        Err(format!(
+            "row {row} has not as many cells as its shape {:?}",
+            picture.shape
+        ))
+    }
+}
+
+/// A column of a type, with a value in the row.
+fn column<'a, A: Array + 'static>(
+    batch: &'a RecordBatch,
+    name: &str,
+    row: usize,
+) -> Result<&'a A, String> {
+    let column = batch
+        .column_by_name(name)
+        .ok_or_else(|| format!("there is no column {name}"))?;
+    let typed = column.as_any().downcast_ref::<A>();
+    let typed = typed.ok_or_else(|| format!("{name} is {}", column.data_type()))?;
+    if typed.is_null(row) {
+        return Err(format!("{name} is null in row {row}"));
+    }
+    Ok(typed)
+}
+
+impl Picture {
+    /// Whether it has cells, and as many as its shape says.
+    fn fits(&self) -> bool {
+        let cells = self
+            .shape
+            .iter()
+            .try_fold(1_usize, |cells, &n| cells.checked_mul(n as usize));
+        let lengths = [self.truth.len(), self.prediction.len()];
+        !self.shape.is_empty() && cells.is_some_and(|cells| cells > 0 && lengths == [cells; 2])
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    fn kept() -> Picture {
+        Picture {
+            trajectory: 3,
+            start: 7,
+            lead: 2,
+            patch: "16x8".into(),
+            field: "density".into(),
+            shape: vec![2, 1],
+            truth: vec![Some(1.0), None],
+            prediction: vec![None, Some(-2.0)],
+        }
+    }
+
+    #[test]
+    fn frames_come_back_as_they_were() {
+        let pictures = vec![kept(), Picture { lead: 3, ..kept() }];
+        assert_eq!(decode(write(&pictures).unwrap().into()).unwrap(), pictures);
+        assert_eq!(decode(write(&[]).unwrap().into()).unwrap(), []);
+    }
+
+    #[test]
+    fn what_does_not_fit_its_shape_is_refused() {
+        for shape in [vec![], vec![0, 2], vec![3], vec![u32::MAX; 4]] {
+            let bytes = write(&[Picture { shape, ..kept() }]).unwrap();
+            let reason = decode(bytes.into()).unwrap_err();
+            assert!(reason.contains("its shape"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn every_cut_is_refused() {
+        let whole = write(&[kept()]).unwrap();
+        for length in 0..whole.len() {
+            assert!(decode(whole[..length].to_vec().into()).is_err(), "{length}");
+        }
+    }
 }

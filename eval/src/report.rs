@@ -1,14 +1,14 @@
-//! One self-contained HTML page about results: figures, sortable tables, and under each the SQL that
-//! gave it. It takes the reader's light or dark, prints, and needs no network.
+//! One self-contained HTML page about results: figures, sortable tables, and the SQL that gave them; every
+//! number leads there. It takes the reader's light or dark, prints, and needs no network.
 
-mod sections;
+mod page;
 
-use std::fmt::Write as _;
-
+use crate::figures::{Selection, escaped, figures};
 use crate::format::Cells;
 use crate::{Result, Results};
+use page::Page;
 
-/// What the page is called.
+/// What the page is called and about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportOptions {
     /// Its heading.
@@ -23,89 +23,54 @@ impl Default for ReportOptions {
     }
 }
 
+/// A table of the page.
+struct Table {
+    id: &'static str,
+    heading: &'static str,
+    about: &'static str,
+    sql: &'static str,
+}
+
+const TABLES: [Table; 2] = [
+    Table {
+        id: "leaderboard",
+        heading: "Leaderboard",
+        about: "Each evaluation's error one step ahead and at its last lead, mean over fields, trajectories and \
+                starts; of_persistence is its one-step error over that of repeating the last frame.",
+        sql: "SELECT dataset, split, name, strategy, schedule, tokens, vrmse, of_persistence, last_lead, vrmse_last,
+  seconds_per_frame
+FROM leaderboard
+ORDER BY dataset, split, vrmse, schedule",
+    },
+    Table {
+        id: "table1",
+        heading: "Each model at each patch size",
+        about: "One-step VRMSE of each model at each of its patch sizes (the paper's Table 1).",
+        sql: "SELECT * FROM table1 ORDER BY dataset, split, strategy, name",
+    },
+];
+
 /// The page.
 ///
 /// # Errors
-/// [`crate::Error::Sql`] for tables that cannot be read, [`crate::Error::Figure`].
+/// [`crate::Error::Sql`] for tables that cannot be read, [`crate::Error::Malformed`] for frames that
+/// cannot, [`crate::Error::Figure`].
 pub async fn report(results: &Results, options: &ReportOptions) -> Result<String> {
     let mut page = Page::default();
-    sections::all(results, &mut page).await?;
+    for table in TABLES {
+        page.heading(table.heading);
+        page.paragraph(table.about);
+        let cells = Cells::of(&results.sql(table.sql).await?)?;
+        page.table(table.id, &cells, table.sql);
+    }
+    for figure in figures(results, &Selection::default()).await? {
+        page.figure(&figure)?;
+    }
     Ok(include_str!("report/page.html")
         .replace("{{style}}", include_str!("report/page.css"))
         .replace("{{script}}", include_str!("report/page.js"))
         .replace("{{version}}", env!("CARGO_PKG_VERSION"))
         .replace("{{source}}", &escaped(&results.location().to_string()))
         .replace("{{title}}", &escaped(&options.title))
-        .replace("{{body}}", &page.0))
-}
-
-/// The page's body as it grows.
-#[derive(Default)]
-struct Page(String);
-
-impl Page {
-    fn heading(&mut self, text: &str) {
-        let _ = writeln!(self.0, "<h2>{}</h2>", escaped(text));
-    }
-
-    fn paragraph(&mut self, text: &str) {
-        let _ = writeln!(self.0, "<p>{}</p>", escaped(text));
-    }
-
-    fn table(&mut self, cells: &Cells, sql: &str) {
-        let class = |column: usize| {
-            if cells.numeric[column] {
-                " class=\"number\""
-            } else {
-                ""
-            }
-        };
-        self.0.push_str("<div class=\"wide\"><table><thead><tr>");
-        for (column, name) in cells.header.iter().enumerate() {
-            let _ = write!(
-                self.0,
-                "<th{}><button type=\"button\">{}</button></th>",
-                class(column),
-                escaped(name)
-            );
-        }
-        self.0.push_str("</tr></thead><tbody>\n");
-        for row in &cells.rows {
-            self.0.push_str("<tr>");
-            for (column, cell) in row.iter().enumerate() {
-                let _ = write!(self.0, "<td{}>{}</td>", class(column), escaped(cell));
-            }
-            self.0.push_str("</tr>\n");
-        }
-        self.0.push_str("</tbody></table></div>\n");
-        self.sql(sql);
-    }
-
-    /// `content` is markup already.
-    fn figure(&mut self, content: &str, caption: &str, sql: Option<&str>) {
-        let _ = writeln!(
-            self.0,
-            "<figure>{content}<figcaption>{}</figcaption></figure>",
-            escaped(caption)
-        );
-        if let Some(sql) = sql {
-            self.sql(sql);
-        }
-    }
-
-    fn sql(&mut self, sql: &str) {
-        let _ = writeln!(
-            self.0,
-            "<details><summary>SQL</summary><pre>{}</pre></details>",
-            escaped(sql.trim())
-        );
-    }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&#39;")
+        .replace("{{body}}", &page.into_body()))
 }

@@ -154,3 +154,77 @@ pub struct Report {
     #[arg(long)]
     pub title: Option<String>,
 }
+
+/// Write the figures of the results as files, one for each figure and data set
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wellspring figures results figures                                 SVG
+  wellspring figures results figures --format svg,png
+  wellspring figures results figures --dataset shear_flow --name ckm --name csm
+  wellspring figures results figures --field pressure                errors of a field instead of means over all
+  wellspring figures results figures --each-field                    and so for every field in turn
+
+Files of the same names are replaced.")]
+pub struct Figures {
+    /// The results: a folder or a URL
+    pub results: String,
+
+    /// The folder to write into
+    pub out: PathBuf,
+
+    /// svg | png, or both
+    #[arg(long, value_delimiter = ',', default_value = "svg")]
+    pub format: Vec<String>,
+
+    /// Only this data set; may be given several times
+    #[arg(long = "dataset", value_name = "NAME")]
+    pub datasets: Vec<String>,
+
+    /// Only what was evaluated under this name; may be given several times
+    #[arg(long = "name", value_name = "NAME")]
+    pub names: Vec<String>,
+
+    /// Only this field; several of them are averaged
+    #[arg(long = "field", value_name = "FIELD")]
+    pub fields: Vec<String>,
+
+    /// Every field by itself
+    #[arg(long, conflicts_with = "fields")]
+    pub each_field: bool,
+}
+
+/// Write a rollout as an animated PNG: truth, prediction and error
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wellspring animate results persistence out.png
+  wellspring animate results ckm out.png --schedule 4,8,16 --field pressure
+
+It has the leads whose frames the evaluation kept: wellspring eval --keep.")]
+pub struct Animate {
+    /// The results: a folder or a URL
+    pub results: String,
+
+    /// An evaluation: its name in the tables, or the identity in the column run
+    pub run: String,
+
+    /// The file to write
+    pub out: PathBuf,
+
+    /// Its schedule, where several have the name
+    #[arg(long)]
+    pub schedule: Option<String>,
+
+    /// Only this field; may be given several times
+    #[arg(long = "field", value_name = "FIELD")]
+    pub fields: Vec<String>,
+
+    /// By default the first trajectory that was kept
+    #[arg(long, value_name = "N")]
+    pub trajectory: Option<u32>,
+
+    /// Time that a frame is seen, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 300)]
+    pub delay: u16,
+}

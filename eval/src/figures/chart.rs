@@ -1,64 +1,13 @@
-//! A chart of lines: what it says, and how plotters draws it.
+//! A chart of lines: what it shows, and where on the sheet.
 
-use plotters::coord::Shift;
-use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::prelude::DrawingBackend;
+use plotters::style::Color as _;
+use plotters::style::text_anchor::{HPos, VPos};
 
-use crate::format::number;
-use crate::{Error, Result};
-
-/// Okabe and Ito's colours without black and yellow.
-const PALETTE: [RGBColor; 6] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-];
-const GREY: RGBColor = RGBColor(127, 127, 127);
-const SIZE: (u32, u32) = (760, 430);
-/// Replaced by the page's own ink.
-const INK: RGBColor = BLACK;
-
-/// How a coordinate is spaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scale {
-    Linear,
-    /// Linear, labelled at whole numbers.
-    Whole,
-    Logarithmic,
-    /// Logarithmic, labelled at powers of two: token counts.
-    Binary,
-}
-
-impl Scale {
-    fn place(self, value: f64) -> f64 {
-        match self {
-            Self::Linear | Self::Whole => value,
-            Self::Logarithmic => value.log10(),
-            Self::Binary => value.log2(),
-        }
-    }
-
-    fn label(self, place: f64) -> String {
-        match self {
-            Self::Linear => number((place * 1e6).round() / 1e6),
-            Self::Logarithmic => {
-                let value = 10_f64.powf(place);
-                let decimals = (1.0 - place.floor()).clamp(0.0, 4.0) as usize;
-                if (1e-3..1e5).contains(&value) {
-                    format!("{value:.decimals$}")
-                } else {
-                    format!("{value:.0e}")
-                }
-            }
-            Self::Binary if place == place.round() => number(place.exp2()),
-            Self::Whole if place == place.round() => number(place),
-            Self::Binary | Self::Whole => String::new(),
-        }
-    }
-}
+use super::legend::Legend;
+use super::scale::{Scale, Tick};
+use super::sheet::{Anchor, Failure, INK, Point, Sheet, Type};
+use super::style::{GREY, Marker, Stroke};
 
 /// One side of a chart.
 #[derive(Debug, Clone)]
@@ -67,246 +16,333 @@ pub(crate) struct Axis {
     pub(crate) scale: Scale,
 }
 
-/// How a line is drawn: a colour by number, grey without one, and a dash by number.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Stroke {
-    pub(crate) colour: Option<usize>,
-    pub(crate) dash: usize,
-}
-
 /// A named line.
 #[derive(Debug, Clone)]
 pub(crate) struct Series {
     pub(crate) name: String,
     pub(crate) stroke: Stroke,
-    pub(crate) points: Vec<(f64, f64)>,
+    pub(crate) points: Vec<Point>,
 }
 
-/// A chart of lines, with vertical marks.
+/// Marks above a chart that belong together: the harmonics of a patch size.
+#[derive(Debug, Clone)]
+pub(crate) struct Comb {
+    pub(crate) label: String,
+    /// Along x.
+    pub(crate) teeth: Vec<f64>,
+}
+
+/// A chart with at least one point that its scales can show.
 #[derive(Debug, Clone)]
 pub(crate) struct Chart {
-    pub(crate) name: &'static str,
-    pub(crate) x: Axis,
-    pub(crate) y: Axis,
-    pub(crate) series: Vec<Series>,
-    /// Place and text of marks along x.
-    pub(crate) marks: Vec<(f64, String)>,
-    /// Points as dots, for few of them.
-    pub(crate) dots: bool,
+    pub(crate) title: String,
+    x: Side,
+    y: Side,
+    /// Their points are places on the scales.
+    series: Vec<Series>,
+    combs: Vec<Comb>,
 }
 
-impl Chart {
-    /// The figure as an SVG element; nothing when no point can be shown.
-    ///
-    /// # Errors
-    /// [`Error::Figure`].
-    pub(crate) fn svg(&self) -> Result<Option<String>> {
-        let Some((x, y)) = self.ranges() else {
-            return Ok(None);
-        };
-        let mut svg = String::new();
-        {
-            let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-            self.draw(&area, x, y).map_err(|error| Error::Figure {
-                figure: self.name,
-                reason: error.to_string(),
-            })?;
-        }
-        Ok(Some(on_any_page(&svg, self.name)))
-    }
+/// An axis with its range, in places.
+#[derive(Debug, Clone)]
+struct Side {
+    axis: Axis,
+    low: f64,
+    high: f64,
+}
 
-    /// Points that both scales can show.
-    fn places(&self) -> impl Iterator<Item = (&Series, Vec<(f64, f64)>)> {
-        self.series.iter().map(|series| {
-            let places = series
-                .points
-                .iter()
-                .map(|&(x, y)| (self.x.scale.place(x), self.y.scale.place(y)));
-            (
-                series,
-                places
-                    .filter(|(x, y)| x.is_finite() && y.is_finite())
-                    .collect(),
-            )
+pub(crate) const WIDTH: f64 = 640.0;
+const TITLE: f64 = 28.0;
+const TOOTH: f64 = 17.0;
+const PLOT: f64 = 300.0;
+const BELOW: f64 = 46.0;
+const RIGHT: f64 = 14.0;
+/// Points up to which each is marked.
+const FEW: usize = 16;
+
+impl Chart {
+    /// None when no point can be shown.
+    pub(crate) fn new(
+        title: String,
+        [x, y]: [Axis; 2],
+        series: Vec<Series>,
+        combs: Vec<Comb>,
+    ) -> Option<Self> {
+        let all = series.iter().flat_map(|series| &series.points);
+        let (xs, ys) = (all.clone().map(|point| point.0), all.map(|point| point.1));
+        let settled = |axis: Axis, scale| Axis { scale, ..axis };
+        let (x_scale, y_scale) = (x.scale.settle(xs), y.scale.settle(ys));
+        let place = |(x, y): Point| (x_scale.place(x), y_scale.place(y));
+        let placed = series.into_iter().map(|series| {
+            let places = series.points.iter().copied().map(place);
+            let points = places.filter(|(x, y)| x.is_finite() && y.is_finite());
+            Series {
+                points: points.collect(),
+                ..series
+            }
+        });
+        let series: Vec<Series> = placed.filter(|series| !series.points.is_empty()).collect();
+        let all = series.iter().flat_map(|series| &series.points);
+        Some(Self {
+            x: Side::around(settled(x, x_scale), all.clone().map(|point| point.0))?,
+            y: Side::around(settled(y, y_scale), all.map(|point| point.1))?,
+            title,
+            series,
+            combs,
         })
     }
 
-    fn ranges(&self) -> Option<((f64, f64), (f64, f64))> {
-        let points: Vec<(f64, f64)> = self.places().flat_map(|(_, places)| places).collect();
-        let range = |values: Vec<f64>| {
-            let low = values.iter().copied().fold(f64::INFINITY, f64::min);
-            let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let margin = ((high - low) * 0.05).max(1e-3 * high.abs()).max(1e-9);
-            (low - margin, high + margin)
-        };
-        if points.is_empty() {
-            return None;
-        }
-        let (xs, ys) = points.into_iter().unzip();
-        Some((range(xs), range(ys)))
+    /// Width and height in points.
+    pub(crate) fn size(&self) -> (u32, u32) {
+        let height = self.below_plot() + BELOW + self.legend().height() + 6.0;
+        (WIDTH as u32, height.ceil() as u32)
     }
 
-    fn draw(
-        &self,
-        area: &DrawingArea<SVGBackend<'_>, Shift>,
-        x: (f64, f64),
-        y: (f64, f64),
-    ) -> Result<(), Box<dyn std::error::Error>> {
-        let (plot, legend) = area.split_horizontally(SIZE.0 as i32 - 210);
-        let mut chart = ChartBuilder::on(&plot)
-            .margin(8)
-            .x_label_area_size(44)
-            .y_label_area_size(64)
-            .build_cartesian_2d(x.0..x.1, y.0..y.1)?;
+    pub(crate) fn draw<B: DrawingBackend>(&self, sheet: &Sheet<'_, B>) -> Result<(), Failure>
+    where
+        B::ErrorType: 'static,
+    {
+        let frame = self.frame();
+        let title = Type::Title.fitted(&self.title, WIDTH - 16.0);
+        sheet.text(
+            &title,
+            (8.0, 6.0),
+            Type::Title,
+            Anchor(HPos::Left, VPos::Top),
+        )?;
+        frame.combs(sheet)?;
+        frame.sides(sheet)?;
+        for series in &self.series {
+            frame.series(sheet, series)?;
+        }
+        let top = self.below_plot() + BELOW;
+        self.legend().draw(sheet, top)
+    }
+
+    fn legend(&self) -> Legend<'_> {
+        Legend(&self.series)
+    }
+
+    fn above_plot(&self) -> f64 {
+        TITLE + TOOTH * self.combs.len() as f64 + 4.0
+    }
+
+    fn below_plot(&self) -> f64 {
+        self.above_plot() + PLOT
+    }
+
+    fn frame(&self) -> Frame<'_> {
+        let ticks = [self.x.ticks(7), self.y.ticks(6)];
+        let widths = ticks[1].iter().map(|tick| Type::Small.width(&tick.label));
+        let combs = self.combs.iter().map(|comb| Type::Small.width(&comb.label));
+        let labels = widths.fold(0.0, f64::max) + 26.0;
+        Frame {
+            chart: self,
+            left: combs.fold(labels, f64::max) + 10.0,
+            ticks,
+        }
+    }
+}
+
+impl Side {
+    /// The range of some places, with a margin.
+    fn around(axis: Axis, places: impl Iterator<Item = f64> + Clone) -> Option<Self> {
+        let low = places.clone().fold(f64::INFINITY, f64::min);
+        let high = places.fold(f64::NEG_INFINITY, f64::max);
+        let margin = ((high - low) * 0.05).max(1e-3 * high.abs()).max(1e-9);
+        let (low, high) = (low - margin, high + margin);
+        (high - low).is_finite().then_some(Self { axis, low, high })
+    }
+
+    fn ticks(&self, most: usize) -> Vec<Tick> {
+        self.axis.scale.ticks(self.low, self.high, most)
+    }
+
+    /// Where a place lies between two points of the sheet.
+    fn between(&self, place: f64, from: f64, to: f64) -> f64 {
+        from + (place - self.low) / (self.high - self.low) * (to - from)
+    }
+}
+
+/// The plot within a chart.
+struct Frame<'a> {
+    chart: &'a Chart,
+    left: f64,
+    /// Along x and y.
+    ticks: [Vec<Tick>; 2],
+}
+
+impl Frame<'_> {
+    fn x(&self, place: f64) -> f64 {
+        self.chart.x.between(place, self.left, WIDTH - RIGHT)
+    }
+
+    fn y(&self, place: f64) -> f64 {
+        let chart = self.chart;
         chart
-            .configure_mesh()
-            .bold_line_style(GREY.mix(0.25))
-            .light_line_style(TRANSPARENT)
-            .axis_style(GREY)
-            .x_labels(7)
-            .y_labels(7)
-            .x_desc(&self.x.label)
-            .y_desc(&self.y.label)
-            .x_label_formatter(&|place| self.x.scale.label(*place))
-            .y_label_formatter(&|place| self.y.scale.label(*place))
-            .label_style(("sans-serif", 13).into_font().color(&INK))
-            .axis_desc_style(("sans-serif", 14).into_font().color(&INK))
-            .draw()?;
-        for (at, text) in &self.marks {
-            let at = self.x.scale.place(*at);
-            if !(x.0..x.1).contains(&at) {
-                continue;
-            }
-            chart.draw_series(DashedLineSeries::new(
-                [(at, y.0), (at, y.1)],
-                2,
-                4,
-                GREY.stroke_width(1),
-            ))?;
-            let style = ("sans-serif", 11)
-                .into_font()
-                .color(&INK)
-                .pos(Pos::new(HPos::Center, VPos::Top));
-            chart.draw_series([Text::new(text.clone(), (at, y.1), style)])?;
-        }
-        for (series, places) in self.places() {
-            let style = colour(series.stroke).stroke_width(2);
-            match series.stroke.dash % DASHES.len() {
-                0 => {
-                    chart.draw_series(LineSeries::new(places.iter().copied(), style))?;
-                }
-                dash => {
-                    let (on, off) = DASHES[dash];
-                    chart.draw_series(DashedLineSeries::new(
-                        places.iter().copied(),
-                        on,
-                        off,
-                        style,
-                    ))?;
-                }
-            }
-            if self.dots {
-                chart.draw_series(
-                    places
-                        .iter()
-                        .map(|&place| Circle::new(place, 4, colour(series.stroke).filled())),
-                )?;
-            }
-        }
-        self.legend(&legend)
+            .y
+            .between(place, chart.below_plot(), chart.above_plot())
     }
 
-    fn legend(
-        &self,
-        area: &DrawingArea<SVGBackend<'_>, Shift>,
-    ) -> Result<(), Box<dyn std::error::Error>> {
-        for (row, series) in self.series.iter().enumerate() {
-            let y = 22 + 20 * row as i32;
-            let style = colour(series.stroke).stroke_width(2);
-            let (on, off) = DASHES[series.stroke.dash % DASHES.len()];
-            let (on, off) = (on.max(1) as i32, off as i32);
-            let mut from = 4;
-            while from < 34 {
-                let to = if off == 0 { 34 } else { (from + on).min(34) };
-                area.draw(&PathElement::new([(from, y), (to, y)], style))?;
-                from = to + off.max(1);
+    fn sides<B: DrawingBackend>(&self, sheet: &Sheet<'_, B>) -> Result<(), Failure>
+    where
+        B::ErrorType: 'static,
+    {
+        let (top, bottom) = (self.chart.above_plot(), self.chart.below_plot());
+        let right = WIDTH - RIGHT;
+        let grid = GREY.mix(0.25);
+        for tick in &self.ticks[0] {
+            let x = self.x(tick.place);
+            sheet.line(&[(x, top), (x, bottom)], grid, 1.0)?;
+            let anchor = Anchor(HPos::Center, VPos::Top);
+            sheet.text(&tick.label, (x, bottom + 5.0), Type::Small, anchor)?;
+        }
+        for tick in &self.ticks[1] {
+            let y = self.y(tick.place);
+            sheet.line(&[(self.left, y), (right, y)], grid, 1.0)?;
+            let anchor = Anchor(HPos::Right, VPos::Center);
+            sheet.text(&tick.label, (self.left - 6.0, y), Type::Small, anchor)?;
+        }
+        let corner = [(self.left, top), (self.left, bottom), (right, bottom)];
+        sheet.line(&corner, GREY.to_rgba(), 1.0)?;
+        let middle = f64::midpoint(self.left, right);
+        let anchor = Anchor(HPos::Center, VPos::Top);
+        let label = &self.chart.x.axis.label;
+        sheet.text(label, (middle, bottom + 23.0), Type::Normal, anchor)?;
+        let label = &self.chart.y.axis.label;
+        sheet.upward(label, (13.0, f64::midpoint(top, bottom)), Type::Normal)
+    }
+
+    /// Teeth above the plot, and a faint line down from the first of each comb.
+    fn combs<B: DrawingBackend>(&self, sheet: &Sheet<'_, B>) -> Result<(), Failure>
+    where
+        B::ErrorType: 'static,
+    {
+        let chart = self.chart;
+        for (row, comb) in chart.combs.iter().enumerate() {
+            let top = TITLE + TOOTH * row as f64;
+            let anchor = Anchor(HPos::Right, VPos::Center);
+            let at = (self.left - 6.0, top + TOOTH / 2.0);
+            sheet.text(&comb.label, at, Type::Small, anchor)?;
+            let places = comb
+                .teeth
+                .iter()
+                .map(|&tooth| chart.x.axis.scale.place(tooth));
+            let seen = places.filter(|place| (chart.x.low..=chart.x.high).contains(place));
+            for (index, place) in seen.enumerate() {
+                let x = self.x(place);
+                sheet.line(&[(x, top + 4.0), (x, top + TOOTH - 2.0)], INK.mix(0.8), 1.0)?;
+                if index == 0 {
+                    let down = [(x, top + TOOTH - 2.0), (x, chart.below_plot())];
+                    sheet.line(&down, GREY.mix(0.6), 1.0)?;
+                }
             }
-            let text = ("sans-serif", 13)
-                .into_font()
-                .color(&INK)
-                .pos(Pos::new(HPos::Left, VPos::Center));
-            area.draw(&Text::new(series.name.clone(), (42, y), text))?;
         }
         Ok(())
     }
-}
 
-/// Lengths of dash and gap; the first is a whole line.
-const DASHES: [(u32, u32); 4] = [(30, 0), (8, 4), (3, 4), (14, 6)];
-
-fn colour(stroke: Stroke) -> RGBColor {
-    stroke
-        .colour
-        .map_or(GREY, |index| PALETTE[index % PALETTE.len()])
-}
-
-/// Ink of the page, a size that shrinks with it, and a name for those who cannot see it.
-fn on_any_page(svg: &str, name: &str) -> String {
-    let (width, height) = SIZE;
-    let head = format!("<svg width=\"{width}\" height=\"{height}\"");
-    svg.replace("#000000", "currentColor").replacen(
-        &head,
-        &format!("<svg role=\"img\" aria-label=\"{name}\""),
-        1,
-    )
+    fn series<B: DrawingBackend>(
+        &self,
+        sheet: &Sheet<'_, B>,
+        series: &Series,
+    ) -> Result<(), Failure>
+    where
+        B::ErrorType: 'static,
+    {
+        let places = series.points.iter().map(|&(x, y)| (self.x(x), self.y(y)));
+        let points: Vec<Point> = places.collect();
+        if points.len() > 1 {
+            sheet.stroke(&points, series.stroke)?;
+        }
+        let few = points.len() <= FEW;
+        if few || series.stroke.marker() != Marker::Disc {
+            let every = if few { 1 } else { points.len() / 8 };
+            for &point in points.iter().step_by(every) {
+                sheet.marker(point, series.stroke)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+    use crate::figures::drawing::Drawing;
+    use crate::figures::vector::{Paper, svg};
 
-    fn chart(points: Vec<(f64, f64)>) -> Chart {
+    fn chart(lines: Vec<(&str, Vec<Point>)>) -> Option<Chart> {
         let axis = |label: &str, scale| Axis {
             label: label.into(),
             scale,
         };
-        Chart {
-            name: "VRMSE by lead",
-            x: axis("lead", Scale::Linear),
-            y: axis("VRMSE", Scale::Logarithmic),
-            series: vec![Series {
-                name: "<ckm> & co".into(),
+        let series = lines
+            .into_iter()
+            .enumerate()
+            .map(|(model, (name, points))| Series {
+                name: name.into(),
                 stroke: Stroke {
-                    colour: Some(0),
-                    dash: 1,
+                    model: Some(model),
+                    schedule: model,
                 },
                 points,
-            }],
-            marks: vec![(1.5, "p = 4".into())],
-            dots: true,
-        }
+            });
+        let comb = Comb {
+            label: "p = 4".into(),
+            teeth: vec![1.5],
+        };
+        Chart::new(
+            "VRMSE \"by\" lead".into(),
+            [
+                axis("lead", Scale::Linear),
+                axis("VRMSE", Scale::Logarithmic),
+            ],
+            series.collect(),
+            vec![comb],
+        )
+    }
+
+    fn drawn(chart: Chart, paper: Paper) -> String {
+        svg(&Drawing::Chart(chart), paper).unwrap()
     }
 
     #[test]
     fn a_chart_has_its_words_escaped_and_the_pages_ink() {
-        let svg = chart(vec![(1.0, 0.1), (2.0, 0.01), (3.0, f64::NAN)])
-            .svg()
-            .unwrap()
-            .unwrap();
-        assert!(svg.contains("currentColor") && !svg.contains("#000000"));
+        let points = vec![(1.0, 0.1), (2.0, 0.01), (3.0, f64::NAN)];
+        let chart = chart(vec![("<ckm> & co", points)]).unwrap();
+        let page = drawn(chart.clone(), Paper::Page);
+        assert!(page.contains("currentColor") && !page.contains("#000000"));
         assert!(
-            svg.contains("&lt;ckm&gt; &amp; co") && svg.contains("p = 4"),
-            "{svg}"
+            page.contains("&lt;ckm&gt; &amp; co") && page.contains("p = 4"),
+            "{page}"
         );
+        assert!(
+            page.contains("aria-label=\"VRMSE &quot;by&quot; lead\""),
+            "{page}"
+        );
+        let file = drawn(chart, Paper::White);
+        assert!(
+            file.contains("#000000") && file.contains("#FFFFFF"),
+            "{file}"
+        );
+        assert!(file.starts_with("<svg width=\"640\""), "{file}");
     }
 
     #[test]
     fn what_cannot_be_shown_is_no_chart() {
-        assert_eq!(
-            chart(vec![(1.0, 0.0), (2.0, f64::INFINITY)]).svg().unwrap(),
-            None
-        );
-        assert!(chart(vec![(1.0, 1.0)]).svg().unwrap().is_some());
+        assert!(chart(vec![("a", vec![(1.0, 0.0), (2.0, f64::INFINITY)])]).is_none());
+        assert!(chart(Vec::new()).is_none());
+        let one = chart(vec![("a", vec![(1.0, 1.0)]), ("b", vec![(1.0, -1.0)])]).unwrap();
+        assert_eq!(one.series.len(), 1);
+    }
+
+    #[test]
+    fn many_lines_make_room_for_their_names() {
+        let name = "a model whose name goes on, with a schedule 4,8,16";
+        let few = chart(vec![(name, vec![(1.0, 1.0), (2.0, 2.0)]); 2]).unwrap();
+        let many = chart(vec![(name, vec![(1.0, 1.0), (2.0, 2.0)]); 30]).unwrap();
+        assert!(many.size().1 > few.size().1 + 200);
+        assert_eq!(drawn(many, Paper::White).matches("goes on").count(), 30);
     }
 }

@@ -1,0 +1,33 @@
+//! `wellspring animate`: reads the frames that an evaluation kept, writes one animated PNG, renamed into
+//! place when whole.
+
+use anyhow::Result;
+use wellspring_eval::{AnimationOptions, Results};
+use wellspring_store::Location;
+
+use super::Session;
+use super::weights::write_whole;
+use crate::args;
+use crate::progress::line;
+
+pub fn run(session: &Session, args: &args::Animate) -> Result<()> {
+    let options = AnimationOptions {
+        run: args.run.clone(),
+        schedule: args.schedule.clone(),
+        fields: args.fields.clone(),
+        trajectory: args.trajectory,
+        milliseconds: args.delay,
+    };
+    let root = Location::parse(&args.results)?;
+    let (bytes, frames) = session.wait(async {
+        let results = Results::open(&root).await?;
+        wellspring_eval::animate(&results, &options).await
+    })?;
+    write_whole(&args.out, &bytes)?;
+    let count = match frames {
+        1 => "1 frame; evaluate a longer --rollout for more".into(),
+        frames => format!("{frames} frames"),
+    };
+    line(&format!("{}: {count}", args.out.display()));
+    Ok(())
+}

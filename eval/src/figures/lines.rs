@@ -1,0 +1,244 @@
+//! Questions whose answer is a line for each evaluation, on a chart for each data set and split.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::chart::{Axis, Chart, Comb, Series};
+use super::scale::Scale;
+use super::select::Selection;
+use super::strokes::Strokes;
+use super::{Drawing, Figure};
+use crate::{Result, Results};
+
+/// A question in SQL: dataset, split, name, schedule, x, y; and how its answer is drawn.
+pub(super) struct Question {
+    pub(super) id: String,
+    pub(super) heading: &'static str,
+    pub(super) caption: String,
+    pub(super) sql: String,
+    pub(super) axes: [Axis; 2],
+}
+
+/// A data set and a split of it.
+pub(super) type Subset = (String, String);
+
+/// Those that do not depend on the axes of a grid.
+pub(super) fn questions(selection: &Selection) -> Vec<Question> {
+    let mut questions = vec![scaling(selection), by_lead(selection)];
+    questions.push(bands(
+        selection,
+        "bands",
+        "Error by scale",
+        "one step ahead",
+        "m.lead = 1",
+    ));
+    questions.push(bands(
+        selection,
+        "bands-last",
+        "Error by scale at the last lead",
+        "at the last lead of each rollout",
+        "m.lead = r.rollout AND r.rollout > 1",
+    ));
+    questions.extend((0..3).map(|band| band_by_lead(selection, band)));
+    questions
+}
+
+fn scaling(selection: &Selection) -> Question {
+    Question {
+        id: "vrmse-by-tokens".into(),
+        heading: "Error against tokens",
+        caption: "One-step VRMSE against tokens of a frame (the paper's Fig. 3): a model's points are its \
+                  patch sizes."
+            .into(),
+        sql: format!(
+            "SELECT r.dataset, r.split, r.name, '' AS schedule, r.tokens AS x, avg(m.value) AS y
+FROM runs r
+JOIN metrics m ON m.run = r.run AND m.metric = 'vrmse' AND m.lead = 1
+WHERE r.strategy <> 'baseline' AND r.schedule NOT LIKE '%,%' AND r.schedule NOT LIKE '%:%'{}{}
+GROUP BY r.dataset, r.split, r.name, r.tokens
+ORDER BY r.dataset, r.split, r.name, x",
+            selection.runs(),
+            selection.fields("m.field")
+        ),
+        axes: [
+            axis("tokens of a frame", Scale::Binary),
+            axis("VRMSE, one step", Scale::Spread),
+        ],
+    }
+}
+
+fn by_lead(selection: &Selection) -> Question {
+    Question {
+        id: "vrmse-by-lead".into(),
+        heading: "Error by lead",
+        caption:
+            "VRMSE of rollouts by lead, in frames: a colour is a model, a dash a schedule of patch \
+                  sizes."
+                .into(),
+        sql: lead_sql("m.metric = 'vrmse'", selection),
+        axes: [
+            axis("lead, frames", Scale::Whole),
+            axis("VRMSE", Scale::Spread),
+        ],
+    }
+}
+
+fn bands(
+    selection: &Selection,
+    id: &str,
+    heading: &'static str,
+    when: &str,
+    condition: &str,
+) -> Question {
+    Question {
+        id: id.into(),
+        heading,
+        caption: format!(
+            "Error within The Well's three bands of wavenumbers over the truth's energy there, {when} (the \
+             paper's Figs 4 and 7): 0 holds the largest scales, 2 the smallest."
+        ),
+        sql: format!(
+            "SELECT r.dataset, r.split, r.name, r.schedule, CAST(m.band AS DOUBLE) AS x, avg(m.value) AS y
+FROM runs r
+JOIN metrics m ON m.run = r.run AND m.metric = 'band_nmse' AND {condition}
+WHERE true{}{}
+GROUP BY r.dataset, r.split, r.name, r.schedule, m.band
+ORDER BY r.dataset, r.split, r.name, r.schedule, x",
+            selection.runs(),
+            selection.fields("m.field")
+        ),
+        axes: [
+            axis("band, from large scales to small", Scale::Whole),
+            axis("NMSE in the band", Scale::Logarithmic),
+        ],
+    }
+}
+
+fn band_by_lead(selection: &Selection, band: u32) -> Question {
+    let scales = ["largest", "middle", "smallest"][band as usize % 3];
+    Question {
+        id: format!("band-{band}-by-lead"),
+        heading: "Error by lead within a band",
+        caption: format!(
+            "Error by lead within band {band}, which holds the {scales} scales, over the truth's energy \
+             there."
+        ),
+        sql: lead_sql(
+            &format!("m.metric = 'band_nmse' AND m.band = {band}"),
+            selection,
+        ),
+        axes: [
+            axis("lead, frames", Scale::Whole),
+            axis(&format!("NMSE in band {band}"), Scale::Logarithmic),
+        ],
+    }
+}
+
+/// A metric by lead, of rollouts of more than one.
+fn lead_sql(metric: &str, selection: &Selection) -> String {
+    format!(
+        "SELECT r.dataset, r.split, r.name, r.schedule, CAST(m.lead AS DOUBLE) AS x, avg(m.value) AS y
+FROM runs r
+JOIN metrics m ON m.run = r.run AND {metric}
+WHERE r.rollout > 1{}{}
+GROUP BY r.dataset, r.split, r.name, r.schedule, m.lead
+ORDER BY r.dataset, r.split, r.name, r.schedule, x",
+        selection.runs(),
+        selection.fields("m.field")
+    )
+}
+
+pub(super) fn axis(label: &str, scale: Scale) -> Axis {
+    Axis {
+        label: label.into(),
+        scale,
+    }
+}
+
+/// A point of a figure; what is not finite has no place.
+#[derive(Deserialize)]
+struct Place {
+    dataset: String,
+    split: String,
+    name: String,
+    schedule: String,
+    x: Option<f64>,
+    y: Option<f64>,
+}
+
+impl Question {
+    /// A chart for each data set and split that the answer has points for.
+    pub(super) async fn figures(
+        &self,
+        results: &Results,
+        selection: &Selection,
+        strokes: &Strokes,
+        combs: &[(Subset, Vec<Comb>)],
+    ) -> Result<Vec<Figure>> {
+        let places: Vec<Place> = results.rows(&self.sql).await?;
+        let groups = grouped(places, strokes);
+        let figures = groups.into_iter().filter_map(|(subset, series)| {
+            let combs = combs.iter().find(|(of, _)| *of == subset);
+            let combs = combs.map(|(_, combs)| combs.clone()).unwrap_or_default();
+            self.figure(&subset, selection, series, combs)
+        });
+        Ok(figures.collect())
+    }
+
+    fn figure(
+        &self,
+        (dataset, split): &Subset,
+        selection: &Selection,
+        series: Vec<Series>,
+        combs: Vec<Comb>,
+    ) -> Option<Figure> {
+        let fields = match selection.fields.as_slice() {
+            [] => "mean over fields".to_owned(),
+            [field] => field.clone(),
+            fields => format!("mean over {}", fields.join(", ")),
+        };
+        let title = format!("{}: {dataset}, {split}", self.heading);
+        let chart = Chart::new(title, self.axes.clone(), series, combs)?;
+        let mut name = format!("{}-{dataset}-{split}", self.id);
+        if !selection.fields.is_empty() {
+            name = format!("{name}-{}", selection.fields.join("-"));
+        }
+        Some(Figure {
+            name,
+            heading: self.heading,
+            caption: format!("{} {dataset}, {split} split, {fields}.", self.caption),
+            source: self.sql.clone(),
+            drawing: Drawing::Chart(chart),
+        })
+    }
+}
+
+/// The lines of each data set and split; points come in the order of their lines.
+fn grouped(places: Vec<Place>, strokes: &Strokes) -> BTreeMap<Subset, Vec<Series>> {
+    let mut groups: BTreeMap<Subset, Vec<Series>> = BTreeMap::new();
+    for place in places {
+        let (Some(x), Some(y)) = (place.x, place.y) else {
+            continue;
+        };
+        let lines = groups.entry((place.dataset, place.split)).or_default();
+        let name = called(&place.name, &place.schedule);
+        match lines.last_mut().filter(|line| line.name == name) {
+            Some(line) => line.points.push((x, y)),
+            None => lines.push(Series {
+                name,
+                stroke: strokes.get(&place.name, &place.schedule),
+                points: vec![(x, y)],
+            }),
+        }
+    }
+    groups
+}
+
+/// What an evaluation is called; a baseline has no schedule.
+pub(super) fn called(name: &str, schedule: &str) -> String {
+    match schedule {
+        "" | "-" => name.to_owned(),
+        schedule => format!("{name} {schedule}"),
+    }
+}

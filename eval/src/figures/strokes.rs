@@ -1,0 +1,75 @@
+//! One look for each evaluation, in every figure.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::style::Stroke;
+use crate::{Result, Results};
+
+/// Strokes by name and schedule.
+pub(super) struct Strokes(BTreeMap<(String, String), Stroke>);
+
+#[derive(Deserialize)]
+struct Line {
+    name: String,
+    schedule: String,
+    model: bool,
+}
+
+impl Strokes {
+    pub(super) async fn of(results: &Results) -> Result<Self> {
+        let lines: Vec<Line> = results
+            .rows(
+                "SELECT name, schedule, bool_or(strategy <> 'baseline') AS model FROM runs \
+                 GROUP BY name, schedule ORDER BY name, schedule",
+            )
+            .await?;
+        let mut strokes = BTreeMap::new();
+        let (mut models, mut baselines) = (BTreeMap::new(), 0);
+        for Line {
+            name,
+            schedule,
+            model,
+        } in lines
+        {
+            let stroke = if model {
+                let count = models.len();
+                let (model, schedules) = models.entry(name.clone()).or_insert((count, 0));
+                *schedules += 1;
+                Stroke {
+                    model: Some(*model),
+                    schedule: *schedules - 1,
+                }
+            } else {
+                baselines += 1;
+                Stroke {
+                    model: None,
+                    schedule: baselines - 1,
+                }
+            };
+            strokes.insert((name, schedule), stroke);
+        }
+        Ok(Self(strokes))
+    }
+
+    /// Without a schedule, the model's whole line.
+    pub(super) fn get(&self, name: &str, schedule: &str) -> Stroke {
+        let key = (name.to_owned(), schedule.to_owned());
+        let other = || {
+            let first = self.0.range((name.to_owned(), String::new())..).next();
+            first.filter(|((found, _), _)| found == name)
+        };
+        let found = self.0.get(&key).copied();
+        let found = found.or_else(|| {
+            other().map(|(_, &stroke)| Stroke {
+                schedule: 0,
+                ..stroke
+            })
+        });
+        found.unwrap_or(Stroke {
+            model: None,
+            schedule: 0,
+        })
+    }
+}
