@@ -92,17 +92,19 @@
 //! let affine = dataset.manifest().affine();
 //! let loader = Loader::spawn(Arc::new(dataset), plan, LoaderOptions::default(), runtime.handle());
 //! for batch in loader {
-//!     let mut frames = batch?.frames;
-//!     affine.denormalise(&mut frames);
-//!     assert_eq!(frames.channel(1, 0, 0), [2.0, 4.0]);
+//!     let mut batch = batch?;
+//!     affine.denormalise(&mut batch.frames);
+//!     assert_eq!(batch.frames.channel(1, 0, 0), [2.0, 4.0]);
 //! }
 //! # Ok(())
 //! # }
 //! ```
 
+mod bill;
 mod cache;
 mod dataset;
 mod error;
+mod fetch;
 mod frames;
 mod loader;
 mod location;
@@ -110,18 +112,22 @@ mod manifest;
 mod patch;
 mod plan;
 mod report;
+mod rows;
 #[cfg(test)]
 mod sample;
 mod schema;
 mod shard;
 mod stats;
+mod traffic;
 mod window;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
-pub use dataset::{DEFAULT_CACHE_BYTES, Dataset};
+pub use bill::Bill;
+pub use cache::{CacheOptions, DEFAULT_CACHE_BYTES};
+pub use dataset::Dataset;
 pub use error::{Error, Result};
 pub use frames::Frames;
 pub use loader::{Batch, Loader, LoaderOptions};
@@ -135,5 +141,6 @@ pub use report::{Reporter, Silent};
 pub use schema::{Axis, Boundary, Field, Grid, Schema, TensorOrder};
 pub use shard::ShardWriter;
 pub use stats::{Affine, ChannelMoments, ChannelStatistics, Moments, Normalization, Statistics};
-pub use window::{Window, WindowSpec};
+pub use traffic::Traffic;
+pub use window::{Length, Window, WindowSpec};
 pub use writer::{DatasetWriter, WriterOptions};

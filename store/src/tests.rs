@@ -95,28 +95,25 @@ fn the_loader_delivers_every_window_and_goes_on_where_it_was() {
         Share::WHOLE,
     )
     .unwrap();
-    let load = |skip| {
+    let load = |seen, threads| {
         let options = LoaderOptions {
             batch: 2,
-            skip,
+            threads,
             ..LoaderOptions::default()
         };
-        let loader = Loader::spawn(
-            Arc::clone(&dataset),
-            plan.clone(),
-            options,
-            runtime.handle(),
-        );
+        let rest = plan.after(seen, Share::WHOLE).unwrap();
+        let loader = Loader::spawn(Arc::clone(&dataset), rest, options, runtime.handle());
         loader.collect::<Result<Vec<_>, _>>().unwrap()
     };
-    let all = load(0);
+    let all = load(0, 1);
     assert_eq!(
         all.iter()
             .flat_map(|batch| batch.windows.clone())
             .collect::<Vec<_>>(),
         plan.iter().collect::<Vec<_>>()
     );
-    assert_eq!(all[3..], load(6)[..]);
+    assert_eq!(all[3..], load(6, 1)[..]);
+    assert_eq!(all, load(0, 3));
     for batch in &all {
         for (b, window) in batch.windows.iter().enumerate() {
             let (trajectory, start) = (window.trajectory as usize, window.start as usize);

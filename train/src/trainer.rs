@@ -208,7 +208,14 @@ impl<'a> Trainer<'a> {
         Ok(value)
     }
 
-    fn save(&self, loss: Option<f32>) -> Result<()> {
+    fn save(&mut self, loss: Option<f32>) -> Result<()> {
+        for source in self.sources.iter() {
+            self.log.push(Event::Read {
+                step: self.step,
+                data: source.domain.name.clone(),
+                traffic: source.traffic(),
+            });
+        }
         self.runtime.block_on(async {
             self.log.write(self.run).await?;
             let place = (self.step, loss);
@@ -250,8 +257,8 @@ async fn previous(
     if before.model != config.model {
         return Err(differs("[model]"));
     }
-    if (before.data.context, &before.data.weights) != (config.data.context, &config.data.weights) {
-        return Err(differs("data.context or data.weights"));
+    if !before.data.reads_alike(&config.data) {
+        return Err(differs("data.context, weights, temperature or lanes"));
     }
     let drawn = |config: &Config| {
         let train = &config.train;
