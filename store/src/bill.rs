@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::ledger::{Ledger, Room, ShardId};
-use crate::dataset::id;
 use crate::fetch::PART;
 use crate::{Dataset, LoaderOptions, Plan, Result};
 
@@ -101,11 +100,9 @@ impl Reckoning<'_> {
         }
         let ahead = crate::loader::AHEAD;
         while next < plan.stage_count() && self.leases.len() < ahead + last - first + 1 {
-            let ids: Vec<ShardId> = plan
-                .shards(next)
-                .into_iter()
-                .map(|shard| id(plan.split(), shard))
-                .collect();
+            let both = plan.shards(next.saturating_sub(1)..next + 1);
+            self.dataset.cache().costs(&both)?;
+            let ids = plan.shards(next..next + 1);
             let room = if next <= last { Room::Take } else { Room::Wait };
             if !self.lease(next, ids, room)? {
                 break;
@@ -120,7 +117,7 @@ impl Reckoning<'_> {
         let mut ids = Vec::new();
         for window in (first..=last).filter_map(|place| plan.get(place)) {
             let pieces = self.dataset.pieces(plan.split(), plan.spec(), window)?;
-            ids.extend(pieces.iter().map(|piece| id(plan.split(), piece.shard)));
+            ids.extend(pieces.iter().map(|piece| piece.shard));
         }
         ids.sort_unstable();
         ids.dedup();

@@ -128,11 +128,12 @@ impl ShardCache {
 
     /// What shards take while they are held; an error where they could never be.
     pub(crate) fn costs(&self, shards: &[ShardId]) -> Result<Vec<(ShardId, u64)>> {
-        let mut wanted = Vec::new();
+        let (mut wanted, mut needed) = (Vec::new(), 0_u64);
         for &id in shards {
-            wanted.push((id, self.cost(self.file(id)?)));
+            let bytes = self.cost(id, self.file(id)?);
+            needed = needed.saturating_add(bytes);
+            wanted.push((id, bytes));
         }
-        let needed: u64 = wanted.iter().map(|(_, bytes)| bytes).sum();
         let limit = self.limit();
         match needed <= limit {
             true => Ok(wanted),
@@ -177,10 +178,20 @@ impl ShardCache {
         file.ok_or_else(|| Error::malformed(&self.root, format!("it has no shard {id:?}")))
     }
 
-    /// Mapped files are the system's to keep or drop.
-    fn cost(&self, file: &Shard) -> u64 {
-        let local = self.root.local_path().is_some();
-        cost(&self.manifest, &self.columns, file, local)
+    /// Bytes that a file takes while it is held. Mapped files are the system's to keep or drop.
+    fn cost(&self, id: ShardId, file: &Shard) -> u64 {
+        match (self.manifest.compression, self.root.local_path()) {
+            (Compression::None, Some(_)) => 0,
+            (Compression::None, None) => file.bytes,
+            _ => (file.rows as u64).saturating_mul(row_bytes(self.columns_of(id))),
+        }
+    }
+
+    fn columns_of(&self, id: ShardId) -> &SchemaRef {
+        match id.index {
+            Some(_) => &self.columns,
+            None => &self.constant_columns,
+        }
     }
 
     /// The shard's rows. Its checksum is compared whenever it is opened, so damage gets no further;
@@ -198,13 +209,9 @@ impl ShardCache {
 
     async fn read(&self, id: ShardId, file: &Shard) -> Result<Arc<ShardData>> {
         let place = self.root.join(&file.path);
-        let columns = match id.index {
-            Some(_) => &self.columns,
-            None => &self.constant_columns,
-        };
         let opening = Opening {
             shard: file.clone(),
-            columns: columns.clone(),
+            columns: self.columns_of(id).clone(),
             object: place.to_string(),
         };
         match (place.local_path(), &self.folder) {
@@ -222,15 +229,6 @@ impl ShardCache {
                 opening.run(|opening| opening.checked(bytes)).await
             }
         }
-    }
-}
-
-/// Bytes that a file takes while it is held.
-pub(crate) fn cost(manifest: &Manifest, columns: &SchemaRef, file: &Shard, local: bool) -> u64 {
-    match (manifest.compression, local) {
-        (Compression::None, true) => 0,
-        (Compression::None, false) => file.bytes,
-        _ => (file.rows as u64).saturating_mul(row_bytes(columns)),
     }
 }
 

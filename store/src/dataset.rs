@@ -49,7 +49,7 @@ impl Dataset {
         let index = manifest.splits.iter();
         Ok(Self {
             index: index
-                .map(|(&split, held)| (split, RowIndex::of(held)))
+                .map(|(&split, held)| (split, RowIndex::of(split, held)))
                 .collect(),
             cache: ShardCache::new(root.clone(), Arc::clone(&manifest), cache)?,
             root: root.clone(),
@@ -143,12 +143,6 @@ impl Dataset {
         self.cache.counters()
     }
 
-    /// Leases some of a split's shards, each named once.
-    pub(crate) async fn lease(&self, split: Split, shards: &[usize], room: Room) -> Result<Lease> {
-        let ids: Vec<ShardId> = shards.iter().map(|&shard| id(split, shard)).collect();
-        self.cache.lease(&ids, room).await
-    }
-
     /// The cache, for a lease that outlives a borrow of the data set.
     pub(crate) fn cache(&self) -> &Arc<ShardCache> {
         &self.cache
@@ -206,9 +200,9 @@ impl Dataset {
         steps: Range<usize>,
     ) -> Result<(Run, Arc<Lease>)> {
         let pieces = self.locate(split, trajectory, steps, 1)?;
-        let shards: Vec<usize> = pieces.iter().map(|piece| piece.shard).collect();
-        let lease = Arc::new(self.lease(split, &shards, Room::Take).await?);
-        let run = Run::open(split, pieces, std::slice::from_ref(&lease)).await?;
+        let shards: Vec<ShardId> = pieces.iter().map(|piece| piece.shard).collect();
+        let lease = Arc::new(self.cache.lease(&shards, Room::Take).await?);
+        let run = Run::open(pieces, std::slice::from_ref(&lease)).await?;
         Ok((run, lease))
     }
 
@@ -271,25 +265,13 @@ impl Dataset {
     }
 }
 
-pub(crate) fn id(split: Split, shard: usize) -> ShardId {
-    ShardId {
-        split,
-        index: Some(shard),
-    }
-}
-
 impl Run {
     /// Waits for the shards of some pieces, each in one of the leases.
-    pub(crate) async fn open(
-        split: Split,
-        pieces: Vec<Piece>,
-        leases: &[Arc<Lease>],
-    ) -> Result<Self> {
+    pub(crate) async fn open(pieces: Vec<Piece>, leases: &[Arc<Lease>]) -> Result<Self> {
         let mut open = Vec::with_capacity(pieces.len());
         for piece in pieces {
-            let id = id(split, piece.shard);
             for lease in leases {
-                if let Some(shard) = lease.open(id).await? {
+                if let Some(shard) = lease.open(piece.shard).await? {
                     open.push((piece, shard));
                     break;
                 }

@@ -30,8 +30,26 @@
 //! no data set, and is written over by the next attempt.
 //!
 //! **Order.** [`Plan`] says which windows come when: a pure function of (manifest, seed, epoch), and
-//! of (rank, world) for a share. [`Loader`] carries a plan out. Every stored byte goes through
-//! [`Location`], that is, `object_store`; the one exception is the memory map of a local shard.
+//! of (rank, world) for a share. How many windows have been seen is all that a run must know to go on,
+//! at any world size. [`Loader`] carries a plan out, [`Dataset::bill`] says beforehand what that costs,
+//! and [`Dataset::traffic`] afterwards what it did. Every stored byte goes through [`Location`], that
+//! is, `object_store`; the exceptions are the memory map of a local shard and the folder that fetched
+//! shards are kept in.
+//!
+//! **Shuffling.** On a disk any window may come next. Shards in a bucket are fetched whole, in parts of
+//! 8 MiB, and [`Order::Streamed`] mixes the windows of as many shards as it has lanes: each shard is
+//! fetched once, though windows reach from one into the next, and a known number is held. 256 shards of
+//! 64 windows, each fetched once; *held* shards at most, shards that 64 successive windows come from,
+//! and how much likelier than in a global shuffle a window is near the one before:
+//!
+//! | order                                         | held | in 64 windows | near |
+//! |-----------------------------------------------|-----:|--------------:|-----:|
+//! | global shuffle                                |  256 |          56.9 |  1.0 |
+//! | streamed, 32 lanes                            |   32 |          29.9 |  2.8 |
+//! | streamed, 16 lanes                            |   16 |          16.8 |  7.0 |
+//! | MosaicML streaming's `py1e` over 15 shards    |   16 |          15.3 |  8.9 |
+//! | MosaicML streaming's `py1b` of 16 shards      |   16 |          15.8 |  8.3 |
+//! | litdata's chunks, MosaicML streaming's `py1s` |    1 |           1.0 |  126 |
 //!
 //! # Example
 //!

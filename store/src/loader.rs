@@ -217,7 +217,7 @@ impl Reader {
         let leases = self.stages.leases(place, last, &pieces).await?;
         let mut runs = Vec::with_capacity(pieces.len());
         for pieces in pieces {
-            runs.push(Run::open(split, pieces, &leases).await?);
+            runs.push(Run::open(pieces, &leases).await?);
         }
         Ok(Gathering {
             windows,

@@ -391,42 +391,62 @@ mod tests {
         assert!(error.to_string().contains("aws_endpiont"), "{error}");
     }
 
-    #[tokio::test]
-    async fn ranges_are_whole_or_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let local = Location::parse(folder.path().to_str().unwrap()).unwrap();
-        for place in [local, Location::parse("memory://").unwrap()] {
-            let object = place.join("letters");
-            object.put("abcdefgh").await.unwrap();
-            assert_eq!(object.size().await.unwrap(), 8);
-            assert_eq!(object.get_range(2..5).await.unwrap(), "cde");
-            let parts = object.get_ranges(&[6..8, 0..1]).await.unwrap();
-            assert_eq!(parts, ["gh", "a"]);
-            assert!(object.get_range(6..9).await.is_err());
-            assert!(place.join("none").size().await.is_err());
-        }
-    }
-
     #[test]
     fn an_unknown_scheme_is_refused() {
         assert!(Location::parse("gopher://host/path").is_err());
         assert!(Location::parse("").is_err());
     }
 
-    #[tokio::test]
-    async fn an_object_is_written_once_when_asked() {
-        let folder = tempfile::tempdir().unwrap();
-        let local = Location::parse(folder.path().to_str().unwrap()).unwrap();
-        for place in [local, Location::parse("memory://").unwrap()] {
-            let object = place.join("a/b");
-            assert_eq!(object.get_opt().await.unwrap(), None);
-            assert!(object.put_new("one").await.unwrap());
-            assert!(!object.put_new("two").await.unwrap());
-            assert_eq!(object.get().await.unwrap(), "one");
-            assert_eq!(place.list().await.unwrap()[0].below(&place).unwrap(), "a/b");
-            object.delete().await.unwrap();
-            object.delete().await.unwrap();
-            assert!(!object.exists().await.unwrap());
+    /// What holds of every kind of place.
+    async fn conforms(place: &Location) {
+        let object = place.join("a/b");
+        assert_eq!(object.get_opt().await.unwrap(), None);
+        assert!(object.put_new("one").await.unwrap());
+        assert!(!object.put_new("two").await.unwrap());
+        assert_eq!(object.get().await.unwrap(), "one");
+        assert_eq!(place.list().await.unwrap()[0].below(place).unwrap(), "a/b");
+
+        object.put("abcdefgh").await.unwrap();
+        assert_eq!(object.size().await.unwrap(), 8);
+        assert_eq!(object.get_range(2..5).await.unwrap(), "cde");
+        assert_eq!(object.get_ranges(&[6..8, 0..1]).await.unwrap(), ["gh", "a"]);
+        assert!(object.get_range(6..9).await.is_err());
+        let mut room = [0; 3];
+        object.read_range(1, &mut room).await.unwrap();
+        assert_eq!(&room, b"bcd");
+        assert!(place.join("none").size().await.is_err());
+
+        object.rename(&place.join("c & d")).await.unwrap();
+        assert!(!object.exists().await.unwrap());
+        assert_eq!(place.join("c & d").get().await.unwrap(), "abcdefgh");
+        place.join("c & d").delete().await.unwrap();
+        place.join("c & d").delete().await.unwrap();
+
+        let racing = (0..16).map(|i| {
+            let object = place.join("race");
+            tokio::spawn(async move { object.put_new(format!("{i}")).await.unwrap() })
+        });
+        let won = futures::future::join_all(racing).await;
+        assert_eq!(
+            won.into_iter().filter(|won| *won.as_ref().unwrap()).count(),
+            1
+        );
+        place.join("race").delete().await.unwrap();
+
+        // More than one page of a list.
+        for i in 0..230 {
+            place.join(&format!("many/{i:03}")).put("x").await.unwrap();
         }
+        let many = place.join("many").list().await.unwrap();
+        assert_eq!((many.len(), many[229].name()), (230, Some("229")));
+    }
+
+    #[tokio::test]
+    async fn a_disk_memory_and_a_bucket_conform() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = wellspring_s3_testing::Server::start().unwrap();
+        conforms(&Location::parse(folder.path().to_str().unwrap()).unwrap()).await;
+        conforms(&Location::parse("memory://").unwrap()).await;
+        conforms(&Location::parse_with("s3://bucket/below", &server.settings()).unwrap()).await;
     }
 }

@@ -5,9 +5,10 @@
 mod blocks;
 mod order;
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
+use crate::cache::ledger::ShardId;
 use crate::{Error, Manifest, Result, Split, SplitManifest, Window, WindowSpec};
 
 use blocks::Blocks;
@@ -73,7 +74,7 @@ impl Plan {
         let plan = Self {
             split,
             spec,
-            blocks: Arc::new(Blocks::of(held, spec, &before)),
+            blocks: Arc::new(Blocks::of(split, held, spec, &before)),
             before: Arc::new(before),
             order,
             lanes: None,
@@ -173,12 +174,20 @@ impl Plan {
         }
     }
 
-    /// The shards that a stage needs, each once.
-    pub(crate) fn shards(&self, stage: usize) -> Vec<usize> {
-        match &self.lanes {
+    /// The shards that some stages need, each once.
+    pub(crate) fn shards(&self, stages: Range<usize>) -> Vec<ShardId> {
+        let of = |stage| match &self.lanes {
             Some(lanes) => lanes.shards(stage, &self.blocks),
             None => self.blocks.shards(stage).collect(),
-        }
+        };
+        let mut shards: Vec<usize> = stages.flat_map(of).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        let id = |shard| ShardId {
+            split: self.split,
+            index: Some(shard),
+        };
+        shards.into_iter().map(id).collect()
     }
 
     /// How many stages there are.
@@ -217,5 +226,7 @@ fn windows_before(held: &SplitManifest, split: Split, spec: WindowSpec) -> Resul
     })
 }
 
+#[cfg(test)]
+mod quality;
 #[cfg(test)]
 mod tests;

@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-use crate::SplitManifest;
+use crate::cache::ledger::ShardId;
+use crate::{Split, SplitManifest};
 
 /// Rows of one shard that are frames of one window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Piece {
-    pub(crate) shard: usize,
+    pub(crate) shard: ShardId,
     /// Rows of the shard, of which every `stride`-th counts.
     pub(crate) rows: Range<usize>,
     pub(crate) stride: usize,
@@ -17,6 +18,7 @@ pub(crate) struct Piece {
 
 #[derive(Debug)]
 pub(crate) struct RowIndex {
+    split: Split,
     /// Rows before each trajectory, and in all.
     pub(crate) trajectories: Vec<usize>,
     /// Rows before each shard, and in all.
@@ -24,8 +26,9 @@ pub(crate) struct RowIndex {
 }
 
 impl RowIndex {
-    pub(crate) fn of(held: &SplitManifest) -> Self {
+    pub(crate) fn of(split: Split, held: &SplitManifest) -> Self {
         Self {
+            split,
             trajectories: sums(held.trajectories.iter().map(|trajectory| trajectory.frames)),
             shards: sums(held.shards.iter().map(|shard| shard.rows)),
         }
@@ -48,7 +51,10 @@ impl RowIndex {
             let (low, high) = (self.shards[shard], self.shards[shard + 1].min(end));
             let count = (high - row).div_ceil(stride);
             pieces.push(Piece {
-                shard,
+                shard: ShardId {
+                    split: self.split,
+                    index: Some(shard),
+                },
                 rows: row - low..high - low,
                 stride,
                 time,
@@ -76,15 +82,16 @@ mod tests {
     #[test]
     fn a_stride_goes_on_across_shards() {
         let index = RowIndex {
+            split: Split::Train,
             trajectories: vec![0, 4, 16],
             shards: vec![0, 5, 6, 16],
         };
         let found = index.pieces(1, 0..10, 3);
         // Rows 4, 7, 10, 13: the first in shard 0, none in shard 1, three in shard 2.
-        let expected = [(0, 4..5, 0), (2, 1..8, 1)];
+        let expected = [(Some(0), 4..5, 0), (Some(2), 1..8, 1)];
         let found: Vec<_> = found
             .into_iter()
-            .map(|p| (p.shard, p.rows, p.time))
+            .map(|p| (p.shard.index, p.rows, p.time))
             .collect();
         assert_eq!(found, expected);
     }

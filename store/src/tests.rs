@@ -1,6 +1,8 @@
 //! The format from outside: the same conformance suite on every kind of place.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod remote;
+
 use std::sync::Arc;
 
 use object_store::path::Path;
@@ -62,6 +64,7 @@ async fn round_trip(
 
 #[tokio::test]
 async fn every_format_round_trips_on_every_kind_of_place() {
+    let server = wellspring_s3_testing::Server::start().unwrap();
     for dtype in [Dtype::F32, Dtype::F16] {
         for compression in [Compression::None, Compression::Lz4, Compression::Zstd] {
             for normalization in [
@@ -73,6 +76,9 @@ async fn every_format_round_trips_on_every_kind_of_place() {
                 round_trip(&disk, dtype, compression, normalization).await;
                 let memory = Location::parse("memory:///ds").unwrap();
                 round_trip(&memory, dtype, compression, normalization).await;
+                let bucket = Location::parse_with("s3://bucket/ds", &server.settings()).unwrap();
+                let bucket = bucket.join(&format!("{dtype:?}-{compression:?}-{normalization:?}"));
+                round_trip(&bucket, dtype, compression, normalization).await;
             }
         }
     }

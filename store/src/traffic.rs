@@ -1,6 +1,5 @@
 //! What reading a data set has cost.
 
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -23,23 +22,6 @@ pub struct Traffic {
     pub peak: u64,
     /// Seconds that consumers of loaders waited for a batch.
     pub waited: f64,
-}
-
-impl fmt::Display for Traffic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let megabytes = |bytes: u64| bytes as f64 / 1e6;
-        write!(
-            f,
-            "{} requests, {:.1} MB, {} retries, {} hits, {} misses, at most {:.1} MB held, {:.1} s waited",
-            self.requests,
-            megabytes(self.bytes),
-            self.retries,
-            self.hits,
-            self.misses,
-            megabytes(self.peak),
-            self.waited
-        )
-    }
 }
 
 /// The same, while it happens.

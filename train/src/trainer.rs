@@ -27,6 +27,8 @@ use crate::{Config, Error, Result, training_gradients};
 pub struct Outcome {
     /// Steps taken in all.
     pub step: u64,
+    /// Steps taken before it went on.
+    pub begun: u64,
     /// Mean loss of the last steps, at most a hundred.
     pub loss: f32,
     /// Numbers that the model has learned.
@@ -145,6 +147,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn run(&mut self, stop: &AtomicBool, reporter: &dyn Reporter) -> Result<Outcome> {
+        let begun = self.step;
         let mut recent = Vec::new();
         let mut written = None;
         while self.step < self.steps && !stop.load(Ordering::SeqCst) {
@@ -177,6 +180,7 @@ impl<'a> Trainer<'a> {
         let last = &recent[recent.len().saturating_sub(100)..];
         Ok(Outcome {
             step: self.step,
+            begun,
             loss: last.iter().sum::<f32>() / last.len() as f32,
             parameters: self.model.parameters().count(),
             stopped: self.step < self.steps,

@@ -8,7 +8,6 @@ use anyhow::{Context as _, Result};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 use wellspring_eval::{Format, Results, View};
-use wellspring_store::Location;
 
 use super::{Session, print};
 use crate::args;
@@ -23,7 +22,7 @@ pub fn run(session: &Session, args: &args::Sql) -> Result<()> {
     if args.explain_views {
         return print(views());
     }
-    let root = Location::parse(&args.results)?;
+    let root = session.locate(&args.results)?;
     let results = session.wait(Results::open(&root))?;
     match (&args.query, &args.file) {
         (Some(query), _) => answer(session, &results, query, format),

@@ -113,6 +113,11 @@ impl Folder {
             let part = self.file(&format!("{name}.part")).map_err(failed)?;
             match part.try_lock() {
                 Ok(()) => {
+                    // Named between the look and the lock: this part is that file, or a new one.
+                    if let Some(bytes) = self.find(name, shard)? {
+                        remove(&self.path.join(format!("{name}.part"))).map_err(failed)?;
+                        return Ok(Claim::Found(bytes));
+                    }
                     part.set_len(shard.bytes).map_err(failed)?;
                     self.make_room(&format!("{name}.part"), shard.bytes)
                         .map_err(failed)?;
@@ -146,17 +151,19 @@ impl Folder {
         Ok(None)
     }
 
-    /// Names a part that is whole; the part of a damaged shard goes.
+    /// Ends a part: one that is whole gets its name, that of a damaged shard goes.
     fn keep(&self, name: &str, shard: &Shard, part: &File, object: &str) -> Result<Bytes> {
         let failed = |source| self.failed("keeping", source);
         let from = self.path.join(format!("{name}.part"));
         let bytes = super::map_file(part).map_err(failed)?;
-        if let Err(error) = shard.check(&bytes, object) {
-            remove(&from).map_err(failed)?;
-            return Err(error);
+        let checked = shard.check(&bytes, object);
+        match &checked {
+            Ok(()) => std::fs::rename(&from, self.path.join(name)).map_err(failed)?,
+            Err(_) => remove(&from).map_err(failed)?,
         }
-        std::fs::rename(&from, self.path.join(name)).map_err(failed)?;
-        Ok(bytes)
+        // By hand: the map would keep the lock for as long as it lasts.
+        part.unlock().map_err(failed)?;
+        checked.map(|()| bytes)
     }
 
     /// Removes the longest unused files, and parts that nobody fetches, until `more` bytes fit.

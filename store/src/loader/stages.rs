@@ -1,18 +1,22 @@
 //! Leases of the shards that a plan's stages need, taken ahead of their time where there is room.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::cache::ledger::{Room, ShardId};
 use crate::cache::{Lease, ShardCache};
-use crate::dataset::id;
 use crate::rows::Piece;
 use crate::{Dataset, Plan, Result};
 
 /// Stages leased ahead at most; room is often short before that.
 pub(crate) const AHEAD: usize = 8;
+
+/// How long a batch waits for room. Its own reader has given all back long before; what another holds
+/// that rests must not stop it for ever.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The leases of a plan, one stage after another.
 pub(super) struct Stages {
@@ -83,8 +87,8 @@ impl Stages {
     /// A lease for one batch of an order that has no stages. What other batches hold is given back
     /// when they are gathered, which waits for nothing.
     async fn own(&self, pieces: &[Vec<Piece>]) -> Result<Lease> {
-        let shards = pieces.iter().flatten().map(|piece| piece.shard);
-        let mut ids: Vec<ShardId> = shards.map(|shard| id(self.plan.split(), shard)).collect();
+        let pieces = pieces.iter().flatten();
+        let mut ids: Vec<ShardId> = pieces.map(|piece| piece.shard).collect();
         ids.sort_unstable();
         ids.dedup();
         let lease = self.cache.lease(&ids, Room::Wait).await?;
@@ -119,29 +123,23 @@ impl Leaser {
 
     async fn lease(&mut self, stage: usize) -> Result<Lease> {
         // A batch may lie in this stage and the one before.
-        self.cache
-            .costs(&self.ids(stage.saturating_sub(1)..stage + 1))?;
-        let ids = self.ids(stage..stage + 1);
+        let both = stage.saturating_sub(1)..stage + 1;
+        self.cache.costs(&self.plan.shards(both))?;
+        let ids = self.plan.shards(stage..stage + 1);
         let cache = &self.cache;
-        let due = async { drop(self.due.wait_for(|&due| due >= stage).await) };
+        let stuck = async {
+            drop(self.due.wait_for(|&due| due >= stage).await);
+            tokio::time::sleep(PATIENCE).await;
+        };
         let granted = tokio::select! {
             lease = cache.lease(&ids, Room::Wait) => Some(lease?),
-            () = due => None,
+            () = stuck => None,
         };
         let lease = match granted {
             Some(lease) => lease,
-            // What others hold, such as a reader that rests, must not stop this one.
             None => cache.lease(&ids, Room::Take).await?,
         };
         lease.prefetch();
         Ok(lease)
-    }
-
-    fn ids(&self, stages: std::ops::Range<usize>) -> Vec<ShardId> {
-        let shards = stages.flat_map(|stage| self.plan.shards(stage));
-        let mut ids: Vec<ShardId> = shards.map(|shard| id(self.plan.split(), shard)).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        ids
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::rows::RowIndex;
-use crate::{SplitManifest, WindowSpec};
+use crate::{Split, SplitManifest, WindowSpec};
 
 /// A block is the windows that begin in one shard. A window may end in a later one, so a block needs
 /// its own shard and those that its last window reaches into.
@@ -16,12 +16,17 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    pub(super) fn of(held: &SplitManifest, spec: WindowSpec, windows: &[usize]) -> Self {
+    pub(super) fn of(
+        split: Split,
+        held: &SplitManifest,
+        spec: WindowSpec,
+        windows: &[usize],
+    ) -> Self {
         let cut = Cut {
             held,
             spec,
             windows,
-            rows: RowIndex::of(held),
+            rows: RowIndex::of(split, held),
         };
         let shards = &cut.rows.shards;
         let before: Vec<usize> = shards.iter().map(|&row| cut.windows_before(row)).collect();

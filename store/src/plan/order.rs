@@ -99,13 +99,11 @@ impl Lanes {
         None
     }
 
-    /// The shards of a stage, each once.
+    /// The shards of a stage, in any order: those of all blocks under way, whether or not one of
+    /// their windows comes in this stage.
     pub(super) fn shards(&self, stage: usize, blocks: &Blocks) -> Vec<usize> {
-        let parts = self.parts(stage, blocks).filter(|part| part.len > 0);
-        let mut shards: Vec<usize> = parts.flat_map(|part| blocks.shards(part.block)).collect();
-        shards.sort_unstable();
-        shards.dedup();
-        shards
+        let parts = self.parts(stage, blocks);
+        parts.flat_map(|part| blocks.shards(part.block)).collect()
     }
 
     /// What a stage takes from each block.
