@@ -28,6 +28,8 @@ pub struct DataConfig {
     pub root: Roots,
     /// Frames that the model sees.
     pub context: usize,
+    /// Steps between the starts of two windows of a trajectory.
+    pub every: usize,
     /// How often each data set is drawn, relative to the others; by its windows if not said.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub weights: Vec<f64>,
@@ -89,6 +91,7 @@ impl Default for DataConfig {
         Self {
             root: Roots::One(String::new()),
             context: 6,
+            every: 1,
             weights: Vec::new(),
             temperature: 1.0,
             lanes: None,
@@ -113,7 +116,7 @@ impl DataConfig {
 
     /// Whether the same step sees the same windows.
     pub(crate) fn reads_alike(&self, other: &Self) -> bool {
-        let drawn = |data: &Self| (data.context, data.temperature, data.lanes);
+        let drawn = |data: &Self| (data.context, data.every, data.temperature, data.lanes);
         drawn(self) == drawn(other) && self.weights == other.weights
     }
 
@@ -139,6 +142,7 @@ impl DataConfig {
             temperature,
             "a positive number",
         )?;
+        need(self.every > 0, "data.every", self.every, "at least 1")?;
         let lanes = self.lanes.unwrap_or(1);
         need(lanes > 0, "data.lanes", lanes, "at least 1")?;
         need(self.threads > 0, "data.threads", self.threads, "at least 1")

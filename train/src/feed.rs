@@ -29,7 +29,10 @@ pub(crate) struct Feed {
 
 impl Feed {
     pub(crate) fn new(config: &Config, dataset: Arc<Dataset>) -> Result<Self> {
-        let spec = WindowSpec::of_length(config.data.context + 1);
+        let spec = WindowSpec {
+            every: config.data.every,
+            ..WindowSpec::of_length(config.data.context + 1)
+        };
         let order = Order::Sequential;
         let plan = Plan::new(dataset.manifest(), Split::Train, spec, order, Share::WHOLE)?;
         Ok(Self {

@@ -262,7 +262,9 @@ async fn previous(
         return Err(differs("[model]"));
     }
     if !before.data.reads_alike(&config.data) {
-        return Err(differs("data.context, weights, temperature or lanes"));
+        return Err(differs(
+            "data.context, every, weights, temperature or lanes",
+        ));
     }
     let drawn = |config: &Config| {
         let train = &config.train;

@@ -77,9 +77,9 @@ fn described(root: &str, reading: &Reading, rate: Option<f64>) -> String {
         costs(bill),
     );
     if let Some(rate) = rate {
-        let hours = Duration::from_secs_f64(bill.windows as f64 / rate.max(1e-9));
+        let time = Duration::from_secs_f64(bill.windows as f64 / rate.max(1e-9));
         text += &format!(
-            "  about {rate:.0} windows/s, {hours:.1?} for all if nothing else takes time\n"
+            "  about {rate:.0} windows/s, {time:.1?} for all if nothing else takes time\n"
         );
     }
     text
