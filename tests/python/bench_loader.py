@@ -74,6 +74,7 @@ def the_well(folder, workers, seconds):
         n_steps_output=TARGET,
         use_normalization=True,
         normalization_type=ZScoreNormalization,
+        normalization_path=str(folder / "ds" / "stats.yaml"),
     )
     make = lambda count: loader(dataset, count, shuffle=True)
     return dataset, best_of(make, lambda batch: len(batch["input_fields"]), workers, seconds)
@@ -141,7 +142,6 @@ def main():
         shape = f"--shape 128x256 --frames {asked.frames} --train {asked.train} --valid 0 --test 0"
         wellspring(asked.wellspring, f"simulate shear-flow simulations {shape}", folder)
         wellspring(asked.wellspring, "ingest simulations ds", folder)
-        shutil.copy(folder / "ds" / "stats.yaml", folder / "simulations")
         ours = json.loads(wellspring(asked.wellspring, "bench loader --data ds --json", folder))
         fastest = max(figure["windows_per_second"] for figure in ours)
         rows = [{"loader": f"wellspring, {f['threads']} threads", "windows_per_second": f["windows_per_second"]} for f in ours]
