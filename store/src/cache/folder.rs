@@ -157,10 +157,13 @@ impl Folder {
         let from = self.path.join(format!("{name}.part"));
         let bytes = super::map_file(part).map_err(failed)?;
         let checked = shard.check(&bytes, object);
+        // So that who makes room counts each file once.
+        let lock = self.lock().map_err(failed)?;
         match &checked {
             Ok(()) => std::fs::rename(&from, self.path.join(name)).map_err(failed)?,
             Err(_) => remove(&from).map_err(failed)?,
         }
+        drop(lock);
         // By hand: the map would keep the lock for as long as it lasts.
         part.unlock().map_err(failed)?;
         checked.map(|()| bytes)
