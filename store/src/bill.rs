@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::ledger::{Ledger, Room, ShardId};
-use crate::fetch::PART;
+use crate::fetch::requests;
 use crate::{Dataset, LoaderOptions, Plan, Result};
 
 /// What reading some windows will cost with an empty cache.
@@ -140,7 +140,7 @@ impl Reckoning<'_> {
             for id in granted.missing {
                 let bytes = self.dataset.cache().file(id)?.bytes;
                 self.bill.fetched += bytes;
-                self.bill.requests += bytes.div_ceil(PART);
+                self.bill.requests += requests(bytes);
             }
         }
         self.leases.push_back((name, ids));

@@ -11,8 +11,9 @@ use tokio::sync::Semaphore;
 use crate::traffic::Counters;
 use crate::{Error, Location, Result};
 
-/// Bytes of a request: enough that its fixed cost does not count, few enough for several at a time.
-pub(crate) const PART: u64 = 8 << 20;
+/// Bytes of a request, about: enough that its fixed cost does not count, few enough for several at a
+/// time.
+const PART: u64 = 8 << 20;
 
 /// Requests at a time.
 const AT_A_TIME: usize = 8;
@@ -42,8 +43,9 @@ impl Fetcher {
             bytes: size,
             source,
         })?;
-        let parts = memory.chunks_mut(PART as usize).zip(0..);
-        let parts = parts.map(|(into, part)| self.part(place, part * PART, into));
+        let part = part_bytes(size);
+        let parts = memory.chunks_mut(part as usize).zip(0..);
+        let parts = parts.map(|(into, index)| self.part(place, index * part, into));
         futures::future::try_join_all(parts.collect::<Vec<_>>()).await?;
         Ok(Bytes::from_owner(memory))
     }
@@ -82,6 +84,16 @@ impl Fetcher {
         Counters::add(&self.counters.bytes, into.len() as u64);
         Ok(())
     }
+}
+
+/// Requests for an object of some size.
+pub(crate) fn requests(size: u64) -> u64 {
+    (size.saturating_add(PART / 2) / PART).max(1)
+}
+
+/// Bytes of each of them: all alike, so that none is for a small rest.
+pub(crate) fn part_bytes(size: u64) -> u64 {
+    size.div_ceil(requests(size)).max(1)
 }
 
 /// Whether an error is of the kind that another attempt may not meet.

@@ -20,7 +20,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use crate::fetch::{Fetcher, PART};
+use crate::fetch::{Fetcher, part_bytes};
 use crate::{Error, Location, Result, Shard};
 
 /// Parts of a file under way at a time.
@@ -87,9 +87,10 @@ impl Folder {
         fetcher: &Fetcher,
         part: &Arc<File>,
     ) -> Result<()> {
-        let starts = (0..shard.bytes).step_by(PART as usize);
+        let size = part_bytes(shard.bytes);
+        let starts = (0..shard.bytes).step_by(size as usize);
         let parts = starts.map(|start| async move {
-            let mut bytes = vec![0; PART.min(shard.bytes - start) as usize];
+            let mut bytes = vec![0; size.min(shard.bytes - start) as usize];
             fetcher.part(place, start, &mut bytes).await?;
             let (folder, part) = (self.clone(), Arc::clone(part));
             blocking(move || {

@@ -20,9 +20,14 @@ const PART: u64 = 8 << 20;
 const AT_A_TIME: u64 = 8;
 
 /// Shards that are mixed.
-const LANES: usize = 8;
+const LANES: usize = 4;
 
-/// A shuffled epoch of windows of 6 + 1 frames, four in a batch, with nothing held before.
+/// Frames of a window, and windows of a batch.
+const LENGTH: usize = 7;
+const BATCH: usize = 4;
+
+/// Shuffled epochs with nothing held before, of windows side by side, which deliver each byte once, and of
+/// all windows, which deliver it seven times.
 pub fn run(session: &Session, args: &args::Bench) -> Result<Vec<Value>> {
     let Some(data) = &args.data else {
         misuse!("bench bucket: add --data s3://BUCKET/DATASET");
@@ -41,31 +46,36 @@ pub fn run(session: &Session, args: &args::Bench) -> Result<Vec<Value>> {
         .collect();
     let parts = Arc::new(parts);
     let plain = best(args.repeat, || session.wait(fetch(&parts)))?;
-    let mut epoch = Epoch::default();
-    let streamed = best(args.repeat, || {
-        epoch = stream(session, &root)?;
-        Ok(epoch.seconds)
-    })?;
-    let (plain, rate) = (bytes as f64 / plain, bytes as f64 / streamed);
-    let again = epoch.traffic.bytes as f64 / bytes as f64;
-    if !args.json {
-        print(format!(
-            "bucket: {:.0} windows/s, {:.0} MB/s of shards; plain requests: {:.0} MB/s; ratio {:.2}; \
-             {again:.3} of the shards' bytes fetched\n",
-            epoch.windows as f64 / streamed,
-            rate / 1e6,
-            plain / 1e6,
-            rate / plain,
-        ))?;
+    let mut figures = Vec::new();
+    for every in [LENGTH, 1] {
+        let mut epoch = Epoch::default();
+        let streamed = best(args.repeat, || {
+            epoch = stream(session, &root, every)?;
+            Ok(epoch.seconds)
+        })?;
+        let figure = json!({
+            "every": every,
+            "windows_per_second": epoch.windows as f64 / streamed,
+            "mb_per_second": bytes as f64 / streamed / 1e6,
+            "get_range_mb_per_second": bytes as f64 / plain / 1e6,
+            "of_get_range": plain / streamed,
+            "fetched_of_bytes": epoch.traffic.bytes as f64 / bytes as f64,
+            "traffic": epoch.traffic,
+        });
+        if !args.json {
+            print(format!(
+                "bucket, a window every {every} steps: {:.0} windows/s, {:.0} MB/s of shards; plain \
+                 requests: {:.0} MB/s; ratio {:.2}; {:.3} of the shards' bytes fetched\n",
+                epoch.windows as f64 / streamed,
+                bytes as f64 / streamed / 1e6,
+                bytes as f64 / plain / 1e6,
+                plain / streamed,
+                epoch.traffic.bytes as f64 / bytes as f64,
+            ))?;
+        }
+        figures.push(figure);
     }
-    Ok(vec![json!({
-        "windows_per_second": epoch.windows as f64 / streamed,
-        "mb_per_second": rate / 1e6,
-        "get_range_mb_per_second": plain / 1e6,
-        "of_get_range": rate / plain,
-        "fetched_of_bytes": again,
-        "traffic": epoch.traffic,
-    })])
+    Ok(figures)
 }
 
 /// Seconds to ask for all parts.
@@ -95,17 +105,20 @@ struct Epoch {
     traffic: Traffic,
 }
 
-fn stream(session: &Session, root: &Location) -> Result<Epoch> {
+fn stream(session: &Session, root: &Location, every: usize) -> Result<Epoch> {
     let dataset = Arc::new(session.wait(Dataset::open(root))?);
     let order = Order::Streamed {
         seed: 0,
         epoch: 0,
         lanes: LANES,
     };
-    let spec = WindowSpec::of_length(7);
+    let spec = WindowSpec {
+        every,
+        ..WindowSpec::of_length(LENGTH)
+    };
     let plan = Plan::new(dataset.manifest(), Split::Train, spec, order, Share::WHOLE)?;
     let options = LoaderOptions {
-        batch: 4,
+        batch: BATCH,
         ..LoaderOptions::default()
     };
     let began = Instant::now();
