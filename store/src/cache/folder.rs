@@ -65,6 +65,10 @@ impl Folder {
                 limit: self.limit,
             });
         }
+        // It becomes a name.
+        if !shard.checksum.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(Error::malformed(place, "its checksum is not hexadecimal"));
+        }
         let name = format!("{}-{}.arrow", shard.checksum, shard.bytes);
         let claim = {
             let (folder, name, shard) = (self.clone(), name.clone(), shard.clone());
@@ -111,17 +115,21 @@ impl Folder {
             }
             let failed = |source| self.failed("claiming a file in", source);
             let lock = self.lock().map_err(failed)?;
-            let part = self.file(&format!("{name}.part")).map_err(failed)?;
+            let part_name = format!("{name}.part");
+            let part = self.file(&part_name).map_err(failed)?;
             match part.try_lock() {
                 Ok(()) => {
                     // Named between the look and the lock: this part is that file, or a new one.
                     if let Some(bytes) = self.find(name, shard)? {
-                        remove(&self.path.join(format!("{name}.part"))).map_err(failed)?;
+                        remove(&self.path.join(part_name)).map_err(failed)?;
                         return Ok(Claim::Found(bytes));
                     }
+                    // That file was damaged, and gone.
+                    if !self.path.join(&part_name).exists() {
+                        continue;
+                    }
                     part.set_len(shard.bytes).map_err(failed)?;
-                    self.make_room(&format!("{name}.part"), shard.bytes)
-                        .map_err(failed)?;
+                    self.make_room(&part_name, shard.bytes).map_err(failed)?;
                     return Ok(Claim::Ours(part));
                 }
                 Err(TryLockError::WouldBlock) => {
