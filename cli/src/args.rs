@@ -14,7 +14,7 @@ pub use bench::{Bench, BenchSubject};
 pub use cluster::{Cluster, ClusterRole};
 pub use data::{CompressionArg, DtypeArg, Ingest, Inspect, NormalizationArg, Simulate, Verify};
 pub use demo::{Demo, DemoSize};
-pub use models::{Export, Import, Train};
+pub use models::{Export, Import, Plan, Train};
 
 /// Physics simulations in, answers about surrogate models out.
 #[derive(Debug, Parser)]
@@ -30,11 +30,17 @@ Start here:
   wellspring help train              what a command does, with examples
 
 Paths may be folders or URLs: s3://bucket/prefix, gs://, az://, https:// (to read).
-Credentials and endpoints come from the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT, ...).")]
+Credentials and endpoints come from the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT, ...) or from
+--storage-option aws_endpoint=URL; the names are object_store's.")]
 pub struct Cli {
     /// No progress on the terminal, only results and errors
     #[arg(long, short, global = true)]
     pub quiet: bool,
+
+    /// A setting of the buckets that are named, such as aws_endpoint=http://localhost:9000; wins
+    /// over the environment
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    pub storage_option: Vec<String>,
 
     #[command(subcommand)]
     pub command: Command,
@@ -47,6 +53,7 @@ pub enum Command {
     Inspect(Inspect),
     Ingest(Ingest),
     Verify(Verify),
+    Plan(Plan),
     Train(Train),
     Eval(Eval),
     Sql(Sql),

@@ -9,6 +9,7 @@ mod eval;
 mod figures;
 mod ingest;
 mod inspect;
+mod plan;
 mod report;
 mod simulate;
 mod sql;
@@ -18,22 +19,41 @@ mod weights;
 
 use anyhow::{Context as _, Result};
 use tokio::runtime::{Handle, Runtime};
+use wellspring_store::Location;
 
 use crate::args::{Cli, Command};
+use crate::failure::misuse;
 use crate::progress::Terminal;
 
 /// What every command has: a runtime for input and output, and a place to draw progress.
 pub struct Session {
     runtime: Runtime,
     pub reporter: Terminal,
+    /// Settings of buckets that were typed.
+    storage: Vec<(String, String)>,
 }
 
 impl Session {
-    fn new(quiet: bool) -> Result<Self> {
+    fn new(quiet: bool, storage: &[String]) -> Result<Self> {
+        let mut settings = Vec::new();
+        for text in storage {
+            let Some((key, value)) = text.split_once('=') else {
+                misuse!(
+                    "--storage-option {text}: expected KEY=VALUE, such as aws_region=eu-west-1"
+                );
+            };
+            settings.push((key.trim().to_owned(), value.to_owned()));
+        }
         Ok(Self {
             runtime: Runtime::new().context("cannot start the threads for input and output")?,
             reporter: Terminal::new(quiet),
+            storage: settings,
         })
+    }
+
+    /// A folder or a URL, with the settings of buckets that were typed.
+    pub fn locate(&self, text: &str) -> wellspring_store::Result<Location> {
+        Location::parse_with(text, &self.storage)
     }
 
     pub fn handle(&self) -> &Handle {
@@ -48,13 +68,14 @@ impl Session {
 
 /// Runs what was typed.
 pub fn run(cli: Cli) -> Result<()> {
-    let session = Session::new(cli.quiet)?;
+    let session = Session::new(cli.quiet, &cli.storage_option)?;
     match cli.command {
         Command::Demo(args) => demo::run(&session, &args),
         Command::Simulate(args) => simulate::run(&session, &args),
         Command::Inspect(args) => inspect::run(&session, &args),
         Command::Ingest(args) => ingest::run(&session, &args),
         Command::Verify(args) => verify::run(&session, &args),
+        Command::Plan(args) => plan::run(&session, &args),
         Command::Train(args) => train::run(&session, &args),
         Command::Eval(args) => eval::run(&session, &args),
         Command::Sql(args) => sql::run(&session, &args),

@@ -150,8 +150,8 @@ impl<'a> Evaluation<'a> {
     ) -> Result<Self> {
         let manifest = dataset.manifest();
         let spec = WindowSpec {
-            length: subject.context() + options.rollout,
             every: options.every.unwrap_or(options.rollout).max(1),
+            ..WindowSpec::of_length(subject.context() + options.rollout)
         };
         let plan = Plan::new(
             manifest,

@@ -1,154 +1,352 @@
-//! Open shards: local ones mapped into memory, remote ones fetched whole and kept under a budget.
+//! Open shards. Local ones are mapped; remote ones are fetched whole, into memory or into a folder
+//! that processes share. What is held stays below a limit.
 
-use std::collections::HashMap;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+pub(crate) mod folder;
+pub(crate) mod ledger;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::buffer::Buffer;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use bytes::Bytes;
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 
-use crate::shard::ShardData;
-use crate::{Error, Location, Result, Shard};
+use crate::fetch::Fetcher;
+use crate::shard::{self, ShardData};
+use crate::traffic::{Counters, Traffic};
+use crate::{Compression, Error, Location, Manifest, Result, Shard};
+
+use folder::Folder;
+use ledger::{Ledger, Room, ShardId};
+
+/// Bytes of shards that are held in memory unless said otherwise.
+pub const DEFAULT_CACHE_BYTES: u64 = 4 << 30;
+
+/// How much of a data set is held, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheOptions {
+    /// Bytes of shards in memory: those that are fetched, and those that must be decompressed.
+    pub memory: u64,
+    /// A folder for shards that are fetched, and the bytes that it may take. Processes may share it,
+    /// at the same time and one after another. Uncompressed shards in it take no other memory.
+    pub folder: Option<(PathBuf, u64)>,
+}
+
+impl Default for CacheOptions {
+    fn default() -> Self {
+        Self {
+            memory: DEFAULT_CACHE_BYTES,
+            folder: None,
+        }
+    }
+}
+
+type Cell = Arc<OnceCell<Arc<ShardData>>>;
 
 /// Shards in use or used lately.
 #[derive(Debug)]
 pub(crate) struct ShardCache {
     root: Location,
-    budget: u64,
-    open: Mutex<Open>,
+    manifest: Arc<Manifest>,
+    columns: SchemaRef,
+    constant_columns: SchemaRef,
+    folder: Option<Folder>,
+    fetcher: Fetcher,
+    ledger: Mutex<Ledger<Cell>>,
+    /// Rung whenever a lease ends.
+    ended: Notify,
 }
 
-#[derive(Debug, Default)]
-struct Open {
-    shards: HashMap<String, Entry>,
-    /// Bytes fetched and held.
-    held: u64,
-    clock: u64,
-}
-
+/// Shards that stay open until it is dropped.
 #[derive(Debug)]
-struct Entry {
-    shard: Arc<OnceCell<Arc<ShardData>>>,
-    bytes: u64,
-    used: u64,
+pub(crate) struct Lease {
+    cache: Arc<ShardCache>,
+    shards: Vec<(ShardId, Cell)>,
 }
 
 impl ShardCache {
-    pub(crate) fn new(root: Location, budget: u64) -> Self {
-        Self {
+    pub(crate) fn new(
+        root: Location,
+        manifest: Arc<Manifest>,
+        options: CacheOptions,
+    ) -> Result<Arc<Self>> {
+        let schema = &manifest.schema;
+        let columns = |channels: &[String]| shard::columns(&schema.grid, channels, manifest.dtype);
+        let folder = options.folder.filter(|_| root.local_path().is_none());
+        // Files of the folder that are mapped take its bytes, not memory's.
+        let limit = match (&folder, manifest.compression) {
+            (Some((_, limit)), Compression::None) => *limit,
+            _ => options.memory,
+        };
+        Ok(Arc::new(Self {
+            columns: columns(&schema.channels()),
+            constant_columns: columns(&schema.constant_channels()),
+            folder: folder
+                .map(|(path, limit)| Folder::open(path, limit))
+                .transpose()?,
+            fetcher: Fetcher::new(Arc::new(Counters::default())),
+            ledger: Mutex::new(Ledger::new(limit)),
+            ended: Notify::new(),
             root,
-            budget,
-            open: Mutex::default(),
+            manifest,
+        }))
+    }
+
+    pub(crate) fn columns(&self) -> &SchemaRef {
+        &self.columns
+    }
+
+    pub(crate) fn constant_columns(&self) -> &SchemaRef {
+        &self.constant_columns
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.fetcher.counters
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.counters().held(self.ledger().peak());
+        self.counters().read()
+    }
+
+    /// Opens shards, each named once, and begins to fetch those that are not there.
+    ///
+    /// # Errors
+    /// [`Error::Budget`] when they could never be held at once.
+    pub(crate) async fn lease(self: &Arc<Self>, shards: &[ShardId], room: Room) -> Result<Lease> {
+        let wanted = self.costs(shards)?;
+        loop {
+            // Before the look at the ledger, lest a bell is missed.
+            let ended = self.ended.notified();
+            if let Some(lease) = self.try_lease(&wanted, room) {
+                return Ok(lease);
+            }
+            ended.await;
         }
     }
 
-    /// The shard's rows. Its checksum is compared the first time, so damage never gets further.
-    pub(crate) async fn get(&self, shard: &Shard, columns: &SchemaRef) -> Result<Arc<ShardData>> {
-        let cell = self.cell(shard);
-        let open = cell
-            .get_or_try_init(|| open(self.root.join(&shard.path), shard.clone(), columns.clone()));
-        open.await.cloned()
-    }
-
-    /// One cell per shard: two who want the same shard wait for one reading of it.
-    fn cell(&self, shard: &Shard) -> Arc<OnceCell<Arc<ShardData>>> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.clock += 1;
-        let now = open.clock;
-        if let Some(entry) = open.shards.get_mut(&shard.path) {
-            entry.used = now;
-            return Arc::clone(&entry.shard);
+    /// What shards take while they are held; an error where they could never be.
+    pub(crate) fn costs(&self, shards: &[ShardId]) -> Result<Vec<(ShardId, u64)>> {
+        let (mut wanted, mut needed) = (Vec::new(), 0_u64);
+        for &id in shards {
+            let bytes = self.cost(id, self.file(id)?);
+            needed = needed.saturating_add(bytes);
+            wanted.push((id, bytes));
         }
-        // Mapped files are the system's to keep or drop.
-        let bytes = if self.root.local_path().is_some() {
-            0
-        } else {
-            shard.bytes
-        };
-        open.make_room(self.budget.saturating_sub(bytes));
-        open.held += bytes;
-        let cell = Arc::new(OnceCell::new());
-        let entry = Entry {
-            shard: Arc::clone(&cell),
-            bytes,
-            used: now,
-        };
-        open.shards.insert(shard.path.clone(), entry);
-        cell
+        let limit = self.limit();
+        match needed <= limit {
+            true => Ok(wanted),
+            false => Err(Error::Budget {
+                root: self.root.to_string(),
+                needed,
+                limit,
+            }),
+        }
     }
-}
 
-impl Open {
-    /// Forgets the shards that were used longest ago until no more than `budget` bytes are held.
-    fn make_room(&mut self, budget: u64) {
-        while self.held > budget {
-            let oldest = self
-                .shards
-                .iter()
-                .filter(|(_, entry)| entry.bytes > 0)
-                .min_by_key(|(_, entry)| entry.used);
-            let Some(path) = oldest.map(|(path, _)| path.clone()) else {
-                return;
-            };
-            if let Some(entry) = self.shards.remove(&path) {
-                self.held -= entry.bytes;
+    fn try_lease(self: &Arc<Self>, wanted: &[(ShardId, u64)], room: Room) -> Option<Lease> {
+        let granted = self.ledger().lease(wanted, room)?;
+        let counters = self.counters();
+        Counters::add(&counters.misses, granted.missing.len() as u64);
+        Counters::add(
+            &counters.hits,
+            (wanted.len() - granted.missing.len()) as u64,
+        );
+        Some(Lease {
+            cache: Arc::clone(self),
+            shards: granted.shards,
+        })
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger<Cell>> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes that may be held.
+    pub(crate) fn limit(&self) -> u64 {
+        self.ledger().limit()
+    }
+
+    /// A file's record.
+    pub(crate) fn file(&self, id: ShardId) -> Result<&Shard> {
+        let held = self.manifest.split(id.split)?;
+        let file = match id.index {
+            Some(index) => held.shards.get(index),
+            None => held.constants.as_ref(),
+        };
+        file.ok_or_else(|| Error::malformed(&self.root, format!("it has no shard {id:?}")))
+    }
+
+    /// Bytes that a file takes while it is held. Mapped files are the system's to keep or drop.
+    fn cost(&self, id: ShardId, file: &Shard) -> u64 {
+        match (self.manifest.compression, self.root.local_path()) {
+            (Compression::None, Some(_)) => 0,
+            (Compression::None, None) => file.bytes,
+            _ => (file.rows as u64).saturating_mul(row_bytes(self.columns_of(id))),
+        }
+    }
+
+    fn columns_of(&self, id: ShardId) -> &SchemaRef {
+        match id.index {
+            Some(_) => &self.columns,
+            None => &self.constant_columns,
+        }
+    }
+
+    /// The shard's rows. Its checksum is compared whenever it is opened, so damage gets no further;
+    /// damage that may have come on the way is looked for a second time.
+    async fn open(self: &Arc<Self>, id: ShardId) -> Result<Arc<ShardData>> {
+        let file = self.file(id)?;
+        match self.read(id, file).await {
+            Err(Error::Damaged { .. }) if self.root.local_path().is_none() => {
+                Counters::add(&self.counters().retries, 1);
+                self.read(id, file).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn read(&self, id: ShardId, file: &Shard) -> Result<Arc<ShardData>> {
+        let place = self.root.join(&file.path);
+        let opening = Opening {
+            shard: file.clone(),
+            columns: self.columns_of(id).clone(),
+            object: place.to_string(),
+        };
+        match (place.local_path(), &self.folder) {
+            (Some(path), _) => {
+                opening
+                    .run(move |opening| opening.checked(map(&path)?))
+                    .await
+            }
+            (None, Some(folder)) => {
+                let bytes = folder.get(&place, file, &self.fetcher).await?;
+                opening.run(|_| Ok(bytes)).await
+            }
+            (None, None) => {
+                let bytes = self.fetcher.whole(&place, file.bytes).await?;
+                opening.run(|opening| opening.checked(bytes)).await
             }
         }
     }
 }
 
-async fn open(place: Location, shard: Shard, columns: SchemaRef) -> Result<Arc<ShardData>> {
-    let bytes = match place.local_path() {
-        Some(_) => None,
-        None => Some(place.get().await?),
+/// Bytes of a row, decompressed.
+fn row_bytes(columns: &SchemaRef) -> u64 {
+    let of = |kind: &DataType| match kind {
+        DataType::FixedSizeList(item, cells) => {
+            *cells as u64 * item.data_type().primitive_width().unwrap_or(0) as u64
+        }
+        kind => kind.primitive_width().unwrap_or(0) as u64,
     };
-    let opened = tokio::task::spawn_blocking(move || {
-        let bytes = match (bytes, place.local_path()) {
-            (Some(bytes), _) => bytes,
-            (None, path) => map(&path.unwrap_or_default())?,
-        };
-        decode(bytes, &shard, &columns, &place.to_string()).map(Arc::new)
-    });
-    opened.await.map_err(|source| Error::Task {
-        reason: source.to_string(),
-    })?
+    columns
+        .fields()
+        .iter()
+        .map(|field| of(field.data_type()))
+        .sum()
 }
 
-/// Checks bytes against the manifest's record and decodes them.
+impl Lease {
+    /// Waits for one of its shards; nothing if it is not one of them.
+    pub(crate) async fn open(&self, id: ShardId) -> Result<Option<Arc<ShardData>>> {
+        let Some((_, cell)) = self.shards.iter().find(|(held, _)| *held == id) else {
+            return Ok(None);
+        };
+        // Two who want the same shard wait for one reading of it.
+        let shard = cell.get_or_try_init(|| self.cache.open(id)).await?;
+        Ok(Some(Arc::clone(shard)))
+    }
+
+    /// Begins to open all that is not open. An error is found by those who ask for the shard.
+    pub(crate) fn prefetch(&self) {
+        for (id, cell) in &self.shards {
+            if cell.initialized() {
+                continue;
+            }
+            let (cache, id, cell) = (Arc::clone(&self.cache), *id, Arc::clone(cell));
+            tokio::spawn(async move { drop(cell.get_or_try_init(|| cache.open(id)).await) });
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let shards = self.shards.drain(..).map(|(id, _)| id);
+        self.cache.ledger().release(shards);
+        self.cache.ended.notify_waiters();
+    }
+}
+
+/// What a file is checked against and read with.
+#[derive(Debug, Clone)]
+struct Opening {
+    shard: Shard,
+    columns: SchemaRef,
+    object: String,
+}
+
+impl Opening {
+    /// Decodes bytes: work for a processor, as their check is, not for the runtime's threads.
+    async fn run(
+        self,
+        bytes: impl FnOnce(&Self) -> Result<Bytes> + Send + 'static,
+    ) -> Result<Arc<ShardData>> {
+        let work = move || self.decode(bytes(&self)?).map(Arc::new);
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|source| Error::Task {
+            reason: source.to_string(),
+        })?
+    }
+
+    fn checked(&self, bytes: Bytes) -> Result<Bytes> {
+        self.shard.check(&bytes, &self.object)?;
+        Ok(bytes)
+    }
+
+    fn decode(&self, bytes: Bytes) -> Result<ShardData> {
+        let data = ShardData::decode(&Buffer::from(bytes), &self.columns, &self.object)?;
+        if data.rows() == self.shard.rows {
+            return Ok(data);
+        }
+        let (found, expected) = (data.rows(), self.shard.rows);
+        let reason = format!("it has {found} rows, the manifest says {expected}");
+        Err(Error::malformed(&self.object, reason))
+    }
+}
+
+/// Checks bytes against the manifest's record and decodes them; `object` names them in errors.
 pub(crate) fn decode(
     bytes: Bytes,
     shard: &Shard,
     columns: &SchemaRef,
-    object: &str,
+    object: String,
 ) -> Result<ShardData> {
-    shard.check(&bytes, object)?;
-    let data = ShardData::decode(&Buffer::from(bytes), columns, object)?;
-    if data.rows() != shard.rows {
-        let reason = format!(
-            "it has {} rows, the manifest says {}",
-            data.rows(),
-            shard.rows
-        );
-        return Err(Error::malformed(object, reason));
-    }
-    Ok(data)
+    let opening = Opening {
+        shard: shard.clone(),
+        columns: columns.clone(),
+        object,
+    };
+    opening.decode(opening.checked(bytes)?)
 }
 
 fn map(path: &Path) -> Result<Bytes> {
-    let failed = |source| Error::Map {
-        path: path.to_owned(),
-        source,
-    };
     #[expect(
         clippy::disallowed_methods,
         reason = "object_store has no memory maps, and they save a copy"
     )]
-    let file = std::fs::File::open(path).map_err(failed)?;
+    let file = std::fs::File::open(path);
+    file.and_then(|file| map_file(&file))
+        .map_err(|source| Error::Map {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+fn map_file(file: &std::fs::File) -> std::io::Result<Bytes> {
     // SAFETY: the bytes are only read. Shards are written once and replaced by renaming, so none
     // changes under the map unless somebody truncates it by hand.
     #[expect(unsafe_code, reason = "a memory map cannot be had otherwise")]
-    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(failed)?;
+    let map = unsafe { memmap2::Mmap::map(file) }?;
     Ok(Bytes::from_owner(map))
 }

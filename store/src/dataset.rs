@@ -6,38 +6,29 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
-use crate::cache::{self, ShardCache};
-use crate::shard::{self, ShardData};
+use crate::cache::ledger::{Room, ShardId};
+use crate::cache::{self, CacheOptions, Lease, ShardCache};
+use crate::rows::{Piece, RowIndex};
+use crate::shard::ShardData;
+use crate::traffic::{Counters, Traffic};
 use crate::{
     Error, Frames, Location, Manifest, Reporter, Result, Schema, Split, SplitManifest, Window,
+    WindowSpec,
 };
-
-/// Bytes of fetched shards that are kept in memory unless said otherwise.
-pub const DEFAULT_CACHE_BYTES: u64 = 4 << 30;
 
 /// A data set that can be read.
 #[derive(Debug)]
 pub struct Dataset {
     root: Location,
-    manifest: Manifest,
-    columns: SchemaRef,
+    manifest: Arc<Manifest>,
     index: BTreeMap<Split, RowIndex>,
-    cache: ShardCache,
+    cache: Arc<ShardCache>,
 }
 
-/// Where rows are: a split's rows are numbered by (trajectory, step).
+/// Frames of one trajectory, in open shards.
 #[derive(Debug)]
-struct RowIndex {
-    /// Rows before each trajectory, and in all.
-    trajectories: Vec<usize>,
-    /// Rows before each shard, and in all.
-    shards: Vec<usize>,
-}
-
-/// A run of frames, with the open shards that hold it.
 pub(crate) struct Run {
-    /// An open shard and rows of it, in order.
-    pieces: Vec<(Arc<ShardData>, Range<usize>)>,
+    pieces: Vec<(Piece, Arc<ShardData>)>,
 }
 
 impl Dataset {
@@ -46,31 +37,22 @@ impl Dataset {
     /// # Errors
     /// [`Error::NotADataset`], [`Error::UnsupportedFormat`], [`Error::Malformed`], [`Error::Io`].
     pub async fn open(root: &Location) -> Result<Self> {
-        Self::open_with_cache(root, DEFAULT_CACHE_BYTES).await
+        Self::open_with(root, CacheOptions::default()).await
     }
 
-    /// Like [`Dataset::open`], keeping at most so many bytes of fetched shards in memory beyond
-    /// those in use.
+    /// Like [`Dataset::open`], with a say in how much is held and where.
     ///
     /// # Errors
-    /// As [`Dataset::open`].
-    pub async fn open_with_cache(root: &Location, cache_bytes: u64) -> Result<Self> {
-        let manifest = Manifest::load(root).await?;
-        let columns = shard::columns(
-            &manifest.schema.grid,
-            &manifest.schema.channels(),
-            manifest.dtype,
-        );
-        let index = manifest
-            .splits
-            .iter()
-            .map(|(&split, held)| (split, RowIndex::of(held)))
-            .collect();
+    /// As [`Dataset::open`]; [`Error::Cache`] for a folder that cannot be used.
+    pub async fn open_with(root: &Location, cache: CacheOptions) -> Result<Self> {
+        let manifest = Arc::new(Manifest::load(root).await?);
+        let index = manifest.splits.iter();
         Ok(Self {
-            cache: ShardCache::new(root.clone(), cache_bytes),
+            index: index
+                .map(|(&split, held)| (split, RowIndex::of(split, held)))
+                .collect(),
+            cache: ShardCache::new(root.clone(), Arc::clone(&manifest), cache)?,
             root: root.clone(),
-            columns,
-            index,
             manifest,
         })
     }
@@ -93,6 +75,12 @@ impl Dataset {
         &self.manifest.schema
     }
 
+    /// What reading it has cost so far.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.cache.traffic()
+    }
+
     /// Frames of one trajectory as they are stored (normalised): (T, 1, C, *space).
     ///
     /// # Errors
@@ -103,7 +91,7 @@ impl Dataset {
         trajectory: usize,
         steps: Range<usize>,
     ) -> Result<Frames> {
-        let run = self.run(split, trajectory, steps.clone()).await?;
+        let (run, _lease) = self.run(split, trajectory, steps.clone()).await?;
         let mut frames = self.empty(steps.len(), 1);
         run.copy(&mut frames, 0);
         Ok(frames)
@@ -119,8 +107,12 @@ impl Dataset {
         trajectory: usize,
         steps: Range<usize>,
     ) -> Result<Vec<f64>> {
-        let run = self.run(split, trajectory, steps).await?;
-        Ok(run.rows().map(|(shard, row)| shard.key(row).2).collect())
+        let (run, _lease) = self.run(split, trajectory, steps).await?;
+        let rows = run.pieces.iter().flat_map(|(piece, shard)| {
+            let rows = piece.rows.clone();
+            rows.map(|row| shard.key(row).2)
+        });
+        Ok(rows.collect())
     }
 
     /// The fields of one trajectory that do not vary in time, as they are stored: (1, 1, C, *space)
@@ -136,63 +128,82 @@ impl Dataset {
         if trajectory >= file.rows {
             return Err(out_of_range(split, trajectory, 0..1, 0));
         }
-        let shard = self.cache.get(file, &self.constant_columns()).await?;
+        let id = ShardId { split, index: None };
+        let lease = self.cache.lease(&[id], Room::Take).await?;
+        let Some(shard) = lease.open(id).await? else {
+            return Ok(None);
+        };
         let channels = self.schema().constant_channels().len();
         let mut frame = Frames::zeros(1, 1, channels, self.schema().grid.shape());
-        for channel in 0..channels {
-            shard.copy(trajectory, channel, frame.channel_mut(0, 0, channel));
-        }
+        shard.copy(trajectory..trajectory + 1, 1, &mut frame, (0, 0));
         Ok(Some(frame))
     }
 
-    /// Windows of equal length side by side: (T, B, C, *space).
-    pub(crate) async fn runs(
-        &self,
-        split: Split,
-        windows: &[Window],
-        length: usize,
-    ) -> Result<Vec<Run>> {
-        let runs = windows.iter().map(|window| {
-            let start = window.start as usize;
-            self.run(split, window.trajectory as usize, start..start + length)
-        });
-        futures::future::try_join_all(runs).await
+    pub(crate) fn counters(&self) -> &Counters {
+        self.cache.counters()
     }
 
-    /// Zeros for so many frames of so many trajectories.
+    /// The cache, for a lease that outlives a borrow of the data set.
+    pub(crate) fn cache(&self) -> &Arc<ShardCache> {
+        &self.cache
+    }
+
+    /// Where a window's frames lie.
+    pub(crate) fn pieces(
+        &self,
+        split: Split,
+        spec: WindowSpec,
+        window: Window,
+    ) -> Result<Vec<Piece>> {
+        let (trajectory, start) = (window.trajectory as usize, window.start as usize);
+        let frames = self.frames(split, trajectory)?;
+        let steps = start..start.saturating_add(spec.span(frames));
+        self.locate(split, trajectory, steps, spec.stride)
+    }
+
+    /// Frames that a trajectory has.
+    pub(crate) fn frames(&self, split: Split, trajectory: usize) -> Result<usize> {
+        let held = self.manifest.split(split)?.trajectories.get(trajectory);
+        Ok(held.map_or(0, |trajectory| trajectory.frames))
+    }
+
+    /// Bytes of a frame of a batch.
+    pub(crate) fn frame_bytes(&self) -> u64 {
+        let values = self.schema().channels().len() * self.schema().grid.cells();
+        (values * size_of::<f32>()) as u64
+    }
+
+    /// Frames without values, (T, B, C, *space).
     pub(crate) fn empty(&self, time: usize, batch: usize) -> Frames {
         let schema = self.schema();
         Frames::zeros(time, batch, schema.channels().len(), schema.grid.shape())
     }
 
-    async fn run(&self, split: Split, trajectory: usize, steps: Range<usize>) -> Result<Run> {
-        let held = self.manifest.split(split)?;
-        let index = &self.index[&split];
-        let frames = held
-            .trajectories
-            .get(trajectory)
-            .map_or(0, |trajectory| trajectory.frames);
+    fn locate(
+        &self,
+        split: Split,
+        trajectory: usize,
+        steps: Range<usize>,
+        stride: usize,
+    ) -> Result<Vec<Piece>> {
+        let frames = self.frames(split, trajectory)?;
         if steps.start > steps.end || steps.end > frames {
             return Err(out_of_range(split, trajectory, steps, frames));
         }
-        let first = index.trajectories[trajectory];
-        let mut pieces = Vec::new();
-        for (shard, rows) in index.pieces(first + steps.start..first + steps.end) {
-            pieces.push((
-                self.cache.get(&held.shards[shard], &self.columns).await?,
-                rows,
-            ));
-        }
-        Ok(Run { pieces })
+        Ok(self.index[&split].pieces(trajectory, steps, stride))
     }
 
-    fn constant_columns(&self) -> SchemaRef {
-        let schema = self.schema();
-        shard::columns(
-            &schema.grid,
-            &schema.constant_channels(),
-            self.manifest.dtype,
-        )
+    async fn run(
+        &self,
+        split: Split,
+        trajectory: usize,
+        steps: Range<usize>,
+    ) -> Result<(Run, Arc<Lease>)> {
+        let pieces = self.locate(split, trajectory, steps, 1)?;
+        let shards: Vec<ShardId> = pieces.iter().map(|piece| piece.shard).collect();
+        let lease = Arc::new(self.cache.lease(&shards, Room::Take).await?);
+        let run = Run::open(pieces, std::slice::from_ref(&lease)).await?;
+        Ok((run, lease))
     }
 
     /// Reads every byte and compares it with the manifest: sizes, checksums, columns, the number
@@ -217,7 +228,7 @@ impl Dataset {
                 .enumerate()
                 .flat_map(|(i, t)| (0..t.frames).map(move |step| (i, step)));
             for file in &held.shards {
-                let shard = self.fetch(file, &self.columns).await?;
+                let shard = self.fetch(file, self.cache.columns()).await?;
                 for row in 0..shard.rows() {
                     let (trajectory, step, _) = shard.key(row);
                     let found = (trajectory as usize, step as usize);
@@ -232,7 +243,7 @@ impl Dataset {
                 reporter.advance(file.bytes);
             }
             if let Some(file) = &held.constants {
-                let shard = self.fetch(file, &self.constant_columns()).await?;
+                let shard = self.fetch(file, self.cache.constant_columns()).await?;
                 if shard.rows() != held.trajectories.len() {
                     let reason = format!(
                         "{} rows for {} {split} trajectories",
@@ -250,61 +261,30 @@ impl Dataset {
     /// A file from its bytes at rest, past the cache.
     async fn fetch(&self, file: &crate::Shard, columns: &SchemaRef) -> Result<ShardData> {
         let place = self.root.join(&file.path);
-        cache::decode(place.get().await?, file, columns, &place.to_string())
-    }
-}
-
-impl RowIndex {
-    fn of(held: &SplitManifest) -> Self {
-        let sums = |counts: Vec<usize>| {
-            let mut before = vec![0];
-            before.extend(counts.iter().scan(0, |sum, count| {
-                *sum += count;
-                Some(*sum)
-            }));
-            before
-        };
-        Self {
-            trajectories: sums(
-                held.trajectories
-                    .iter()
-                    .map(|trajectory| trajectory.frames)
-                    .collect(),
-            ),
-            shards: sums(held.shards.iter().map(|shard| shard.rows).collect()),
-        }
-    }
-
-    /// The shards that hold a range of rows, each with its own rows of that range.
-    fn pieces(&self, rows: Range<usize>) -> impl Iterator<Item = (usize, Range<usize>)> + '_ {
-        let first = self
-            .shards
-            .partition_point(|&before| before <= rows.start)
-            .saturating_sub(1);
-        (first..self.shards.len() - 1)
-            .take_while(move |&shard| self.shards[shard] < rows.end)
-            .map(move |shard| {
-                let (low, high) = (self.shards[shard], self.shards[shard + 1]);
-                (shard, rows.start.max(low) - low..rows.end.min(high) - low)
-            })
-            .filter(|(_, rows)| !rows.is_empty())
+        cache::decode(place.get().await?, file, columns, place.to_string())
     }
 }
 
 impl Run {
-    fn rows(&self) -> impl Iterator<Item = (&ShardData, usize)> {
-        self.pieces
-            .iter()
-            .flat_map(|(shard, rows)| rows.clone().map(|row| (shard.as_ref(), row)))
+    /// Waits for the shards of some pieces, each in one of the leases.
+    pub(crate) async fn open(pieces: Vec<Piece>, leases: &[Arc<Lease>]) -> Result<Self> {
+        let mut open = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            for lease in leases {
+                if let Some(shard) = lease.open(piece.shard).await? {
+                    open.push((piece, shard));
+                    break;
+                }
+            }
+        }
+        Ok(Self { pieces: open })
     }
 
     /// Copies the run into trajectory `batch` of some frames.
     pub(crate) fn copy(&self, frames: &mut Frames, batch: usize) {
-        let channels = frames.channels();
-        for (time, (shard, row)) in self.rows().enumerate() {
-            for channel in 0..channels {
-                shard.copy(row, channel, frames.channel_mut(time, batch, channel));
-            }
+        for (piece, shard) in &self.pieces {
+            let rows = piece.rows.clone();
+            shard.copy(rows, piece.stride, frames, (piece.time, batch));
         }
     }
 }

@@ -29,6 +29,68 @@ pub enum Error {
         source: object_store::Error,
     },
 
+    /// An answer that ended early.
+    #[error("{object} gave {found} bytes for {start}..{end}; it was cut off, or has been replaced")]
+    Short {
+        /// URL of the object.
+        object: String,
+        /// First byte asked for.
+        start: u64,
+        /// One past the last.
+        end: u64,
+        /// Bytes that came.
+        found: usize,
+    },
+
+    /// An object that could not be had however often it was asked for.
+    #[error(
+        "{object} could not be read in {attempts} attempts, each with pauses; is the store up?"
+    )]
+    GaveUp {
+        /// URL of the object.
+        object: String,
+        /// How often it was asked for.
+        attempts: u32,
+        /// Of the last attempt.
+        source: Box<Error>,
+    },
+
+    /// Shards that cannot be held at once.
+    #[error(
+        "{root}: {needed} bytes of shards are needed at once, {limit} are allowed; \
+         allow more, mix fewer shards, or name a folder to keep them in"
+    )]
+    Budget {
+        /// URL of the data set or the shard.
+        root: String,
+        /// Bytes that are needed.
+        needed: u64,
+        /// Bytes that may be held.
+        limit: u64,
+    },
+
+    /// No memory for a shard.
+    #[error("no memory for the {bytes} bytes of {object}")]
+    Memory {
+        /// URL of the shard.
+        object: String,
+        /// What the manifest says that it has.
+        bytes: u64,
+        /// The system's own words.
+        source: std::io::Error,
+    },
+
+    /// The folder of fetched shards failed.
+    #[error("{action} {folder} failed; is it a folder with room, and yours to write?")]
+    Cache {
+        /// "writing", "claiming a file in", ...
+        action: &'static str,
+        /// The folder.
+        folder: PathBuf,
+        /// The system's own words.
+        source: std::io::Error,
+    },
+
     /// A local shard could not be mapped into memory.
     #[error("cannot map {path} into memory")]
     Map {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::{Error, Result};
 
 /// Frames in f32, laid out (T, B, C, *space), row-major, the oldest frame first.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Frames {
     time: usize,
     batch: usize,

@@ -1,12 +1,27 @@
-//! Executes a plan: batches of windows, read ahead by background tasks.
+//! Executes a plan: batches of windows, read ahead by background work.
+//!
+//! A task walks through the plan, leases the shards that come next and waits for those that a batch
+//! needs. Threads gather the batches into memory that is used again and again: a batch that the
+//! consumer drops gives its memory back. The consumer gets batches in the plan's order whoever
+//! gathered them; it is never more than `prefetch` batches behind, so neither a slow consumer nor a
+//! fast store makes the memory grow.
 
-use std::sync::Arc;
+mod ring;
+mod stages;
 
-use futures::StreamExt as _;
+use std::sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc};
+use std::time::Instant;
+
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
+use crate::cache::Lease;
+use crate::dataset::Run;
 use crate::{Dataset, Error, Frames, Plan, Result, Window};
+
+use ring::Ring;
+pub(crate) use stages::AHEAD;
+use stages::Stages;
 
 /// How a plan is executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,27 +30,41 @@ pub struct LoaderOptions {
     pub batch: usize,
     /// Batches read ahead of the consumer.
     pub prefetch: usize,
-    /// Windows of the plan to pass over: where to go on after an interruption.
-    pub skip: usize,
+    /// Threads that gather batches.
+    pub threads: usize,
 }
 
 impl Default for LoaderOptions {
     fn default() -> Self {
         Self {
             batch: 1,
-            prefetch: 2,
-            skip: 0,
+            prefetch: 3,
+            threads: 1,
         }
     }
 }
 
 /// Windows side by side.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Batch {
     /// Which ones.
     pub windows: Vec<Window>,
-    /// Their frames as stored (normalised): (T, B, C, *space).
+    /// Their frames as stored (normalised): (T, B, C, *space). Their memory is used again when the
+    /// batch is dropped.
     pub frames: Frames,
+    ring: Arc<Ring>,
+}
+
+impl PartialEq for Batch {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.windows, &self.frames) == (&other.windows, &other.frames)
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        self.ring.give_back(&mut self.frames);
+    }
 }
 
 /// An iterator over batches that are read in the background. Dropping it ends the reading.
@@ -43,7 +72,28 @@ pub struct Batch {
 /// The iterator blocks its thread: use it from a thread that is not the runtime's.
 #[derive(Debug)]
 pub struct Loader {
-    batches: mpsc::Receiver<Result<Batch>>,
+    dataset: Arc<Dataset>,
+    batches: mpsc::Receiver<Coming>,
+    over: bool,
+}
+
+/// A batch that is being gathered.
+type Coming = oneshot::Receiver<Result<Batch>>;
+
+/// Work for a thread.
+struct Job {
+    gathering: Gathering,
+    done: oneshot::Sender<Result<Batch>>,
+}
+
+/// A batch whose shards are open.
+struct Gathering {
+    windows: Vec<Window>,
+    /// Frames of each of the windows.
+    time: usize,
+    runs: Vec<Run>,
+    /// Keep the shards open until the work is done.
+    leases: Vec<Arc<Lease>>,
 }
 
 impl Loader {
@@ -54,33 +104,38 @@ impl Loader {
         options: LoaderOptions,
         runtime: &Handle,
     ) -> Self {
-        let prefetch = options.prefetch.max(1);
-        let (sender, batches) = mpsc::channel(prefetch);
-        runtime.spawn(async move {
-            let size = options.batch.max(1);
-            let starts = (options.skip..plan.len()).step_by(size);
-            let mut reading = futures::stream::iter(starts)
-                .map(|start| {
-                    let windows = (start..start + size)
-                        .map_while(|place| plan.get(place))
-                        .collect();
-                    read(
-                        Arc::clone(&dataset),
-                        windows,
-                        plan.split(),
-                        plan.spec().length,
-                    )
-                })
-                .buffered(prefetch);
-            while let Some(batch) = reading.next().await {
-                let over = batch.is_err();
-                // A closed channel says that nobody waits any longer.
-                if sender.send(batch).await.is_err() || over {
-                    return;
-                }
+        let (queue, batches) = mpsc::channel(options.prefetch.max(1));
+        let (jobs, work) = std_mpsc::channel();
+        let gatherer = Gatherer {
+            dataset: Arc::clone(&dataset),
+            ring: Arc::new(Ring::new(options.prefetch.max(1) + 1)),
+            work: Arc::new(Mutex::new(work)),
+        };
+        for thread in 0..options.threads.max(1) {
+            let gatherer = gatherer.clone();
+            let name = format!("wellspring gather {thread}");
+            let started = std::thread::Builder::new()
+                .name(name)
+                .spawn(move || gatherer.run());
+            if let Err(error) = started {
+                tracing::warn!(%error, "a thread that gathers batches did not start");
             }
-        });
-        Self { batches }
+        }
+        drop(gatherer);
+        let reader = Reader {
+            stages: Stages::spawn(&dataset, &plan, runtime),
+            dataset: Arc::clone(&dataset),
+            plan,
+            batch: options.batch.max(1),
+            queue,
+            jobs,
+        };
+        runtime.spawn(reader.run());
+        Self {
+            dataset,
+            batches,
+            over: false,
+        }
     }
 }
 
@@ -88,26 +143,132 @@ impl Iterator for Loader {
     type Item = Result<Batch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.batches.blocking_recv()
+        if self.over {
+            return None;
+        }
+        let began = Instant::now();
+        let batch = self.batches.blocking_recv()?;
+        let batch = batch.blocking_recv().unwrap_or_else(|_| {
+            Err(Error::Task {
+                reason: "a thread that gathers batches panicked, or none could start".into(),
+            })
+        });
+        self.dataset.counters().waited(began.elapsed());
+        self.over = batch.is_err();
+        Some(batch)
     }
 }
 
-async fn read(
+/// Walks through the plan, ahead of the threads.
+struct Reader {
     dataset: Arc<Dataset>,
-    windows: Vec<Window>,
-    split: crate::Split,
-    length: usize,
-) -> Result<Batch> {
-    let runs = dataset.runs(split, &windows, length).await?;
-    // Copying is work for a processor, not for the runtime's threads.
-    let gathered = tokio::task::spawn_blocking(move || {
-        let mut frames = dataset.empty(length, runs.len());
+    plan: Plan,
+    batch: usize,
+    stages: Stages,
+    queue: mpsc::Sender<Coming>,
+    jobs: std_mpsc::Sender<Job>,
+}
+
+impl Reader {
+    async fn run(mut self) {
+        let mut place = 0;
+        while place < self.plan.len() {
+            let (done, coming) = oneshot::channel();
+            // A closed queue says that nobody waits any longer.
+            if self.queue.send(coming).await.is_err() {
+                return;
+            }
+            let queue = self.queue.clone();
+            let prepared = tokio::select! {
+                prepared = self.prepare(place) => prepared,
+                () = queue.closed() => return,
+            };
+            match prepared {
+                Ok(gathering) => {
+                    place += gathering.windows.len();
+                    if self.jobs.send(Job { gathering, done }).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    let _ = done.send(Err(error));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The windows of a batch, all of as many frames, and their open shards.
+    async fn prepare(&mut self, place: usize) -> Result<Gathering> {
+        let (split, spec) = (self.plan.split(), self.plan.spec());
+        let (mut windows, mut pieces, mut time) = (Vec::new(), Vec::new(), 0);
+        let places = place..place + self.batch;
+        for window in places.map_while(|place| self.plan.get(place)) {
+            let frames = self.dataset.frames(split, window.trajectory as usize)?;
+            let frames = spec.frames(frames);
+            if !windows.is_empty() && frames != time {
+                break;
+            }
+            time = frames;
+            pieces.push(self.dataset.pieces(split, spec, window)?);
+            windows.push(window);
+        }
+        let last = place + windows.len() - 1;
+        let leases = self.stages.leases(place, last, &pieces).await?;
+        let mut runs = Vec::with_capacity(pieces.len());
+        for pieces in pieces {
+            runs.push(Run::open(pieces, &leases).await?);
+        }
+        Ok(Gathering {
+            windows,
+            time,
+            runs,
+            leases,
+        })
+    }
+}
+
+/// What a thread that gathers batches has.
+#[derive(Clone)]
+struct Gatherer {
+    dataset: Arc<Dataset>,
+    ring: Arc<Ring>,
+    work: Arc<Mutex<std_mpsc::Receiver<Job>>>,
+}
+
+impl Gatherer {
+    /// Gathers batches until there are no more.
+    fn run(self) {
+        loop {
+            let job = self
+                .work
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .recv();
+            let Ok(Job { gathering, done }) = job else {
+                return;
+            };
+            // Nobody waits for it any longer when this fails.
+            let _ = done.send(Ok(self.gather(gathering)));
+        }
+    }
+
+    fn gather(&self, gathering: Gathering) -> Batch {
+        let Gathering {
+            windows,
+            time,
+            runs,
+            leases,
+        } = gathering;
+        let mut frames = self.ring.lend(&self.dataset, time, runs.len());
         for (batch, run) in runs.iter().enumerate() {
             run.copy(&mut frames, batch);
         }
-        Batch { windows, frames }
-    });
-    gathered.await.map_err(|source| Error::Task {
-        reason: source.to_string(),
-    })
+        drop(leases);
+        Batch {
+            windows,
+            frames,
+            ring: Arc::clone(&self.ring),
+        }
+    }
 }

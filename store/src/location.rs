@@ -1,5 +1,7 @@
 //! A place for objects: a URL and the object store behind it.
 
+mod bucket;
+
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -10,7 +12,7 @@ use futures::TryStreamExt as _;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
+use object_store::{GetOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
 use url::Url;
 
 use crate::{Error, Result};
@@ -19,7 +21,8 @@ use crate::{Error, Result};
 ///
 /// Written as a path, `file://`, `s3://`, `gs://`, `az://`, `https://` (to read) or `memory://`.
 /// Credentials and endpoints of buckets come from the environment: `AWS_ACCESS_KEY_ID`,
-/// `AWS_ENDPOINT`, `AWS_ALLOW_HTTP`, `GOOGLE_SERVICE_ACCOUNT`, `AZURE_STORAGE_ACCOUNT_NAME`, ...
+/// `AWS_ENDPOINT`, `AWS_ALLOW_HTTP`, `GOOGLE_SERVICE_ACCOUNT`, `AZURE_STORAGE_ACCOUNT_NAME`, ...;
+/// [`Location::parse_with`] takes them by hand.
 #[derive(Debug, Clone)]
 pub struct Location {
     store: Arc<dyn ObjectStore>,
@@ -35,6 +38,15 @@ impl Location {
     /// # Errors
     /// [`Error::Location`] for an unknown scheme, a bad URL or unusable settings.
     pub fn parse(text: &str) -> Result<Self> {
+        Self::parse_with(text, &[])
+    }
+
+    /// Like [`Location::parse`], with settings of the bucket by the names of `object_store`, such as
+    /// `aws_endpoint` or `google_service_account`. They win over the environment.
+    ///
+    /// # Errors
+    /// As [`Location::parse`]; also for a setting that this kind of place does not know.
+    pub fn parse_with(text: &str, options: &[(String, String)]) -> Result<Self> {
         let bad = |reason: String| Error::Location {
             text: text.to_owned(),
             reason,
@@ -47,7 +59,7 @@ impl Location {
                 Self::local(&path).map_err(bad)
             }
             Ok(url) if url.scheme() == "memory" => Ok(Self::in_memory(url.path())),
-            Ok(url) if url.has_host() => Self::remote(&url).map_err(bad),
+            Ok(url) if url.has_host() => Self::remote(&url, options).map_err(bad),
             _ if text.is_empty() => Err(bad("it is empty".into())),
             _ => Self::local(std::path::Path::new(text)).map_err(bad),
         }
@@ -78,14 +90,12 @@ impl Location {
         })
     }
 
-    fn remote(url: &Url) -> Result<Self, String> {
-        let settings = std::env::vars().map(|(key, value)| (key.to_ascii_lowercase(), value));
-        let (store, path) =
-            object_store::parse_url_opts(url, settings).map_err(|error| error.to_string())?;
+    fn remote(url: &Url, options: &[(String, String)]) -> Result<Self, String> {
+        let (store, path) = bucket::open(url, options).map_err(|error| error.to_string())?;
         let root = url.as_str().trim_end_matches('/');
         let root = root.strip_suffix(path.as_ref()).unwrap_or(root);
         Ok(Self {
-            store: store.into(),
+            store,
             path,
             root: root.trim_end_matches('/').to_owned(),
             local: false,
@@ -129,10 +139,77 @@ impl Location {
     /// Some of the object's bytes.
     ///
     /// # Errors
-    /// [`Error::Io`], also when the object is shorter.
+    /// [`Error::Io`], also when there are fewer.
     pub async fn get_range(&self, range: Range<u64>) -> Result<Bytes> {
-        let answer = self.store.get_range(&self.path, range).await;
-        answer.map_err(|source| self.io("reading", source))
+        let answer = self.store.get_range(&self.path, range.clone()).await;
+        let bytes = answer.map_err(|source| self.io("reading", source))?;
+        self.whole(&range, bytes)
+    }
+
+    /// Some of the object's bytes, into memory that is there already.
+    ///
+    /// # Errors
+    /// As [`Location::get_range`].
+    pub(crate) async fn read_range(&self, start: u64, into: &mut [u8]) -> Result<()> {
+        let range = start..start + into.len() as u64;
+        let failed = |source| self.io("reading", source);
+        let options = GetOptions::new().with_range(Some(range.clone()));
+        let answer = self.store.get_opts(&self.path, options).await;
+        let mut stream = answer.map_err(failed)?.into_stream();
+        let mut found = 0;
+        while let Some(bytes) = stream.try_next().await.map_err(failed)? {
+            let Some(room) = into.get_mut(found..found + bytes.len()) else {
+                return Err(self.short(&range, found + bytes.len()));
+            };
+            room.copy_from_slice(&bytes);
+            found += bytes.len();
+        }
+        match found == into.len() {
+            true => Ok(()),
+            false => Err(self.short(&range, found)),
+        }
+    }
+
+    /// Several ranges of the object's bytes; those that lie close together are one request.
+    ///
+    /// # Errors
+    /// As [`Location::get_range`].
+    pub async fn get_ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let answer = self.store.get_ranges(&self.path, ranges).await;
+        let parts = answer.map_err(|source| self.io("reading", source))?;
+        let parts = ranges.iter().zip(parts);
+        parts
+            .map(|(range, bytes)| self.whole(range, bytes))
+            .collect()
+    }
+
+    /// The object's size in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Io`], also when there is no such object.
+    pub async fn size(&self) -> Result<u64> {
+        let answer = self.store.head(&self.path).await;
+        Ok(answer
+            .map_err(|source| self.io("looking for", source))?
+            .size)
+    }
+
+    /// A store may end an answer early without an error.
+    fn whole(&self, range: &Range<u64>, bytes: Bytes) -> Result<Bytes> {
+        let expected = range.end.saturating_sub(range.start);
+        match bytes.len() as u64 == expected {
+            true => Ok(bytes),
+            false => Err(self.short(range, bytes.len())),
+        }
+    }
+
+    fn short(&self, range: &Range<u64>, found: usize) -> Error {
+        Error::Short {
+            object: self.to_string(),
+            start: range.start,
+            end: range.end,
+            found,
+        }
     }
 
     /// Writes an object whole, over any that is there.
@@ -321,25 +398,69 @@ mod tests {
     }
 
     #[test]
+    fn settings_by_hand_are_known_or_refused() {
+        let option = |key: &str| vec![(key.to_owned(), "http://127.0.0.1:9".to_owned())];
+        assert!(Location::parse_with("s3://bucket/ds", &option("aws_endpoint")).is_ok());
+        let error = Location::parse_with("s3://bucket/ds", &option("aws_endpiont")).unwrap_err();
+        assert!(error.to_string().contains("aws_endpiont"), "{error}");
+    }
+
+    #[test]
     fn an_unknown_scheme_is_refused() {
         assert!(Location::parse("gopher://host/path").is_err());
         assert!(Location::parse("").is_err());
     }
 
-    #[tokio::test]
-    async fn an_object_is_written_once_when_asked() {
-        let folder = tempfile::tempdir().unwrap();
-        let local = Location::parse(folder.path().to_str().unwrap()).unwrap();
-        for place in [local, Location::parse("memory://").unwrap()] {
-            let object = place.join("a/b");
-            assert_eq!(object.get_opt().await.unwrap(), None);
-            assert!(object.put_new("one").await.unwrap());
-            assert!(!object.put_new("two").await.unwrap());
-            assert_eq!(object.get().await.unwrap(), "one");
-            assert_eq!(place.list().await.unwrap()[0].below(&place).unwrap(), "a/b");
-            object.delete().await.unwrap();
-            object.delete().await.unwrap();
-            assert!(!object.exists().await.unwrap());
+    /// What holds of every kind of place.
+    async fn conforms(place: &Location) {
+        let object = place.join("a/b");
+        assert_eq!(object.get_opt().await.unwrap(), None);
+        assert!(object.put_new("one").await.unwrap());
+        assert!(!object.put_new("two").await.unwrap());
+        assert_eq!(object.get().await.unwrap(), "one");
+        assert_eq!(place.list().await.unwrap()[0].below(place).unwrap(), "a/b");
+
+        object.put("abcdefgh").await.unwrap();
+        assert_eq!(object.size().await.unwrap(), 8);
+        assert_eq!(object.get_range(2..5).await.unwrap(), "cde");
+        assert_eq!(object.get_ranges(&[6..8, 0..1]).await.unwrap(), ["gh", "a"]);
+        assert!(object.get_range(6..9).await.is_err());
+        let mut room = [0; 3];
+        object.read_range(1, &mut room).await.unwrap();
+        assert_eq!(&room, b"bcd");
+        assert!(place.join("none").size().await.is_err());
+
+        object.rename(&place.join("c & d")).await.unwrap();
+        assert!(!object.exists().await.unwrap());
+        assert_eq!(place.join("c & d").get().await.unwrap(), "abcdefgh");
+        place.join("c & d").delete().await.unwrap();
+        place.join("c & d").delete().await.unwrap();
+
+        let racing = (0..16).map(|i| {
+            let object = place.join("race");
+            tokio::spawn(async move { object.put_new(format!("{i}")).await.unwrap() })
+        });
+        let won = futures::future::join_all(racing).await;
+        assert_eq!(
+            won.into_iter().filter(|won| *won.as_ref().unwrap()).count(),
+            1
+        );
+        place.join("race").delete().await.unwrap();
+
+        // More than one page of a list.
+        for i in 0..230 {
+            place.join(&format!("many/{i:03}")).put("x").await.unwrap();
         }
+        let many = place.join("many").list().await.unwrap();
+        assert_eq!((many.len(), many[229].name()), (230, Some("229")));
+    }
+
+    #[tokio::test]
+    async fn a_disk_memory_and_a_bucket_conform() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = wellspring_s3_testing::Server::start().unwrap();
+        conforms(&Location::parse(folder.path().to_str().unwrap()).unwrap()).await;
+        conforms(&Location::parse("memory://").unwrap()).await;
+        conforms(&Location::parse_with("s3://bucket/below", &server.settings()).unwrap()).await;
     }
 }

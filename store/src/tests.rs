@@ -1,6 +1,8 @@
 //! The format from outside: the same conformance suite on every kind of place.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod remote;
+
 use std::sync::Arc;
 
 use object_store::path::Path;
@@ -62,6 +64,7 @@ async fn round_trip(
 
 #[tokio::test]
 async fn every_format_round_trips_on_every_kind_of_place() {
+    let server = wellspring_s3_testing::Server::start().unwrap();
     for dtype in [Dtype::F32, Dtype::F16] {
         for compression in [Compression::None, Compression::Lz4, Compression::Zstd] {
             for normalization in [
@@ -73,6 +76,9 @@ async fn every_format_round_trips_on_every_kind_of_place() {
                 round_trip(&disk, dtype, compression, normalization).await;
                 let memory = Location::parse("memory:///ds").unwrap();
                 round_trip(&memory, dtype, compression, normalization).await;
+                let bucket = Location::parse_with("s3://bucket/ds", &server.settings()).unwrap();
+                let bucket = bucket.join(&format!("{dtype:?}-{compression:?}-{normalization:?}"));
+                round_trip(&bucket, dtype, compression, normalization).await;
             }
         }
     }
@@ -95,28 +101,25 @@ fn the_loader_delivers_every_window_and_goes_on_where_it_was() {
         Share::WHOLE,
     )
     .unwrap();
-    let load = |skip| {
+    let load = |seen, threads| {
         let options = LoaderOptions {
             batch: 2,
-            skip,
+            threads,
             ..LoaderOptions::default()
         };
-        let loader = Loader::spawn(
-            Arc::clone(&dataset),
-            plan.clone(),
-            options,
-            runtime.handle(),
-        );
+        let rest = plan.after(seen, Share::WHOLE).unwrap();
+        let loader = Loader::spawn(Arc::clone(&dataset), rest, options, runtime.handle());
         loader.collect::<Result<Vec<_>, _>>().unwrap()
     };
-    let all = load(0);
+    let all = load(0, 1);
     assert_eq!(
         all.iter()
             .flat_map(|batch| batch.windows.clone())
             .collect::<Vec<_>>(),
         plan.iter().collect::<Vec<_>>()
     );
-    assert_eq!(all[3..], load(6)[..]);
+    assert_eq!(all[3..], load(6, 1)[..]);
+    assert_eq!(all, load(0, 3));
     for batch in &all {
         for (b, window) in batch.windows.iter().enumerate() {
             let (trajectory, start) = (window.trajectory as usize, window.start as usize);

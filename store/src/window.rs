@@ -11,28 +11,106 @@ pub struct Window {
     pub start: u32,
 }
 
+/// Frames of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    /// So many: context and what follows it.
+    Frames(usize),
+    /// All that the trajectory has: one window a trajectory, for rollouts to its end.
+    Trajectory,
+}
+
 /// How windows are cut from trajectories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WindowSpec {
-    /// Frames in a window: context and what follows it.
-    pub length: usize,
-    /// Frames between the starts of two windows of a trajectory.
+    /// Frames in a window.
+    pub length: Length,
+    /// Steps between two frames of a window.
+    pub stride: usize,
+    /// Steps between the starts of two windows of a trajectory.
     pub every: usize,
+    /// The most windows of one trajectory, from its first step on.
+    pub most: Option<usize>,
 }
 
 impl WindowSpec {
-    /// Every window of so many frames.
+    /// Every window of so many successive frames.
     #[must_use]
     pub fn of_length(length: usize) -> Self {
-        Self { length, every: 1 }
+        Self {
+            length: Length::Frames(length.max(1)),
+            stride: 1,
+            every: 1,
+            most: None,
+        }
+    }
+
+    /// Whole trajectories.
+    #[must_use]
+    pub fn whole() -> Self {
+        Self {
+            length: Length::Trajectory,
+            ..Self::of_length(1)
+        }
+    }
+
+    /// Frames of a window in a trajectory of so many.
+    #[must_use]
+    pub fn frames(&self, trajectory: usize) -> usize {
+        match self.length {
+            Length::Frames(frames) => frames,
+            Length::Trajectory => trajectory.div_ceil(self.stride.max(1)),
+        }
+    }
+
+    /// Steps from the first frame of a window to its last, that included.
+    #[must_use]
+    pub fn span(&self, trajectory: usize) -> usize {
+        let gaps = self.frames(trajectory).saturating_sub(1);
+        gaps.saturating_mul(self.stride.max(1)).saturating_add(1)
     }
 
     /// Windows in a trajectory of so many frames.
     #[must_use]
-    pub fn count(&self, frames: usize) -> usize {
-        match frames.checked_sub(self.length.max(1)) {
-            Some(last) => last / self.every.max(1) + 1,
-            None => 0,
+    pub fn count(&self, trajectory: usize) -> usize {
+        let Some(last) = trajectory.checked_sub(self.span(trajectory)) else {
+            return 0;
+        };
+        let count = last / self.every.max(1) + 1;
+        let count = self.most.map_or(count, |most| count.min(most));
+        match self.length {
+            Length::Frames(_) => count,
+            Length::Trajectory => count.min(1),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_fit_their_trajectory() {
+        let spec = WindowSpec {
+            stride: 3,
+            every: 2,
+            ..WindowSpec::of_length(3)
+        };
+        // Frames 0 3 6, 2 5 8, 4 7 10.
+        assert_eq!((spec.span(11), spec.count(11), spec.count(6)), (7, 3, 0));
+        let few = WindowSpec {
+            most: Some(2),
+            ..spec
+        };
+        assert_eq!(few.count(11), 2);
+    }
+
+    #[test]
+    fn a_whole_trajectory_is_one_window() {
+        let spec = WindowSpec::whole();
+        assert_eq!((spec.frames(9), spec.count(9), spec.count(0)), (9, 1, 0));
+        let every_other = WindowSpec { stride: 2, ..spec };
+        assert_eq!((every_other.frames(9), every_other.count(9)), (5, 1));
+        assert_eq!(every_other.frames(8), 4);
     }
 }

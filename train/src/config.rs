@@ -1,7 +1,7 @@
 //! The configuration of a run. Every key has a default but `data.root`.
 
 use serde::{Deserialize, Serialize};
-use wellspring_store::{Location, Patch};
+use wellspring_store::{CacheOptions, Location, Patch};
 
 use crate::{DeviceChoice, Error, Precision, Result};
 
@@ -28,9 +28,26 @@ pub struct DataConfig {
     pub root: Roots,
     /// Frames that the model sees.
     pub context: usize,
+    /// Steps between the starts of two windows of a trajectory.
+    pub every: usize,
     /// How often each data set is drawn, relative to the others; by its windows if not said.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub weights: Vec<f64>,
+    /// Where no weights are said, each data set is drawn by its windows to the power of one over this:
+    /// 1 is by windows, a large number alike.
+    pub temperature: f64,
+    /// Shards whose windows are mixed at a time, for data sets in buckets; the whole split if not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lanes: Option<usize>,
+    /// Threads that gather batches.
+    pub threads: usize,
+    /// Memory, in MiB, for shards of each data set that are fetched or decompressed.
+    pub memory_mib: u64,
+    /// A folder for fetched shards, which processes may share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<String>,
+    /// What the folder may take, in MiB.
+    pub cache_mib: u64,
 }
 
 /// One data set or several: `root = "ds"` or `root = ["a", "b"]`.
@@ -74,8 +91,61 @@ impl Default for DataConfig {
         Self {
             root: Roots::One(String::new()),
             context: 6,
+            every: 1,
             weights: Vec::new(),
+            temperature: 1.0,
+            lanes: None,
+            threads: 1,
+            memory_mib: 4096,
+            cache: None,
+            cache_mib: 65_536,
         }
+    }
+}
+
+impl DataConfig {
+    /// How much of a data set is held, and where.
+    #[must_use]
+    pub fn cache(&self) -> CacheOptions {
+        let folder = self.cache.as_ref();
+        CacheOptions {
+            memory: self.memory_mib << 20,
+            folder: folder.map(|folder| (folder.into(), self.cache_mib << 20)),
+        }
+    }
+
+    /// Whether the same step sees the same windows.
+    pub(crate) fn reads_alike(&self, other: &Self) -> bool {
+        let drawn = |data: &Self| (data.context, data.every, data.temperature, data.lanes);
+        drawn(self) == drawn(other) && self.weights == other.weights
+    }
+
+    fn validate(&self) -> Result<()> {
+        need(
+            self.context >= 2,
+            "data.context",
+            self.context,
+            "at least 2 frames, to see a change",
+        )?;
+        let (roots, weights) = (self.root.list().len(), &self.weights);
+        need(
+            weights.is_empty()
+                || weights.len() == roots && weights.iter().all(|w| w.is_finite() && *w > 0.0),
+            "data.weights",
+            format!("{weights:?}"),
+            "one positive number for each data set of data.root",
+        )?;
+        let temperature = self.temperature;
+        need(
+            temperature.is_finite() && temperature > 0.0,
+            "data.temperature",
+            temperature,
+            "a positive number",
+        )?;
+        need(self.every > 0, "data.every", self.every, "at least 1")?;
+        let lanes = self.lanes.unwrap_or(1);
+        need(lanes > 0, "data.lanes", lanes, "at least 1")?;
+        need(self.threads > 0, "data.threads", self.threads, "at least 1")
     }
 }
 
@@ -316,13 +386,7 @@ impl Config {
     pub fn validate(&self) -> Result<()> {
         self.model.validate()?;
         let positive = |key, value: usize| need(value > 0, key, value, "at least 1");
-        positive("data.context", self.data.context)?;
-        need(
-            self.data.context >= 2,
-            "data.context",
-            self.data.context,
-            "at least 2 frames, to see a change",
-        )?;
+        self.data.validate()?;
         positive("train.batch", self.train.batch)?;
         positive("train.keep", self.train.keep)?;
         positive(
@@ -349,14 +413,6 @@ impl Config {
             "train.drop_path",
             drop,
             "from 0 to less than 1",
-        )?;
-        let (roots, weights) = (self.data.root.list().len(), &self.data.weights);
-        need(
-            weights.is_empty()
-                || weights.len() == roots && weights.iter().all(|w| w.is_finite() && *w > 0.0),
-            "data.weights",
-            format!("{weights:?}"),
-            "one positive number for each data set of data.root",
         )?;
         let base = self.model.base;
         let beyond = |patch: &PatchSize| patch.sizes().is_some_and(|p| p.iter().any(|&p| p > base));
@@ -497,6 +553,8 @@ mod tests {
                 "data.weights",
             ),
             ("[train]\ndrop_path = 1.0", "train.drop_path"),
+            ("[data]\ntemperature = 0.0", "data.temperature"),
+            ("[data]\nlanes = 0", "data.lanes"),
         ] {
             let error = Config::from_toml(text).unwrap_err().to_string();
             assert!(error.contains(key), "{error}");

@@ -65,6 +65,7 @@ mod config;
 mod device;
 mod domain;
 mod error;
+mod feed;
 mod log;
 mod model;
 mod ops;
@@ -87,6 +88,7 @@ pub use config::{
 pub use device::{DeviceChoice, Precision};
 pub use domain::{Domain, Domains};
 pub use error::{Error, Result};
+pub use feed::{Reading, readings};
 pub use log::Event;
 pub use model::{Parameters, Perturbation, Surrogate};
 pub use optim::AdamW;

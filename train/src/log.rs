@@ -2,7 +2,7 @@
 //! whole with each checkpoint; what came after the last one is done again anyway.
 
 use serde::{Deserialize, Serialize};
-use wellspring_store::Location;
+use wellspring_store::{Location, Traffic};
 
 use crate::{Error, Result};
 
@@ -36,12 +36,21 @@ pub enum Event {
         /// The part of it that waited for data.
         waited: f64,
     },
+    /// What reading a data set has cost this process so far; with each checkpoint.
+    Read {
+        /// Steps taken.
+        step: u64,
+        /// The data set.
+        data: String,
+        /// Requests, bytes, waits.
+        traffic: Traffic,
+    },
 }
 
 impl Event {
     fn step(&self) -> u64 {
         match self {
-            Self::Start { step, .. } | Self::Step { step, .. } => *step,
+            Self::Start { step, .. } | Self::Step { step, .. } | Self::Read { step, .. } => *step,
         }
     }
 }

@@ -27,6 +27,8 @@ use crate::{Config, Error, Result, training_gradients};
 pub struct Outcome {
     /// Steps taken in all.
     pub step: u64,
+    /// Steps taken before it went on.
+    pub begun: u64,
     /// Mean loss of the last steps, at most a hundred.
     pub loss: f32,
     /// Numbers that the model has learned.
@@ -145,6 +147,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn run(&mut self, stop: &AtomicBool, reporter: &dyn Reporter) -> Result<Outcome> {
+        let begun = self.step;
         let mut recent = Vec::new();
         let mut written = None;
         while self.step < self.steps && !stop.load(Ordering::SeqCst) {
@@ -177,6 +180,7 @@ impl<'a> Trainer<'a> {
         let last = &recent[recent.len().saturating_sub(100)..];
         Ok(Outcome {
             step: self.step,
+            begun,
             loss: last.iter().sum::<f32>() / last.len() as f32,
             parameters: self.model.parameters().count(),
             stopped: self.step < self.steps,
@@ -208,7 +212,14 @@ impl<'a> Trainer<'a> {
         Ok(value)
     }
 
-    fn save(&self, loss: Option<f32>) -> Result<()> {
+    fn save(&mut self, loss: Option<f32>) -> Result<()> {
+        for source in self.sources.iter() {
+            self.log.push(Event::Read {
+                step: self.step,
+                data: source.domain.name.clone(),
+                traffic: source.traffic(),
+            });
+        }
         self.runtime.block_on(async {
             self.log.write(self.run).await?;
             let place = (self.step, loss);
@@ -250,8 +261,10 @@ async fn previous(
     if before.model != config.model {
         return Err(differs("[model]"));
     }
-    if (before.data.context, &before.data.weights) != (config.data.context, &config.data.weights) {
-        return Err(differs("data.context or data.weights"));
+    if !before.data.reads_alike(&config.data) {
+        return Err(differs(
+            "data.context, every, weights, temperature or lanes",
+        ));
     }
     let drawn = |config: &Config| {
         let train = &config.train;

@@ -2,12 +2,14 @@
 
 use clap::{Args, ValueEnum};
 
-/// Measure this machine: loader, training step, metrics
+/// Measure this machine: loader, streaming from a bucket, training step, metrics
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   wellspring bench step --json
-  wellspring bench loader")]
+  wellspring bench loader
+  wellspring bench loader --data ds --json       on the training split of a data set of one's own
+  wellspring bench bucket --data s3://bucket/ds  streaming beside plain requests for the same bytes")]
 pub struct Bench {
     /// What to measure
     #[arg(value_enum)]
@@ -21,6 +23,10 @@ pub struct Bench {
     #[arg(long, default_value = "")]
     pub case: String,
 
+    /// A data set for loader and bucket; noise of 128x256 for the loader by default
+    #[arg(long, value_name = "ROOT")]
+    pub data: Option<String>,
+
     /// Repetitions; the best counts
     #[arg(long, default_value_t = 3)]
     pub repeat: usize,
@@ -29,6 +35,7 @@ pub struct Bench {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum BenchSubject {
     Loader,
+    Bucket,
     Step,
     Metrics,
 }

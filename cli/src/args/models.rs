@@ -34,6 +34,33 @@ pub struct Train {
     pub resume: bool,
 }
 
+/// Say what a run will read and what that costs: windows, bytes, requests, memory, rate
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wellspring plan config.toml
+  wellspring plan --set data.root=s3://bucket/ds --set data.lanes=16 --set train.epochs=3
+  wellspring plan config.toml --dry --json             from the manifests alone, without a trial
+
+data.lanes is how many shards' windows are mixed: each shard is then fetched once an epoch.
+The end of `wellspring train` says how true the plan was.")]
+pub struct Plan {
+    /// A TOML configuration
+    pub config: Option<PathBuf>,
+
+    /// Override a key, such as data.root=ds
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+
+    /// Do not try how fast the shards can be read
+    #[arg(long)]
+    pub dry: bool,
+
+    /// Figures as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Write a checkpoint's weights as a PyTorch state dict in safetensors
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -1,7 +1,9 @@
 //! `wellspring bench`: measures this machine, writes nothing.
 
+mod bucket;
 mod loader;
 mod metrics;
+mod noise;
 mod step;
 
 use anyhow::Result;
@@ -14,6 +16,7 @@ pub fn run(session: &Session, args: &args::Bench) -> Result<()> {
     let figures = match args.subject {
         BenchSubject::Step => step::run(args)?,
         BenchSubject::Loader => loader::run(session, args)?,
+        BenchSubject::Bucket => bucket::run(session, args)?,
         BenchSubject::Metrics => metrics::run(args)?,
     };
     if args.json {
@@ -21,4 +24,13 @@ pub fn run(session: &Session, args: &args::Bench) -> Result<()> {
     } else {
         Ok(())
     }
+}
+
+/// Shortest of some times, in seconds.
+fn best(repeat: usize, mut work: impl FnMut() -> Result<f64>) -> Result<f64> {
+    let mut best = f64::INFINITY;
+    for _ in 0..repeat.max(1) {
+        best = best.min(work()?);
+    }
+    Ok(best)
 }

@@ -22,8 +22,8 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
         Err(error) => misuse!("--split: {error}"),
     };
     let evaluation = Evaluation {
-        dataset: session.wait(async { Dataset::open(&Location::parse(&args.root)?).await })?,
-        results: Location::parse(&args.results)?,
+        dataset: session.wait(async { Dataset::open(&session.locate(&args.root)?).await })?,
+        results: session.locate(&args.results)?,
         options: EvalOptions {
             rollout: args.rollout,
             split,
@@ -42,7 +42,7 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
             vec![evaluation.baseline(session, baseline, name, args.context)?]
         }
         None => {
-            let run = Location::parse(&args.run)?;
+            let run = session.locate(&args.run)?;
             let device: DeviceChoice = match args.device.parse() {
                 Ok(device) => device,
                 Err(error) => misuse!("--device: {error}"),

@@ -3,20 +3,24 @@
 
 use anyhow::{Context as _, Result};
 use wellspring_ingest::IngestOptions;
-use wellspring_store::{Compression, Dtype, Location, Manifest, Normalization};
+use wellspring_store::{Compression, Dtype, Manifest, Normalization};
 
 use super::Session;
 use crate::args::{self, CompressionArg, DtypeArg, NormalizationArg};
 use crate::progress::line;
 
 pub fn run(session: &Session, args: &args::Ingest) -> Result<()> {
-    let source = Location::parse(&args.source)?;
-    let root = Location::parse(&args.root)?;
+    let source = session.locate(&args.source)?;
+    let root = session.locate(&args.root)?;
     let mut options = IngestOptions {
         dtype: dtype(args.dtype),
         compression: compression(args.compression),
         normalization: normalization(args.normalization),
-        stats: args.stats.as_deref().map(Location::parse).transpose()?,
+        stats: args
+            .stats
+            .as_deref()
+            .map(|stats| session.locate(stats))
+            .transpose()?,
         shard_bytes: args.shard_mib << 20,
         overwrite: args.overwrite,
         ..IngestOptions::default()

@@ -18,7 +18,7 @@ pub fn run(session: &Session, args: &args::Inspect) -> Result<()> {
 }
 
 fn describe(session: &Session, path: &str) -> Result<String> {
-    let location = Location::parse(path)?;
+    let location = session.locate(path)?;
     if path.ends_with(".hdf5") || path.ends_with(".h5") {
         return Ok(wellspring_ingest::inspect(Path::new(path))?.to_string());
     }

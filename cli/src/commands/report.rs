@@ -20,7 +20,7 @@ pub fn run(session: &Session, args: &args::Report) -> Result<()> {
     };
     write(
         session,
-        &Location::parse(&args.results)?,
+        &session.locate(&args.results)?,
         &args.out,
         &options,
     )?;

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use wellspring_eval::{Database, Format, View};
-use wellspring_store::{Dataset, Location};
+use wellspring_store::Dataset;
 
 use super::{Session, print};
 use crate::args;
@@ -41,10 +41,10 @@ fn open(session: &Session, args: &args::Sql) -> Result<Database> {
             Some((name, root)) if !name.contains(['/', ':']) => (Some(name), root),
             _ => (None, text.as_str()),
         };
-        let root = Location::parse(root)?;
+        let root = session.locate(root)?;
         database.add_dataset(name, session.wait(Dataset::open(&root))?)?;
     }
-    let root = Location::parse(args.results.as_deref().unwrap_or("results"))?;
+    let root = session.locate(args.results.as_deref().unwrap_or("results"))?;
     match session.wait(database.add_results(&root)) {
         // A question about data sets needs no results.
         Err(wellspring_eval::Error::NoResults { .. })

@@ -8,13 +8,14 @@ use wellspring_store::{Dataset, Location};
 use wellspring_train::{Config, Outcome};
 
 use super::Session;
+use super::plan::compared;
 use crate::args;
 use crate::failure::misuse;
 use crate::progress::line;
 use crate::{interrupt, settings};
 
 pub fn run(session: &Session, args: &args::Train) -> Result<()> {
-    let run = Location::parse(&args.out)?;
+    let run = session.locate(&args.out)?;
     let config = match (&args.config, args.resume) {
         (None, true) if args.set.is_empty() => session.wait(Config::load(&run))?,
         (file, _) => settings::resolve(file.as_deref(), &args.set)?,
@@ -47,9 +48,9 @@ pub fn open(session: &Session, config: &Config) -> Result<Vec<Arc<Dataset>>> {
     let roots = config.data.root.list().into_iter();
     roots
         .map(|root| {
-            Ok(Arc::new(
-                session.wait(Dataset::open(&Location::parse(root)?))?,
-            ))
+            let (root, cache) = (session.locate(root)?, config.data.cache());
+            let dataset = session.wait(Dataset::open_with(&root, cache))?;
+            Ok(Arc::new(dataset))
         })
         .collect()
 }
@@ -58,14 +59,34 @@ pub fn open(session: &Session, config: &Config) -> Result<Vec<Arc<Dataset>>> {
 pub fn train(session: &Session, config: &Config, run: &Location, resume: bool) -> Result<Outcome> {
     let stop = interrupt::flag(session.handle())?;
     let datasets = open(session, config)?;
-    wellspring_train::train(
+    let outcome = wellspring_train::train(
         config,
-        datasets,
+        datasets.clone(),
         run,
         resume,
         &stop,
         session.handle(),
         &session.reporter,
     )
-    .with_context(|| format!("cannot train {run}"))
+    .with_context(|| format!("cannot train {run}"))?;
+    account(config, &datasets, &outcome)?;
+    Ok(outcome)
+}
+
+/// Says what was fetched, beside the plan of the steps that were taken.
+fn account(config: &Config, datasets: &[Arc<Dataset>], outcome: &Outcome) -> Result<()> {
+    if datasets
+        .iter()
+        .all(|dataset| dataset.traffic().requests == 0)
+    {
+        return Ok(());
+    }
+    let mut taken = config.clone();
+    (taken.train.steps, taken.train.epochs) = (outcome.step, None);
+    let readings = wellspring_train::readings(&taken, datasets, outcome.begun)?;
+    let roots = config.data.root.list();
+    for ((root, dataset), reading) in roots.iter().zip(datasets).zip(&readings) {
+        line(&compared(root, &reading.bill, &dataset.traffic()));
+    }
+    Ok(())
 }

@@ -6,7 +6,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use wellspring_store::Location;
 use wellspring_train::Checkpoint;
 
 use super::Session;
@@ -16,7 +15,7 @@ use crate::progress::line;
 use crate::settings;
 
 pub fn export(session: &Session, args: &args::Export) -> Result<()> {
-    let run = Location::parse(&args.run)?;
+    let run = session.locate(&args.run)?;
     let (step, bytes) = session.wait(async {
         let checkpoint = Checkpoint::find(&run, args.step).await?;
         Ok::<_, wellspring_train::Error>((checkpoint.state.step, checkpoint.weights().await?))
@@ -30,7 +29,7 @@ pub fn export(session: &Session, args: &args::Export) -> Result<()> {
 }
 
 pub fn import(session: &Session, args: &args::Import) -> Result<()> {
-    let run = Location::parse(&args.out)?;
+    let run = session.locate(&args.out)?;
     let config = settings::resolve(args.config.as_deref(), &args.set)?;
     if config.data.root.list().is_empty() {
         misuse!(

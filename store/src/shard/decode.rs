@@ -1,6 +1,9 @@
 //! Reading a shard. Bytes come from anywhere, so every offset and length is checked against the
 //! file before Arrow is let near it; the values themselves are not copied.
 
+use std::iter::StepBy;
+use std::ops::Range;
+
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::buffer::{Buffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Float16Type, Float32Type, Float64Type, SchemaRef, UInt32Type};
@@ -9,7 +12,7 @@ use arrow::ipc::{Block, Footer, MessageHeader, root_as_footer, root_as_message};
 use half::f16;
 use half::slice::HalfFloatSliceExt as _;
 
-use crate::{Error, Result};
+use crate::{Error, Frames, Result};
 
 /// Magic number and footer length at the end of a file.
 pub(super) const TRAILER: usize = 10;
@@ -75,13 +78,24 @@ impl ShardData {
         (batch.trajectory[row], batch.step[row], batch.time[row])
     }
 
-    /// Copies one channel of a row into f32.
-    pub(crate) fn copy(&self, row: usize, channel: usize, into: &mut [f32]) {
-        let (batch, row) = self.find(row);
-        let cells = row * batch.cells..(row + 1) * batch.cells;
-        match &batch.channels[channel] {
-            Values::F32(values) => into.copy_from_slice(&values[cells]),
-            Values::F16(values) => values[cells].convert_to_f32_slice(into),
+    /// Copies every `stride`-th row of a range into successive frames of trajectory `batch`, the
+    /// first of them at `time`.
+    pub(crate) fn copy(
+        &self,
+        rows: Range<usize>,
+        stride: usize,
+        frames: &mut Frames,
+        (mut time, batch): (usize, usize),
+    ) {
+        let mut row = rows.start;
+        while row < rows.end {
+            let (held, first) = self.find(row);
+            let end = rows.end.min(row - first + held.time.len());
+            let here = (first..first + end - row).step_by(stride);
+            let count = here.len();
+            held.copy(here, frames, (time, batch));
+            time += count;
+            row += count * stride;
         }
     }
 
@@ -92,6 +106,20 @@ impl ShardData {
 }
 
 impl Batch {
+    /// A channel's rows follow one another, so this reads memory in one direction.
+    fn copy(&self, rows: StepBy<Range<usize>>, frames: &mut Frames, (time, batch): (usize, usize)) {
+        for (channel, values) in self.channels.iter().enumerate() {
+            for (row, time) in rows.clone().zip(time..) {
+                let cells = row * self.cells..(row + 1) * self.cells;
+                let into = frames.channel_mut(time, batch, channel);
+                match values {
+                    Values::F32(values) => into.copy_from_slice(&values[cells]),
+                    Values::F16(values) => values[cells].convert_to_f32_slice(into),
+                }
+            }
+        }
+    }
+
     fn of(batch: &RecordBatch) -> Option<Self> {
         let key = |i: usize| {
             batch

@@ -1,99 +1,137 @@
-//! The loader beside a plain copy.
+//! The loader beside a plain copy of the same bytes.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use wellspring_ingest::{Equation, IngestOptions, SimulateOptions};
 use wellspring_store::{
-    Dataset, Loader, LoaderOptions, Location, Order, Plan, Share, Silent, Split, WindowSpec,
+    Dataset, Loader, LoaderOptions, Order, Plan, Share, Split, Window, WindowSpec,
 };
 
+use super::{best, noise};
 use crate::args;
 use crate::commands::{Session, print};
 
-/// Windows of 6 + 1 frames of 128×256, shuffled, from shards on a disk whose pages are in memory,
-/// beside a plain copy of as many bytes.
+/// Windows of 6 + 1 frames, four in a batch.
+const LENGTH: usize = 7;
+const BATCH: usize = 4;
+
+/// Shuffled windows from shards on a disk whose pages are in memory, on one thread and on two, beside
+/// plain copies of the same windows into memory that is used again.
 pub fn run(session: &Session, args: &args::Bench) -> Result<Vec<Value>> {
-    let folder = tempfile::tempdir()?;
-    let options = SimulateOptions {
-        shape: vec![128, 256],
-        frames: 21,
-        train: 4,
-        valid: 0,
-        test: 0,
-        ..SimulateOptions::of(Equation::ShearFlow)
-    };
-    let simulations = folder.path().join("simulations");
-    wellspring_ingest::simulate(
-        Equation::ShearFlow,
-        &simulations,
-        &options,
-        &session.reporter,
-    )?;
-    let source = Location::parse(&simulations.to_string_lossy())?;
-    let root = Location::parse(&folder.path().join("dataset").to_string_lossy())?;
-    session.wait(wellspring_ingest::ingest(
-        &source,
-        &root,
-        &IngestOptions::default(),
-        &Silent,
-    ))?;
-    let dataset = Arc::new(session.wait(Dataset::open(&root))?);
-    let spec = WindowSpec::of_length(7);
-    let plan = Plan::new(
-        dataset.manifest(),
-        Split::Train,
-        spec,
-        Order::Shuffled { seed: 0, epoch: 0 },
-        Share::WHOLE,
-    )?;
-    let (mut best, mut bytes) = (f64::INFINITY, 0);
-    for _ in 0..args.repeat.max(1) {
-        let loader = Loader::spawn(
-            Arc::clone(&dataset),
-            plan.clone(),
-            LoaderOptions::default(),
-            session.handle(),
-        );
-        let began = Instant::now();
-        bytes = 0;
-        for batch in loader {
-            bytes += size_of_val(batch?.frames.data());
+    let (_folder, root) = match &args.data {
+        Some(data) => (None, session.locate(data)?),
+        None => {
+            let (folder, root) = session.wait(noise::write())?;
+            (Some(folder), root)
         }
-        best = best.min(began.elapsed().as_secs_f64());
+    };
+    let dataset = Arc::new(session.wait(Dataset::open(&root))?);
+    let (spec, order) = (
+        WindowSpec::of_length(LENGTH),
+        Order::Shuffled { seed: 0, epoch: 0 },
+    );
+    let plan = Plan::new(dataset.manifest(), Split::Train, spec, order, Share::WHOLE)?;
+    let copies = Copies::of(session, &dataset, &plan)?;
+    let mut figures = Vec::new();
+    let mut alone = f64::INFINITY;
+    for threads in [1, 2] {
+        let bytes = copies.bytes() as f64;
+        let copied = best(args.repeat, || Ok(copies.run(threads)))?;
+        let read = best(args.repeat + 1, || epoch(session, &dataset, &plan, threads))?;
+        if threads == 1 {
+            alone = read;
+        }
+        let figure = json!({
+            "threads": threads,
+            "windows_per_second": plan.len() as f64 / read,
+            "gb_per_second": bytes / read / 1e9,
+            "copy_gb_per_second": bytes / copied / 1e9,
+            "of_copy": copied / read,
+            "of_one_thread": alone / read,
+        });
+        if !args.json {
+            print(format!(
+                "loader, {threads} thread{}: {:.0} windows/s, {:.2} GB/s; a plain copy: {:.2} GB/s; \
+                 ratio {:.2}; {:.2} of one thread\n",
+                if threads == 1 { "" } else { "s" },
+                plan.len() as f64 / read,
+                bytes / read / 1e9,
+                bytes / copied / 1e9,
+                copied / read,
+                alone / read,
+            ))?;
+        }
+        figures.push(figure);
     }
-    let copied = copy_seconds(bytes, args.repeat);
-    let rate = |seconds: f64| bytes as f64 / seconds / 1e9;
-    let windows = plan.len() as f64 / best;
-    if !args.json {
-        print(format!(
-            "loader: {windows:.0} windows/s, {:.2} GB/s; a plain copy: {:.2} GB/s; ratio {:.2}\n",
-            rate(best),
-            rate(copied),
-            copied / best
-        ))?;
-    }
-    Ok(vec![json!({
-        "windows_per_second": windows,
-        "gb_per_second": rate(best),
-        "copy_gb_per_second": rate(copied),
-        "of_copy": copied / best,
-    })])
+    Ok(figures)
 }
 
-/// Shortest time to copy so many bytes, a window's worth at a time, into fresh memory.
-fn copy_seconds(bytes: usize, repeat: usize) -> f64 {
-    let window = 7 * 4 * 128 * 256 * size_of::<f32>();
-    let source = vec![1_u8; bytes.max(window)];
-    let mut best = f64::INFINITY;
-    for _ in 0..repeat.max(1) {
-        let began = Instant::now();
-        for part in source.chunks(window) {
-            std::hint::black_box(part.to_vec());
-        }
-        best = best.min(began.elapsed().as_secs_f64());
+/// Seconds of an epoch.
+fn epoch(session: &Session, dataset: &Arc<Dataset>, plan: &Plan, threads: usize) -> Result<f64> {
+    let options = LoaderOptions {
+        batch: BATCH,
+        threads,
+        ..LoaderOptions::default()
+    };
+    let began = Instant::now();
+    for batch in Loader::spawn(Arc::clone(dataset), plan.clone(), options, session.handle()) {
+        std::hint::black_box(batch?.frames.data());
     }
-    best
+    Ok(began.elapsed().as_secs_f64())
+}
+
+/// The windows of a plan, to be copied from plain memory.
+struct Copies {
+    values: Vec<f32>,
+    /// Where each window begins.
+    starts: Vec<usize>,
+    window: usize,
+}
+
+impl Copies {
+    fn of(session: &Session, dataset: &Dataset, plan: &Plan) -> Result<Self> {
+        let frame = dataset.schema().channels().len() * dataset.schema().grid.cells();
+        let mut values = Vec::new();
+        let mut first = Vec::new();
+        let held = dataset.manifest().split(Split::Train)?;
+        for (index, trajectory) in held.trajectories.iter().enumerate() {
+            first.push(values.len());
+            let frames = dataset.read(Split::Train, index, 0..trajectory.frames);
+            values.extend_from_slice(session.wait(frames)?.data());
+        }
+        let start =
+            |window: Window| first[window.trajectory as usize] + window.start as usize * frame;
+        Ok(Self {
+            starts: plan.iter().map(start).collect(),
+            values,
+            window: LENGTH * frame,
+        })
+    }
+
+    fn bytes(&self) -> usize {
+        self.starts.len() * self.window * size_of::<f32>()
+    }
+
+    /// Seconds to copy all windows, each thread its share into a batch of its own.
+    fn run(&self, threads: usize) -> f64 {
+        let mut batches = vec![vec![0_f32; BATCH * self.window]; threads];
+        let began = Instant::now();
+        std::thread::scope(|scope| {
+            for (thread, batch) in batches.iter_mut().enumerate() {
+                scope.spawn(move || {
+                    for (place, &start) in
+                        self.starts.iter().skip(thread).step_by(threads).enumerate()
+                    {
+                        let into = place % BATCH * self.window;
+                        batch[into..into + self.window]
+                            .copy_from_slice(&self.values[start..start + self.window]);
+                        std::hint::black_box(&mut *batch);
+                    }
+                });
+            }
+        });
+        began.elapsed().as_secs_f64()
+    }
 }

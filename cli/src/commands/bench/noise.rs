@@ -1,0 +1,105 @@
+//! A data set without meaning, of the size of one with.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use tempfile::TempDir;
+use wellspring_store::{
+    Axis, Boundary, ChannelMoments, Compression, DatasetWriter, Dtype, Field, Frames, Grid,
+    Location, Normalization, Schema, Split, SplitManifest, Statistics, TensorOrder, Trajectory,
+    WriterOptions,
+};
+
+/// Trajectories, frames and grid: The Well's shear flow, but fewer and smaller.
+const TRAJECTORIES: usize = 8;
+const FRAMES: usize = 100;
+const SPACE: [usize; 2] = [128, 256];
+
+/// A data set of noise in a folder of its own.
+pub async fn write() -> Result<(TempDir, Location)> {
+    let folder = tempfile::tempdir()?;
+    let root = Location::parse(&folder.path().to_string_lossy())?;
+    let schema = schema();
+    let frame = noise(&schema)?;
+    let channels = schema.channels().into_iter().enumerate();
+    let statistics = channels.map(|(channel, name)| {
+        let mut moments = ChannelMoments::default();
+        moments.add(frame.channel(0, 0, channel), None);
+        (name, moments.into())
+    });
+    let options = WriterOptions {
+        schema: schema.clone(),
+        dtype: Dtype::F32,
+        compression: Compression::None,
+        normalization: Normalization::Zscore,
+        statistics: Statistics(statistics.collect()),
+        shard_bytes: 64 << 20,
+        overwrite: false,
+    };
+    let writer = DatasetWriter::create(&root, options).await?;
+    let mut frame = frame.clone();
+    writer.affine().normalise(&mut frame);
+    let mut shards = Vec::new();
+    for (index, rows) in writer.shards(TRAJECTORIES * FRAMES).into_iter().enumerate() {
+        let mut shard = writer.shard(Split::Train, index)?;
+        for row in rows {
+            let step = row % FRAMES;
+            shard.push(((row / FRAMES) as u32, step as u32), step as f64, &frame)?;
+        }
+        shards.push(shard.finish().await?);
+    }
+    let trajectory = Trajectory {
+        source: "noise".into(),
+        frames: FRAMES,
+        parameters: BTreeMap::new(),
+        series: BTreeMap::new(),
+    };
+    let held = SplitManifest {
+        trajectories: vec![trajectory; TRAJECTORIES],
+        shards,
+        constants: None,
+    };
+    writer
+        .finish(BTreeMap::from([(Split::Train, held)]))
+        .await?;
+    Ok((folder, root))
+}
+
+fn noise(schema: &Schema) -> Result<Frames> {
+    let channels = schema.channels().len();
+    let values = 0..(channels * schema.grid.cells()) as u32;
+    let values = values.map(|i| (i.wrapping_mul(0x9E37_79B9) >> 8) as f32);
+    Ok(Frames::new(
+        1,
+        1,
+        channels,
+        SPACE.to_vec(),
+        values.collect(),
+    )?)
+}
+
+fn schema() -> Schema {
+    let axis = |name: &str, points: usize| Axis {
+        name: name.into(),
+        coordinates: (0..points).map(|i| i as f64).collect(),
+        boundary: [Boundary::Periodic; 2],
+    };
+    let field = |name: &str, order| Field {
+        name: name.into(),
+        order,
+        time_varying: true,
+        sample_varying: true,
+    };
+    Schema {
+        name: "noise".into(),
+        grid: Grid {
+            kind: "cartesian".into(),
+            axes: vec![axis("x", SPACE[0]), axis("y", SPACE[1])],
+        },
+        fields: vec![
+            field("tracer", TensorOrder::Scalar),
+            field("pressure", TensorOrder::Scalar),
+            field("velocity", TensorOrder::Vector),
+        ],
+    }
+}

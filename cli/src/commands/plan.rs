@@ -1,0 +1,129 @@
+//! `wellspring plan`: reads a configuration, data sets' manifests and, for a second each, their
+//! shards; says what a run will read and what that costs. Writes nothing.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde_json::json;
+use wellspring_store::{Bill, Traffic};
+use wellspring_train::Reading;
+
+use super::{Session, print, train};
+use crate::args;
+use crate::failure::misuse;
+use crate::settings;
+
+/// How long reading is tried.
+const TRIAL: Duration = Duration::from_secs(1);
+
+pub fn run(session: &Session, args: &args::Plan) -> Result<()> {
+    let config = settings::resolve(args.config.as_deref(), &args.set)?;
+    if config.data.root.list().is_empty() {
+        misuse!("no data set: add --set data.root=DS, or root = \"DS\" under [data]");
+    }
+    let datasets = train::open(session, &config)?;
+    let readings = wellspring_train::readings(&config, &datasets, 0)?;
+    let mut figures = Vec::new();
+    for ((root, dataset), reading) in config.data.root.list().iter().zip(&datasets).zip(&readings) {
+        let rate = match args.dry {
+            true => None,
+            false => Some(expected_rate(session, reading, || dataset.traffic())?),
+        };
+        figures.push(json!({
+            "data": root,
+            "steps": reading.steps,
+            "epoch_steps": reading.epoch_steps,
+            "bill": reading.bill,
+            "windows_per_second": rate,
+        }));
+        if !args.json {
+            print(described(root, reading, rate))?;
+        }
+    }
+    if args.json {
+        print(format!("{}\n", serde_json::Value::Array(figures)))?;
+    }
+    Ok(())
+}
+
+/// Windows a second: as many as were gathered in a trial or, where shards are fetched, as the bytes
+/// that came in it are worth.
+fn expected_rate(
+    session: &Session,
+    reading: &Reading,
+    traffic: impl Fn() -> Traffic,
+) -> Result<f64> {
+    let mut loader = reading.loader(session.handle())?;
+    let (began, mut windows) = (Instant::now(), 0);
+    while began.elapsed() < TRIAL {
+        let Some(batch) = loader.next() else { break };
+        windows += batch?.windows.len();
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let gathered = windows as f64 / seconds;
+    let bill = &reading.bill;
+    let worth = bill.windows as f64 / bill.fetched as f64 * traffic().bytes as f64 / seconds;
+    Ok(if bill.fetched == 0 { gathered } else { worth })
+}
+
+fn described(root: &str, reading: &Reading, rate: Option<f64>) -> String {
+    let bill = &reading.bill;
+    let mut text = format!(
+        "{root}: {} of the run's steps, {} an epoch; {} windows, {} in batches\n  {}\n",
+        reading.steps,
+        reading.epoch_steps,
+        bill.windows,
+        megabytes(bill.bytes),
+        costs(bill),
+    );
+    if let Some(rate) = rate {
+        let time = Duration::from_secs_f64(bill.windows as f64 / rate.max(1e-9));
+        text += &format!(
+            "  about {rate:.0} windows/s, {time:.1?} for all if nothing else takes time\n"
+        );
+    }
+    text
+}
+
+/// The bill in words.
+fn costs(bill: &Bill) -> String {
+    match bill.requests {
+        0 => format!(
+            "no requests: {} shards are read where they are",
+            bill.opened
+        ),
+        requests => format!(
+            "{requests} requests, {} fetched in {} shards, at most {} held at once",
+            megabytes(bill.fetched),
+            bill.opened,
+            megabytes(bill.peak)
+        ),
+    }
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+/// What a run has read, beside what it was to read.
+pub fn compared(root: &str, bill: &Bill, traffic: &Traffic) -> String {
+    let share = |found: u64, planned: u64| match planned {
+        0 => String::new(),
+        planned => format!(
+            " ({:.0} % of the plan)",
+            100.0 * found as f64 / planned as f64
+        ),
+    };
+    format!(
+        "read {root}: {} requests{}, {}{}, {} retries, {} hits, {} shards opened, at most {} held, {:.1} s waited",
+        traffic.requests,
+        share(traffic.requests, bill.requests),
+        megabytes(traffic.bytes),
+        share(traffic.bytes, bill.fetched),
+        traffic.retries,
+        traffic.hits,
+        traffic.misses,
+        megabytes(traffic.peak),
+        traffic.waited,
+    )
+}

@@ -1,0 +1,274 @@
+//! A folder of fetched shards, shared by processes.
+//!
+//! A file is named by its checksum and size, so one shard of two data sets is one file. It is fetched
+//! into `NAME.part`, which the fetching process holds locked, and renamed when its checksum is right.
+//! Who wants the same shard waits for that lock and finds the file, or the part of a process that has
+//! died, whose lock the system has let go. Nothing is polled, and nothing that a killed process leaves
+//! needs mending. Room is made under the folder's own lock, the longest unused first; a file that is
+//! mapped elsewhere can be removed all the same, since its bytes stay until they are let go.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "locks and maps are the operating system's; what lies here are copies of stored bytes"
+)]
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use crate::fetch::{Fetcher, part_bytes};
+use crate::{Error, Location, Result, Shard};
+
+/// Parts of a file under way at a time.
+const PARTS: usize = 4;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Folder {
+    path: Arc<PathBuf>,
+    limit: u64,
+}
+
+/// Who fetches a file.
+enum Claim {
+    /// It is there.
+    Found(Bytes),
+    /// This process does, into a part that it holds.
+    Ours(File),
+}
+
+impl Folder {
+    pub(crate) fn open(path: PathBuf, limit: u64) -> Result<Self> {
+        let made = std::fs::create_dir_all(&path);
+        let folder = Self {
+            path: Arc::new(path),
+            limit,
+        };
+        made.map_err(|source| folder.failed("making", source))?;
+        Ok(folder)
+    }
+
+    /// The bytes of a shard, mapped, with the checksum that its name says when they were fetched.
+    pub(crate) async fn get(
+        &self,
+        place: &Location,
+        shard: &Shard,
+        fetcher: &Fetcher,
+    ) -> Result<Bytes> {
+        if shard.bytes > self.limit {
+            return Err(Error::Budget {
+                root: place.to_string(),
+                needed: shard.bytes,
+                limit: self.limit,
+            });
+        }
+        // It becomes a name.
+        if !shard.checksum.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(Error::malformed(place, "its checksum is not hexadecimal"));
+        }
+        let name = format!("{}-{}.arrow", shard.checksum, shard.bytes);
+        let claim = {
+            let (folder, name, shard) = (self.clone(), name.clone(), shard.clone());
+            blocking(move || folder.claim(&name, &shard)).await?
+        };
+        let part = match claim {
+            Claim::Found(bytes) => return Ok(bytes),
+            Claim::Ours(part) => Arc::new(part),
+        };
+        self.fill(place, shard, fetcher, &part).await?;
+        let (folder, shard, object) = (self.clone(), shard.clone(), place.to_string());
+        blocking(move || folder.keep(&name, &shard, &part, &object)).await
+    }
+
+    /// Fetches a shard into a part, whatever its size in little memory.
+    async fn fill(
+        &self,
+        place: &Location,
+        shard: &Shard,
+        fetcher: &Fetcher,
+        part: &Arc<File>,
+    ) -> Result<()> {
+        let size = part_bytes(shard.bytes);
+        let starts = (0..shard.bytes).step_by(size as usize);
+        let parts = starts.map(|start| async move {
+            let mut bytes = vec![0; size.min(shard.bytes - start) as usize];
+            fetcher.part(place, start, &mut bytes).await?;
+            let (folder, part) = (self.clone(), Arc::clone(part));
+            blocking(move || {
+                let written = write_at(&part, &bytes, start);
+                written.map_err(|source| folder.failed("writing", source))
+            })
+            .await
+        });
+        let parts = futures::stream::iter(parts.collect::<Vec<_>>());
+        parts.buffer_unordered(PARTS).try_collect().await
+    }
+
+    /// Looks for a file, waits for who fetches it, or begins to.
+    fn claim(&self, name: &str, shard: &Shard) -> Result<Claim> {
+        loop {
+            if let Some(bytes) = self.find(name, shard)? {
+                return Ok(Claim::Found(bytes));
+            }
+            let failed = |source| self.failed("claiming a file in", source);
+            let lock = self.lock().map_err(failed)?;
+            let part_name = format!("{name}.part");
+            let part = self.file(&part_name).map_err(failed)?;
+            match part.try_lock() {
+                Ok(()) => {
+                    // Named between the look and the lock: this part is that file, or a new one.
+                    if let Some(bytes) = self.find(name, shard)? {
+                        remove(&self.path.join(part_name)).map_err(failed)?;
+                        return Ok(Claim::Found(bytes));
+                    }
+                    // That file was damaged, and gone.
+                    if !self.path.join(&part_name).exists() {
+                        continue;
+                    }
+                    part.set_len(shard.bytes).map_err(failed)?;
+                    self.make_room(&part_name, shard.bytes).map_err(failed)?;
+                    return Ok(Claim::Ours(part));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    drop(lock);
+                    part.lock().map_err(failed)?;
+                }
+                Err(TryLockError::Error(source)) => return Err(failed(source)),
+            }
+        }
+    }
+
+    /// A file that is there. One that is not what its name says is removed.
+    fn find(&self, name: &str, shard: &Shard) -> Result<Option<Bytes>> {
+        let path = self.path.join(name);
+        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(self.failed("reading", source)),
+        };
+        // The time of its last use; a file system that keeps none makes the order worse, no more.
+        let _ = file.set_modified(SystemTime::now());
+        let bytes = super::map_file(&file).map_err(|source| self.failed("mapping", source))?;
+        if shard.check(&bytes, name).is_ok() {
+            return Ok(Some(bytes));
+        }
+        tracing::warn!(file = %path.display(), "a damaged file of the cache is fetched again");
+        remove(&path).map_err(|source| self.failed("removing", source))?;
+        Ok(None)
+    }
+
+    /// Ends a part: one that is whole gets its name, that of a damaged shard goes.
+    fn keep(&self, name: &str, shard: &Shard, part: &File, object: &str) -> Result<Bytes> {
+        let failed = |source| self.failed("keeping", source);
+        let from = self.path.join(format!("{name}.part"));
+        let bytes = super::map_file(part).map_err(failed)?;
+        let checked = shard.check(&bytes, object);
+        // So that who makes room counts each file once.
+        let lock = self.lock().map_err(failed)?;
+        match &checked {
+            Ok(()) => std::fs::rename(&from, self.path.join(name)).map_err(failed)?,
+            Err(_) => remove(&from).map_err(failed)?,
+        }
+        drop(lock);
+        // By hand: the map would keep the lock for as long as it lasts.
+        part.unlock().map_err(failed)?;
+        checked.map(|()| bytes)
+    }
+
+    /// Removes the longest unused files, and parts that nobody fetches, until `more` bytes fit.
+    fn make_room(&self, ours: &str, more: u64) -> io::Result<()> {
+        let mut files = Vec::new();
+        let mut held = more;
+        for entry in std::fs::read_dir(self.path.as_path())? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            // Gone in the meantime.
+            let Ok(about) = entry.metadata() else {
+                continue;
+            };
+            if name == ours || name == LOCK {
+                continue;
+            }
+            if name.ends_with(".part") {
+                match abandoned(&entry.path()) {
+                    true => remove(&entry.path())?,
+                    false => held += about.len(),
+                }
+            } else if name.ends_with(".arrow") {
+                held += about.len();
+                files.push((about.modified()?, about.len(), entry.path()));
+            }
+        }
+        files.sort();
+        for (_, size, path) in files {
+            if held <= self.limit {
+                break;
+            }
+            remove(&path)?;
+            held -= size;
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> io::Result<File> {
+        let lock = self.file(LOCK)?;
+        lock.lock()?;
+        Ok(lock)
+    }
+
+    fn file(&self, name: &str) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        options.open(self.path.join(name))
+    }
+
+    fn failed(&self, action: &'static str, source: io::Error) -> Error {
+        Error::Cache {
+            action,
+            folder: self.path.to_path_buf(),
+            source,
+        }
+    }
+}
+
+const LOCK: &str = "lock";
+
+/// Whether no process fetches a part.
+fn abandoned(part: &Path) -> bool {
+    File::open(part).is_ok_and(|part| part.try_lock().is_ok())
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(unix)]
+fn write_at(file: &File, bytes: &[u8], start: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, start)
+}
+
+#[cfg(windows)]
+fn write_at(file: &File, mut bytes: &[u8], mut start: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = std::os::windows::fs::FileExt::seek_write(file, bytes, start)?;
+        bytes = &bytes[written..];
+        start += written as u64;
+    }
+    Ok(())
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|source| Error::Task {
+        reason: source.to_string(),
+    })?
+}

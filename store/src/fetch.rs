@@ -1,0 +1,116 @@
+//! Bytes of shards from a network: in parts, several at a time, each tried again when it fails.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use memmap2::MmapMut;
+use tokio::sync::Semaphore;
+
+use crate::traffic::Counters;
+use crate::{Error, Location, Result};
+
+/// Bytes of a request, about: enough that its fixed cost does not count, few enough for several at a
+/// time.
+const PART: u64 = 8 << 20;
+
+/// Requests at a time.
+const AT_A_TIME: usize = 8;
+
+/// How often a part is asked for, beside what the store's client tries by itself.
+pub(crate) const ATTEMPTS: u32 = 4;
+
+/// Asks for parts of objects, the oldest wish first.
+#[derive(Debug)]
+pub(crate) struct Fetcher {
+    turns: Semaphore,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Fetcher {
+    pub(crate) fn new(counters: Arc<Counters>) -> Self {
+        Self {
+            turns: Semaphore::new(AT_A_TIME),
+            counters,
+        }
+    }
+
+    /// An object of known size, in memory.
+    pub(crate) async fn whole(&self, place: &Location, size: u64) -> Result<Bytes> {
+        let mut memory = room(size).map_err(|source| Error::Memory {
+            object: place.to_string(),
+            bytes: size,
+            source,
+        })?;
+        let part = part_bytes(size);
+        let parts = memory.chunks_mut(part as usize).zip(0..);
+        let parts = parts.map(|(into, index)| self.part(place, index * part, into));
+        futures::future::try_join_all(parts.collect::<Vec<_>>()).await?;
+        Ok(Bytes::from_owner(memory))
+    }
+
+    /// One part of an object. A request that fails in a way that may pass is made again after a
+    /// pause that doubles, and a last error says how often it was tried.
+    pub(crate) async fn part(&self, place: &Location, start: u64, into: &mut [u8]) -> Result<()> {
+        let mut attempt = 1;
+        loop {
+            let source = match self.attempt(place, start, into).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            if !may_pass(&source) {
+                return Err(source);
+            }
+            if attempt == ATTEMPTS {
+                return Err(Error::GaveUp {
+                    object: place.to_string(),
+                    attempts: attempt,
+                    source: Box::new(source),
+                });
+            }
+            tracing::info!(%place, attempt, error = %source, "a part is asked for again");
+            Counters::add(&self.counters.retries, 1);
+            tokio::time::sleep(Duration::from_millis(100) * 2_u32.pow(attempt)).await;
+            attempt += 1;
+        }
+    }
+
+    async fn attempt(&self, place: &Location, start: u64, into: &mut [u8]) -> Result<()> {
+        // The semaphore is never closed.
+        let _turn = self.turns.acquire().await;
+        Counters::add(&self.counters.requests, 1);
+        place.read_range(start, into).await?;
+        Counters::add(&self.counters.bytes, into.len() as u64);
+        Ok(())
+    }
+}
+
+/// Requests for an object of some size.
+pub(crate) fn requests(size: u64) -> u64 {
+    (size.saturating_add(PART / 2) / PART).max(1)
+}
+
+/// Bytes of each of them: all alike, so that none is for a small rest.
+pub(crate) fn part_bytes(size: u64) -> u64 {
+    size.div_ceil(requests(size)).max(1)
+}
+
+/// Whether an error is of the kind that another attempt may not meet.
+fn may_pass(error: &Error) -> bool {
+    match error {
+        Error::Short { .. } => true,
+        Error::Io { source, .. } => matches!(source, object_store::Error::Generic { .. }),
+        _ => false,
+    }
+}
+
+/// Memory that the system clears when it is touched, in large pages where there are any. A size that
+/// cannot be is an error here, not the end of the process.
+fn room(size: u64) -> io::Result<MmapMut> {
+    let size = usize::try_from(size).map_err(io::Error::other)?;
+    let memory = MmapMut::map_anon(size.max(1))?;
+    #[cfg(target_os = "linux")]
+    let _ = memory.advise(memmap2::Advice::HugePage);
+    Ok(memory)
+}

@@ -1,0 +1,365 @@
+//! Data sets in a bucket that is far away, or ill.
+#![expect(clippy::disallowed_methods, reason = "the cache folder is looked into")]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use wellspring_s3_testing::{Fault, Link, Server, Trouble};
+
+use super::*;
+use crate::{CacheOptions, Manifest, Window};
+
+/// A hundred shards of five frames.
+const TEN: [usize; 10] = [50; 10];
+
+const STREAMED: Order = Order::Streamed {
+    seed: 5,
+    epoch: 0,
+    lanes: 4,
+};
+
+/// A data set in a bucket.
+struct Far {
+    runtime: Runtime,
+    server: Server,
+    root: Location,
+    manifest: Manifest,
+}
+
+impl Far {
+    fn of(frames: &[usize]) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let server = Server::start().unwrap();
+        let root = Location::parse_with("s3://bucket/ds", &server.settings()).unwrap();
+        let written = sample::write(&root, frames, sample::options(frames));
+        Self {
+            manifest: runtime.block_on(written).unwrap(),
+            runtime,
+            server,
+            root,
+        }
+    }
+
+    fn shard_bytes(&self) -> u64 {
+        let shards = &self.manifest.splits[&Split::Train].shards;
+        shards.iter().map(|shard| shard.bytes).max().unwrap()
+    }
+
+    fn all_bytes(&self) -> u64 {
+        let shards = &self.manifest.splits[&Split::Train].shards;
+        shards.iter().map(|shard| shard.bytes).sum()
+    }
+
+    fn open(&self, cache: CacheOptions) -> Arc<Dataset> {
+        let opened = Dataset::open_with(&self.root, cache);
+        Arc::new(self.runtime.block_on(opened).unwrap())
+    }
+
+    fn in_memory(&self, shards: u64) -> Arc<Dataset> {
+        self.open(CacheOptions {
+            memory: shards * self.shard_bytes(),
+            folder: None,
+        })
+    }
+
+    fn in_folder(&self, folder: &tempfile::TempDir, shards: u64) -> Arc<Dataset> {
+        self.open(CacheOptions {
+            folder: Some((folder.path().to_owned(), shards * self.shard_bytes())),
+            ..CacheOptions::default()
+        })
+    }
+
+    fn plan(&self, order: Order) -> Plan {
+        let spec = WindowSpec::of_length(3);
+        Plan::new(&self.manifest, Split::Train, spec, order, Share::WHOLE).unwrap()
+    }
+
+    fn loader(&self, dataset: &Arc<Dataset>, order: Order) -> Loader {
+        let options = LoaderOptions {
+            batch: 4,
+            ..LoaderOptions::default()
+        };
+        Loader::spawn(
+            Arc::clone(dataset),
+            self.plan(order),
+            options,
+            self.runtime.handle(),
+        )
+    }
+
+    /// Reads an epoch and compares every value with what was written.
+    fn epoch(&self, dataset: &Arc<Dataset>, order: Order) -> BTreeSet<Window> {
+        let affine = self.manifest.affine();
+        let mut seen = BTreeSet::new();
+        for batch in self.loader(dataset, order) {
+            let mut batch = batch.unwrap();
+            affine.denormalise(&mut batch.frames);
+            for (place, window) in batch.windows.iter().enumerate() {
+                for time in 0..3 {
+                    let step = window.start as usize + time;
+                    let expected = sample::frame(window.trajectory as usize, step);
+                    let found = batch.frames.channel(time, place, 1);
+                    for (x, y) in found.iter().zip(expected.channel(0, 0, 1)) {
+                        assert!(
+                            (x - y).abs() <= 1e-5 * (1.0 + y.abs()),
+                            "{window:?} {x} {y}"
+                        );
+                    }
+                }
+            }
+            seen.extend(&batch.windows);
+        }
+        assert_eq!(seen.len(), self.plan(order).total());
+        seen
+    }
+}
+
+#[test]
+fn a_streamed_epoch_fetches_each_shard_once_in_bounded_memory_and_as_planned() {
+    let far = Far::of(&TEN);
+    // Four lanes of two shards each, and one ahead of them.
+    let dataset = far.in_memory(10);
+    let before = far.server.seen();
+    far.epoch(&dataset, STREAMED);
+    let (traffic, seen) = (dataset.traffic(), far.server.seen());
+    assert_eq!(traffic.bytes, seen.bytes - before.bytes);
+    assert_eq!(traffic.requests, seen.gets - before.gets);
+    let ratio = traffic.bytes as f64 / far.all_bytes() as f64;
+    assert!((1.0..=1.05).contains(&ratio), "{ratio}");
+    assert!(traffic.peak <= 10 * far.shard_bytes(), "{traffic:?}");
+
+    let options = LoaderOptions {
+        batch: 4,
+        ..LoaderOptions::default()
+    };
+    let plan = far.plan(STREAMED);
+    let bill = dataset
+        .bill([plan.clone()], plan.len() as u64, options)
+        .unwrap();
+    assert_eq!(
+        (bill.requests, bill.fetched),
+        (traffic.requests, traffic.bytes)
+    );
+    assert!(
+        bill.peak <= 10 * far.shard_bytes() && bill.peak >= traffic.peak / 2,
+        "{bill:?}"
+    );
+}
+
+#[test]
+fn a_global_shuffle_of_what_fits_fetches_each_shard_once() {
+    let far = Far::of(&[20, 20]);
+    let dataset = far.in_memory(8);
+    for epoch in 0..2 {
+        far.epoch(&dataset, Order::Shuffled { seed: 1, epoch });
+        assert_eq!(dataset.traffic().bytes, far.all_bytes());
+    }
+}
+
+#[test]
+fn a_global_shuffle_of_more_than_fits_is_right_if_not_cheap() {
+    let far = Far::of(&[20, 20]);
+    // A batch of four windows lies in up to eight shards.
+    let dataset = far.in_memory(8);
+    let small = far.in_memory(3);
+    let order = Order::Shuffled { seed: 1, epoch: 0 };
+    let all = far.epoch(&dataset, order);
+    let error = far.loader(&small, order).find_map(Result::err).unwrap();
+    assert!(matches!(error, Error::Budget { .. }), "{error}");
+    let single = LoaderOptions::default();
+    let loader = Loader::spawn(
+        Arc::clone(&small),
+        far.plan(order),
+        single,
+        far.runtime.handle(),
+    );
+    let seen: BTreeSet<Window> = loader
+        .flat_map(|batch| batch.unwrap().windows.clone())
+        .collect();
+    assert_eq!(seen, all);
+    let traffic = small.traffic();
+    assert!(traffic.peak <= 3 * far.shard_bytes(), "{traffic:?}");
+}
+
+#[test]
+fn lanes_that_do_not_fit_are_refused_with_both_numbers() {
+    let far = Far::of(&TEN);
+    let dataset = far.in_memory(3);
+    let error = far
+        .loader(&dataset, STREAMED)
+        .find_map(Result::err)
+        .unwrap();
+    assert!(
+        matches!(error, Error::Budget { limit, .. } if limit == 3 * far.shard_bytes()),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_slow_consumer_does_not_make_the_memory_grow() {
+    let far = Far::of(&TEN);
+    let dataset = far.in_memory(12);
+    let mut loader = far.loader(&dataset, STREAMED);
+    let first = loader.next().unwrap().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let traffic = dataset.traffic();
+    assert!(traffic.peak <= 12 * far.shard_bytes(), "{traffic:?}");
+    assert!(traffic.bytes < far.all_bytes() / 2, "{traffic:?}");
+    drop(first);
+    assert_eq!(loader.count() + 1, far.plan(STREAMED).len().div_ceil(4));
+}
+
+#[test]
+fn what_networks_do_wrong_is_put_right() {
+    let far = Far::of(&[20, 20]);
+    let faults = [
+        Fault::Status(500),
+        Fault::Status(503),
+        Fault::Reset { after: 100 },
+        Fault::Short { by: 7 },
+        Fault::Corrupt,
+    ];
+    for fault in faults {
+        let trouble = Trouble {
+            method: "GET",
+            fault,
+            every: 3,
+            times: 4,
+        };
+        let dataset = far.in_memory(8);
+        let before = far.server.seen().faults;
+        far.server.trouble(trouble);
+        far.epoch(&dataset, STREAMED);
+        assert!(far.server.seen().faults > before, "{fault:?}");
+        far.server.calm();
+    }
+}
+
+#[test]
+fn what_stays_wrong_has_an_end_that_names_the_object() {
+    let far = Far::of(&[20]);
+    let ends = [
+        (Fault::Short { by: 1 }, "could not be read in 4 attempts"),
+        (Fault::Corrupt, "is damaged"),
+        (Fault::Status(403), "reading"),
+    ];
+    for (fault, said) in ends {
+        let dataset = far.in_memory(8);
+        far.server.trouble(Trouble {
+            method: "GET",
+            fault,
+            every: 1,
+            times: u64::MAX,
+        });
+        let error = far
+            .loader(&dataset, STREAMED)
+            .find_map(Result::err)
+            .unwrap();
+        let text = error.to_string();
+        assert!(
+            text.contains(said) && text.contains("s3://bucket/ds/train/0000"),
+            "{text}"
+        );
+        far.server.calm();
+    }
+}
+
+#[test]
+fn latency_is_hidden_by_reading_ahead() {
+    let far = Far::of(&TEN);
+    far.server.link(Link {
+        latency: Duration::from_millis(20),
+        bandwidth: None,
+    });
+    let dataset = far.in_memory(24);
+    let began = std::time::Instant::now();
+    far.epoch(&dataset, STREAMED);
+    // A hundred requests one after another would take two seconds.
+    assert!(
+        began.elapsed() < Duration::from_millis(1500),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[test]
+fn a_folder_is_shared_and_keeps_its_limit() {
+    let far = Far::of(&TEN);
+    let folder = tempfile::tempdir().unwrap();
+    let room = 30;
+    let size = || -> u64 {
+        let files = std::fs::read_dir(folder.path()).unwrap();
+        files
+            .map(|file| file.unwrap().metadata().unwrap().len())
+            .sum()
+    };
+    let dataset = far.in_folder(&folder, room);
+    let before = far.server.seen().bytes;
+    far.epoch(&dataset, STREAMED);
+    let ratio = (far.server.seen().bytes - before) as f64 / far.all_bytes() as f64;
+    assert!((1.0..=1.05).contains(&ratio), "{ratio}");
+    assert!(size() <= room * far.shard_bytes());
+
+    // Those that were read last are there for the next who opens the folder.
+    let plan = far.plan(STREAMED);
+    let rest = plan.after(plan.total() - 4, Share::WHOLE).unwrap();
+    let next = far.in_folder(&folder, room);
+    let opened = far.server.seen();
+    let options = LoaderOptions {
+        batch: 4,
+        ..LoaderOptions::default()
+    };
+    let mut loader = Loader::spawn(next, rest, options, far.runtime.handle());
+    loader.next().unwrap().unwrap();
+    assert_eq!(far.server.seen(), opened);
+}
+
+#[test]
+fn of_many_readers_one_fetches() {
+    let far = Far::of(&[20, 20]);
+    let folder = tempfile::tempdir().unwrap();
+    let readers: Vec<_> = (0..4).map(|_| far.in_folder(&folder, 100)).collect();
+    far.server.link(Link {
+        latency: Duration::from_millis(5),
+        bandwidth: None,
+    });
+    let before = far.server.seen();
+    std::thread::scope(|scope| {
+        for (reader, dataset) in readers.iter().enumerate() {
+            let order = Order::Shuffled {
+                seed: reader as u64,
+                epoch: 0,
+            };
+            let far = &far;
+            scope.spawn(move || far.epoch(dataset, order));
+        }
+    });
+    let shards = far.manifest.splits[&Split::Train].shards.len() as u64;
+    assert_eq!(far.server.seen().gets - before.gets, shards);
+}
+
+#[test]
+fn what_a_dead_process_left_in_a_folder_does_no_harm() {
+    let far = Far::of(&[20]);
+    let folder = tempfile::tempdir().unwrap();
+    let shard = &far.manifest.splits[&Split::Train].shards[0];
+    let file = folder
+        .path()
+        .join(format!("{}-{}.arrow", shard.checksum, shard.bytes));
+    let part = folder
+        .path()
+        .join(format!("{}-{}.arrow.part", shard.checksum, shard.bytes));
+    let stranger = folder.path().join("0-0.arrow.part");
+    std::fs::write(&part, "half").unwrap();
+    std::fs::write(&stranger, "another's").unwrap();
+    far.epoch(&far.in_folder(&folder, 100), STREAMED);
+    assert!(!part.exists() && !stranger.exists() && file.exists());
+
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    far.epoch(&far.in_folder(&folder, 100), STREAMED);
+}

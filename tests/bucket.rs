@@ -1,0 +1,181 @@
+//! Data sets and runs in a bucket: what is planned, fetched, kept and survived.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use wellspring_s3_testing::{Fault, Link, Server, Trouble};
+
+use crate::program::{SMALL, Workplace};
+
+/// Training from a bucket: lanes of shards, little memory.
+const FAR: &str =
+    "--set data.root=s3://bucket/ds --set data.lanes=2 --set train.epochs=2 --set train.batch=2";
+
+/// A data set of many small shards in a bucket, and the same on the disk.
+fn bucket() -> (Server, Workplace, String) {
+    let server = Server::start().unwrap();
+    let place = Workplace::new();
+    let settings = server.settings();
+    let settings = settings
+        .iter()
+        .map(|(key, value)| format!("--storage-option {key}={value}"));
+    let settings = settings.collect::<Vec<_>>().join(" ");
+    place.do_it(
+        "simulate shear-flow sims --shape 64x64 --frames 40 --train 3 --valid 1 --test 1 --seed 5",
+    );
+    // A frame is 64 KB, so a shard of 1 MiB has 16.
+    place.do_it("ingest sims ds --shard-mib 1");
+    place.do_it(&format!(
+        "ingest sims s3://bucket/ds --shard-mib 1 {settings}"
+    ));
+    (server, place, settings)
+}
+
+#[test]
+fn a_run_streams_from_a_bucket_and_says_how_true_its_plan_was() {
+    let (server, place, settings) = bucket();
+    let said = place.do_it(&format!("plan {SMALL} {FAR} {settings} --dry --json"));
+    let plan: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    let bill = &plan[0]["bill"];
+    // Three trajectories of 40 frames: 37 windows of 4 each, twice; 120 frames in 8 shards.
+    assert_eq!(
+        (bill["windows"].as_u64(), plan[0]["epoch_steps"].as_u64()),
+        (Some(222), Some(56))
+    );
+    assert_eq!(bill["bytes"], 222 * 4 * 4 * 64 * 64 * 4);
+    assert_eq!(bill["opened"], 8, "{bill}");
+    let said = place.do_it(&format!("plan {SMALL} {FAR} {settings}"));
+    assert!(
+        said.out.contains("windows/s") && said.out.contains("8 requests"),
+        "{}",
+        said.out
+    );
+
+    let before = server.seen();
+    let said = place.do_it(&format!("train --out far {SMALL} {FAR} {settings}"));
+    assert!(
+        said.err.contains("8 requests (100 % of the plan)"),
+        "{}",
+        said.err
+    );
+    // The shards once, for they all fit, and the manifest.
+    assert_eq!(server.seen().gets - before.gets, 9);
+    let log = std::fs::read_to_string(place.path("far/log.jsonl")).unwrap();
+    assert!(
+        log.contains("\"event\":\"read\"") && log.contains("\"requests\":8"),
+        "{log}"
+    );
+
+    // From the disk it is the same run, and with a bucket that is ill.
+    server.trouble(Trouble {
+        method: "GET",
+        fault: Fault::Reset { after: 1000 },
+        every: 3,
+        times: u64::MAX,
+    });
+    place.do_it(&format!("train --out ill {SMALL} {FAR} {settings}"));
+    let near = FAR.replace("s3://bucket/ds", "ds");
+    place.do_it(&format!("train --out near {SMALL} {near}"));
+    let weights = |run: &str| {
+        let checkpoint = place
+            .path(run)
+            .join("checkpoints/00000112/model.safetensors");
+        std::fs::read(checkpoint).unwrap()
+    };
+    assert!(weights("far") == weights("near") && weights("far") == weights("ill"));
+}
+
+#[test]
+fn what_cannot_be_held_or_reached_is_said() {
+    let (server, place, settings) = bucket();
+    let said = place.run(&format!(
+        "plan {SMALL} {FAR} {settings} --dry --set data.memory_mib=2"
+    ));
+    assert_eq!(said.code, 1);
+    assert!(
+        said.err.contains("bytes of shards are needed at once"),
+        "{}",
+        said.err
+    );
+    let said = place.run(&format!(
+        "verify s3://bucket/ds {settings} --storage-option aws_regoin=here"
+    ));
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("aws_regoin"), "{}", said.err);
+    server.trouble(Trouble {
+        method: "GET",
+        fault: Fault::Status(403),
+        every: 1,
+        times: u64::MAX,
+    });
+    let said = place.run(&format!("verify s3://bucket/ds {settings}"));
+    assert_eq!(said.code, 1);
+    assert!(
+        said.err.contains("s3://bucket/ds/manifest.json"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn processes_share_a_folder_and_one_that_is_killed_does_no_harm() {
+    let (server, place, settings) = bucket();
+    let cached =
+        format!("{SMALL} {FAR} --set data.cache=cache --set data.cache_mib=100 {settings}");
+    server.link(Link {
+        latency: Duration::from_millis(20),
+        bandwidth: Some(5_000_000),
+    });
+    let mut killed = place
+        .command(&format!("train --out killed {cached}"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let part = || {
+        let files = std::fs::read_dir(place.path("cache"));
+        files.is_ok_and(|mut files| {
+            files.any(|file| {
+                file.unwrap()
+                    .path()
+                    .extension()
+                    .is_some_and(|end| end == "part")
+            })
+        })
+    };
+    while !part() {
+        assert!(
+            killed.try_wait().unwrap().is_none(),
+            "it ended before it fetched"
+        );
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(part());
+
+    // Two at the same time fetch each shard once between them.
+    server.link(Link::default());
+    let before = server.seen();
+    let runs: Vec<_> = ["one", "two"]
+        .map(|run| {
+            place
+                .command(&format!("train --out {run} {cached}"))
+                .spawn()
+                .unwrap()
+        })
+        .into_iter()
+        .map(|mut run| run.wait().unwrap())
+        .collect();
+    assert!(
+        runs.iter().all(std::process::ExitStatus::success),
+        "{runs:?}"
+    );
+    assert!(!part());
+    let manifests = 2;
+    assert!(
+        server.seen().gets - before.gets <= 8 + manifests,
+        "{:?}",
+        server.seen()
+    );
+}

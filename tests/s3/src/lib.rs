@@ -1,0 +1,139 @@
+//! A small S3 server for tests: buckets in memory, on a port of this machine, with knobs for what
+//! networks and stores do wrong.
+//!
+//! It knows what `object_store` asks of S3: objects with ranges and conditions (`If-Match`,
+//! `If-None-Match`), multipart uploads, copies, deletions, and lists of the second version. Every
+//! bucket exists. Conditions are looked at and kept under one lock, so of two writers who race one
+//! wins. It does not look at signatures, and it keeps no times.
+//!
+//! ```
+//! use wellspring_s3_testing::{Fault, Server, Trouble};
+//!
+//! let server = Server::start().expect("a free port");
+//! // Every third answer with an object breaks off after a kilobyte.
+//! server.trouble(Trouble { method: "GET", fault: Fault::Reset { after: 1024 }, every: 3, times: u64::MAX });
+//! let settings = server.settings(); // for Location::parse_with("s3://any-bucket/any/prefix", &settings)
+//! assert_eq!(settings[0].1, server.endpoint());
+//! ```
+
+mod http;
+mod objects;
+mod requests;
+mod trouble;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+pub use trouble::{Fault, Link, Seen, Trouble};
+
+use objects::Objects;
+use trouble::Network;
+
+/// A running server. It stops when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    network: Arc<Network>,
+    /// Dropping it stops the server.
+    _running: oneshot::Sender<()>,
+}
+
+impl Server {
+    /// Starts a server on a free port, with a thread of its own.
+    ///
+    /// # Errors
+    /// When there is no free port or no thread.
+    pub fn start() -> io::Result<Self> {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        let (running, stopped) = oneshot::channel();
+        let network = Arc::new(Network::default());
+        let shared = Arc::clone(&network);
+        std::thread::Builder::new()
+            .name("s3".into())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        _ = stopped => {}
+                        _ = accept(listener, shared) => {}
+                    }
+                });
+                runtime.shutdown_background();
+            })?;
+        Ok(Self {
+            address,
+            network,
+            _running: running,
+        })
+    }
+
+    /// Its URL.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Settings that lead an S3 client to it, by the names of `object_store`.
+    #[must_use]
+    pub fn settings(&self) -> Vec<(String, String)> {
+        let settings = [
+            ("aws_endpoint", self.endpoint()),
+            ("aws_allow_http", "true".into()),
+            ("aws_region", "us-east-1".into()),
+            ("aws_access_key_id", "anyone".into()),
+            ("aws_secret_access_key", "anything".into()),
+        ];
+        settings.map(|(key, value)| (key.to_owned(), value)).into()
+    }
+
+    /// From now on the line to it is of this kind.
+    pub fn link(&self, link: Link) {
+        self.network.set_link(link);
+    }
+
+    /// From now on this goes wrong, instead of what went wrong before.
+    pub fn trouble(&self, trouble: Trouble) {
+        self.network.set_trouble(Some(trouble));
+    }
+
+    /// From now on nothing goes wrong.
+    pub fn calm(&self) {
+        self.network.set_trouble(None);
+    }
+
+    /// What it has seen so far.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        self.network.seen()
+    }
+}
+
+async fn accept(listener: std::net::TcpListener, network: Arc<Network>) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let objects = Arc::new(Objects::default());
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let (objects, network) = (Arc::clone(&objects), Arc::clone(&network));
+        tokio::spawn(async move { drop(serve(stream, &objects, &network).await) });
+    }
+}
+
+/// Answers the requests of one connection until it ends.
+async fn serve(stream: TcpStream, objects: &Objects, network: &Network) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut connection = http::Connection::new(stream);
+    while let Some(request) = connection.receive().await? {
+        let answer = requests::answer(&request, objects);
+        network.send(&mut connection, &request, answer).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! Objects and half-made uploads, behind one lock.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+
+#[derive(Debug, Clone)]
+pub(crate) struct Object {
+    pub(crate) bytes: Bytes,
+    pub(crate) etag: String,
+}
+
+/// Under which circumstances an object may be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Condition {
+    Always,
+    /// `If-None-Match: *`
+    Absent,
+    /// `If-Match`
+    Is(String),
+}
+
+/// Why an object was not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Condition,
+    NoUpload,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Objects(Mutex<Held>);
+
+#[derive(Debug, Default)]
+struct Held {
+    objects: BTreeMap<String, Object>,
+    uploads: BTreeMap<String, BTreeMap<u32, Bytes>>,
+    /// Writes and uploads so far: each gets a name from it.
+    count: u64,
+}
+
+impl Objects {
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Option<Object> {
+        self.held().objects.get(path).cloned()
+    }
+
+    /// Writes an object and gives its tag.
+    pub(crate) fn put(
+        &self,
+        path: &str,
+        bytes: Bytes,
+        condition: &Condition,
+    ) -> Result<String, Refusal> {
+        self.held().put(path, bytes, condition)
+    }
+
+    pub(crate) fn delete(&self, path: &str) {
+        self.held().objects.remove(path);
+    }
+
+    /// The objects below a prefix, in order, after a path.
+    pub(crate) fn list(&self, prefix: &str, after: &str) -> Vec<(String, Object)> {
+        let held = self.held();
+        let from = held.objects.range(prefix.max(after).to_owned()..);
+        from.take_while(|(path, _)| path.starts_with(prefix))
+            .filter(|(path, _)| path.as_str() > after)
+            .map(|(path, object)| (path.clone(), object.clone()))
+            .collect()
+    }
+
+    pub(crate) fn begin(&self) -> String {
+        let mut held = self.held();
+        let upload = held.name();
+        held.uploads.insert(upload.clone(), BTreeMap::new());
+        upload
+    }
+
+    /// Keeps a part and gives its tag.
+    pub(crate) fn part(&self, upload: &str, part: u32, bytes: Bytes) -> Result<String, Refusal> {
+        let mut held = self.held();
+        let parts = held.uploads.get_mut(upload).ok_or(Refusal::NoUpload)?;
+        parts.insert(part, bytes);
+        Ok(format!("\"{part}\""))
+    }
+
+    /// Puts the parts together.
+    pub(crate) fn complete(
+        &self,
+        path: &str,
+        upload: &str,
+        condition: &Condition,
+    ) -> Result<String, Refusal> {
+        let mut held = self.held();
+        let parts = held.uploads.get(upload).ok_or(Refusal::NoUpload)?;
+        let mut whole = BytesMut::with_capacity(parts.values().map(Bytes::len).sum());
+        parts
+            .values()
+            .for_each(|part| whole.extend_from_slice(part));
+        let tag = held.put(path, whole.freeze(), condition)?;
+        held.uploads.remove(upload);
+        Ok(tag)
+    }
+
+    pub(crate) fn abort(&self, upload: &str) {
+        self.held().uploads.remove(upload);
+    }
+}
+
+impl Held {
+    fn name(&mut self) -> String {
+        self.count += 1;
+        format!("{:016x}", self.count)
+    }
+
+    fn put(&mut self, path: &str, bytes: Bytes, condition: &Condition) -> Result<String, Refusal> {
+        let there = self.objects.get(path);
+        let holds = match condition {
+            Condition::Always => true,
+            Condition::Absent => there.is_none(),
+            Condition::Is(tag) => there.is_some_and(|object| object.etag == *tag),
+        };
+        if !holds {
+            return Err(Refusal::Condition);
+        }
+        let etag = format!("\"{}\"", self.name());
+        let object = Object {
+            bytes,
+            etag: etag.clone(),
+        };
+        self.objects.insert(path.to_owned(), object);
+        Ok(etag)
+    }
+}

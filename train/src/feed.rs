@@ -1,0 +1,207 @@
+//! What a run reads: windows of one data set, epoch after epoch, and which data set a step draws.
+//!
+//! Both are pure functions of (configuration, data sets, step), so a resumed run finds its place in
+//! every data set by counting.
+
+use std::sync::Arc;
+
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use tokio::runtime::Handle;
+use wellspring_store::{
+    Batch, Bill, Dataset, Loader, LoaderOptions, Order, Plan, Share, Split, WindowSpec,
+};
+
+use crate::{Config, Result};
+
+/// One data set of a run.
+pub(crate) struct Feed {
+    pub(crate) dataset: Arc<Dataset>,
+    plan: Plan,
+    options: LoaderOptions,
+    seed: u64,
+    /// Shards whose windows are mixed; those of the whole split if not said.
+    lanes: Option<usize>,
+    /// Steps that it has given, and the rest of the epoch that the next one lies in.
+    pub(crate) given: u64,
+    loader: Option<Loader>,
+}
+
+impl Feed {
+    pub(crate) fn new(config: &Config, dataset: Arc<Dataset>) -> Result<Self> {
+        let spec = WindowSpec {
+            every: config.data.every,
+            ..WindowSpec::of_length(config.data.context + 1)
+        };
+        let order = Order::Sequential;
+        let plan = Plan::new(dataset.manifest(), Split::Train, spec, order, Share::WHOLE)?;
+        Ok(Self {
+            dataset,
+            plan,
+            options: LoaderOptions {
+                batch: config.train.batch,
+                threads: config.data.threads,
+                ..LoaderOptions::default()
+            },
+            seed: config.train.seed,
+            lanes: config.data.lanes,
+            given: 0,
+            loader: None,
+        })
+    }
+
+    /// Windows of an epoch.
+    pub(crate) fn windows(&self) -> usize {
+        self.plan.total()
+    }
+
+    /// Steps that see every window once.
+    pub(crate) fn epoch_steps(&self) -> u64 {
+        self.windows().div_ceil(self.options.batch) as u64
+    }
+
+    /// An epoch's windows in its order.
+    fn epoch(&self, epoch: u64) -> Plan {
+        let seed = self.seed;
+        self.plan.with_order(match self.lanes {
+            None => Order::Shuffled { seed, epoch },
+            Some(lanes) => Order::Streamed { seed, epoch, lanes },
+        })
+    }
+
+    /// What is left of the epoch that step `given` lies in.
+    fn rest(&self, given: u64) -> Result<Plan> {
+        let seen = (given % self.epoch_steps()) as usize * self.options.batch;
+        let epoch = self.epoch(given / self.epoch_steps());
+        Ok(epoch.after(seen, Share::WHOLE)?)
+    }
+
+    /// The next batch, of this epoch or the one after.
+    pub(crate) fn next(&mut self, runtime: &Handle) -> Result<Batch> {
+        loop {
+            let mut loader = match self.loader.take() {
+                Some(loader) => loader,
+                None => self.open(runtime)?,
+            };
+            if let Some(batch) = loader.next() {
+                self.loader = Some(loader);
+                self.given += 1;
+                return Ok(batch?);
+            }
+        }
+    }
+
+    /// A loader of the rest of the epoch.
+    pub(crate) fn open(&self, runtime: &Handle) -> Result<Loader> {
+        let plan = self.rest(self.given)?;
+        Ok(Loader::spawn(
+            Arc::clone(&self.dataset),
+            plan,
+            self.options,
+            runtime,
+        ))
+    }
+
+    /// What the next steps will cost.
+    pub(crate) fn bill(&self, steps: u64) -> Result<Bill> {
+        let (epoch_steps, end) = (self.epoch_steps(), self.given + steps);
+        let before = |step: u64| {
+            let windows = (step % epoch_steps) as usize * self.options.batch;
+            (step / epoch_steps) as usize * self.windows() + windows
+        };
+        let windows = (before(end) - before(self.given)) as u64;
+        let later = self.given / epoch_steps + 1..;
+        let passes = std::iter::once(self.rest(self.given)?);
+        let passes = passes.chain(later.map(|epoch| self.epoch(epoch)));
+        Ok(self.dataset.bill(passes, windows, self.options)?)
+    }
+}
+
+/// How often each data set is drawn.
+pub(crate) struct Mix {
+    weights: Vec<f64>,
+    seed: u64,
+}
+
+impl Mix {
+    /// The configured weights; else windows to the power of 1 / temperature.
+    pub(crate) fn new(config: &Config, feeds: &[&Feed]) -> Self {
+        let by_windows = |feed: &&Feed| (feed.windows() as f64).powf(1.0 / config.data.temperature);
+        let weights = match config.data.weights.is_empty() {
+            true => feeds.iter().map(by_windows).collect(),
+            false => config.data.weights.clone(),
+        };
+        Self {
+            weights,
+            seed: config.train.seed,
+        }
+    }
+
+    /// The data set of a step.
+    pub(crate) fn drawn(&self, step: u64) -> usize {
+        if self.weights.len() == 1 {
+            return 0;
+        }
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed ^ 0x5eed);
+        rng.set_stream(step);
+        let mut at = rng.random_range(0.0..self.weights.iter().sum::<f64>());
+        for (index, weight) in self.weights.iter().enumerate() {
+            at -= weight;
+            if at < 0.0 {
+                return index;
+            }
+        }
+        self.weights.len() - 1
+    }
+}
+
+/// What a run will read of one data set.
+pub struct Reading {
+    /// Steps that draw it.
+    pub steps: u64,
+    /// Steps in which all its windows are seen once.
+    pub epoch_steps: u64,
+    /// What they cost.
+    pub bill: Bill,
+    feed: Feed,
+}
+
+impl Reading {
+    /// A loader of what comes first, to measure with.
+    ///
+    /// # Errors
+    /// As [`Loader`].
+    pub fn loader(&self, runtime: &Handle) -> Result<Loader> {
+        self.feed.open(runtime)
+    }
+}
+
+/// What a run reads from a step on, data set by data set in the configuration's order.
+///
+/// # Errors
+/// [`crate::Error::Store`] for data sets without long enough trajectories, or more shards at once than
+/// may be held.
+pub fn readings(config: &Config, datasets: &[Arc<Dataset>], from: u64) -> Result<Vec<Reading>> {
+    let mut feeds = Vec::new();
+    for dataset in datasets {
+        feeds.push(Feed::new(config, Arc::clone(dataset))?);
+    }
+    let mix = Mix::new(config, &feeds.iter().collect::<Vec<_>>());
+    let mut steps = vec![0; feeds.len()];
+    let epoch: u64 = feeds.iter().map(Feed::epoch_steps).sum();
+    let total = config
+        .train
+        .epochs
+        .map_or(config.train.steps, |epochs| epochs * epoch);
+    (0..from).for_each(|step| feeds[mix.drawn(step)].given += 1);
+    (from..total).for_each(|step| steps[mix.drawn(step)] += 1);
+    let readings = feeds.into_iter().zip(steps).map(|(feed, steps)| {
+        Ok(Reading {
+            steps,
+            epoch_steps: feed.epoch_steps(),
+            bill: feed.bill(steps)?,
+            feed,
+        })
+    });
+    readings.collect()
+}
