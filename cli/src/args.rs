@@ -10,7 +10,9 @@ use clap::{Parser, Subcommand};
 
 pub use answers::{Eval, ExistingArg, Report, Sql};
 pub use bench::{Bench, BenchSubject};
-pub use data::{CompressionArg, DtypeArg, Ingest, Inspect, NormalizationArg, Simulate, Verify};
+pub use data::{
+    CompressionArg, Drop, DtypeArg, Ingest, Inspect, NormalizationArg, Simulate, Verify,
+};
 pub use demo::{Demo, DemoSize};
 pub use models::{Export, Import, Train};
 
@@ -45,6 +47,7 @@ pub enum Command {
     Inspect(Inspect),
     Ingest(Ingest),
     Verify(Verify),
+    Drop(Drop),
     Train(Train),
     Eval(Eval),
     Sql(Sql),

@@ -3,6 +3,7 @@
 
 mod bench;
 mod demo;
+mod drop;
 mod eval;
 mod ingest;
 mod inspect;
@@ -52,6 +53,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Inspect(args) => inspect::run(&session, &args),
         Command::Ingest(args) => ingest::run(&session, &args),
         Command::Verify(args) => verify::run(&session, &args),
+        Command::Drop(args) => drop::run(&session, &args),
         Command::Train(args) => train::run(&session, &args),
         Command::Eval(args) => eval::run(&session, &args),
         Command::Sql(args) => sql::run(&session, &args),

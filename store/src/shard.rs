@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef};
 
 pub(crate) use decode::ShardData;
-pub use encode::ShardWriter;
+pub use encode::{Row, ShardWriter};
 
 use crate::{Dtype, Grid};
 

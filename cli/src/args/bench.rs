@@ -2,12 +2,13 @@
 
 use clap::{Args, ValueEnum};
 
-/// Measure this machine: loader, training step, metrics
+/// Measure this machine: ingest, loader, training step, metrics
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   wellspring bench step --json
-  wellspring bench loader")]
+  wellspring bench loader
+  wellspring bench ingest --case gzip")]
 pub struct Bench {
     /// What to measure
     #[arg(value_enum)]
@@ -28,6 +29,7 @@ pub struct Bench {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum BenchSubject {
+    Ingest,
     Loader,
     Step,
     Metrics,

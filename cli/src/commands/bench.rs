@@ -1,5 +1,6 @@
-//! `wellspring bench`: measures this machine, writes nothing.
+//! `wellspring bench`: measures this machine; what it writes is temporary.
 
+mod ingest;
 mod loader;
 mod metrics;
 mod step;
@@ -12,6 +13,7 @@ use crate::args::{self, BenchSubject};
 
 pub fn run(session: &Session, args: &args::Bench) -> Result<()> {
     let figures = match args.subject {
+        BenchSubject::Ingest => ingest::run(session, args)?,
         BenchSubject::Step => step::run(args)?,
         BenchSubject::Loader => loader::run(session, args)?,
         BenchSubject::Metrics => metrics::run(args)?,
