@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod demo;
+mod ingest;
 mod pipeline;
 mod program;
 mod refusals;

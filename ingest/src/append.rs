@@ -10,12 +10,12 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::catalogue::Catalogue;
 use crate::convert::{self, SplitRecords, Writing};
-use crate::ledger::{self, Claim, Ledger};
+use crate::ledger::{Claim, Ledger};
 use crate::options::IngestOptions;
-use crate::{Error, Result, leftovers};
+use crate::{Error, Result};
 
 /// Adds the trajectories of a source to a data set, normalised and stored as the others are: of the
-/// options only threads and `overwrite` count, the latter for another append that was begun and not
+/// options only threads, memory and `overwrite` count, the last for another append that was begun and not
 /// finished. The old generation stays readable. An interruption leaves the data set as it was; the
 /// same call goes on.
 ///
@@ -49,7 +49,7 @@ pub async fn append(
         catalogue: &catalogue,
         writer: &writer,
         ledger: &ledger,
-        threads: options.threads,
+        options,
         reporter,
     };
     let starts = starts(&manifest, &catalogue);
@@ -79,10 +79,7 @@ pub async fn append(
     };
     convert::attach(&catalogue, root).await?;
     let manifest = writer.succeed(splits, Some(provenance)).await?;
-    if let Some(folder) = root.local_path() {
-        leftovers::sweep(&folder);
-    }
-    ledger::clear(&root.join("ingest")).await?;
+    convert::tidy(root, &manifest).await?;
     Ok(manifest)
 }
 

@@ -4,9 +4,9 @@
 //! the [`Ledger`] when it is done. A whole ingest, a part of one, and one that goes on after an
 //! interruption do the same: the pieces of their share that have no record. What a piece gives depends
 //! on source and options alone, so the bytes of a data set do too. Memory is bounded by the shards that
-//! are filled at the same time.
+//! are filled at the same time, and those by [`IngestOptions::memory_bytes`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -23,9 +23,6 @@ use crate::shards::{Filled, fill, fill_constants};
 use crate::source::Source;
 use crate::statistics::{self, Piece};
 use crate::{Error, Result, leftovers};
-
-/// Bytes that shards may take in memory together, one shard aside.
-const MEMORY: u64 = 384 << 20;
 
 /// Records that are read at the same time.
 const RECORDS: usize = 16;
@@ -167,7 +164,7 @@ impl<'a> Work<'a> {
             if !options.overwrite {
                 return match there? {
                     manifest if made_by(&manifest, &key) => {
-                        ledger::clear(&root.join("ingest")).await?;
+                        tidy(root, &manifest).await?;
                         Ok(Begun::Done(Box::new(manifest)))
                     }
                     _ => Err(exists(root)),
@@ -277,7 +274,7 @@ impl<'a> Work<'a> {
             catalogue: &self.catalogue,
             writer: &writer,
             ledger: &self.ledger,
-            threads: self.options.threads,
+            options: self.options,
             reporter: self.reporter,
         };
         writing.shards(jobs).await?;
@@ -335,7 +332,7 @@ impl<'a> Work<'a> {
             }
             answer => answer,
         }?;
-        tidy(&self.root, &self.claim, &manifest).await?;
+        tidy(&self.root, &manifest).await?;
         Ok(manifest)
     }
 }
@@ -345,7 +342,7 @@ pub(crate) struct Writing<'a> {
     pub(crate) catalogue: &'a Arc<Catalogue>,
     pub(crate) writer: &'a DatasetWriter,
     pub(crate) ledger: &'a Ledger,
-    pub(crate) threads: usize,
+    pub(crate) options: &'a IngestOptions,
     pub(crate) reporter: &'a dyn Reporter,
 }
 
@@ -367,7 +364,8 @@ impl Writing<'_> {
         let rows = missing.iter().map(|job| job.rows.len() as u64);
         let total = rows.clone().sum::<u64>() * self.catalogue.frame_bytes();
         let largest = rows.max().unwrap_or(1) * self.writer.row_bytes() as u64;
-        let at_once = (MEMORY / largest.max(1)).clamp(1, self.threads.max(1) as u64);
+        let at_once = self.options.memory_bytes / largest.max(1);
+        let at_once = at_once.clamp(1, self.options.threads.max(1) as u64);
         self.reporter.begin("shards", Some(total), "bytes");
         let tasks = missing.into_iter().map(|job| self.shard(job));
         let mut tasks = futures::stream::iter(tasks).buffer_unordered(at_once as usize);
@@ -551,18 +549,19 @@ pub(crate) async fn attach(catalogue: &Catalogue, root: &Location) -> Result<()>
     Ok(())
 }
 
-/// Removes what only the work needed.
-async fn tidy(root: &Location, claim: &Claim, manifest: &Manifest) -> Result<()> {
-    let kept: std::collections::BTreeSet<&str> = manifest.paths().collect();
-    for path in &claim.stale {
-        if !kept.contains(path.as_str()) {
-            root.join(path).delete().await?;
-        }
+/// Removes what only the work on a data set needed, and what it replaced.
+pub(crate) async fn tidy(root: &Location, manifest: &Manifest) -> Result<()> {
+    let kept: BTreeSet<&str> = manifest.paths().collect();
+    let key = manifest.provenance.as_ref().map_or("", |made| &made.key);
+    let stale = ledger::stale(root, key).await?;
+    for path in stale.iter().filter(|path| !kept.contains(path.as_str())) {
+        root.join(path).delete().await?;
     }
+    ledger::clear(&root.join("ingest")).await?;
     if let Some(folder) = root.local_path() {
         leftovers::sweep(&folder);
     }
-    ledger::clear(&root.join("ingest")).await
+    Ok(())
 }
 
 /// Statistics that were given instead of gathered.

@@ -138,6 +138,13 @@ impl Ledger {
     }
 }
 
+/// The files of the data set that a work replaced, if that is the work that was done here.
+pub(crate) async fn stale(root: &Location, key: &str) -> Result<Vec<String>> {
+    let claim: Option<Claim> = read(&root.join("ingest/claim.json")).await?;
+    let own = claim.filter(|claim| claim.key == key);
+    Ok(own.map(|claim| claim.stale).unwrap_or_default())
+}
+
 /// Forgets everything that was recorded, the claim last.
 pub(crate) async fn clear(folder: &Location) -> Result<()> {
     let claim = folder.join("claim.json");

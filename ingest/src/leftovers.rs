@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-/// Removes them below a data set's root. What cannot be removed does no harm.
+/// Removes them below a data set's root, and the folder of records, which is empty but for them. What
+/// cannot be removed does no harm.
 pub(crate) fn sweep(root: &Path) {
+    let _ = fs::remove_dir_all(root.join("ingest"));
     let folders = fs::read_dir(root).into_iter().flatten().flatten();
     let folders = folders
         .map(|entry| entry.path())

@@ -26,6 +26,9 @@ pub struct IngestOptions {
     pub shard_bytes: u64,
     /// Runs of rows that are converted at the same time.
     pub threads: usize,
+    /// Bytes that the shards which are filled at the same time may take, one of them aside: fewer of
+    /// them are where they would take more.
+    pub memory_bytes: u64,
     /// Whether a data set that is there, or one that was begun, may be replaced.
     pub overwrite: bool,
 }
@@ -40,6 +43,7 @@ impl Default for IngestOptions {
             selection: Selection::default(),
             shard_bytes: 64 << 20,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_bytes: 512 << 20,
             overwrite: false,
         }
     }

@@ -33,7 +33,8 @@
 //!
 //! **Commits.** Shards come first, `stats.yaml` next, the manifest last and only where none is
 //! (`put-if-absent`): of two writers one wins and the other is told. What an interruption leaves is
-//! no data set; the next attempt goes on with it or writes over it.
+//! no data set; the next attempt goes on with it or writes over it. While a data set is being made,
+//! `ROOT/ingest/` may hold records of what is done.
 //!
 //! **Generations.** A data set changes (trajectories are added, a split is dropped) by a new manifest
 //! with the next [`Manifest::generation`]: first `generations/NNNNN.json`, only where none is, then

@@ -119,9 +119,13 @@ pub struct Ingest {
     #[arg(long, default_value_t = 64, value_name = "MIB")]
     pub shard_mib: u64,
 
-    /// Files converted at the same time; by default one per core
+    /// Shards filled at the same time; by default one per core
     #[arg(long)]
     pub threads: Option<usize>,
+
+    /// Memory that they may take together; fewer are filled at the same time where it is short
+    #[arg(long, default_value_t = 512, value_name = "MIB")]
+    pub memory_mib: u64,
 
     /// Replace a data set that is there, or one that was begun by another command
     #[arg(long)]

@@ -60,8 +60,9 @@ fn options(args: &args::Ingest) -> Result<IngestOptions> {
         normalization: normalization(args.normalization),
         stats: args.stats.as_deref().map(Location::parse).transpose()?,
         selection: selection(args)?,
-        shard_bytes: args.shard_mib << 20,
+        shard_bytes: args.shard_mib.saturating_mul(1 << 20),
         threads: args.threads.unwrap_or(defaults.threads),
+        memory_bytes: args.memory_mib.saturating_mul(1 << 20),
         overwrite: args.overwrite,
     })
 }

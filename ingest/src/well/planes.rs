@@ -15,7 +15,7 @@ use crate::{Error, Result};
 const ROW_SLAB: usize = 2 << 20;
 
 /// Bytes of a slab of chunks, which are decoded together.
-const CHUNK_SLAB: usize = 32 << 20;
+const CHUNK_SLAB: usize = 16 << 20;
 
 /// Cells along the first axis that are read together.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +34,8 @@ pub(crate) struct FieldReader<'a> {
     space: &'a [AxisSelection],
     values: Values,
     held: Option<Held>,
+    /// The values that the last planes were of.
+    last: Range<usize>,
     scratch: Scratch,
 }
 
@@ -54,6 +56,7 @@ impl<'a> FieldReader<'a> {
             index,
             space,
             held: None,
+            last: 0..0,
             scratch: Scratch::default(),
         }
     }
@@ -94,8 +97,7 @@ impl<'a> FieldReader<'a> {
         slabs
     }
 
-    /// Fills planes with a slab of a frame, one for each component, mapping every value; gives a
-    /// checksum of the values that were read.
+    /// Fills planes with a slab of a frame, one for each component, mapping every value.
     ///
     /// # Errors
     /// [`Error::Bytes`], [`Error::Layout`], [`Error::Read`]; [`Error::NotFinite`] for a value that
@@ -106,7 +108,7 @@ impl<'a> FieldReader<'a> {
         slab: &Slab,
         maps: &[Option<M>],
         planes: &mut [&mut [f32]],
-    ) -> Result<u64> {
+    ) -> Result<()> {
         self.load(sample, step, slab)?;
         let gather = Gather::new(self, slab);
         let first = match &self.held {
@@ -127,7 +129,13 @@ impl<'a> FieldReader<'a> {
                 });
             }
         }
-        Ok(xxh3_64(self.values.bytes(first..first + gather.frame)))
+        self.last = first..first + gather.frame;
+        Ok(())
+    }
+
+    /// A checksum of the stored values that the last planes were of.
+    pub(crate) fn checksum(&self) -> u64 {
+        xxh3_64(self.values.bytes(self.last.clone()))
     }
 
     fn load(&mut self, sample: usize, step: usize, slab: &Slab) -> Result<()> {

@@ -125,7 +125,7 @@ impl ShardWriter {
     }
 
     /// Appends a record batch: rows, and for each channel its normalised values, row after row. The
-    /// values are not copied.
+    /// values are not copied. They must be finite; whether they fit a smaller type is checked.
     ///
     /// # Errors
     /// As [`ShardWriter::push`].
@@ -139,6 +139,9 @@ impl ShardWriter {
             });
         }
         self.flush()?;
+        if self.dtype != Dtype::F32 {
+            self.check(&rows, &channels)?;
+        }
         self.write(rows, channels)
     }
 
@@ -175,10 +178,11 @@ impl ShardWriter {
         }
         let channels = vec![Vec::new(); self.pending.1.len()];
         let (rows, channels) = std::mem::replace(&mut self.pending, (Vec::new(), channels));
+        self.check(&rows, &channels)?;
         self.write(rows, channels)
     }
 
-    fn write(&mut self, rows: Vec<Row>, channels: Vec<Vec<f32>>) -> Result<()> {
+    fn check(&self, rows: &[Row], channels: &[Vec<f32>]) -> Result<()> {
         for (channel, values) in channels.iter().enumerate() {
             if let Err((index, value)) = self.dtype.check(values) {
                 let (name, row) = (
@@ -194,6 +198,10 @@ impl ShardWriter {
                 return Err(Error::malformed(&self.object, reason));
             }
         }
+        Ok(())
+    }
+
+    fn write(&mut self, rows: Vec<Row>, channels: Vec<Vec<f32>>) -> Result<()> {
         self.rows += rows.len();
         record_batch(&rows, channels, &self.columns, self.dtype)
             .and_then(|batch| self.file.push(&batch))
