@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use wellspring_store::{
     Dataset, DatasetWriter, Frames, Location, Manifest, Provenance, Reporter, ShardWriter, Split,
-    SplitManifest, latest,
+    SplitManifest, checksum, latest,
 };
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::catalogue::Catalogue;
-use crate::convert::{self, SplitRecords, Writing};
+use crate::convert;
 use crate::ledger::{Claim, Ledger};
 use crate::options::IngestOptions;
+use crate::records::{self, SplitRecords};
+use crate::writing::Writing;
 use crate::{Error, Result};
 
 /// Adds the trajectories of a source to a data set, normalised and stored as the others are: of the
@@ -62,14 +63,14 @@ pub async fn append(
         let old = async |shard: ShardWriter| earlier(root, &manifest, split, shard).await;
         writing.constants(split, first, &affine, old).await?;
     }
-    let records = convert::records(&catalogue, &writer, &ledger.again().await?, &starts).await?;
+    let records = records::all(&catalogue, &writer, &ledger.again().await?, &starts).await?;
     let records = records.whole(root)?;
     let mut splits = manifest.splits.clone();
     for (&split, records) in &records {
         add(splits.entry(split).or_default(), records, &catalogue, split);
     }
     let mut sources = made.map(|made| made.sources.clone()).unwrap_or_default();
-    sources.extend(convert::sources(&catalogue, &records));
+    sources.extend(records::sources(&catalogue, &records));
     let provenance = Provenance {
         program: convert::program(),
         key: claim.key,
@@ -77,7 +78,7 @@ pub async fn append(
         shard_bytes,
         sources,
     };
-    convert::attach(&catalogue, root).await?;
+    records::attach(&catalogue, root).await?;
     let manifest = writer.succeed(splits, Some(provenance)).await?;
     convert::tidy(root, &manifest).await?;
     Ok(manifest)
@@ -134,7 +135,7 @@ fn key(manifest: &Manifest, catalogue: &Catalogue) -> String {
         manifest.id(),
         catalogue.described
     );
-    format!("{:016x}", xxh3_64(whole.as_bytes()))
+    checksum(whole.as_bytes())
 }
 
 /// Puts the constants of the earlier trajectories, as they are stored, before the new ones.
@@ -160,7 +161,7 @@ async fn earlier(
 }
 
 fn add(held: &mut SplitManifest, records: &SplitRecords, catalogue: &Catalogue, split: Split) {
-    let new = records.manifest(convert::trajectories(catalogue, split));
+    let new = records.manifest(records::trajectories(catalogue, split));
     held.trajectories.extend(new.trajectories);
     held.shards.extend(new.shards);
     held.constants = new.constants.or(held.constants.take());

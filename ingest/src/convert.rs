@@ -11,21 +11,17 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use wellspring_store::{
-    Affine, DatasetWriter, Location, Manifest, Provenance, Reporter, Selection, ShardWriter,
-    SourceRecord, Split, SplitManifest, Statistics, Trajectory, WriterOptions,
+    Affine, DatasetWriter, Location, Manifest, Provenance, Reporter, Selection, Split, Statistics,
+    WriterOptions, checksum,
 };
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use crate::catalogue::{Catalogue, Row};
-use crate::ledger::{self, Claim, Ledger, ShardRecord};
+use crate::catalogue::Catalogue;
+use crate::ledger::{self, Claim, Ledger};
 use crate::options::{IngestOptions, Part};
-use crate::shards::{Filled, fill, fill_constants};
 use crate::source::Source;
 use crate::statistics::{self, Piece};
-use crate::{Error, Result, leftovers};
-
-/// Records that are read at the same time.
-const RECORDS: usize = 16;
+use crate::writing::{Job, Writing, jobs};
+use crate::{Error, Result, leftovers, records};
 
 /// Converts The Well's HDF5 at `source` into a data set at `root`.
 ///
@@ -141,13 +137,6 @@ struct Work<'a> {
     reporter: &'a dyn Reporter,
 }
 
-/// A shard to be written.
-struct Job {
-    split: Split,
-    index: usize,
-    rows: Vec<Row>,
-}
-
 impl<'a> Work<'a> {
     async fn begin(
         source: &Location,
@@ -230,7 +219,7 @@ impl<'a> Work<'a> {
         let pieces = statistics::pieces(&self.catalogue);
         let found: Vec<_> = futures::stream::iter(0..pieces.len())
             .map(|index| ledger.moments(index))
-            .buffered(RECORDS)
+            .buffered(records::AT_ONCE)
             .try_collect()
             .await?;
         let (total, moments) = (found.len(), found.into_iter().flatten().collect::<Vec<_>>());
@@ -266,10 +255,10 @@ impl<'a> Work<'a> {
             .keys()
             .map(|&split| (split, 0))
             .collect();
-        let mut jobs: Vec<Job> = jobs(&self.catalogue, &writer, &starts);
-        let share = part.of(jobs.len());
-        jobs.truncate(share.end);
-        let jobs = jobs.split_off(share.start);
+        let mut todo: Vec<Job> = jobs(&self.catalogue, &writer, &starts);
+        let share = part.of(todo.len());
+        todo.truncate(share.end);
+        let todo = todo.split_off(share.start);
         let writing = Writing {
             catalogue: &self.catalogue,
             writer: &writer,
@@ -277,7 +266,7 @@ impl<'a> Work<'a> {
             options: self.options,
             reporter: self.reporter,
         };
-        writing.shards(jobs).await?;
+        writing.shards(todo).await?;
         let splits: Vec<Split> = self.catalogue.splits.keys().copied().collect();
         let affine = constant_affine(&self.catalogue, statistics, self.options)?;
         for index in part.of(splits.len()) {
@@ -299,7 +288,7 @@ impl<'a> Work<'a> {
             .map(|&split| (split, 0))
             .collect();
         let ledger = self.ledger.again().await?;
-        let records = records(&self.catalogue, &writer, &ledger, &starts).await?;
+        let records = records::all(&self.catalogue, &writer, &ledger, &starts).await?;
         let records = match records.whole(&self.root) {
             Ok(records) => records,
             // Another process may have been faster, and have tidied up.
@@ -312,7 +301,7 @@ impl<'a> Work<'a> {
         };
         let mut splits = BTreeMap::new();
         for (&split, record) in &records {
-            let trajectories = trajectories(&self.catalogue, split);
+            let trajectories = records::trajectories(&self.catalogue, split);
             splits.insert(split, record.manifest(trajectories));
         }
         let provenance = Provenance {
@@ -320,9 +309,9 @@ impl<'a> Work<'a> {
             key: self.claim.key.clone(),
             selection: self.catalogue.selection.clone(),
             shard_bytes: self.options.shard_bytes,
-            sources: sources(&self.catalogue, &records),
+            sources: records::sources(&self.catalogue, &records),
         };
-        attach(&self.catalogue, &self.root).await?;
+        records::attach(&self.catalogue, &self.root).await?;
         let manifest = match writer.finish_with(splits, Some(provenance)).await {
             Err(error @ wellspring_store::Error::Exists { .. }) => {
                 match Manifest::load(&self.root).await? {
@@ -335,218 +324,6 @@ impl<'a> Work<'a> {
         tidy(&self.root, &manifest).await?;
         Ok(manifest)
     }
-}
-
-/// Where shards are written from, and what remembers them.
-pub(crate) struct Writing<'a> {
-    pub(crate) catalogue: &'a Arc<Catalogue>,
-    pub(crate) writer: &'a DatasetWriter,
-    pub(crate) ledger: &'a Ledger,
-    pub(crate) options: &'a IngestOptions,
-    pub(crate) reporter: &'a dyn Reporter,
-}
-
-impl Writing<'_> {
-    /// Writes the shards of all splits, whose trajectories are numbered from a start on.
-    pub(crate) async fn all_shards(&self, starts: &BTreeMap<Split, usize>) -> Result<()> {
-        self.shards(jobs(self.catalogue, self.writer, starts)).await
-    }
-
-    /// Writes the shards that are not there yet.
-    async fn shards(&self, jobs: Vec<Job>) -> Result<()> {
-        let mut missing = Vec::new();
-        for job in jobs {
-            let name = ledger::shard(job.split, job.index);
-            if self.ledger.shard(&name).await?.is_none() {
-                missing.push(job);
-            }
-        }
-        let rows = missing.iter().map(|job| job.rows.len() as u64);
-        let total = rows.clone().sum::<u64>() * self.catalogue.frame_bytes();
-        let largest = rows.max().unwrap_or(1) * self.writer.row_bytes() as u64;
-        let at_once = self.options.memory_bytes / largest.max(1);
-        let at_once = at_once.clamp(1, self.options.threads.max(1) as u64);
-        self.reporter.begin("shards", Some(total), "bytes");
-        let tasks = missing.into_iter().map(|job| self.shard(job));
-        let mut tasks = futures::stream::iter(tasks).buffer_unordered(at_once as usize);
-        while tasks.try_next().await?.is_some() {}
-        self.reporter.end();
-        Ok(())
-    }
-
-    async fn shard(&self, job: Job) -> Result<()> {
-        let shard = self.writer.shard(job.split, job.index)?;
-        let (rows, affine) = (job.rows.len() as u64, self.writer.affine().clone());
-        let catalogue = Arc::clone(self.catalogue);
-        let filled = fill(catalogue, job.split, job.rows, affine, shard).await?;
-        self.keep(&ledger::shard(job.split, job.index), filled)
-            .await?;
-        self.reporter.advance(rows * self.catalogue.frame_bytes());
-        Ok(())
-    }
-
-    /// Writes the constants of a split, if there are any and they are not there yet; its trajectories
-    /// are numbered from `first` on, and `earlier` writes those before.
-    pub(crate) async fn constants(
-        &self,
-        split: Split,
-        first: usize,
-        affine: &Affine,
-        earlier: impl AsyncFnOnce(ShardWriter) -> Result<ShardWriter>,
-    ) -> Result<()> {
-        let name = ledger::constants(split);
-        if affine.shift.is_empty() || self.ledger.shard(&name).await?.is_some() {
-            return Ok(());
-        }
-        let shard = earlier(self.writer.constants(split)?).await?;
-        let filled = fill_constants(self.catalogue, split, first, affine, shard).await?;
-        self.keep(&name, filled).await
-    }
-
-    async fn keep(&self, name: &str, filled: Filled) -> Result<()> {
-        let record = ShardRecord {
-            shard: filled.shard.finish().await?,
-            digests: filled.digests,
-        };
-        self.ledger.put(name, &record).await
-    }
-}
-
-/// The shards of every split, whose trajectories are numbered from a start on.
-fn jobs(
-    catalogue: &Catalogue,
-    writer: &DatasetWriter,
-    starts: &BTreeMap<Split, usize>,
-) -> Vec<Job> {
-    let mut jobs = Vec::new();
-    for &split in catalogue.splits.keys() {
-        let rows = catalogue.rows(split, starts.get(&split).copied().unwrap_or(0));
-        let ranges = writer.shards(rows.len()).into_iter().enumerate();
-        jobs.extend(ranges.map(|(index, range)| Job {
-            split,
-            index,
-            rows: rows[range].to_vec(),
-        }));
-    }
-    jobs
-}
-
-/// What is recorded of a split.
-pub(crate) struct SplitRecords {
-    shards: Vec<ShardRecord>,
-    constants: Option<ShardRecord>,
-}
-
-impl SplitRecords {
-    pub(crate) fn manifest(&self, trajectories: Vec<Trajectory>) -> SplitManifest {
-        SplitManifest {
-            trajectories,
-            shards: self
-                .shards
-                .iter()
-                .map(|record| record.shard.clone())
-                .collect(),
-            constants: self.constants.as_ref().map(|record| record.shard.clone()),
-        }
-    }
-}
-
-pub(crate) fn trajectories(catalogue: &Catalogue, split: Split) -> Vec<Trajectory> {
-    let entries = catalogue.splits[&split].iter();
-    entries.map(|entry| entry.trajectory.clone()).collect()
-}
-
-/// The records of all shards, as far as they are there.
-pub(crate) struct Records {
-    splits: BTreeMap<Split, SplitRecords>,
-    missing: Vec<String>,
-}
-
-impl Records {
-    /// The records, if none is missing.
-    pub(crate) fn whole(self, root: &Location) -> Result<BTreeMap<Split, SplitRecords>> {
-        match self.missing.as_slice() {
-            [] => Ok(self.splits),
-            missing => Err(unfinished(root, missing)),
-        }
-    }
-}
-
-pub(crate) async fn records(
-    catalogue: &Catalogue,
-    writer: &DatasetWriter,
-    ledger: &Ledger,
-    starts: &BTreeMap<Split, usize>,
-) -> Result<Records> {
-    let mut names = Vec::new();
-    for job in jobs(catalogue, writer, starts) {
-        names.push((job.split, ledger::shard(job.split, job.index), false));
-    }
-    if !catalogue.schema.constant_channels().is_empty() {
-        let splits = catalogue.splits.keys();
-        names.extend(splits.map(|&split| (split, ledger::constants(split), true)));
-    }
-    let found: Vec<Option<ShardRecord>> = futures::stream::iter(&names)
-        .map(|(_, name, _)| ledger.shard(name))
-        .buffered(RECORDS)
-        .try_collect()
-        .await?;
-    let (mut splits, mut missing) = (BTreeMap::new(), Vec::new());
-    for ((split, name, constant), found) in names.into_iter().zip(found) {
-        let held = splits.entry(split).or_insert(SplitRecords {
-            shards: Vec::new(),
-            constants: None,
-        });
-        match (found, constant) {
-            (None, _) => missing.push(name),
-            (Some(record), true) => held.constants = Some(record),
-            (Some(record), false) => held.shards.push(record),
-        }
-    }
-    Ok(Records { splits, missing })
-}
-
-/// The record of each source file, in the order of its trajectories.
-pub(crate) fn sources(
-    catalogue: &Catalogue,
-    records: &BTreeMap<Split, SplitRecords>,
-) -> Vec<SourceRecord> {
-    let mut sums = vec![Xxh3::new(); catalogue.files.len()];
-    let mut used = vec![false; catalogue.files.len()];
-    for (split, held) in records {
-        let mut digests = held.shards.iter().flat_map(|record| &record.digests);
-        let mut constants = held.constants.iter().flat_map(|record| &record.digests);
-        for entry in &catalogue.splits[split] {
-            used[entry.file] = true;
-            let own = digests.by_ref().take(entry.trajectory.frames);
-            for digest in own.chain(constants.by_ref().take(1)) {
-                sums[entry.file].update(&digest.to_le_bytes());
-            }
-        }
-    }
-    let files = catalogue.files.iter().zip(&catalogue.described);
-    files
-        .zip(sums.iter().zip(used))
-        .filter(|(_, (_, used))| *used)
-        .map(|((file, (bytes, structure)), (sum, _))| SourceRecord {
-            name: file.below.clone(),
-            split: file.split,
-            bytes: *bytes,
-            checksum: format!("{:016x}", sum.digest()),
-            structure: structure.clone(),
-        })
-        .collect()
-}
-
-/// Stores what the sources hold beside fields.
-pub(crate) async fn attach(catalogue: &Catalogue, root: &Location) -> Result<()> {
-    for (index, (_, structure)) in catalogue.described.iter().enumerate() {
-        let place = root.join(&structure.path);
-        if !place.exists().await? {
-            place.put(catalogue.contents(index).await?).await?;
-        }
-    }
-    Ok(())
 }
 
 /// Removes what only the work on a data set needed, and what it replaced.
@@ -602,7 +379,7 @@ fn key(
         "statistics": given,
         "shard_bytes": options.shard_bytes,
     });
-    Ok(format!("{:016x}", xxh3_64(whole.to_string().as_bytes())))
+    Ok(checksum(whole.to_string().as_bytes()))
 }
 
 pub(crate) fn program() -> String {
@@ -620,18 +397,4 @@ fn exists(root: &Location) -> Error {
     Error::Store(wellspring_store::Error::Exists {
         root: root.to_string(),
     })
-}
-
-fn unfinished(root: &Location, missing: &[String]) -> Error {
-    let some = missing
-        .iter()
-        .take(5)
-        .cloned()
-        .collect::<Vec<_>>()
-        .join(" ");
-    let more = if missing.len() > 5 { " ..." } else { "" };
-    Error::Unfinished {
-        root: root.to_string(),
-        missing: format!("{} shards are missing ({some}{more})", missing.len()),
-    }
 }

@@ -54,6 +54,7 @@ mod inspect;
 mod ledger;
 mod leftovers;
 mod options;
+mod records;
 mod repair;
 mod selection;
 mod shards;
@@ -64,6 +65,7 @@ mod statistics;
 mod tests;
 mod waves;
 mod well;
+mod writing;
 
 pub use append::append;
 pub use convert::{Stage, finish, ingest, ingest_part};

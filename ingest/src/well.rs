@@ -9,6 +9,7 @@ mod boundary;
 mod contents;
 mod describe;
 mod filters;
+mod gather;
 mod planes;
 mod storage;
 

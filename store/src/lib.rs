@@ -143,7 +143,7 @@ pub use generation::{drop_split, latest, purge};
 pub use loader::{Batch, Loader, LoaderOptions};
 pub use location::Location;
 pub use manifest::{
-    Compression, Dtype, FORMAT_VERSION, Manifest, Shard, Split, SplitManifest, Trajectory,
+    Compression, Dtype, FORMAT_VERSION, Manifest, Shard, Split, SplitManifest, Trajectory, checksum,
 };
 pub use patch::Patch;
 pub use plan::{Order, Plan, Share};

@@ -161,8 +161,9 @@ pub(crate) fn check(
     Ok(())
 }
 
-/// XXH3-64, sixteen hexadecimal digits.
-pub(crate) fn checksum(bytes: &[u8]) -> String {
+/// XXH3-64, sixteen hexadecimal digits: how this format names bytes.
+#[must_use]
+pub fn checksum(bytes: &[u8]) -> String {
     format!("{:016x}", xxh3_64(bytes))
 }
 
