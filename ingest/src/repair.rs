@@ -89,22 +89,15 @@ impl Repair<'_> {
     }
 
     async fn structure(&self, index: usize) -> Result<()> {
-        let sources = self
-            .manifest
-            .provenance
-            .iter()
-            .flat_map(|made| &made.sources);
-        let Some(wanted) = sources.into_iter().nth(index) else {
+        let made = self.manifest.provenance.as_ref();
+        let Some(wanted) = made.and_then(|made| made.sources.get(index)) else {
             return Ok(());
         };
         let files = self.catalogue.files.iter();
-        let described = files.zip(&self.catalogue.described).enumerate();
-        let found = described
-            .filter(|(_, (file, (_, structure)))| {
-                file.below == wanted.name && *structure == wanted.structure
-            })
-            .map(|(index, _)| index)
-            .next();
+        let mut described = files.zip(&self.catalogue.described);
+        let found = described.position(|(file, (_, structure))| {
+            file.below == wanted.name && *structure == wanted.structure
+        });
         let Some(file) = found else {
             return Err(self.unlike(format!("{} is missing or another", wanted.name)));
         };

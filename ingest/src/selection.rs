@@ -103,7 +103,7 @@ fn cut(axis: &Axis, taken: AxisSelection) -> Result<Axis> {
     let cells = axis.coordinates.len();
     let whole = taken.start == 0 && taken.end == cells;
     let periodic = axis.boundary == [Boundary::Periodic; 2];
-    if whole && periodic && cells % taken.stride != 0 {
+    if whole && periodic && !cells.is_multiple_of(taken.stride) {
         let reason = format!(
             "a stride of {} does not divide the {cells} cells of the periodic axis {}",
             taken.stride, axis.name

@@ -47,13 +47,16 @@ pub(crate) async fn fill(
     work.await.map_err(Error::task)?
 }
 
+/// Of each field that is taken.
+type Readers<'a> = Vec<(&'a TakenField, FieldReader<'a>)>;
+
 struct Filling<'a> {
     catalogue: &'a Catalogue,
     split: Split,
     files: &'a BTreeMap<usize, Arc<OpenFile>>,
     affine: &'a Affine,
     /// Of the file that was read last.
-    readers: Option<(usize, Vec<(&'a TakenField, FieldReader<'a>)>)>,
+    readers: Option<(usize, Readers<'a>)>,
 }
 
 impl Filling<'_> {

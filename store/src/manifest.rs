@@ -225,7 +225,6 @@ pub struct Manifest {
     pub provenance: Option<Provenance>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
 fn is_zero(generation: &u64) -> bool {
     *generation == 0
 }

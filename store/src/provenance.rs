@@ -94,7 +94,6 @@ pub struct Selection {
     pub time_stride: usize,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
 fn is_one(stride: &usize) -> bool {
     *stride <= 1
 }

@@ -1,7 +1,7 @@
 //! Everything that a file holds beside the values of its fields, exactly as it is.
 
 use hdf5::types::{FloatSize, IntSize, TypeDescriptor};
-use hdf5::{Container, File, Group};
+use hdf5::{Container, Group};
 use wellspring_store::{Contents, StoredValue};
 
 use super::attributes::texts;
@@ -21,13 +21,12 @@ pub(crate) fn read(well: &WellFile) -> Result<Contents> {
         well,
         contents: Contents::default(),
     };
-    let root = group(&well.file, "/").map_err(|source| walk.failed("/", source))?;
+    let root = well
+        .file
+        .group("/")
+        .map_err(|source| walk.failed("/", source))?;
     walk.group(&root, "")?;
     Ok(walk.contents)
-}
-
-fn group(file: &File, path: &str) -> hdf5::Result<Group> {
-    file.group(path)
 }
 
 struct Walk<'a> {
