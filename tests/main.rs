@@ -6,6 +6,7 @@ mod bucket;
 #[cfg(feature = "cluster")]
 mod cluster;
 mod demo;
+mod ingest;
 mod pipeline;
 mod program;
 mod refusals;

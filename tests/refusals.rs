@@ -140,7 +140,7 @@ fn a_run_is_not_begun_over() {
     refused(&place.run(&other), 1, &["[model] is not the one"]);
     assert_eq!(place.files("run"), before);
     refused(
-        &place.run("ingest sims ds"),
+        &place.run("ingest sims ds --dtype f16"),
         1,
         &["holds a data set already"],
     );

@@ -12,7 +12,9 @@ use clap::{Parser, Subcommand};
 pub use answers::{Animate, Eval, ExistingArg, Figures, Report, Sql};
 pub use bench::{Bench, BenchSubject};
 pub use cluster::{Cluster, ClusterRole};
-pub use data::{CompressionArg, DtypeArg, Ingest, Inspect, NormalizationArg, Simulate, Verify};
+pub use data::{
+    CompressionArg, Drop, DtypeArg, Ingest, Inspect, NormalizationArg, Simulate, Verify,
+};
 pub use demo::{Demo, DemoSize};
 pub use models::{Export, Import, Plan, Train};
 
@@ -54,6 +56,7 @@ pub enum Command {
     Ingest(Ingest),
     Verify(Verify),
     Plan(Plan),
+    Drop(Drop),
     Train(Train),
     Eval(Eval),
     Sql(Sql),

@@ -5,6 +5,7 @@ mod animate;
 mod bench;
 mod cluster;
 mod demo;
+mod drop;
 mod eval;
 mod figures;
 mod ingest;
@@ -76,6 +77,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Ingest(args) => ingest::run(&session, &args),
         Command::Verify(args) => verify::run(&session, &args),
         Command::Plan(args) => plan::run(&session, &args),
+        Command::Drop(args) => drop::run(&session, &args),
         Command::Train(args) => train::run(&session, &args),
         Command::Eval(args) => eval::run(&session, &args),
         Command::Sql(args) => sql::run(&session, &args),

@@ -30,8 +30,19 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
+    let message = chain(error.as_ref());
+    // Nothing is left to tell when standard error itself is closed.
+    let _ = writeln!(std::io::stderr(), "error: {message}");
+    match error.downcast_ref::<Misuse>() {
+        Some(_) => ExitCode::from(2),
+        None => ExitCode::FAILURE,
+    }
+}
+
+/// An error and its causes, on one line.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut message = String::new();
-    for cause in error.chain() {
+    for cause in anyhow::Chain::new(error) {
         let cause = cause.to_string();
         // Transparent wrappers repeat their source word for word.
         if message.ends_with(&cause) {
@@ -42,12 +53,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
         }
         message.push_str(&cause);
     }
-    // Nothing is left to tell when standard error itself is closed.
-    let _ = writeln!(std::io::stderr(), "error: {message}");
-    match error.downcast_ref::<Misuse>() {
-        Some(_) => ExitCode::from(2),
-        None => ExitCode::FAILURE,
-    }
+    message
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

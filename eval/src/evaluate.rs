@@ -340,3 +340,7 @@ fn run_id(name: &str, schedule: &str) -> String {
     let unique: u64 = rand::random();
     format!("{text}-{unique:016x}")
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests;

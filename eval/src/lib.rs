@@ -92,6 +92,8 @@ mod pictures;
 mod report;
 mod results;
 mod rollout;
+#[cfg(test)]
+mod sample;
 mod schedule;
 mod session;
 mod subject;

@@ -58,3 +58,30 @@ impl Results {
         })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::Format;
+
+    /// Tables as version 1 wrote them lie in `tests/data` for ever and must open.
+    #[tokio::test]
+    async fn older_tables_open() {
+        let results = Results::open(&Location::parse("tests/data/results-v1").unwrap())
+            .await
+            .unwrap();
+        let ask = async |query: &str| {
+            let answer = results.sql(query).await.unwrap();
+            String::from_utf8(Format::Csv.write(&answer).unwrap()).unwrap()
+        };
+        let versions = ask("SELECT table_version, weights, bands FROM runs").await;
+        assert_eq!(versions, "table_version,weights,bands\n1,,\n");
+        let leads =
+            ask("SELECT lead, count(*) AS fields FROM by_lead GROUP BY lead ORDER BY lead").await;
+        assert_eq!(leads, "lead,fields\n1,4\n2,4\n");
+        for view in crate::View::ALL {
+            ask(&format!("SELECT * FROM {}", view.name)).await;
+        }
+    }
+}

@@ -1,42 +1,71 @@
-//! Every trajectory of a source, and a way through its frames in order.
+//! Every trajectory of a source, what of it is taken, and the files it lies in.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use wellspring_store::{Frames, Reporter, Schema, Split, Trajectory};
+use wellspring_store::{
+    Attachment, AxisSelection, Contents, Reporter, Schema, Selection, Split, Trajectory,
+};
 
-use crate::source::{SourceFile, Staged};
-use crate::well::WellFile;
-use crate::{Error, Result};
+use crate::source::{Source, SourceFile};
+use crate::well::{self, FieldReader, OpenFile, WellFile};
+use crate::{Error, Result, selection};
 
-/// Every trajectory of a source, by split.
+/// Files that stay open, with their indices, for whoever reads them next.
+const OPEN_FILES: usize = 16;
+
+/// Every trajectory of a source, by split, as far as it is selected.
 pub(crate) struct Catalogue {
+    /// Of what is taken.
     pub(crate) schema: Schema,
-    files: Vec<SourceFile>,
+    pub(crate) selection: Selection,
+    pub(crate) space: Vec<AxisSelection>,
+    pub(crate) files: Vec<SourceFile>,
+    /// Size of each file, and the record of what it holds beside fields.
+    pub(crate) described: Vec<(u64, Attachment)>,
     pub(crate) splits: BTreeMap<Split, Vec<Entry>>,
+    pub(crate) fields: Vec<TakenField>,
+    open: Mutex<Vec<(usize, Arc<OpenFile>)>>,
+}
+
+/// A field that is taken.
+#[derive(Debug, Clone)]
+pub(crate) struct TakenField {
+    /// Among the file's fields.
+    index: usize,
+    pub(crate) time_varying: bool,
+    /// Its channels among those of the frames, or of the constants.
+    pub(crate) channels: Range<usize>,
 }
 
 /// One trajectory and where it lies.
 pub(crate) struct Entry {
-    file: usize,
+    pub(crate) file: usize,
     pub(crate) sample: usize,
     pub(crate) times: Vec<f64>,
     pub(crate) trajectory: Trajectory,
 }
 
-/// A frame to read: which trajectory of its split, and which step.
-#[derive(Clone, Copy)]
+/// A frame to read: which entry of its split, what the data set calls the trajectory, and which step
+/// of what is taken.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Row {
-    pub(crate) trajectory: usize,
+    pub(crate) entry: usize,
+    pub(crate) trajectory: u32,
     pub(crate) step: usize,
 }
 
 impl Catalogue {
     /// Opens every file once and checks that they belong together.
-    pub(crate) async fn open(files: Vec<SourceFile>, reporter: &dyn Reporter) -> Result<Self> {
+    pub(crate) async fn open(
+        source: Source,
+        mut selection: Selection,
+        reporter: &dyn Reporter,
+    ) -> Result<Self> {
+        let files = source.files;
         let mut first: Option<WellFile> = None;
-        // Copies of remote files live as long as the file that is being looked at.
-        let mut held: Option<Arc<Staged>> = None;
+        let mut described = Vec::new();
         let mut splits: BTreeMap<Split, Vec<Entry>> = BTreeMap::new();
         reporter.begin("looking at files", Some(files.len() as u64), "files");
         for (index, source) in files.iter().enumerate() {
@@ -45,102 +74,170 @@ impl Catalogue {
             if let Some(first) = &first {
                 first.fits(&file)?;
             }
+            let contents = json(&well::contents(&file)?)?;
+            described.push((
+                source.bytes().await?,
+                Attachment::of("sources", "json", &contents),
+            ));
             let entries = splits.entry(source.split).or_default();
-            entries.extend(
-                (0..file.samples).map(|sample| Entry::of(&file, source.name(), index, sample)),
-            );
-            if first.is_none() {
-                first = Some(file);
-                held = Some(staged);
-            }
+            let taken = |sample| Entry::of(&file, source.name(), (index, sample), &selection);
+            entries.extend((0..file.samples).map(taken));
+            first.get_or_insert(file);
             reporter.advance(1);
         }
         reporter.end();
-        drop(held);
-        match first {
-            Some(first) => Ok(Self {
-                schema: first.schema,
-                files,
-                splits,
-            }),
-            None => Err(Error::NoFiles {
+        let Some(first) = first else {
+            return Err(Error::NoFiles {
                 source_url: "the source".into(),
-            }),
+            });
+        };
+        if let Some((start, end)) = selection.trajectories {
+            splits.values_mut().for_each(|entries| {
+                entries.truncate(end);
+                entries.drain(..start.min(entries.len()));
+            });
+            splits.retain(|_, entries| !entries.is_empty());
         }
+        if splits.is_empty() {
+            let reason = "no split has a trajectory that is selected".into();
+            return Err(Error::Selection { reason });
+        }
+        let space = selection::space(&selection, &first.schema.grid)?;
+        if !selection.space.is_empty() {
+            selection.space.clone_from(&space);
+        }
+        Ok(Self {
+            schema: selection::schema(&selection, &space, &first.schema)?,
+            fields: fields(&selection, &first.schema)?,
+            selection,
+            space,
+            files,
+            described,
+            splits,
+            open: Mutex::default(),
+        })
     }
 
-    pub(crate) fn rows(&self, split: Split) -> Vec<Row> {
+    /// Rows of a split, its trajectories numbered from `first` on.
+    pub(crate) fn rows(&self, split: Split, first: usize) -> Vec<Row> {
         let entries = self.splits[&split].iter().enumerate();
-        let steps = |(trajectory, entry): (usize, &Entry)| {
-            (0..entry.trajectory.frames).map(move |step| Row { trajectory, step })
+        let rows = |(entry, held): (usize, &Entry)| {
+            (0..held.trajectory.frames).map(move |step| Row {
+                entry,
+                trajectory: (first + entry) as u32,
+                step,
+            })
         };
-        entries.flat_map(steps).collect()
+        entries.flat_map(rows).collect()
     }
 
     /// Bytes of a frame as f32.
     pub(crate) fn frame_bytes(&self) -> u64 {
         4 * (self.schema.channels().len() * self.schema.grid.cells()) as u64
     }
+
+    /// A frame of the file for a step of what is taken.
+    pub(crate) fn step_of_file(&self, step: usize) -> usize {
+        step * self.selection.time_stride.max(1)
+    }
+
+    /// A file, opened if nobody has it open.
+    pub(crate) async fn file(&self, index: usize) -> Result<Arc<OpenFile>> {
+        let known = |open: &Vec<(usize, Arc<OpenFile>)>| {
+            let found = open.iter().find(|(known, _)| *known == index);
+            found.map(|(_, file)| Arc::clone(file))
+        };
+        if let Some(file) = known(&self.held()) {
+            return Ok(file);
+        }
+        let source = &self.files[index];
+        let file = Arc::new(OpenFile::open(source.stage().await?, &source.named())?);
+        let mut open = self.held();
+        open.insert(0, (index, Arc::clone(&file)));
+        open.truncate(OPEN_FILES);
+        Ok(file)
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Vec<(usize, Arc<OpenFile>)>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The files that some entries lie in.
+    pub(crate) async fn files_of(
+        &self,
+        split: Split,
+        entries: impl Iterator<Item = usize>,
+    ) -> Result<BTreeMap<usize, Arc<OpenFile>>> {
+        let mut files = BTreeMap::new();
+        for entry in entries {
+            let index = self.splits[&split][entry].file;
+            if !files.contains_key(&index) {
+                files.insert(index, self.file(index).await?);
+            }
+        }
+        Ok(files)
+    }
+
+    /// Readers of the fields that vary in time, or of those that do not.
+    pub(crate) fn readers<'a>(
+        &'a self,
+        file: &'a OpenFile,
+        time_varying: bool,
+    ) -> Vec<(&'a TakenField, FieldReader<'a>)> {
+        self.fields
+            .iter()
+            .filter(|field| field.time_varying == time_varying)
+            .map(|field| (field, FieldReader::new(file, field.index, &self.space)))
+            .collect()
+    }
+
+    /// What a file holds beside fields, as it is stored.
+    pub(crate) async fn contents(&self, index: usize) -> Result<Vec<u8>> {
+        let source = &self.files[index];
+        let staged = source.stage().await?;
+        let file = WellFile::open(staged.path(), &source.named())?;
+        json(&well::contents(&file)?)
+    }
+}
+
+fn json(contents: &Contents) -> Result<Vec<u8>> {
+    serde_json::to_vec(contents).map_err(|error| Error::Task {
+        reason: error.to_string(),
+    })
+}
+
+fn fields(selection: &Selection, whole: &Schema) -> Result<Vec<TakenField>> {
+    let mut next = [0, 0];
+    let mut fields = Vec::new();
+    for index in selection::taken_fields(selection, whole)? {
+        let field = &whole.fields[index];
+        let next = &mut next[usize::from(field.time_varying)];
+        let channels = *next..*next + field.channels(&whole.grid).len();
+        *next = channels.end;
+        fields.push(TakenField {
+            index,
+            time_varying: field.time_varying,
+            channels,
+        });
+    }
+    Ok(fields)
 }
 
 impl Entry {
-    fn of(file: &WellFile, name: &str, index: usize, sample: usize) -> Self {
+    fn of(file: &WellFile, name: &str, (index, sample): (usize, usize), taken: &Selection) -> Self {
+        let every = taken.time_stride.max(1);
+        let some = |values: &[f64]| values.iter().step_by(every).copied().collect::<Vec<f64>>();
+        let series = file.series(sample).into_iter();
         Self {
             file: index,
             sample,
-            times: file.times(sample).to_vec(),
+            times: some(file.times(sample)),
             trajectory: Trajectory {
                 source: format!("{name}#{sample}"),
-                frames: file.frames,
+                frames: file.frames.div_ceil(every),
                 parameters: file.parameters(sample),
-                series: file.series(sample),
+                series: series.map(|(name, values)| (name, some(&values))).collect(),
             },
         }
-    }
-}
-
-impl Catalogue {
-    /// The fields of a trajectory that do not vary in time.
-    pub(crate) async fn constants(&self, entry: &Entry) -> Result<Frames> {
-        let source = &self.files[entry.file];
-        let staged = source.stage().await?;
-        WellFile::open(staged.path(), &source.named())?.constants(entry.sample)
-    }
-
-    /// Hands a run of rows, frame by frame, to `each`, on a thread for long work.
-    pub(crate) async fn each_row<T: Send + 'static>(
-        self: Arc<Self>,
-        split: Split,
-        rows: Vec<Row>,
-        mut state: T,
-        each: impl Fn(&mut T, &Entry, Row, &WellFile) -> Result<()> + Send + 'static,
-    ) -> Result<T> {
-        let mut staged: BTreeMap<usize, Arc<Staged>> = BTreeMap::new();
-        for row in &rows {
-            let file = self.splits[&split][row.trajectory].file;
-            if let std::collections::btree_map::Entry::Vacant(place) = staged.entry(file) {
-                place.insert(self.files[file].stage().await?);
-            }
-        }
-        let done = tokio::task::spawn_blocking(move || {
-            let mut open: Option<(usize, WellFile)> = None;
-            for row in rows {
-                let entry = &self.splits[&split][row.trajectory];
-                if open.as_ref().is_none_or(|(index, _)| *index != entry.file) {
-                    let file = WellFile::open(
-                        staged[&entry.file].path(),
-                        &self.files[entry.file].named(),
-                    )?;
-                    open = Some((entry.file, file));
-                }
-                if let Some((_, file)) = &open {
-                    each(&mut state, entry, row, file)?;
-                }
-            }
-            Ok(state)
-        });
-        done.await.map_err(|source| Error::Task {
-            reason: source.to_string(),
-        })?
     }
 }

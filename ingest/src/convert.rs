@@ -1,70 +1,112 @@
-//! The two passes: statistics of the training split, then normalised shards.
+//! An ingest: statistics of the training split, then normalised shards, then the manifest.
 //!
-//! Both cut a split into the same runs of rows, one run a task, a few tasks at a time. What a task
-//! gives does not depend on the others, and results are joined in order: the bytes of a data set
-//! depend on its source and options alone. Memory is bounded by tasks × shard size.
+//! Both passes are cut into pieces that do not depend on one another, each of which leaves a record in
+//! the [`Ledger`] when it is done. A whole ingest, a part of one, and one that goes on after an
+//! interruption do the same: the pieces of their share that have no record. What a piece gives depends
+//! on source and options alone, so the bytes of a data set do too. Memory is bounded by the shards that
+//! are filled at the same time, and those by [`IngestOptions::memory_bytes`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use wellspring_store::{
-    Affine, ChannelMoments, ChannelStatistics, Compression, DatasetWriter, Dtype, Frames, Location,
-    Manifest, Normalization, Reporter, Shard, ShardWriter, Split, SplitManifest, Statistics,
-    WriterOptions,
+    Affine, DatasetWriter, Location, Manifest, Provenance, Reporter, Selection, Split, Statistics,
+    WriterOptions, checksum,
 };
 
-use crate::catalogue::{Catalogue, Row};
+use crate::catalogue::Catalogue;
+use crate::ledger::{self, Claim, Ledger};
+use crate::options::{IngestOptions, Part};
 use crate::source::Source;
-use crate::{Error, Result};
-
-/// How to convert.
-#[derive(Debug, Clone)]
-pub struct IngestOptions {
-    /// Type of the stored values.
-    pub dtype: Dtype,
-    /// Compression of the shards.
-    pub compression: Compression,
-    /// How values are normalised.
-    pub normalization: Normalization,
-    /// The Well's `stats.yaml` to normalise by; without it, statistics of the training split (of
-    /// every split, where there is none to train on).
-    pub stats: Option<Location>,
-    /// Target size of a shard.
-    pub shard_bytes: u64,
-    /// Runs of rows that are converted at the same time.
-    pub threads: usize,
-    /// Whether a data set that is there may be replaced.
-    pub overwrite: bool,
-}
-
-impl Default for IngestOptions {
-    fn default() -> Self {
-        Self {
-            dtype: Dtype::F32,
-            compression: Compression::None,
-            normalization: Normalization::Zscore,
-            stats: None,
-            shard_bytes: 64 << 20,
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
-            overwrite: false,
-        }
-    }
-}
+use crate::statistics::{self, Piece};
+use crate::writing::{Job, Writing, jobs};
+use crate::{Error, Result, leftovers, records};
 
 /// Converts The Well's HDF5 at `source` into a data set at `root`.
 ///
-/// An interruption leaves no data set; run it again.
+/// After an interruption the same call goes on where it stopped; when the data set is there already,
+/// made of the same source by the same options, nothing is done.
 ///
 /// # Errors
-/// [`Error::NoFiles`], [`Error::Open`], [`Error::Layout`], [`Error::Mixed`], [`Error::NotFinite`], and
-/// [`Error::Store`] when `root` cannot be written or holds a data set already.
+/// [`Error::NoFiles`], [`Error::Open`], [`Error::Layout`], [`Error::Mixed`], [`Error::NotFinite`],
+/// [`Error::Selection`]; [`Error::Underway`] when another ingest into `root` was begun; and
+/// [`Error::Store`] when `root` cannot be written or holds another data set.
 pub async fn ingest(
     source: &Location,
     root: &Location,
     options: &IngestOptions,
     reporter: &dyn Reporter,
 ) -> Result<Manifest> {
+    let work = match Work::begin(source, root, options, reporter).await? {
+        Begun::Work(work) => work,
+        Begun::Done(manifest) => return Ok(*manifest),
+    };
+    work.gather(Part::WHOLE).await?;
+    let statistics = work.statistics().await?;
+    work.fill(Part::WHOLE, &statistics).await?;
+    work.commit(statistics).await
+}
+
+/// How far a part has got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Its statistics are gathered.
+    Statistics,
+    /// Its shards are written.
+    Shards,
+}
+
+/// Does one part of an ingest, up to a stage. The parts may run on any machines that see source and
+/// root, in any order, but for one thing: shards need the statistics of all parts. [`finish`] makes
+/// the data set of what the parts have left.
+///
+/// # Errors
+/// As [`ingest`], and [`Error::Waiting`] when the statistics of other parts are missing.
+pub async fn ingest_part(
+    source: &Location,
+    root: &Location,
+    options: &IngestOptions,
+    (part, until): (Part, Stage),
+    reporter: &dyn Reporter,
+) -> Result<()> {
+    let Begun::Work(mut work) = Work::begin(source, root, options, reporter).await? else {
+        return Ok(());
+    };
+    work.gather(part).await?;
+    if until == Stage::Shards {
+        work.ledger = work.ledger.again().await?;
+        let statistics = work.statistics().await?;
+        work.fill(part, &statistics).await?;
+    }
+    Ok(())
+}
+
+/// Makes a data set of what the parts of an ingest have left.
+///
+/// # Errors
+/// As [`ingest`]; [`Error::Waiting`] and [`Error::Unfinished`] when parts are missing.
+pub async fn finish(
+    source: &Location,
+    root: &Location,
+    options: &IngestOptions,
+    reporter: &dyn Reporter,
+) -> Result<Manifest> {
+    match Work::begin(source, root, options, reporter).await? {
+        Begun::Work(work) => {
+            let statistics = work.statistics().await?;
+            work.commit(statistics).await
+        }
+        Begun::Done(manifest) => Ok(*manifest),
+    }
+}
+
+/// Opens a source: what is in it, as far as it is selected.
+pub(crate) async fn catalogue(
+    source: &Location,
+    selection: &Selection,
+    reporter: &dyn Reporter,
+) -> Result<Arc<Catalogue>> {
     hdf5::silence_errors(true);
     let source = Source::list(source).await?;
     if source.ignored > 0 {
@@ -73,239 +115,286 @@ pub async fn ingest(
             source.ignored
         ));
     }
-    let work = Work {
-        catalogue: Arc::new(Catalogue::open(source.files, reporter).await?),
-        threads: options.threads.max(1),
-        reporter,
-    };
-    let schema = work.catalogue.schema.clone();
-    let statistics = match &options.stats {
-        Some(place) => {
-            let bytes = place.get().await?;
-            Statistics::from_yaml(
-                &String::from_utf8_lossy(&bytes),
-                &schema,
-                &place.to_string(),
-            )?
-        }
-        None => work.statistics(options.shard_bytes).await?,
-    };
-    let constants = statistics.affine(options.normalization, &schema.constant_channels())?;
-    let options = WriterOptions {
-        schema,
-        dtype: options.dtype,
-        compression: options.compression,
-        normalization: options.normalization,
-        statistics,
-        shard_bytes: options.shard_bytes,
-        overwrite: options.overwrite,
-    };
-    let writer = DatasetWriter::create(root, options).await?;
-    let splits = work.shards(&writer, &constants).await?;
-    Ok(writer.finish(splits).await?)
+    Ok(Arc::new(
+        Catalogue::open(source, selection.clone(), reporter).await?,
+    ))
 }
 
-/// The catalogue, and how much of it is worked on at a time.
+/// An ingest that has begun, or a data set that is there already.
+enum Begun<'a> {
+    Work(Box<Work<'a>>),
+    Done(Box<Manifest>),
+}
+
 struct Work<'a> {
     catalogue: Arc<Catalogue>,
-    threads: usize,
+    root: Location,
+    options: &'a IngestOptions,
+    /// Given, not gathered.
+    given: Option<Statistics>,
+    claim: Claim,
+    ledger: Ledger,
     reporter: &'a dyn Reporter,
 }
 
-impl Work<'_> {
-    /// First pass: statistics of the training split.
-    async fn statistics(&self, run_bytes: u64) -> Result<Statistics> {
-        let catalogue = &self.catalogue;
-        let splits: Vec<Split> = match catalogue.splits.contains_key(&Split::Train) {
-            true => vec![Split::Train],
-            false => catalogue.splits.keys().copied().collect(),
+impl<'a> Work<'a> {
+    async fn begin(
+        source: &Location,
+        root: &Location,
+        options: &'a IngestOptions,
+        reporter: &'a dyn Reporter,
+    ) -> Result<Begun<'a>> {
+        let catalogue = catalogue(source, &options.selection, reporter).await?;
+        let given = given(options, &catalogue).await?;
+        let key = key(&catalogue, options, given.as_ref())?;
+        let mut stale = Vec::new();
+        if root.join("manifest.json").exists().await? {
+            let there = Manifest::load(root).await;
+            if !options.overwrite {
+                return match there? {
+                    manifest if made_by(&manifest, &key) => {
+                        tidy(root, &manifest).await?;
+                        Ok(Begun::Done(Box::new(manifest)))
+                    }
+                    _ => Err(exists(root)),
+                };
+            }
+            // One that cannot be read is replaced all the same; its files are not known.
+            if let Ok(manifest) = there {
+                stale = manifest.paths().map(str::to_owned).collect();
+            }
+        }
+        let claim = Claim { key, stale };
+        let (ledger, claim) = Ledger::claim(root, &claim, options.overwrite).await?;
+        // Only now: until here an interruption leaves the old data set as it was.
+        root.join("manifest.json").delete().await?;
+        Ok(Begun::Work(Box::new(Self {
+            catalogue,
+            root: root.clone(),
+            options,
+            given,
+            claim,
+            ledger,
+            reporter,
+        })))
+    }
+
+    /// First pass: the moments of a part's pieces.
+    async fn gather(&self, part: Part) -> Result<()> {
+        if self.given.is_some() {
+            return Ok(());
+        }
+        let pieces = statistics::pieces(&self.catalogue);
+        let mut missing = Vec::new();
+        for index in part.of(pieces.len()) {
+            if self.ledger.moments(index).await?.is_none() {
+                missing.push(index);
+            }
+        }
+        let bytes = |&index: &usize| pieces[index].bytes(&self.catalogue);
+        let total = missing.iter().map(bytes).sum();
+        self.reporter.begin("statistics", Some(total), "bytes");
+        let tasks = missing.into_iter().map(|index| {
+            let piece: Piece = pieces[index].clone();
+            async move {
+                let bytes = piece.bytes(&self.catalogue);
+                let moments = piece.moments(Arc::clone(&self.catalogue)).await?;
+                self.ledger.put(&ledger::piece(index), &moments).await?;
+                self.reporter.advance(bytes);
+                Ok::<_, Error>(())
+            }
+        });
+        let mut tasks = futures::stream::iter(tasks).buffer_unordered(self.options.threads.max(1));
+        while tasks.try_next().await?.is_some() {}
+        self.reporter.end();
+        Ok(())
+    }
+
+    /// Statistics of everything, once every piece is there.
+    async fn statistics(&self) -> Result<Statistics> {
+        if let Some(given) = &self.given {
+            return Ok(given.clone());
+        }
+        let ledger = self.ledger.again().await?;
+        let pieces = statistics::pieces(&self.catalogue);
+        let found: Vec<_> = futures::stream::iter(0..pieces.len())
+            .map(|index| ledger.moments(index))
+            .buffered(records::AT_ONCE)
+            .try_collect()
+            .await?;
+        let (total, moments) = (found.len(), found.into_iter().flatten().collect::<Vec<_>>());
+        if moments.len() < total {
+            return Err(Error::Waiting {
+                root: self.root.to_string(),
+                missing: total - moments.len(),
+                total,
+            });
+        }
+        Ok(statistics::merged(&self.catalogue, &pieces, moments))
+    }
+
+    async fn writer(&self, statistics: &Statistics) -> Result<DatasetWriter> {
+        let options = WriterOptions {
+            schema: self.catalogue.schema.clone(),
+            dtype: self.options.dtype,
+            compression: self.options.compression,
+            normalization: self.options.normalization,
+            statistics: statistics.clone(),
+            shard_bytes: self.options.shard_bytes,
+            overwrite: false,
         };
-        let run = ((run_bytes / catalogue.frame_bytes().max(1)) as usize).max(1);
-        let mut runs = Vec::new();
-        for &split in &splits {
-            runs.extend(
-                catalogue
-                    .rows(split)
-                    .chunks(run)
-                    .map(|rows| (split, rows.to_vec())),
-            );
-        }
-        let frames: usize = runs.iter().map(|(_, rows)| rows.len()).sum();
-        self.reporter.begin(
-            "statistics",
-            Some(frames as u64 * catalogue.frame_bytes()),
-            "bytes",
-        );
-        let mut moments = vec![ChannelMoments::default(); catalogue.schema.channels().len()];
-        let mut tasks = futures::stream::iter(runs)
-            .map(|(split, rows)| moments_of(Arc::clone(catalogue), split, rows))
-            .buffered(self.threads);
-        while let Some((rows, of_run)) = tasks.try_next().await? {
-            moments
-                .iter_mut()
-                .zip(of_run)
-                .for_each(|(all, new)| *all = all.merge(new));
-            self.reporter.advance(rows as u64 * catalogue.frame_bytes());
-        }
-        self.reporter.end();
-        let mut statistics = named(catalogue.schema.channels(), moments);
-        statistics.extend(self.constant_statistics(&splits).await?);
-        Ok(Statistics(statistics))
+        Ok(DatasetWriter::create(&self.root, options).await?)
     }
 
-    /// Statistics of the fields that do not vary in time.
-    async fn constant_statistics(
-        &self,
-        splits: &[Split],
-    ) -> Result<BTreeMap<String, ChannelStatistics>> {
-        let channels = self.catalogue.schema.constant_channels();
-        let mut moments = vec![ChannelMoments::default(); channels.len()];
-        if !channels.is_empty() {
-            for entry in splits
-                .iter()
-                .flat_map(|split| &self.catalogue.splits[split])
-            {
-                let frame = self.catalogue.constants(entry).await?;
-                for (channel, moments) in moments.iter_mut().enumerate() {
-                    moments.add(frame.channel(0, 0, channel), None);
-                }
-            }
-        }
-        Ok(named(channels, moments))
-    }
-
-    /// Second pass: every split's shards.
-    async fn shards(
-        &self,
-        writer: &DatasetWriter,
-        constants: &Affine,
-    ) -> Result<BTreeMap<Split, SplitManifest>> {
-        let catalogue = &self.catalogue;
-        let frames: usize = catalogue
+    /// Second pass: a part's shards.
+    async fn fill(&self, part: Part, statistics: &Statistics) -> Result<()> {
+        let writer = self.writer(statistics).await?;
+        let starts = self
+            .catalogue
             .splits
-            .values()
-            .flatten()
-            .map(|entry| entry.trajectory.frames)
-            .sum();
-        self.reporter.begin(
-            "shards",
-            Some(frames as u64 * catalogue.frame_bytes()),
-            "bytes",
-        );
-        let mut splits = BTreeMap::new();
-        for (&split, entries) in &catalogue.splits {
-            let held = SplitManifest {
-                trajectories: entries
-                    .iter()
-                    .map(|entry| entry.trajectory.clone())
-                    .collect(),
-                shards: self.frames(writer, split).await?,
-                constants: self.constants(writer, split, constants).await?,
-            };
-            splits.insert(split, held);
+            .keys()
+            .map(|&split| (split, 0))
+            .collect();
+        let mut todo: Vec<Job> = jobs(&self.catalogue, &writer, &starts);
+        let share = part.of(todo.len());
+        todo.truncate(share.end);
+        let todo = todo.split_off(share.start);
+        let writing = Writing {
+            catalogue: &self.catalogue,
+            writer: &writer,
+            ledger: &self.ledger,
+            options: self.options,
+            reporter: self.reporter,
+        };
+        writing.shards(todo).await?;
+        let splits: Vec<Split> = self.catalogue.splits.keys().copied().collect();
+        let affine = constant_affine(&self.catalogue, statistics, self.options)?;
+        for index in part.of(splits.len()) {
+            let nothing = async |shard| Ok(shard);
+            writing
+                .constants(splits[index], 0, &affine, nothing)
+                .await?;
         }
-        self.reporter.end();
-        Ok(splits)
+        Ok(())
     }
 
-    async fn frames(&self, writer: &DatasetWriter, split: Split) -> Result<Vec<Shard>> {
-        let catalogue = &self.catalogue;
-        let rows = catalogue.rows(split);
-        let mut tasks = futures::stream::iter(writer.shards(rows.len()).into_iter().enumerate())
-            .map(|(index, range)| {
-                let (shard, rows) = (writer.shard(split, index), rows[range].to_vec());
-                let (catalogue, affine) = (Arc::clone(catalogue), writer.affine().clone());
-                async move {
-                    let filled = fill(catalogue, split, rows, affine, shard?).await?;
-                    Ok::<_, Error>(filled.finish().await?)
-                }
-            })
-            .buffered(self.threads);
-        let mut shards = Vec::new();
-        while let Some(shard) = tasks.try_next().await? {
-            self.reporter
-                .advance(shard.rows as u64 * catalogue.frame_bytes());
-            shards.push(shard);
-        }
-        Ok(shards)
-    }
-
-    async fn constants(
-        &self,
-        writer: &DatasetWriter,
-        split: Split,
-        affine: &Affine,
-    ) -> Result<Option<Shard>> {
-        if self.catalogue.schema.constant_channels().is_empty() {
-            return Ok(None);
-        }
-        let mut shard = writer.constants(split)?;
-        for (trajectory, entry) in self.catalogue.splits[&split].iter().enumerate() {
-            let mut frame = self.catalogue.constants(entry).await?;
-            affine.normalise(&mut frame);
-            shard.push((trajectory as u32, 0), entry.times[0], &frame)?;
-        }
-        Ok(Some(shard.finish().await?))
-    }
-}
-
-fn named(
-    channels: Vec<String>,
-    moments: Vec<ChannelMoments>,
-) -> BTreeMap<String, ChannelStatistics> {
-    channels
-        .into_iter()
-        .zip(moments.into_iter().map(Into::into))
-        .collect()
-}
-
-/// Moments of a run of rows, and how many there were.
-async fn moments_of(
-    catalogue: Arc<Catalogue>,
-    split: Split,
-    rows: Vec<Row>,
-) -> Result<(usize, Vec<ChannelMoments>)> {
-    let (count, channels) = (rows.len(), catalogue.schema.channels().len());
-    let start = (
-        vec![ChannelMoments::default(); channels],
-        None::<(Row, Frames)>,
-    );
-    let (moments, _) = catalogue
-        .each_row(split, rows, start, |(moments, last), entry, row, file| {
-            let before = match last.take() {
-                Some((before, frame)) if before.trajectory == row.trajectory => Some(frame),
-                // The run begins within a trajectory.
-                _ if row.step > 0 => Some(file.frame(entry.sample, row.step - 1)?),
-                _ => None,
-            };
-            let frame = file.frame(entry.sample, row.step)?;
-            for (channel, moments) in moments.iter_mut().enumerate() {
-                let before = before.as_ref().map(|frame| frame.channel(0, 0, channel));
-                moments.add(frame.channel(0, 0, channel), before);
+    /// The manifest, from the records of all shards; then the records go.
+    async fn commit(self, statistics: Statistics) -> Result<Manifest> {
+        let writer = self.writer(&statistics).await?;
+        let starts = self
+            .catalogue
+            .splits
+            .keys()
+            .map(|&split| (split, 0))
+            .collect();
+        let ledger = self.ledger.again().await?;
+        let records = records::all(&self.catalogue, &writer, &ledger, &starts).await?;
+        let records = match records.whole(&self.root) {
+            Ok(records) => records,
+            // Another process may have been faster, and have tidied up.
+            Err(error) => {
+                return match Manifest::load(&self.root).await {
+                    Ok(manifest) if made_by(&manifest, &self.claim.key) => Ok(manifest),
+                    _ => Err(error),
+                };
             }
-            *last = Some((row, frame));
-            Ok(())
-        })
-        .await?;
-    Ok((count, moments))
+        };
+        let mut splits = BTreeMap::new();
+        for (&split, record) in &records {
+            let trajectories = records::trajectories(&self.catalogue, split);
+            splits.insert(split, record.manifest(trajectories));
+        }
+        let provenance = Provenance {
+            program: program(),
+            key: self.claim.key.clone(),
+            selection: self.catalogue.selection.clone(),
+            shard_bytes: self.options.shard_bytes,
+            sources: records::sources(&self.catalogue, &records),
+        };
+        records::attach(&self.catalogue, &self.root).await?;
+        let manifest = match writer.finish_with(splits, Some(provenance)).await {
+            Err(error @ wellspring_store::Error::Exists { .. }) => {
+                match Manifest::load(&self.root).await? {
+                    manifest if made_by(&manifest, &self.claim.key) => Ok(manifest),
+                    _ => Err(error),
+                }
+            }
+            answer => answer,
+        }?;
+        tidy(&self.root, &manifest).await?;
+        Ok(manifest)
+    }
 }
 
-/// Fills a shard with a run of rows.
-async fn fill(
-    catalogue: Arc<Catalogue>,
-    split: Split,
-    rows: Vec<Row>,
-    affine: Affine,
-    shard: ShardWriter,
-) -> Result<ShardWriter> {
-    let filling = catalogue.each_row(split, rows, shard, move |shard, entry, row, file| {
-        let mut frame = file.frame(entry.sample, row.step)?;
-        affine.normalise(&mut frame);
-        Ok(shard.push(
-            (row.trajectory as u32, row.step as u32),
-            entry.times[row.step],
-            &frame,
-        )?)
+/// Removes what only the work on a data set needed, and what it replaced.
+pub(crate) async fn tidy(root: &Location, manifest: &Manifest) -> Result<()> {
+    let kept: BTreeSet<&str> = manifest.paths().collect();
+    let key = manifest.provenance.as_ref().map_or("", |made| &made.key);
+    let stale = ledger::stale(root, key).await?;
+    for path in stale.iter().filter(|path| !kept.contains(path.as_str())) {
+        root.join(path).delete().await?;
+    }
+    ledger::clear(&root.join("ingest")).await?;
+    if let Some(folder) = root.local_path() {
+        leftovers::sweep(&folder);
+    }
+    Ok(())
+}
+
+/// Statistics that were given instead of gathered.
+async fn given(options: &IngestOptions, catalogue: &Catalogue) -> Result<Option<Statistics>> {
+    let Some(place) = &options.stats else {
+        return Ok(None);
+    };
+    let bytes = place.get().await?;
+    let text = String::from_utf8_lossy(&bytes);
+    let statistics = Statistics::from_yaml(&text, &catalogue.schema, &place.to_string())?;
+    Ok(Some(statistics))
+}
+
+fn constant_affine(
+    catalogue: &Catalogue,
+    statistics: &Statistics,
+    options: &IngestOptions,
+) -> Result<Affine> {
+    let channels = catalogue.schema.constant_channels();
+    Ok(statistics.affine(options.normalization, &channels)?)
+}
+
+/// A name for the work: everything that the bytes of a data set depend on.
+fn key(
+    catalogue: &Catalogue,
+    options: &IngestOptions,
+    given: Option<&Statistics>,
+) -> Result<String> {
+    let names = catalogue.files.iter().map(|file| (file.split, &file.below));
+    let sources: Vec<_> = names.zip(&catalogue.described).collect();
+    let whole = serde_json::json!({
+        "program": program(),
+        "sources": sources,
+        "selection": options.selection,
+        "dtype": options.dtype,
+        "compression": options.compression,
+        "normalization": options.normalization,
+        "statistics": given,
+        "shard_bytes": options.shard_bytes,
     });
-    filling.await
+    Ok(checksum(whole.to_string().as_bytes()))
+}
+
+pub(crate) fn program() -> String {
+    format!("wellspring {}", env!("CARGO_PKG_VERSION"))
+}
+
+fn made_by(manifest: &Manifest, key: &str) -> bool {
+    manifest
+        .provenance
+        .as_ref()
+        .is_some_and(|made| made.key == key)
+}
+
+fn exists(root: &Location) -> Error {
+    Error::Store(wellspring_store::Error::Exists {
+        root: root.to_string(),
+    })
 }

@@ -38,6 +38,72 @@ pub enum Error {
         source: hdf5::Error,
     },
 
+    /// The bytes of a file could not be read.
+    #[error("{file}: cannot read {object}; the file may be truncated")]
+    Bytes {
+        /// The file.
+        file: String,
+        /// Field, trajectory and step.
+        object: String,
+        /// The system's own words.
+        source: std::io::Error,
+    },
+
+    /// A selection that the source does not allow.
+    #[error("{reason}")]
+    Selection {
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// Another ingest into the same place was begun.
+    #[error(
+        "an ingest of other sources or options into {root} was begun and not finished (its plan is \
+         {found}, this one's {wanted}); run that command again to finish it, or overwrite it"
+    )]
+    Underway {
+        /// URL of the data set.
+        root: String,
+        /// Key of the one that was begun.
+        found: String,
+        /// Key of this one.
+        wanted: String,
+    },
+
+    /// A part has to wait for others.
+    #[error(
+        "{missing} of {total} pieces of the statistics are missing in {root}: other parts have to \
+         gather them first; then run this part again"
+    )]
+    Waiting {
+        /// URL of the data set.
+        root: String,
+        /// Pieces that are not there.
+        missing: usize,
+        /// Pieces in all.
+        total: usize,
+    },
+
+    /// Shards are missing.
+    #[error("{root} is not finished: {missing}; run the missing parts, then finish again")]
+    Unfinished {
+        /// URL of the data set.
+        root: String,
+        /// How many of what, and which.
+        missing: String,
+    },
+
+    /// Trajectories that do not fit the data set they are for.
+    #[error("{source_url} does not fit {root}: {reason}")]
+    Unlike {
+        /// URL of the source.
+        source_url: String,
+        /// URL of the data set.
+        root: String,
+        /// How they differ.
+        reason: String,
+    },
+
     /// HDF5 failed to write.
     #[error("{file}: cannot write {object}")]
     Write {
@@ -136,4 +202,12 @@ pub enum Error {
         /// The runtime's own words.
         reason: String,
     },
+}
+
+impl Error {
+    pub(crate) fn task(source: tokio::task::JoinError) -> Self {
+        Self::Task {
+            reason: source.to_string(),
+        }
+    }
 }

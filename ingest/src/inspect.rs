@@ -3,8 +3,10 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::Result;
-use crate::well::WellFile;
+use wellspring_store::{AxisSelection, Frames, Schema, Selection};
+
+use crate::well::{FieldReader, OpenFile, WellFile};
+use crate::{Error, Result, selection, source};
 
 /// A file's content, displayed as a short table.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,4 +62,48 @@ pub fn inspect(path: &Path) -> Result<Summary> {
     Ok(Summary {
         text: lines.join("\n") + "\n",
     })
+}
+
+/// One frame of a file, in its own units: (1, 1, C, *space), with the channels of the schema.
+///
+/// # Errors
+/// As [`inspect`]; [`Error::Selection`] for a sample or step that is not there, and
+/// [`Error::NotFinite`].
+pub fn read_frame(path: &Path, sample: usize, step: usize) -> Result<(Schema, Frames)> {
+    hdf5::silence_errors(true);
+    let staged = source::Staged::Local(path.to_owned());
+    let file = OpenFile::open(std::sync::Arc::new(staged), &path.display().to_string())?;
+    let schema = file.well.schema.clone();
+    if sample >= file.well.samples || step >= file.well.frames {
+        let (samples, frames) = (file.well.samples, file.well.frames);
+        let reason = format!(
+            "there is no frame {step} of trajectory {sample}: the file has {samples} trajectories of \
+             {frames} frames"
+        );
+        return Err(Error::Selection { reason });
+    }
+    let space: Vec<AxisSelection> = selection::space(&Selection::default(), &schema.grid)?;
+    let (cells, row) = (
+        schema.grid.cells(),
+        schema.grid.cells() / schema.grid.shape()[0],
+    );
+    let mut frame = Frames::zeros(1, 1, schema.channels().len(), schema.grid.shape());
+    let mut planes: Vec<&mut [f32]> = frame.data_mut().chunks_mut(cells).collect();
+    let mut first = 0;
+    for (index, field) in schema.fields.iter().enumerate() {
+        if !field.time_varying {
+            continue;
+        }
+        let count = field.channels(&schema.grid).len();
+        let mut reader = FieldReader::new(&file, index, &space);
+        for slab in reader.slabs() {
+            let at = slab.rows.start * row..slab.rows.end * row;
+            let own = planes[first..first + count].iter_mut();
+            let mut own: Vec<&mut [f32]> = own.map(|plane| &mut plane[at.clone()]).collect();
+            let as_they_are: Vec<Option<fn(f64) -> f32>> = vec![None; count];
+            reader.planes((sample, step), &slab, &as_they_are, &mut own)?;
+        }
+        first += count;
+    }
+    Ok((schema, frame))
 }

@@ -3,14 +3,17 @@
 //! **Reading.** [`ingest`] takes a folder in The Well's layout (`data/train/*.hdf5`, ...), a single
 //! file, or the URL of either: a remote file is copied to the temporary folder while it is read. It
 //! understands fields of rank 0, 1 and 2, with or without variation in time, between samples and
-//! along each axis, scalars, coordinates and boundary conditions; f32 and f64; any chunking and
-//! filter that HDF5 itself reads. A missing axis is filled by repetition, as The Well's own loader
-//! does. Files that do not belong together, lack a field or hold a value that is no number are
-//! refused by name.
+//! along each axis, scalars, coordinates and boundary conditions. A missing axis is filled by
+//! repetition, as The Well's own loader does. Values in f32 and f64, contiguous or in chunks, with gzip,
+//! shuffle, Fletcher32 and LZF, are read by their offsets and decoded on all threads; other types,
+//! layouts and filters go through the HDF5 library. All that is no field is kept too, exactly. Files
+//! that do not belong together, lack a field, hold a value that is no number or anything that cannot be
+//! kept are refused by name.
 //!
-//! **Converting.** Two passes: statistics of the training split, then normalised shards. Memory is
-//! bounded by the number of threads times the size of a shard, whatever the size of a file. Equal
-//! sources and options give equal bytes.
+//! **Converting.** Two passes: statistics of the training split, then normalised shards. Both are cut
+//! into pieces that leave a record: an interrupted ingest goes on, and [`ingest_part`] and [`finish`]
+//! spread one over machines. Equal sources and options give equal bytes, whoever did which piece. A
+//! [`Selection`](wellspring_store::Selection) takes some fields, trajectories, cells or frames.
 //!
 //! **Simulating.** [`simulate`] writes flows from a seed, as The Well would have them.
 //!
@@ -42,17 +45,33 @@
 //! # }
 //! ```
 
+mod append;
 mod catalogue;
 mod convert;
 mod error;
+mod extents;
 mod inspect;
+mod ledger;
+mod leftovers;
+mod options;
+mod records;
+mod repair;
+mod selection;
+mod shards;
 mod simulate;
 mod source;
+mod statistics;
 #[cfg(test)]
 mod tests;
+mod waves;
 mod well;
+mod writing;
 
-pub use convert::{IngestOptions, ingest};
+pub use append::append;
+pub use convert::{Stage, finish, ingest, ingest_part};
 pub use error::{Error, Result};
-pub use inspect::{Summary, inspect};
+pub use inspect::{Summary, inspect, read_frame};
+pub use options::{IngestOptions, Part};
+pub use repair::repair;
 pub use simulate::{Equation, SimulateOptions, simulate};
+pub use waves::{Packing, WaveField, Waves};

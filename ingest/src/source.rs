@@ -24,6 +24,8 @@ pub(crate) struct Source {
 pub(crate) struct SourceFile {
     pub(crate) split: Split,
     place: Location,
+    /// Its path below the source.
+    pub(crate) below: String,
     staged: Mutex<Weak<Staged>>,
 }
 
@@ -57,9 +59,10 @@ impl Source {
             place.list().await?
         };
         let total = listed.len();
-        let mut files = Vec::new();
+        let (mut files, mut described) = (Vec::new(), 0);
         for object in listed {
             let below = object.below(place).unwrap_or_default();
+            described += usize::from(below == "stats.yaml");
             let split = if single {
                 Some(Split::Train)
             } else {
@@ -68,6 +71,10 @@ impl Source {
             if let (Some(split), true) = (split, object.name().is_some_and(is_hdf5)) {
                 files.push(SourceFile {
                     split,
+                    below: match single {
+                        true => object.name().unwrap_or_default().to_owned(),
+                        false => below,
+                    },
                     place: object,
                     staged: Mutex::default(),
                 });
@@ -80,7 +87,7 @@ impl Source {
         }
         files.sort_by_key(|file| file.split);
         Ok(Self {
-            ignored: total - files.len(),
+            ignored: total - files.len() - described,
             files,
         })
     }
@@ -95,6 +102,20 @@ impl SourceFile {
     /// Its own name, without folders.
     pub(crate) fn name(&self) -> &str {
         self.place.name().unwrap_or_default()
+    }
+
+    /// Its size.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub(crate) async fn bytes(&self) -> Result<u64> {
+        let found = self.place.object_store().head(self.place.path()).await;
+        let found = found.map_err(|source| wellspring_store::Error::Io {
+            action: "looking for",
+            object: self.named(),
+            source,
+        })?;
+        Ok(found.size)
     }
 
     /// The file on the local disk, fetched if it is remote.

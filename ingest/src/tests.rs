@@ -1,6 +1,9 @@
 //! From HDF5 files to shards and back, through every quirk of The Well's layout.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod everything;
+mod pieces;
+
 use std::path::Path;
 
 use hdf5::File;
@@ -183,6 +186,11 @@ fn write_file(path: &Path) {
     let t2 = file.create_group("t2_fields").unwrap();
     texts(&t2, "field_names", &["D"]);
     field(&t2, "D", 2, (true, true, [true, true]), true);
+}
+
+/// A file with everything that the format allows.
+fn everything_file() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/h5py.hdf5")
 }
 
 fn place(path: &Path) -> Location {

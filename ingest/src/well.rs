@@ -1,16 +1,31 @@
 //! One HDF5 file in The Well's layout: what it holds, and its frames one by one.
+//!
+//! The HDF5 library, which does one thing at a time, says what a file holds and where; the values
+//! themselves are read by their offsets and decoded on any number of threads.
 
 mod attributes;
+mod block;
 mod boundary;
+mod contents;
 mod describe;
-mod frames;
+mod filters;
+mod gather;
+mod planes;
+mod storage;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use hdf5::File;
 use wellspring_store::{Field, Schema, TensorOrder};
 
+pub(crate) use contents::read as contents;
+pub(crate) use planes::FieldReader;
+
+use self::storage::Storage;
+use crate::extents::ReadAt;
+use crate::source::Staged;
 use crate::{Error, Result};
 
 /// The groups of fields, by rank.
@@ -27,7 +42,7 @@ pub(crate) struct WellFile {
     pub(crate) named: String,
     file: File,
     pub(crate) schema: Schema,
-    stored: Vec<StoredField>,
+    pub(crate) stored: Vec<StoredField>,
     pub(crate) samples: usize,
     pub(crate) frames: usize,
     /// One list for each sample, or one for all.
@@ -35,10 +50,43 @@ pub(crate) struct WellFile {
     scalars: BTreeMap<String, Scalar>,
 }
 
+/// A file whose fields can be read.
+pub(crate) struct OpenFile {
+    pub(crate) well: WellFile,
+    /// Of each field.
+    storage: Vec<Storage>,
+    bytes: Box<dyn ReadAt>,
+    /// A copy of a remote file lives as long as it is read.
+    _staged: Arc<Staged>,
+}
+
+impl OpenFile {
+    /// Opens a file that lies on the local disk.
+    ///
+    /// # Errors
+    /// As [`WellFile::open`], and [`Error::Read`].
+    pub(crate) fn open(staged: Arc<Staged>, named: &str) -> Result<Self> {
+        let well = WellFile::open(staged.path(), named)?;
+        let fields = well.stored.iter();
+        let storage = fields.map(|field| Storage::of(&well.file, field, named));
+        let bytes = std::fs::File::open(staged.path()).map_err(|source| Error::Bytes {
+            file: named.to_owned(),
+            object: "the file".into(),
+            source,
+        })?;
+        Ok(Self {
+            storage: storage.collect::<Result<_>>()?,
+            well,
+            bytes: Box::new(bytes),
+            _staged: staged,
+        })
+    }
+}
+
 /// A field as it lies in the file: axes on which it does not vary are absent.
 #[derive(Debug, Clone, PartialEq)]
-struct StoredField {
-    field: Field,
+pub(crate) struct StoredField {
+    pub(crate) field: Field,
     /// "t0_fields/pressure".
     path: String,
     dim_varying: Vec<bool>,

@@ -116,6 +116,18 @@ pub enum Error {
         root: String,
     },
 
+    /// Another writer has changed the data set meanwhile.
+    #[error(
+        "another writer has changed {root}: generation {generation} is there already; \
+         run the command again to change what is there now"
+    )]
+    Overtaken {
+        /// URL of the data set.
+        root: String,
+        /// The generation that was to be written.
+        generation: u64,
+    },
+
     /// A manifest of another version.
     #[error(
         "{object} has format version {found}, this program reads version {supported}; \

@@ -5,6 +5,8 @@
 //! ROOT/stats.yaml             statistics in The Well's own layout
 //! ROOT/SPLIT/NNNNN.arrow      frames: Arrow IPC files
 //! ROOT/SPLIT/constants.arrow  fields that do not vary in time, where there are any
+//! ROOT/sources/CHECKSUM.json  what a source holds beside fields
+//! ROOT/generations/NNNNN.json earlier and present manifests of a data set that was changed
 //! ```
 //!
 //! **Rows.** A row is a frame: `trajectory` (u32, its index in the split), `step` (u32), `time`
@@ -25,9 +27,19 @@
 //! refuses another version before it looks at anything else. Keys that version 1 does not name are
 //! ignored.
 //!
+//! **Provenance.** [`Provenance`] in the manifest says which files a data set was made from, with
+//! their checksums, and what was taken of them. All that a file holds beside fields (attributes, masks,
+//! coordinates, scalars) lies exactly as it was in `sources/CHECKSUM.json`, its [`Contents`].
+//!
 //! **Commits.** Shards come first, `stats.yaml` next, the manifest last and only where none is
 //! (`put-if-absent`): of two writers one wins and the other is told. What an interruption leaves is
-//! no data set, and is written over by the next attempt.
+//! no data set; the next attempt goes on with it or writes over it. While a data set is being made,
+//! `ROOT/ingest/` may hold records of what is done.
+//!
+//! **Generations.** A data set changes (trajectories are added, a split is dropped) by a new manifest
+//! with the next [`Manifest::generation`]: first `generations/NNNNN.json`, only where none is, then
+//! `manifest.json`. Shards are never changed: new ones have names of their own
+//! (`train/00000.g1.arrow`), and readers of an older generation still find theirs until [`purge`].
 //!
 //! **Order.** [`Plan`] says which windows come when: a pure function of (manifest, seed, epoch), and
 //! of (rank, world) for a share. How many windows have been seen is all that a run must know to go on,
@@ -124,11 +136,13 @@ mod dataset;
 mod error;
 mod fetch;
 mod frames;
+mod generation;
 mod loader;
 mod location;
 mod manifest;
 mod patch;
 mod plan;
+mod provenance;
 mod report;
 mod rows;
 #[cfg(test)]
@@ -138,6 +152,7 @@ mod schema;
 mod shard;
 mod stats;
 mod traffic;
+mod verify;
 mod window;
 mod writer;
 
@@ -149,6 +164,7 @@ pub use cache::{CacheOptions, DEFAULT_CACHE_BYTES};
 pub use dataset::Dataset;
 pub use error::{Error, Result};
 pub use frames::Frames;
+pub use generation::{drop_split, latest, purge};
 pub use loader::{Batch, Loader, LoaderOptions};
 pub use location::Location;
 pub use manifest::{
@@ -156,11 +172,15 @@ pub use manifest::{
 };
 pub use patch::Patch;
 pub use plan::{Order, Plan, Share};
+pub use provenance::{
+    Attachment, AxisSelection, Contents, Provenance, Selection, SourceRecord, StoredValue,
+};
 pub use report::{Reporter, Silent};
 pub use scan::{Piece, Scanner, Wanted};
 pub use schema::{Axis, Boundary, Field, Grid, Schema, TensorOrder};
-pub use shard::ShardWriter;
+pub use shard::{Row, ShardWriter};
 pub use stats::{Affine, ChannelMoments, ChannelStatistics, Moments, Normalization, Statistics};
 pub use traffic::Traffic;
+pub use verify::{Flaw, Place, verify};
 pub use window::{Length, Window, WindowSpec};
 pub use writer::{DatasetWriter, WriterOptions};

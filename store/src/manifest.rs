@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{Affine, Error, Location, Normalization, Result, Schema, Statistics};
+use crate::{Affine, Error, Location, Normalization, Provenance, Result, Schema, Statistics};
 
 /// The version that this program writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -133,29 +133,43 @@ impl Shard {
     /// # Errors
     /// [`Error::Damaged`].
     pub fn check(&self, bytes: &[u8], object: impl fmt::Display) -> Result<()> {
-        let damaged = |what, found: String, expected: String| {
-            Err(Error::Damaged {
-                object: object.to_string(),
-                what,
-                found,
-                expected,
-            })
-        };
-        if bytes.len() as u64 != self.bytes {
-            return damaged("its size", bytes.len().to_string(), self.bytes.to_string());
-        }
-        let found = checksum(bytes);
-        if found != self.checksum {
-            return damaged("its checksum", found, self.checksum.clone());
-        }
-        Ok(())
+        check(bytes, (self.bytes, &self.checksum), object)
     }
+}
+
+/// Compares an object's bytes with their recorded number and checksum.
+pub(crate) fn check(
+    bytes: &[u8],
+    (length, expected): (u64, &str),
+    object: impl fmt::Display,
+) -> Result<()> {
+    let damaged = |what, found: String, expected: String| {
+        Err(Error::Damaged {
+            object: object.to_string(),
+            what,
+            found,
+            expected,
+        })
+    };
+    if bytes.len() as u64 != length {
+        return damaged("its size", bytes.len().to_string(), length.to_string());
+    }
+    let found = checksum(bytes);
+    if found != expected {
+        return damaged("its checksum", found, expected.to_owned());
+    }
+    Ok(())
 }
 
 /// XXH3-64, sixteen hexadecimal digits: how this format names bytes.
 #[must_use]
 pub fn checksum(bytes: &[u8]) -> String {
     format!("{:016x}", xxh3_64(bytes))
+}
+
+/// Whether a path leads out of the data set.
+fn outside(path: &str) -> bool {
+    path.split('/').any(|part| part.is_empty() || part == "..")
 }
 
 /// Trajectories of a split and the files that hold them.
@@ -203,6 +217,16 @@ pub struct Manifest {
     pub statistics: Statistics,
     /// The parts.
     pub splits: BTreeMap<Split, SplitManifest>,
+    /// How often the data set was changed since it was made.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub generation: u64,
+    /// What it was made from, and how; data sets that were written by hand do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Provenance>,
+}
+
+fn is_zero(generation: &u64) -> bool {
+    *generation == 0
 }
 
 impl Manifest {
@@ -264,16 +288,16 @@ impl Manifest {
                 ));
             }
             for shard in held.files() {
-                let outside = shard
-                    .path
-                    .split('/')
-                    .any(|part| part.is_empty() || part == "..");
-                if outside || shard.rows == 0 {
-                    return Err(Error::malformed(
-                        object,
-                        format!("shard {:?} cannot be", shard.path),
-                    ));
+                if outside(&shard.path) || shard.rows == 0 {
+                    let reason = format!("shard {:?} cannot be", shard.path);
+                    return Err(Error::malformed(object, reason));
                 }
+            }
+        }
+        for source in self.provenance.iter().flat_map(|made| &made.sources) {
+            if outside(&source.structure.path) {
+                let reason = format!("object {:?} cannot be", source.structure.path);
+                return Err(Error::malformed(object, reason));
             }
         }
         let mut channels = self.schema.channels();
@@ -295,6 +319,15 @@ impl Manifest {
                 root: root.to_string(),
             }),
         }
+    }
+
+    /// Every object that it names.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        let shards = self.splits.values().flat_map(SplitManifest::files);
+        let made = self.provenance.iter().flat_map(|made| &made.sources);
+        shards
+            .map(|shard| shard.path.as_str())
+            .chain(made.map(|source| source.structure.path.as_str()))
     }
 
     /// A name for exactly this content, sixteen hexadecimal digits: shards' checksums and

@@ -61,6 +61,8 @@ pub(crate) fn manifest(split: Split, frames: &[usize]) -> Manifest {
         normalization: Normalization::None,
         statistics: Statistics::default(),
         splits: BTreeMap::from([(split, held)]),
+        generation: 0,
+        provenance: None,
     }
 }
 

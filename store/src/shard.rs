@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef};
 
 pub(crate) use decode::ShardData;
-pub use encode::ShardWriter;
+pub use encode::{Row, ShardWriter};
 pub(crate) use index::ShardIndex;
 
 use crate::{Dtype, Grid};

@@ -83,8 +83,86 @@ impl Moments {
     }
 }
 
+/// Sums are kept side by side, so that a processor adds several at once; how many is part of what
+/// the result is to the last bit.
+const LANES: usize = 8;
+
+/// Σ(x − origin) and Σ(x − origin)², with an origin near the mean so that nothing cancels.
+struct Sums {
+    origin: f64,
+    first: [f64; LANES],
+    second: [f64; LANES],
+}
+
+impl Sums {
+    fn about(origin: f64) -> Self {
+        Self {
+            origin,
+            first: [0.0; LANES],
+            second: [0.0; LANES],
+        }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, values: [f64; LANES]) {
+        for (lane, value) in values.into_iter().enumerate() {
+            let apart = value - self.origin;
+            self.first[lane] += apart;
+            self.second[lane] += apart * apart;
+        }
+    }
+
+    fn moments(&self, count: usize) -> Moments {
+        let count = count as f64;
+        let first: f64 = self.first.iter().sum();
+        let second: f64 = self.second.iter().sum();
+        Moments {
+            count,
+            mean: self.origin + first / count,
+            spread: (second - first * first / count).max(0.0),
+        }
+    }
+}
+
+/// Moments of `value(x)` for each x, in one pass: blocks of lanes first, then what is left of them.
+#[inline(always)]
+fn one_pass<X: Copy>(all: &[X], value: impl Fn(X) -> f64) -> Moments {
+    /// Values that the origin is the mean of.
+    const PROBES: usize = 16;
+    if all.is_empty() {
+        return Moments::default();
+    }
+    let probes = all.iter().step_by(all.len().div_ceil(PROBES));
+    let origin = probes.clone().map(|&x| value(x)).sum::<f64>() / probes.count() as f64;
+    let mut sums = Sums::about(origin);
+    let (blocks, rest) = all.as_chunks::<LANES>();
+    for block in blocks {
+        sums.add(block.map(&value));
+    }
+    let mut last = [origin; LANES];
+    for (place, &x) in last.iter_mut().zip(rest) {
+        *place = value(x);
+    }
+    sums.add(last);
+    sums.moments(all.len())
+}
+
+/// As [`one_pass`] of the differences of two lists.
+fn of_changes(frame: &[f32], before: &[f32]) -> Moments {
+    const BLOCK: usize = 1 << 10;
+    let mut moments = Moments::default();
+    let mut changes = [0.0; BLOCK];
+    for (frame, before) in frame.chunks(BLOCK).zip(before.chunks(BLOCK)) {
+        for ((change, &x), &y) in changes.iter_mut().zip(frame).zip(before) {
+            *change = f64::from(x) - f64::from(y);
+        }
+        moments = moments.merge(one_pass(&changes[..frame.len()], |x| x));
+    }
+    moments
+}
+
 /// Moments of one channel: of its values and of their change from frame to frame.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct ChannelMoments {
     /// Of the values.
     pub value: Moments,
@@ -95,15 +173,9 @@ pub struct ChannelMoments {
 impl ChannelMoments {
     /// Takes in one frame of the channel and, where there is one, the frame before it.
     pub fn add(&mut self, frame: &[f32], before: Option<&[f32]>) {
-        self.value = self
-            .value
-            .merge(Moments::of(frame.iter().map(|&x| f64::from(x))));
+        self.value = self.value.merge(one_pass(frame, f64::from));
         if let Some(before) = before {
-            let change = frame
-                .iter()
-                .zip(before)
-                .map(|(&x, &y)| f64::from(x) - f64::from(y));
-            self.delta = self.delta.merge(Moments::of(change));
+            self.delta = self.delta.merge(of_changes(frame, before));
         }
     }
 
@@ -322,6 +394,14 @@ pub struct Affine {
 }
 
 impl Affine {
+    /// Field units → stored value, of one channel.
+    #[must_use]
+    #[inline(always)]
+    pub fn stored(&self, channel: usize) -> impl Fn(f64) -> f32 + Copy + use<> {
+        let (shift, scale) = (self.shift[channel], self.scale[channel]);
+        move |value| ((value - shift) / scale) as f32
+    }
+
     /// Field units → stored values, in place.
     pub fn normalise(&self, frames: &mut Frames) {
         self.each(frames, |x, shift, scale| (x - shift) / scale);

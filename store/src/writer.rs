@@ -1,14 +1,15 @@
 //! Writing a data set: shards from any number of tasks, the statistics, and the manifest last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use arrow::datatypes::SchemaRef;
 
+use crate::generation;
 use crate::manifest::FORMAT_VERSION;
 use crate::{
-    Affine, Compression, Dtype, Error, Location, Manifest, Normalization, Result, Schema,
-    ShardWriter, Split, SplitManifest, Statistics, shard,
+    Affine, Compression, Dtype, Error, Location, Manifest, Normalization, Provenance, Result,
+    Schema, ShardWriter, Split, SplitManifest, Statistics, shard,
 };
 
 /// What a data set is to be.
@@ -40,6 +41,8 @@ pub struct DatasetWriter {
     affine: Affine,
     /// Files of the data set that is replaced.
     stale: Vec<String>,
+    /// Of the manifest to be.
+    generation: u64,
 }
 
 impl DatasetWriter {
@@ -64,21 +67,47 @@ impl DatasetWriter {
             }
             // One that cannot be read is replaced all the same; its files are not known.
             if let Ok(old) = Manifest::load(root).await {
-                stale = old
-                    .splits
-                    .values()
-                    .flat_map(SplitManifest::files)
-                    .map(|shard| shard.path.clone())
-                    .collect();
+                stale = old.paths().map(str::to_owned).collect();
             }
             place.delete().await?;
         }
+        Self::new(root, options, affine, stale, 0)
+    }
+
+    /// Begins the next generation of a data set: more shards in the way of those that are there,
+    /// under names of their own. [`DatasetWriter::succeed`] ends it.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when the manifest's parts do not fit.
+    pub fn next(root: &Location, manifest: &Manifest, shard_bytes: u64) -> Result<Self> {
+        let options = WriterOptions {
+            schema: manifest.schema.clone(),
+            dtype: manifest.dtype,
+            compression: manifest.compression,
+            normalization: manifest.normalization,
+            statistics: manifest.statistics.clone(),
+            shard_bytes,
+            overwrite: false,
+        };
+        let affine = manifest.affine();
+        Self::new(root, options, affine, Vec::new(), manifest.generation + 1)
+    }
+
+    fn new(
+        root: &Location,
+        options: WriterOptions,
+        affine: Affine,
+        stale: Vec<String>,
+        generation: u64,
+    ) -> Result<Self> {
+        let channels = options.schema.channels();
         Ok(Self {
             root: root.clone(),
             columns: shard::columns(&options.schema.grid, &channels, options.dtype),
             affine,
             options,
             stale,
+            generation,
         })
     }
 
@@ -92,13 +121,19 @@ impl DatasetWriter {
     /// of the options, so that the files do not depend on who writes them when.
     #[must_use]
     pub fn shards(&self, frames: usize) -> Vec<Range<usize>> {
-        let schema = &self.options.schema;
-        let row = schema.channels().len() * schema.grid.cells() * self.options.dtype.bytes();
-        let rows = ((self.options.shard_bytes / row.max(1) as u64) as usize).max(1);
+        let row = self.row_bytes().max(1) as u64;
+        let rows = ((self.options.shard_bytes / row) as usize).max(1);
         (0..frames)
             .step_by(rows)
             .map(|start| start..(start + rows).min(frames))
             .collect()
+    }
+
+    /// Bytes of a frame, stored and not compressed.
+    #[must_use]
+    pub fn row_bytes(&self) -> usize {
+        let schema = &self.options.schema;
+        schema.channels().len() * schema.grid.cells() * self.options.dtype.bytes()
     }
 
     /// A writer for the `index`-th shard of a split.
@@ -106,9 +141,7 @@ impl DatasetWriter {
     /// # Errors
     /// [`Error::Arrow`].
     pub fn shard(&self, split: Split, index: usize) -> Result<ShardWriter> {
-        let path = format!("{split}/{index:05}.arrow");
-        let (format, cells) = (self.format(), self.options.schema.grid.cells());
-        ShardWriter::new(&self.root, path, self.columns.clone(), format, cells)
+        self.frames_at(&self.path(split, &format!("{index:05}")))
     }
 
     /// A writer for the fields of a split that do not vary in time: one row a trajectory, step 0.
@@ -116,20 +149,46 @@ impl DatasetWriter {
     /// # Errors
     /// [`Error::Arrow`].
     pub fn constants(&self, split: Split) -> Result<ShardWriter> {
+        self.constants_at(&self.path(split, "constants"))
+    }
+
+    /// A writer for the frames' shard of this path, whatever the generation: to write again what was
+    /// lost.
+    ///
+    /// # Errors
+    /// [`Error::Arrow`].
+    pub fn frames_at(&self, path: &str) -> Result<ShardWriter> {
+        let (format, cells) = (self.format(), self.options.schema.grid.cells());
+        ShardWriter::new(
+            &self.root,
+            path.to_owned(),
+            self.columns.clone(),
+            format,
+            cells,
+        )
+    }
+
+    /// As [`DatasetWriter::frames_at`], for constants.
+    ///
+    /// # Errors
+    /// [`Error::Arrow`].
+    pub fn constants_at(&self, path: &str) -> Result<ShardWriter> {
         let schema = &self.options.schema;
         let columns = shard::columns(
             &schema.grid,
             &schema.constant_channels(),
             self.options.dtype,
         );
-        let path = format!("{split}/constants.arrow");
-        ShardWriter::new(
-            &self.root,
-            path,
-            columns,
-            self.format(),
-            schema.grid.cells(),
-        )
+        let (format, cells) = (self.format(), schema.grid.cells());
+        ShardWriter::new(&self.root, path.to_owned(), columns, format, cells)
+    }
+
+    /// Files of later generations do not take the names of those before them.
+    fn path(&self, split: Split, name: &str) -> String {
+        match self.generation {
+            0 => format!("{split}/{name}.arrow"),
+            generation => format!("{split}/{name}.g{generation}.arrow"),
+        }
     }
 
     fn format(&self) -> (Dtype, Compression) {
@@ -142,6 +201,56 @@ impl DatasetWriter {
     /// [`Error::Exists`] when another writer was first; [`Error::Malformed`] when the shards do not
     /// hold the trajectories' frames.
     pub async fn finish(self, splits: BTreeMap<Split, SplitManifest>) -> Result<Manifest> {
+        self.finish_with(splits, None).await
+    }
+
+    /// As [`DatasetWriter::finish`], saying what the data set was made from.
+    ///
+    /// # Errors
+    /// As [`DatasetWriter::finish`].
+    pub async fn finish_with(
+        self,
+        splits: BTreeMap<Split, SplitManifest>,
+        provenance: Option<Provenance>,
+    ) -> Result<Manifest> {
+        let (root, stale) = (self.root.clone(), self.stale.clone());
+        let manifest = self.manifest(splits, provenance)?;
+        let yaml = manifest.statistics.to_yaml(&manifest.schema)?;
+        root.join("stats.yaml").put(yaml).await?;
+        let json = manifest.to_json()?;
+        if !root.join("manifest.json").put_new(json).await? {
+            return Err(Error::Exists {
+                root: root.to_string(),
+            });
+        }
+        let kept: BTreeSet<&str> = manifest.paths().collect();
+        for path in stale.iter().filter(|path| !kept.contains(path.as_str())) {
+            root.join(path).delete().await?;
+        }
+        Ok(manifest)
+    }
+
+    /// Puts the next generation in the place of the one that it was begun from.
+    ///
+    /// # Errors
+    /// [`Error::Overtaken`] when another writer was first; [`Error::Malformed`] when the shards do
+    /// not hold the trajectories' frames.
+    pub async fn succeed(
+        self,
+        splits: BTreeMap<Split, SplitManifest>,
+        provenance: Option<Provenance>,
+    ) -> Result<Manifest> {
+        let root = self.root.clone();
+        let manifest = self.manifest(splits, provenance)?;
+        generation::publish(&root, &manifest).await?;
+        Ok(manifest)
+    }
+
+    fn manifest(
+        self,
+        splits: BTreeMap<Split, SplitManifest>,
+        provenance: Option<Provenance>,
+    ) -> Result<Manifest> {
         let options = self.options;
         let manifest = Manifest {
             format_version: FORMAT_VERSION,
@@ -151,32 +260,10 @@ impl DatasetWriter {
             normalization: options.normalization,
             statistics: options.statistics,
             splits,
+            generation: self.generation,
+            provenance,
         };
-        let json = manifest.to_json()?;
-        Manifest::from_json(
-            json.as_bytes(),
-            &self.root.join("manifest.json").to_string(),
-        )?;
-        let yaml = manifest.statistics.to_yaml(&manifest.schema)?;
-        self.root.join("stats.yaml").put(yaml).await?;
-        if !self.root.join("manifest.json").put_new(json).await? {
-            return Err(Error::Exists {
-                root: self.root.to_string(),
-            });
-        }
-        let kept: Vec<&str> = manifest
-            .splits
-            .values()
-            .flat_map(SplitManifest::files)
-            .map(|shard| shard.path.as_str())
-            .collect();
-        for path in self
-            .stale
-            .iter()
-            .filter(|path| !kept.contains(&path.as_str()))
-        {
-            self.root.join(path).delete().await?;
-        }
-        Ok(manifest)
+        let place = self.root.join("manifest.json");
+        Manifest::from_json(manifest.to_json()?.as_bytes(), &place.to_string())
     }
 }

@@ -2,14 +2,15 @@
 
 use clap::{Args, ValueEnum};
 
-/// Measure this machine: loader, streaming from a bucket, training step, metrics
+/// Measure this machine: ingest, loader, streaming from a bucket, training step, metrics
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   wellspring bench step --json
   wellspring bench loader
   wellspring bench loader --data ds --json       on the training split of a data set of one's own
-  wellspring bench bucket --data s3://bucket/ds  streaming beside plain requests for the same bytes")]
+  wellspring bench bucket --data s3://bucket/ds  streaming beside plain requests for the same bytes
+  wellspring bench ingest --case gzip")]
 pub struct Bench {
     /// What to measure
     #[arg(value_enum)]
@@ -34,6 +35,7 @@ pub struct Bench {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum BenchSubject {
+    Ingest,
     Loader,
     Bucket,
     Step,

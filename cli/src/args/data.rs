@@ -53,10 +53,31 @@ pub struct Simulate {
 Examples:
   wellspring inspect sims/data/train/shear_flow_Reynolds_1e+04_Schmidt_1e+00_0.hdf5
   wellspring inspect s3://bucket/ds
+  wellspring inspect ds --plot --field velocity_x --step 5
   wellspring inspect runs/ckm")]
 pub struct Inspect {
     /// A path or URL
     pub path: String,
+
+    /// Draw a frame of an HDF5 file or a data set in the terminal
+    #[arg(long)]
+    pub plot: bool,
+
+    /// The channel to draw; by default the first
+    #[arg(long, requires = "plot")]
+    pub field: Option<String>,
+
+    /// The split to draw from, of a data set; by default the first that there is
+    #[arg(long, requires = "plot")]
+    pub split: Option<String>,
+
+    /// The trajectory to draw
+    #[arg(long, requires = "plot", default_value_t = 0)]
+    pub trajectory: usize,
+
+    /// The frame to draw
+    #[arg(long, requires = "plot", default_value_t = 0)]
+    pub step: usize,
 }
 
 /// Turn The Well's HDF5 into normalised Arrow shards
@@ -65,7 +86,12 @@ pub struct Inspect {
 Examples:
   wellspring ingest sims ds
   wellspring ingest /data/the_well/shear_flow s3://bucket/shear_flow --dtype f16 --compression zstd
-  wellspring ingest sims ds --normalization zscore --stats /data/the_well/shear_flow/stats.yaml")]
+  wellspring ingest sims ds --normalization zscore --stats /data/the_well/shear_flow/stats.yaml
+  wellspring ingest sims small --fields velocity --crop 0..128,64..192 --stride 2 --time-stride 5
+  wellspring ingest more ds --append
+  wellspring ingest sims ds --part 3/16      on one of 16 machines, then once: ingest sims ds --finish
+
+After an interruption, the same command goes on where it stopped.")]
 pub struct Ingest {
     /// A folder in The Well's layout (data/train/*.hdf5 ...), a file, or a URL of either
     pub source: String,
@@ -93,13 +119,73 @@ pub struct Ingest {
     #[arg(long, default_value_t = 64, value_name = "MIB")]
     pub shard_mib: u64,
 
-    /// Files converted at the same time; by default one per core
+    /// Shards filled at the same time; by default one per core
     #[arg(long)]
     pub threads: Option<usize>,
 
-    /// Replace a data set that is there
+    /// Memory that they may take together; fewer are filled at the same time where it is short
+    #[arg(long, default_value_t = 512, value_name = "MIB")]
+    pub memory_mib: u64,
+
+    /// Replace a data set that is there, or one that was begun by another command
     #[arg(long)]
     pub overwrite: bool,
+
+    /// Only these fields, such as pressure,velocity
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub fields: Vec<String>,
+
+    /// Only these trajectories of each split, the end left out
+    #[arg(long, value_name = "A..B")]
+    pub trajectories: Option<String>,
+
+    /// Only these cells, a range for each axis
+    #[arg(long, value_name = "A..B,C..D")]
+    pub crop: Option<String>,
+
+    /// Only every Nth cell, of all axes or of each
+    #[arg(long, value_name = "N or NxM")]
+    pub stride: Option<String>,
+
+    /// Only every Nth frame
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub time_stride: usize,
+
+    /// Do one of N equal parts of the work, 0/N to N-1/N
+    #[arg(long, value_name = "I/N", conflicts_with_all = ["finish", "append"])]
+    pub part: Option<String>,
+
+    /// Of a part, only gather statistics: the shards of all parts need them
+    #[arg(long, requires = "part")]
+    pub statistics: bool,
+
+    /// Make the data set of what the parts have left
+    #[arg(long, conflicts_with = "append")]
+    pub finish: bool,
+
+    /// Add trajectories to a data set that is there, stored as its own are
+    #[arg(long, conflicts_with_all = ["dtype", "compression", "normalization", "stats", "shard_mib",
+        "fields", "trajectories", "crop", "stride", "time_stride"])]
+    pub append: bool,
+}
+
+/// Take a split out of a data set
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wellspring drop ds test
+  wellspring drop ds --purge                 delete what no split refers to any longer")]
+pub struct Drop {
+    /// The data set: a folder or a URL
+    pub root: String,
+
+    /// train, valid or test
+    #[arg(required_unless_present = "purge")]
+    pub split: Option<String>,
+
+    /// Delete the files that only earlier generations refer to
+    #[arg(long)]
+    pub purge: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -125,9 +211,14 @@ pub enum NormalizationArg {
 /// Check every byte of a data set against its manifest
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  wellspring verify s3://bucket/ds && echo intact")]
+Examples:
+  wellspring verify s3://bucket/ds && echo intact
+  wellspring verify ds --repair sims         make what is damaged again, from its source")]
 pub struct Verify {
     /// The data set: a folder or a URL
     pub root: String,
+
+    /// Make damaged files again from what the data set was made from
+    #[arg(long, value_name = "SOURCE")]
+    pub repair: Option<String>,
 }

@@ -3,7 +3,6 @@
 
 use anyhow::Result;
 use wellspring_eval::{AnimationOptions, Results};
-use wellspring_store::Location;
 
 use super::Session;
 use super::weights::write_whole;
@@ -18,7 +17,7 @@ pub fn run(session: &Session, args: &args::Animate) -> Result<()> {
         trajectory: args.trajectory,
         milliseconds: args.delay,
     };
-    let root = Location::parse(&args.results)?;
+    let root = session.locate(&args.results)?;
     let (bytes, frames) = session.wait(async {
         let results = Results::open(&root).await?;
         wellspring_eval::animate(&results, &options).await

@@ -1,6 +1,7 @@
-//! `wellspring bench`: measures this machine, writes nothing.
+//! `wellspring bench`: measures this machine; what it writes is temporary.
 
 mod bucket;
+mod ingest;
 mod loader;
 mod metrics;
 mod noise;
@@ -14,6 +15,7 @@ use crate::args::{self, BenchSubject};
 
 pub fn run(session: &Session, args: &args::Bench) -> Result<()> {
     let figures = match args.subject {
+        BenchSubject::Ingest => ingest::run(session, args)?,
         BenchSubject::Step => step::run(args)?,
         BenchSubject::Loader => loader::run(session, args)?,
         BenchSubject::Bucket => bucket::run(session, args)?,

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use wellspring_eval::{Figure, ImageFormat, Results, Selection};
-use wellspring_store::Location;
 
 use super::Session;
 use super::weights::write_whole;
@@ -20,7 +19,7 @@ pub fn run(session: &Session, args: &args::Figures) -> Result<()> {
         Ok(formats) => formats,
         Err(error) => misuse!("--format: {error}"),
     };
-    let results = session.wait(Results::open(&Location::parse(&args.results)?))?;
+    let results = session.wait(Results::open(&session.locate(&args.results)?))?;
     let mut written = 0;
     for selection in selections(session, &results, args)? {
         let figures = session.wait(wellspring_eval::figures(&results, &selection))?;

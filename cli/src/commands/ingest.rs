@@ -1,18 +1,58 @@
 //! `wellspring ingest`: reads The Well's HDF5, writes shards and, last of all, the manifest. An
-//! interruption leaves no data set; running it again starts over.
+//! interruption leaves no data set, but what the same command goes on from.
 
 use anyhow::{Context as _, Result};
-use wellspring_ingest::IngestOptions;
-use wellspring_store::{Compression, Dtype, Manifest, Normalization};
+use wellspring_ingest::{IngestOptions, Part, Stage};
+use wellspring_store::{AxisSelection, Compression, Dtype, Manifest, Normalization, Selection};
 
 use super::Session;
 use crate::args::{self, CompressionArg, DtypeArg, NormalizationArg};
+use crate::failure::{Misuse, misuse};
 use crate::progress::line;
 
 pub fn run(session: &Session, args: &args::Ingest) -> Result<()> {
+    let options = options(session, args)?;
+    let manifest = session
+        .wait(convert(session, args, &options))
+        .with_context(|| format!("cannot ingest {}", args.source))?;
+    if let Some(manifest) = manifest {
+        line(&summary(&manifest, &args.root));
+    }
+    Ok(())
+}
+
+/// What was asked for: all of the work, a part, its end, or more trajectories.
+async fn convert(
+    session: &Session,
+    args: &args::Ingest,
+    options: &IngestOptions,
+) -> Result<Option<Manifest>> {
     let source = session.locate(&args.source)?;
     let root = session.locate(&args.root)?;
-    let mut options = IngestOptions {
+    let reporter = &session.reporter;
+    if let Some(part) = &args.part {
+        let part: Part = typed(part.parse())?;
+        let stage = match args.statistics {
+            true => Stage::Statistics,
+            false => Stage::Shards,
+        };
+        wellspring_ingest::ingest_part(&source, &root, options, (part, stage), reporter).await?;
+        line(&format!("part {part} is done"));
+        return Ok(None);
+    }
+    let manifest = if args.finish {
+        wellspring_ingest::finish(&source, &root, options, reporter).await?
+    } else if args.append {
+        wellspring_ingest::append(&source, &root, options, reporter).await?
+    } else {
+        wellspring_ingest::ingest(&source, &root, options, reporter).await?
+    };
+    Ok(Some(manifest))
+}
+
+fn options(session: &Session, args: &args::Ingest) -> Result<IngestOptions> {
+    let defaults = IngestOptions::default();
+    Ok(IngestOptions {
         dtype: dtype(args.dtype),
         compression: compression(args.compression),
         normalization: normalization(args.normalization),
@@ -21,23 +61,86 @@ pub fn run(session: &Session, args: &args::Ingest) -> Result<()> {
             .as_deref()
             .map(|stats| session.locate(stats))
             .transpose()?,
-        shard_bytes: args.shard_mib << 20,
+        selection: selection(args)?,
+        shard_bytes: args.shard_mib.saturating_mul(1 << 20),
+        threads: args.threads.unwrap_or(defaults.threads),
+        memory_bytes: args.memory_mib.saturating_mul(1 << 20),
         overwrite: args.overwrite,
-        ..IngestOptions::default()
-    };
-    if let Some(threads) = args.threads {
-        options.threads = threads;
+    })
+}
+
+fn selection(args: &args::Ingest) -> Result<Selection> {
+    if args.time_stride == 0 {
+        misuse!("--time-stride must be at least 1");
     }
-    let manifest = session
-        .wait(wellspring_ingest::ingest(
-            &source,
-            &root,
-            &options,
-            &session.reporter,
-        ))
-        .with_context(|| format!("cannot ingest {}", args.source))?;
-    line(&summary(&manifest, &args.root));
-    Ok(())
+    let trajectories = args.trajectories.as_deref().map(range).transpose()?;
+    Ok(Selection {
+        fields: args.fields.clone(),
+        trajectories,
+        space: space(args.crop.as_deref(), args.stride.as_deref())?,
+        time_stride: args.time_stride,
+    })
+}
+
+/// The cells of each axis; nothing for all of them.
+fn space(crop: Option<&str>, stride: Option<&str>) -> Result<Vec<AxisSelection>> {
+    let crops = crop.map(|text| text.split(',').map(range).collect::<Result<Vec<_>>>());
+    let crops = crops.transpose()?;
+    let strides = stride.map(|text| text.split('x').map(every).collect::<Result<Vec<_>>>());
+    let strides = strides.transpose()?;
+    let axes = match (&crops, &strides) {
+        (None, None) => return Ok(Vec::new()),
+        (Some(crops), Some(strides)) if strides.len() > 1 && strides.len() != crops.len() => {
+            misuse!("--crop and --stride are of different numbers of axes")
+        }
+        (Some(crops), _) => crops.len(),
+        (None, Some(strides)) => strides.len(),
+    };
+    let crop = |axis| crops.as_ref().map_or((0, usize::MAX), |crops| crops[axis]);
+    let stride = |axis: usize| match &strides {
+        Some(strides) => *strides.get(axis).unwrap_or(&strides[0]),
+        None => 1,
+    };
+    Ok((0..axes)
+        .map(|axis| AxisSelection {
+            start: crop(axis).0,
+            end: crop(axis).1,
+            stride: stride(axis),
+        })
+        .collect())
+}
+
+/// `3..8`, `3..` or `..8`.
+fn range(text: &str) -> Result<(usize, usize)> {
+    let ends = text.split_once("..").and_then(|(start, end)| {
+        let end = if end.is_empty() {
+            Some(usize::MAX)
+        } else {
+            end.parse().ok()
+        };
+        let start = if start.is_empty() {
+            Some(0)
+        } else {
+            start.parse().ok()
+        };
+        Some((start?, end?)).filter(|(start, end)| start < end)
+    });
+    match ends {
+        Some(ends) => Ok(ends),
+        None => misuse!("{text} is no range such as 3..8"),
+    }
+}
+
+fn every(text: &str) -> Result<usize> {
+    match text.parse() {
+        Ok(stride) if stride > 0 => Ok(stride),
+        _ => misuse!("{text} is no stride such as 2"),
+    }
+}
+
+/// What cannot be read as it was typed is a misuse.
+pub fn typed<T, E: std::fmt::Display>(answer: Result<T, E>) -> Result<T> {
+    answer.map_err(|error| Misuse(error.to_string()).into())
 }
 
 /// One line on what a data set holds.

@@ -1,5 +1,8 @@
 //! `wellspring inspect`: reads whatever is at a path and says what it is; writes nothing.
 
+mod plot;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -13,7 +16,10 @@ use crate::args;
 use crate::failure::misuse;
 
 pub fn run(session: &Session, args: &args::Inspect) -> Result<()> {
-    let text = describe(session, &args.path)?;
+    let text = match args.plot {
+        true => plot::draw(session, args)?,
+        false => describe(session, &args.path)?,
+    };
     super::print(&text)
 }
 
@@ -48,10 +54,11 @@ fn describe(session: &Session, path: &str) -> Result<String> {
 fn data_set(manifest: &Manifest) -> String {
     let schema = &manifest.schema;
     let mut text = format!(
-        "data set {} ({}), version {}\n",
+        "data set {} ({}), version {}, generation {}\n",
         schema.name,
         manifest.id(),
-        manifest.format_version
+        manifest.format_version,
+        manifest.generation
     );
     let _ = writeln!(text, "\ngrid: {}", schema.grid.kind);
     for axis in &schema.grid.axes {
@@ -66,19 +73,23 @@ fn data_set(manifest: &Manifest) -> String {
             last.copied().unwrap_or_default()
         );
     }
-    let _ = writeln!(
-        text,
-        "\nchannels: mean, standard deviation, the same of changes between frames"
-    );
-    for channel in schema.channels().iter().chain(&schema.constant_channels()) {
-        if let Ok(held) = manifest.statistics.channel(channel) {
-            let _ = writeln!(
-                text,
-                "  {channel:<16} {:>12.5} {:>12.5} {:>12.5} {:>12.5}",
-                held.mean, held.std, held.mean_delta, held.std_delta
-            );
-        }
+    text += "\nfields:\n";
+    for field in &schema.fields {
+        let rank = ["scalar", "vector", "tensor"][field.order as usize];
+        let constant = if field.time_varying {
+            ""
+        } else {
+            ", does not vary in time"
+        };
+        let shared = if field.sample_varying {
+            ""
+        } else {
+            ", the same in all trajectories"
+        };
+        let _ = writeln!(text, "  {:<16} {rank}{constant}{shared}", field.name);
     }
+    text += &channels(manifest);
+    text += &parameters(manifest);
     let _ = writeln!(
         text,
         "\nstored: {:?}, compression {:?}, normalisation {:?}",
@@ -94,6 +105,68 @@ fn data_set(manifest: &Manifest) -> String {
             held.shards.len(),
             bytes as f64 / f64::from(1 << 20)
         );
+    }
+    if let Some(made) = &manifest.provenance {
+        let bytes: u64 = made.sources.iter().map(|source| source.bytes).sum();
+        let _ = writeln!(
+            text,
+            "\nmade by {} from {} files, {:.1} MiB",
+            made.program,
+            made.sources.len(),
+            bytes as f64 / f64::from(1 << 20)
+        );
+    }
+    text
+}
+
+fn channels(manifest: &Manifest) -> String {
+    let schema = &manifest.schema;
+    let mut text = format!(
+        "\n{:<18} {:>12} {:>12} {:>12} {:>12}\n",
+        "channels:", "mean", "std", "mean change", "std change"
+    );
+    for channel in schema.channels().iter().chain(&schema.constant_channels()) {
+        if let Ok(held) = manifest.statistics.channel(channel) {
+            let _ = writeln!(
+                text,
+                "  {channel:<16} {:>12.5} {:>12.5} {:>12.5} {:>12.5}",
+                held.mean, held.std, held.mean_delta, held.std_delta
+            );
+        }
+    }
+    text
+}
+
+/// The values that each parameter takes over all trajectories.
+fn parameters(manifest: &Manifest) -> String {
+    const SHOWN: usize = 6;
+    let mut values: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    let mut series = BTreeSet::new();
+    for trajectory in manifest.splits.values().flat_map(|held| &held.trajectories) {
+        for (name, &value) in &trajectory.parameters {
+            let known = values.entry(name).or_default();
+            if !known.contains(&value) {
+                known.push(value);
+            }
+        }
+        series.extend(trajectory.series.keys());
+    }
+    let mut text = String::new();
+    if !values.is_empty() || !series.is_empty() {
+        text += "\nparameters:\n";
+    }
+    for (name, mut values) in values {
+        values.sort_by(f64::total_cmp);
+        let shown: Vec<String> = values.iter().take(SHOWN).map(f64::to_string).collect();
+        let (shown, last) = (shown.join(" "), values[values.len() - 1]);
+        let more = match values.len() > SHOWN {
+            true => format!(" ... {last} ({} values)", values.len()),
+            false => String::new(),
+        };
+        let _ = writeln!(text, "  {name:<16} {shown}{more}");
+    }
+    for name in series {
+        let _ = writeln!(text, "  {name:<16} varies in time");
     }
     text
 }

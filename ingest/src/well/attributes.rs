@@ -129,7 +129,7 @@ impl<'a> Object<'a> {
     }
 }
 
-fn texts(attribute: &Attribute) -> Option<Vec<String>> {
+pub(super) fn texts(attribute: &Container) -> Option<Vec<String>> {
     fn all<T: hdf5::H5Type>(at: &Container, text: impl Fn(&T) -> String) -> Option<Vec<String>> {
         Some(at.read_raw::<T>().ok()?.iter().map(text).collect())
     }

@@ -5,8 +5,9 @@ use wellspring_store::Boundary;
 use super::attributes::Object;
 use crate::Result;
 
-/// The types at the low and high side of the named axes. A side that no condition's mask marks is
-/// open, as The Well's loader has it.
+/// The types at the low and high side of the named axes, as The Well's loader has them: a side is
+/// open or periodic where any point of it is marked so, a wall where all points are, and open where no
+/// condition says otherwise.
 pub(super) fn read(root: &Object<'_>, axes: &[String]) -> Result<Vec<[Boundary; 2]>> {
     let mut sides = vec![[Boundary::Open; 2]; axes.len()];
     let Some(conditions) = root.group_opt("boundary_conditions") else {
@@ -16,33 +17,69 @@ pub(super) fn read(root: &Object<'_>, axes: &[String]) -> Result<Vec<[Boundary; 
         let condition = conditions.group(&name)?;
         let boundary = kind(&condition)?;
         let dims = condition.texts("associated_dims")?;
-        // A condition on part of a surface, or within the domain, says nothing about an axis.
-        let [dim] = dims.as_slice() else { continue };
-        let Some(axis) = axes.iter().position(|axis| axis == dim) else {
-            return Err(
-                condition.layout("associated_dims", format!("names {dim}, which is no axis"))
-            );
-        };
-        let mask = condition.dataset("mask")?;
-        let points = mask.shape().last().copied().unwrap_or(0);
-        let marked = match mask.read_raw::<bool>() {
-            Ok(mask) => mask,
-            Err(_) => condition
-                .values("mask")?
-                .iter()
-                .map(|&x| x != 0.0)
-                .collect(),
-        };
-        if points == 0 || marked.len() < points {
-            return Err(condition.layout("mask", "is empty"));
-        }
-        for (side, point) in [(0, 0), (1, points - 1)] {
-            if marked.chunks(points).any(|mask| mask[point]) {
-                sides[axis][side] = boundary;
+        let mask = Mask::read(&condition, &dims)?;
+        for (place, dim) in dims.iter().enumerate() {
+            let Some(axis) = axes.iter().position(|axis| axis == dim) else {
+                return Err(
+                    condition.layout("associated_dims", format!("names {dim}, which is no axis"))
+                );
+            };
+            for (side, point) in [(0, 0), (1, mask.shape[place] - 1)] {
+                if mask.marks(place, point, boundary == Boundary::Wall) {
+                    sides[axis][side] = boundary;
+                }
             }
         }
     }
     Ok(sides)
+}
+
+/// Where a condition holds, over the axes that it is associated with.
+struct Mask {
+    /// Points along each associated axis.
+    shape: Vec<usize>,
+    /// The last axes are the associated ones; what comes before are samples and frames.
+    marked: Vec<bool>,
+}
+
+impl Mask {
+    fn read(condition: &Object<'_>, dims: &[String]) -> Result<Self> {
+        let dataset = condition.dataset("mask")?;
+        let shape = dataset.shape();
+        let Some(before) = shape.len().checked_sub(dims.len()) else {
+            let reason = format!("has shape {shape:?} for {} axes", dims.len());
+            return Err(condition.layout("mask", reason));
+        };
+        if shape.contains(&0) {
+            return Err(condition.layout("mask", "is empty"));
+        }
+        let marked = match dataset.read_raw::<bool>() {
+            Ok(mask) => mask,
+            Err(_) => {
+                let values = condition.values("mask")?;
+                values.iter().map(|&x| x != 0.0).collect()
+            }
+        };
+        Ok(Self {
+            shape: shape[before..].to_vec(),
+            marked,
+        })
+    }
+
+    /// Whether the points at a place of an axis are marked: all of them, or any.
+    fn marks(&self, axis: usize, point: usize, all: bool) -> bool {
+        let inner: usize = self.shape[axis + 1..].iter().product();
+        let here = |index: usize| index / inner % self.shape[axis] == point;
+        let mut marks = self
+            .marked
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| here(*index));
+        match all {
+            true => marks.all(|(_, &marked)| marked),
+            false => marks.any(|(_, &marked)| marked),
+        }
+    }
 }
 
 fn kind(condition: &Object<'_>) -> Result<Boundary> {

@@ -1,4 +1,4 @@
-//! Writing a shard: rows are gathered into record batches, the file is stored whole.
+//! Writing a shard: rows are gathered into record batches, whose buffers go to the store as they are.
 
 use std::sync::Arc;
 
@@ -6,12 +6,20 @@ use arrow::array::{
     ArrayRef, FixedSizeListArray, Float16Array, Float32Array, Float64Array, RecordBatch,
     UInt32Array,
 };
-use arrow::datatypes::SchemaRef;
+use arrow::buffer::Buffer;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
-use arrow::ipc::writer::{FileWriter, IpcWriteOptions};
-use arrow::ipc::{CompressionType, MetadataVersion};
+use arrow::ipc::convert::IpcSchemaEncoder;
+use arrow::ipc::writer::{
+    DictionaryTracker, IpcDataGenerator, IpcWriteOptions, StreamEncoder, write_message,
+};
+use arrow::ipc::{Block, CompressionType, FooterBuilder, MetadataVersion};
+use bytes::Bytes;
+use flatbuffers::FlatBufferBuilder;
 use half::f16;
 use half::slice::HalfFloatSliceExt as _;
+use object_store::PutPayload;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::{Compression, Dtype, Error, Frames, Location, Result, Shard};
 
@@ -21,25 +29,34 @@ const BATCH_BYTES: usize = 8 << 20;
 /// Cache lines and vector registers.
 const ALIGNMENT: usize = 64;
 
+const MAGIC: &[u8; 6] = b"ARROW1";
+
+/// What the stream of messages ends with.
+const END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+
+/// Whose frame a row is, and when.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Row {
+    /// Index of the trajectory in its split.
+    pub trajectory: u32,
+    /// Index of the frame in the trajectory.
+    pub step: u32,
+    /// In the simulation's units.
+    pub time: f64,
+}
+
 /// Collects the rows of one file; about one shard is held in memory.
 pub struct ShardWriter {
     object: Location,
     path: String,
     columns: SchemaRef,
     dtype: Dtype,
-    file: FileWriter<Vec<u8>>,
-    pending: Rows,
+    cells: usize,
+    file: File,
+    /// Rows not yet in a record batch, and a list of their values for each channel.
+    pending: (Vec<Row>, Vec<Vec<f32>>),
     batch_rows: usize,
     rows: usize,
-}
-
-/// Rows not yet in a record batch.
-#[derive(Debug, Default)]
-struct Rows {
-    trajectory: Vec<u32>,
-    step: Vec<u32>,
-    time: Vec<f64>,
-    channels: Vec<Vec<f32>>,
 }
 
 impl ShardWriter {
@@ -52,20 +69,25 @@ impl ShardWriter {
     ) -> Result<Self> {
         let object = root.join(&path);
         let channels = columns.fields().len() - super::KEYS.len();
-        let file = open(&columns, compression).map_err(|source| encoding(&object, source))?;
+        let file =
+            File::begin(&columns, compression).map_err(|source| encoding(&object, source))?;
         Ok(Self {
             object,
             path,
             columns,
             dtype,
+            cells,
             file,
-            pending: Rows {
-                channels: vec![Vec::new(); channels],
-                ..Rows::default()
-            },
+            pending: (Vec::new(), vec![Vec::new(); channels]),
             batch_rows: (BATCH_BYTES / (channels * cells * dtype.bytes()).max(1)).max(1),
             rows: 0,
         })
+    }
+
+    /// Rows of a record batch: what [`ShardWriter::push_rows`] takes at a time, the last ones aside.
+    #[must_use]
+    pub fn batch_rows(&self) -> usize {
+        self.batch_rows
     }
 
     /// Appends one frame, (1, 1, C, *space), of normalised values.
@@ -79,95 +101,260 @@ impl ShardWriter {
         time: f64,
         frame: &Frames,
     ) -> Result<()> {
-        if (frame.time(), frame.batch(), frame.channels()) != (1, 1, self.pending.channels.len()) {
+        let channels = self.pending.1.len();
+        if (frame.time(), frame.batch(), frame.channels()) != (1, 1, channels) {
             return Err(Error::Shape {
                 what: format!("channels of a frame for {}", self.object),
-                expected: self.pending.channels.len().to_string(),
+                expected: channels.to_string(),
                 found: frame.channels().to_string(),
             });
         }
-        for (channel, values) in self.pending.channels.iter_mut().enumerate() {
-            let frame = frame.channel(0, 0, channel);
-            self.dtype.check(frame).map_err(|value| {
-                let name = self.columns.field(channel + super::KEYS.len()).name();
-                let reason = format!(
-                    "{name} of trajectory {trajectory} step {step} is {value}, which {} cannot hold",
-                    format!("{:?}", self.dtype).to_lowercase()
-                );
-                Error::malformed(&self.object, reason)
-            })?;
-            values.extend_from_slice(frame);
+        let row = Row {
+            trajectory,
+            step,
+            time,
+        };
+        self.pending.0.push(row);
+        for (channel, values) in self.pending.1.iter_mut().enumerate() {
+            values.extend_from_slice(frame.channel(0, 0, channel));
         }
-        self.pending.trajectory.push(trajectory);
-        self.pending.step.push(step);
-        self.pending.time.push(time);
-        self.rows += 1;
-        if self.pending.step.len() == self.batch_rows {
+        if self.pending.0.len() == self.batch_rows {
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// Appends a record batch: rows, and for each channel its normalised values, row after row. The
+    /// values are not copied. They must be finite; whether they fit a smaller type is checked.
+    ///
+    /// # Errors
+    /// As [`ShardWriter::push`].
+    pub fn push_rows(&mut self, rows: Vec<Row>, channels: Vec<Vec<f32>>) -> Result<()> {
+        let expected = rows.len() * self.cells;
+        if channels.len() != self.pending.1.len() || channels.iter().any(|c| c.len() != expected) {
+            return Err(Error::Shape {
+                what: format!("values of {} rows for {}", rows.len(), self.object),
+                expected: format!("{} channels of {expected}", self.pending.1.len()),
+                found: format!("{:?}", channels.iter().map(Vec::len).collect::<Vec<_>>()),
+            });
+        }
+        self.flush()?;
+        if self.dtype != Dtype::F32 {
+            self.check(&rows, &channels)?;
+        }
+        self.write(rows, channels)
     }
 
     /// Stores the file and gives its record for the manifest.
     ///
     /// # Errors
     /// [`Error::Io`] when it cannot be stored.
-    pub async fn finish(mut self) -> Result<Shard> {
-        if !self.pending.step.is_empty() {
-            self.flush()?;
-        }
-        let bytes = self
-            .file
-            .into_inner()
-            .map_err(|source| encoding(&self.object, source))?;
-        let shard = Shard::of(self.path, self.rows, &bytes);
-        self.object.put(bytes).await?;
+    pub async fn finish(self) -> Result<Shard> {
+        let object = self.object.clone();
+        let (shard, payload) = self.encoded()?;
+        object.put(payload).await?;
         Ok(shard)
     }
 
-    fn flush(&mut self) -> Result<()> {
-        let fresh = Rows {
-            channels: vec![Vec::new(); self.pending.channels.len()],
-            ..Rows::default()
+    /// The file, not yet stored, and its record for the manifest.
+    ///
+    /// # Errors
+    /// As [`ShardWriter::push`].
+    pub fn encoded(mut self) -> Result<(Shard, PutPayload)> {
+        self.flush()?;
+        let file = self.file.end(&self.columns);
+        let shard = Shard {
+            path: self.path,
+            rows: self.rows,
+            bytes: file.length as u64,
+            checksum: format!("{:016x}", file.checksum.digest()),
         };
-        let rows = std::mem::replace(&mut self.pending, fresh);
-        rows.into_batch(&self.columns, self.dtype)
-            .and_then(|batch| self.file.write(&batch))
+        Ok((shard, file.segments.into_iter().collect()))
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if self.pending.0.is_empty() {
+            return Ok(());
+        }
+        let channels = vec![Vec::new(); self.pending.1.len()];
+        let (rows, channels) = std::mem::replace(&mut self.pending, (Vec::new(), channels));
+        self.check(&rows, &channels)?;
+        self.write(rows, channels)
+    }
+
+    fn check(&self, rows: &[Row], channels: &[Vec<f32>]) -> Result<()> {
+        for (channel, values) in channels.iter().enumerate() {
+            if let Err((index, value)) = self.dtype.check(values) {
+                let (name, row) = (
+                    self.columns.field(channel + super::KEYS.len()).name(),
+                    rows[index / self.cells.max(1)],
+                );
+                let reason = format!(
+                    "{name} of trajectory {} step {} is {value}, which {} cannot hold",
+                    row.trajectory,
+                    row.step,
+                    format!("{:?}", self.dtype).to_lowercase()
+                );
+                return Err(Error::malformed(&self.object, reason));
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, rows: Vec<Row>, channels: Vec<Vec<f32>>) -> Result<()> {
+        self.rows += rows.len();
+        record_batch(&rows, channels, &self.columns, self.dtype)
+            .and_then(|batch| self.file.push(&batch))
             .map_err(|source| encoding(&self.object, source))
     }
 }
 
-impl Rows {
-    fn into_batch(self, columns: &SchemaRef, dtype: Dtype) -> Result<RecordBatch, ArrowError> {
-        let mut arrays: Vec<ArrayRef> = vec![
-            Arc::new(UInt32Array::from(self.trajectory)),
-            Arc::new(UInt32Array::from(self.step)),
-            Arc::new(Float64Array::from(self.time)),
-        ];
-        for (values, field) in self
-            .channels
-            .into_iter()
-            .zip(&columns.fields()[super::KEYS.len()..])
-        {
-            let arrow::datatypes::DataType::FixedSizeList(item, cells) = field.data_type() else {
-                return Err(ArrowError::SchemaError(format!(
-                    "{} is no tensor",
-                    field.name()
-                )));
-            };
-            let values: ArrayRef = match dtype {
-                Dtype::F32 => Arc::new(Float32Array::from(values)),
-                Dtype::F16 => Arc::new(Float16Array::from(halved(&values))),
-            };
-            arrays.push(Arc::new(FixedSizeListArray::try_new(
-                Arc::clone(item),
-                *cells,
-                values,
-                None,
-            )?));
-        }
-        RecordBatch::try_new(Arc::clone(columns), arrays)
+/// An Arrow IPC file as the segments that it is made of.
+struct File {
+    encoder: StreamEncoder,
+    segments: Vec<Bytes>,
+    length: usize,
+    blocks: Vec<Block>,
+    checksum: Xxh3,
+}
+
+impl File {
+    fn begin(columns: &SchemaRef, compression: Compression) -> Result<Self, ArrowError> {
+        let codec = match compression {
+            Compression::None => None,
+            Compression::Lz4 => Some(CompressionType::LZ4_FRAME),
+            Compression::Zstd => Some(CompressionType::ZSTD),
+        };
+        let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)?
+            .try_with_compression(codec)?;
+        let mut head = MAGIC.to_vec();
+        head.resize(ALIGNMENT, 0);
+        let schema = IpcDataGenerator::default().schema_to_bytes_with_dictionary_tracker(
+            columns,
+            &mut DictionaryTracker::new(true),
+            &options,
+        );
+        write_message(&mut head, schema, &options)?;
+        let mut encoder = StreamEncoder::try_new_with_options(columns, options)?;
+        // Its first answer has the schema in front.
+        encoder.encode(&RecordBatch::new_empty(Arc::clone(columns)))?;
+        let mut file = Self {
+            encoder,
+            segments: Vec::new(),
+            length: 0,
+            blocks: Vec::new(),
+            checksum: Xxh3::new(),
+        };
+        file.append(head.into());
+        Ok(file)
     }
+
+    fn push(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        let start = self.length;
+        let message = self.encoder.encode(batch)?;
+        let head = message_head(&message)?;
+        for buffer in message {
+            if !buffer.is_empty() {
+                self.append(Bytes::from_owner(Segment(buffer)));
+            }
+        }
+        let body = self.length - start - head;
+        self.blocks
+            .push(Block::new(start as i64, head as i32, body as i64));
+        Ok(())
+    }
+
+    fn end(mut self, columns: &SchemaRef) -> Self {
+        let mut builder = FlatBufferBuilder::new();
+        let dictionaries = builder.create_vector::<Block>(&[]);
+        let batches = builder.create_vector(&self.blocks);
+        let schema = IpcSchemaEncoder::new().schema_to_fb_offset(&mut builder, columns);
+        let mut footer = FooterBuilder::new(&mut builder);
+        footer.add_version(MetadataVersion::V5);
+        footer.add_schema(schema);
+        footer.add_dictionaries(dictionaries);
+        footer.add_recordBatches(batches);
+        let footer = footer.finish();
+        builder.finish(footer, None);
+        let footer = builder.finished_data();
+        let mut tail = END.to_vec();
+        tail.extend_from_slice(footer);
+        tail.extend_from_slice(&(footer.len() as i32).to_le_bytes());
+        tail.extend_from_slice(MAGIC);
+        self.append(tail.into());
+        self
+    }
+
+    fn append(&mut self, bytes: Bytes) {
+        self.checksum.update(&bytes);
+        self.length += bytes.len();
+        self.segments.push(bytes);
+    }
+}
+
+/// An Arrow buffer as an owner of bytes.
+struct Segment(Buffer);
+
+impl AsRef<[u8]> for Segment {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Bytes of a message before its body: a marker, a length, and as much as the length says.
+fn message_head(message: &[Buffer]) -> Result<usize, ArrowError> {
+    let mut bytes = message.iter().flat_map(|buffer| buffer.iter().copied());
+    let mut length = [0; 4];
+    for (place, byte) in length.iter_mut().zip(bytes.by_ref().skip(4)) {
+        *place = byte;
+    }
+    let length = i32::from_le_bytes(length);
+    match usize::try_from(length) {
+        Ok(length) if length > 0 => Ok(8 + length),
+        _ => Err(ArrowError::IpcError(format!(
+            "a message head of {length} bytes"
+        ))),
+    }
+}
+
+fn record_batch(
+    rows: &[Row],
+    channels: Vec<Vec<f32>>,
+    columns: &SchemaRef,
+    dtype: Dtype,
+) -> Result<RecordBatch, ArrowError> {
+    let trajectories = rows.iter().map(|row| row.trajectory);
+    let mut arrays: Vec<ArrayRef> = vec![
+        Arc::new(UInt32Array::from_iter_values(trajectories)),
+        Arc::new(UInt32Array::from_iter_values(
+            rows.iter().map(|row| row.step),
+        )),
+        Arc::new(Float64Array::from_iter_values(
+            rows.iter().map(|row| row.time),
+        )),
+    ];
+    for (values, field) in channels
+        .into_iter()
+        .zip(&columns.fields()[super::KEYS.len()..])
+    {
+        let DataType::FixedSizeList(item, cells) = field.data_type() else {
+            return Err(ArrowError::SchemaError(format!(
+                "{} is no tensor",
+                field.name()
+            )));
+        };
+        let values: ArrayRef = match dtype {
+            Dtype::F32 => Arc::new(Float32Array::from(values)),
+            Dtype::F16 => Arc::new(Float16Array::from(halved(&values))),
+        };
+        arrays.push(Arc::new(FixedSizeListArray::try_new(
+            Arc::clone(item),
+            *cells,
+            values,
+            None,
+        )?));
+    }
+    RecordBatch::try_new(Arc::clone(columns), arrays)
 }
 
 fn halved(values: &[f32]) -> Vec<f16> {
@@ -177,31 +364,25 @@ fn halved(values: &[f32]) -> Vec<f16> {
 }
 
 impl Dtype {
-    /// The first value that this type would turn into infinity or that is no number.
-    fn check(self, values: &[f32]) -> Result<(), f32> {
+    /// The first value, and where it is, that this type would turn into infinity or that is no
+    /// number.
+    fn check(self, values: &[f32]) -> Result<(), (usize, f32)> {
         let limit = match self {
             Self::F32 => f32::MAX,
             Self::F16 => f16::MAX.to_f32(),
         };
-        match values
-            .iter()
-            .find(|value| value.is_nan() || value.abs() > limit)
-        {
-            Some(&value) => Err(value),
-            None => Ok(()),
+        // A comparison with a value that is no number is false.
+        let fits = |value: &f32| value.abs() <= limit;
+        // Without an early end the compiler makes vectors of it.
+        let all = |block: &[f32]| block.iter().fold(true, |all, value| all & fits(value));
+        for (block, values) in values.chunks(1 << 12).enumerate() {
+            if !all(values) {
+                let bad = values.iter().position(|value| !fits(value)).unwrap_or(0);
+                return Err(((block << 12) + bad, values[bad]));
+            }
         }
+        Ok(())
     }
-}
-
-fn open(columns: &SchemaRef, compression: Compression) -> Result<FileWriter<Vec<u8>>, ArrowError> {
-    let codec = match compression {
-        Compression::None => None,
-        Compression::Lz4 => Some(CompressionType::LZ4_FRAME),
-        Compression::Zstd => Some(CompressionType::ZSTD),
-    };
-    let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)?
-        .try_with_compression(codec)?;
-    FileWriter::try_new_with_options(Vec::new(), columns, options)
 }
 
 fn encoding(object: &Location, source: ArrowError) -> Error {
@@ -209,5 +390,55 @@ fn encoding(object: &Location, source: ArrowError) -> Error {
         action: "encode",
         object: object.to_string(),
         source,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use arrow::ipc::writer::FileWriter;
+
+    use super::*;
+    use crate::sample;
+
+    /// Arrow's own writer gives the same bytes.
+    #[tokio::test]
+    async fn a_shard_is_what_arrow_writes() {
+        let schema = sample::schema();
+        let columns = super::super::columns(&schema.grid, &schema.channels(), Dtype::F32);
+        let root = Location::parse("memory:///ds").unwrap();
+        for (compression, codec) in [
+            (Compression::None, None),
+            (Compression::Zstd, Some(CompressionType::ZSTD)),
+        ] {
+            let format = (Dtype::F32, compression);
+            let mut writer =
+                ShardWriter::new(&root, "a".into(), columns.clone(), format, 24).unwrap();
+            let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)
+                .unwrap()
+                .try_with_compression(codec)
+                .unwrap();
+            let mut expected =
+                FileWriter::try_new_with_options(Vec::new(), &columns, options).unwrap();
+            for step in 0..3_u32 {
+                let row = Row {
+                    trajectory: 0,
+                    step,
+                    time: 0.5,
+                };
+                let frame = sample::frame(0, step as usize);
+                let channels: Vec<Vec<f32>> =
+                    (0..3).map(|c| frame.channel(0, 0, c).to_vec()).collect();
+                let batch = record_batch(&[row], channels.clone(), &columns, Dtype::F32).unwrap();
+                expected.write(&batch).unwrap();
+                writer.push_rows(vec![row], channels).unwrap();
+            }
+            let shard = writer.finish().await.unwrap();
+            let bytes = root.join("a").get().await.unwrap();
+            let expected = expected.into_inner().unwrap();
+            let same = bytes.iter().zip(&expected).position(|(a, b)| a != b);
+            assert_eq!((same, bytes.len()), (None, expected.len()));
+            shard.check(&bytes, "a").unwrap();
+        }
     }
 }

@@ -1,0 +1,183 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use wellspring_store::{Frames, Silent};
+
+use super::*;
+use crate::sample::{FRAMES, plane};
+use crate::{Baseline, Database, Description, Format};
+
+/// Persistence that counts its steps, and fails at one of them.
+struct Counted {
+    steps: AtomicUsize,
+    fails_at: usize,
+}
+
+impl Counted {
+    fn failing_at(fails_at: usize) -> Self {
+        Self {
+            steps: AtomicUsize::new(0),
+            fails_at,
+        }
+    }
+}
+
+impl Subject for Counted {
+    fn description(&self) -> Description {
+        Description {
+            strategy: "ckm".into(),
+            weights: Some("0123".into()),
+            ..Description::default()
+        }
+    }
+
+    fn context(&self) -> usize {
+        1
+    }
+
+    fn patches(&self) -> Vec<Patch> {
+        [4, 8].map(|size| Patch::uniform(size, 2)).into()
+    }
+
+    fn tokens(&self, patch: &Patch, space: &[usize]) -> Result<usize, SubjectError> {
+        let sizes = patch.sizes().iter().zip(space);
+        Ok(sizes.map(|(size, n)| n / *size as usize).product())
+    }
+
+    fn step(&self, context: &Frames, patch: &Patch) -> Result<Frames, SubjectError> {
+        if self.steps.fetch_add(1, Ordering::SeqCst) == self.fails_at {
+            return Err("interrupted".into());
+        }
+        let mut next = context.frame(context.time() - 1);
+        // Another prediction for another size.
+        let size = patch.sizes()[0] as f32;
+        next.data_mut().iter_mut().for_each(|x| *x += 0.01 * size);
+        Ok(next)
+    }
+}
+
+fn options() -> EvalOptions {
+    EvalOptions {
+        rollout: 1,
+        split: Split::Train,
+        batch: 1,
+        save_every: Duration::ZERO,
+        ..EvalOptions::default()
+    }
+}
+
+/// All rows but what times and names them.
+async fn rows(results: &Location) -> String {
+    let database = Database::new().unwrap();
+    database.add_results(results).await.unwrap();
+    let mut text = String::new();
+    for query in [
+        "SELECT trajectory, start, lead, patch, tokens, field, metric, band, value FROM metrics ORDER BY ALL",
+        "SELECT lead, patch, field, axis, bin, truth, prediction, residual FROM spectra ORDER BY ALL",
+        "SELECT tokens, starts FROM runs",
+    ] {
+        let answer = database.sql(query).await.unwrap();
+        text += &String::from_utf8(Format::Csv.write(&answer).unwrap()).unwrap();
+    }
+    text
+}
+
+/// An evaluation that failed goes on where it was, and ends as an undisturbed one.
+#[test]
+fn what_is_done_is_not_done_again() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let dataset = runtime.block_on(plane("memory:///plane"));
+    let windows = 2 * (FRAMES - 1);
+    for schedule in ["4,8", "budget:18"] {
+        let schedule = Schedule::parse(schedule, 2).unwrap();
+        let run = |subject: &Counted, results: &Location| {
+            let handle = runtime.handle();
+            let (options, reporter) = (options(), &Silent);
+            evaluate(
+                subject, "c", &schedule, &dataset, results, &options, handle, reporter,
+            )
+        };
+        let undisturbed = Location::parse("memory:///undisturbed").unwrap();
+        let whole = Counted::failing_at(usize::MAX);
+        run(&whole, &undisturbed).unwrap();
+        let results = Location::parse("memory:///results").unwrap();
+        let first = Counted::failing_at(5);
+        let error = run(&first, &results).unwrap_err();
+        assert!(error.to_string().contains("interrupted"), "{error}");
+        let saved = runtime.block_on(results.join("unfinished").list()).unwrap();
+        assert!(saved.len() >= 4, "{saved:?}");
+        let second = Counted::failing_at(usize::MAX);
+        run(&second, &results).unwrap();
+        let steps = |subject: &Counted| subject.steps.load(Ordering::SeqCst);
+        assert!(steps(&second) < steps(&whole) && steps(&whole) >= windows);
+        let left = runtime.block_on(results.join("unfinished").list()).unwrap();
+        assert!(left.is_empty(), "{left:?}");
+        assert_eq!(
+            runtime.block_on(rows(&results)),
+            runtime.block_on(rows(&undisturbed))
+        );
+        // What is skipped takes no step.
+        let third = Counted::failing_at(0);
+        let skip = EvalOptions {
+            existing: OnExisting::Skip,
+            ..options()
+        };
+        let handle = runtime.handle();
+        let again = evaluate(
+            &third, "c", &schedule, &dataset, &results, &skip, handle, &Silent,
+        );
+        assert!(again.unwrap().is_none());
+    }
+}
+
+/// A half-written save costs time, not the evaluation.
+#[test]
+fn a_damaged_save_is_begun_over() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let dataset = runtime.block_on(plane("memory:///plane"));
+    let schedule = Schedule::parse("4", 2).unwrap();
+    let results = Location::parse("memory:///results").unwrap();
+    let run = |subject: &Counted| {
+        let (handle, options) = (runtime.handle(), options());
+        evaluate(
+            subject, "c", &schedule, &dataset, &results, &options, handle, &Silent,
+        )
+    };
+    run(&Counted::failing_at(5)).unwrap_err();
+    for object in runtime.block_on(results.join("unfinished").list()).unwrap() {
+        if object.name() == Some("state.json") {
+            runtime.block_on(object.put("{")).unwrap();
+        }
+    }
+    let again = Counted::failing_at(usize::MAX);
+    assert!(run(&again).unwrap().is_some());
+    assert_eq!(again.steps.load(Ordering::SeqCst), 2 * (FRAMES - 1));
+}
+
+/// A rollout that leaves the truth says when.
+#[test]
+fn divergence_is_a_lead() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let dataset = runtime.block_on(plane("memory:///plane"));
+    let results = Location::parse("memory:///results").unwrap();
+    let subject = Baseline::Persistence.with_context(1, 2);
+    let options = EvalOptions {
+        rollout: 3,
+        ..options()
+    };
+    let schedule = Schedule::parse("1", 2).unwrap();
+    let handle = runtime.handle();
+    evaluate(
+        &subject, "p", &schedule, &dataset, &results, &options, handle, &Silent,
+    )
+    .unwrap();
+    let database = Database::new().unwrap();
+    let answer = runtime.block_on(async {
+        database.add_results(&results).await.unwrap();
+        database
+            .sql("SELECT DISTINCT value FROM metrics WHERE metric = 'divergence_lead'")
+            .await
+    });
+    let text = String::from_utf8(Format::Csv.write(&answer.unwrap()).unwrap()).unwrap();
+    // The mean moves by 1 a frame, the wave's deviation is √2: beyond it from the second lead on.
+    assert_eq!(text, "value\n2.0\n");
+}

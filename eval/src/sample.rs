@@ -1,0 +1,98 @@
+//! A small data set for this crate's tests.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::BTreeMap;
+use std::f32::consts::TAU;
+
+use wellspring_store::{
+    Axis, Boundary, ChannelMoments, Compression, Dataset, DatasetWriter, Dtype, Field, Frames,
+    Grid, Location, Normalization, Schema, Split, SplitManifest, Statistics, TensorOrder,
+    Trajectory, WriterOptions,
+};
+
+/// Points along each axis.
+pub(crate) const N: usize = 16;
+/// Frames of a trajectory.
+pub(crate) const FRAMES: usize = 5;
+
+/// `u` is a mean of step + trajectory and a wave of amplitude 2 with `waves` periods; `v_x` and `v_y`
+/// are u and −u.
+pub(crate) fn frame(trajectory: usize, step: usize) -> Vec<f32> {
+    let mean = (step + 10 * trajectory) as f32;
+    let wave =
+        |i: usize| mean + 2.0 * (TAU * waves(trajectory) as f32 * (i / N) as f32 / N as f32).cos();
+    let u: Vec<f32> = (0..N * N).map(wave).collect();
+    let minus = u.iter().map(|x| -x);
+    [u.clone(), u.clone(), minus.collect()].concat()
+}
+
+fn waves(trajectory: usize) -> usize {
+    1 + 2 * trajectory
+}
+
+/// Two training trajectories and one to test by.
+pub(crate) async fn plane(root: &str) -> Dataset {
+    let axis = |name: &str| Axis {
+        name: name.into(),
+        coordinates: (0..N).map(|i| i as f64).collect(),
+        boundary: [Boundary::Periodic; 2],
+    };
+    let field = |name: &str, order| Field {
+        name: name.into(),
+        order,
+        time_varying: true,
+        sample_varying: true,
+    };
+    let mut moments = ChannelMoments::default();
+    moments.add(&frame(1, 2), None);
+    let statistics = ["u", "v_x", "v_y"].map(|name| (name.to_owned(), moments.into()));
+    let options = WriterOptions {
+        schema: Schema {
+            name: "plane".into(),
+            grid: Grid {
+                kind: "cartesian".into(),
+                axes: vec![axis("x"), axis("y")],
+            },
+            fields: vec![
+                field("u", TensorOrder::Scalar),
+                field("v", TensorOrder::Vector),
+            ],
+        },
+        dtype: Dtype::F32,
+        compression: Compression::None,
+        normalization: Normalization::Zscore,
+        statistics: Statistics(BTreeMap::from(statistics)),
+        shard_bytes: 64 << 20,
+        overwrite: false,
+    };
+    let root = Location::parse(root).unwrap();
+    let writer = DatasetWriter::create(&root, options).await.unwrap();
+    let mut splits = BTreeMap::new();
+    for (split, trajectories) in [(Split::Train, 2), (Split::Test, 1)] {
+        let mut shard = writer.shard(split, 0).unwrap();
+        for (trajectory, step) in (0..trajectories).flat_map(|t| (0..FRAMES).map(move |s| (t, s))) {
+            let values = frame(trajectory, step);
+            let mut frame = Frames::new(1, 1, 3, vec![N, N], values).unwrap();
+            writer.affine().normalise(&mut frame);
+            let key = (trajectory as u32, step as u32);
+            shard.push(key, 0.5 * step as f64, &frame).unwrap();
+        }
+        let held = |trajectory: usize| Trajectory {
+            source: "by hand".into(),
+            frames: FRAMES,
+            parameters: BTreeMap::from([
+                ("Reynolds".into(), 100.0 * (trajectory + 1) as f64),
+                ("time".into(), 7.0),
+            ]),
+            series: BTreeMap::from([("forcing".into(), vec![0.0, 0.0, 1.0, 0.0, 1.0])]),
+        };
+        let held = SplitManifest {
+            trajectories: (0..trajectories).map(held).collect(),
+            shards: vec![shard.finish().await.unwrap()],
+            constants: None,
+        };
+        splits.insert(split, held);
+    }
+    writer.finish(splits).await.unwrap();
+    Dataset::open(&root).await.unwrap()
+}

@@ -1,0 +1,168 @@
+//! More trajectories for a data set that is there: its next generation.
+
+use std::collections::BTreeMap;
+
+use wellspring_store::{
+    Dataset, DatasetWriter, Frames, Location, Manifest, Provenance, Reporter, ShardWriter, Split,
+    SplitManifest, checksum, latest,
+};
+
+use crate::catalogue::Catalogue;
+use crate::convert;
+use crate::ledger::{Claim, Ledger};
+use crate::options::IngestOptions;
+use crate::records::{self, SplitRecords};
+use crate::writing::Writing;
+use crate::{Error, Result};
+
+/// Adds the trajectories of a source to a data set, normalised and stored as the others are: of the
+/// options only threads, memory and `overwrite` count, the last for another append that was begun and not
+/// finished. The old generation stays readable. An interruption leaves the data set as it was; the
+/// same call goes on.
+///
+/// # Errors
+/// [`Error::Unlike`] when the trajectories do not fit, or are there already; [`Error::Underway`];
+/// [`Error::Store`] with [`wellspring_store::Error::Overtaken`] when another writer was first.
+pub async fn append(
+    source: &Location,
+    root: &Location,
+    options: &IngestOptions,
+    reporter: &dyn Reporter,
+) -> Result<Manifest> {
+    let manifest = latest(root).await?;
+    let made = manifest.provenance.as_ref();
+    let mut selection = made.map(|made| made.selection.clone()).unwrap_or_default();
+    selection.trajectories = None;
+    let catalogue = convert::catalogue(source, &selection, reporter).await?;
+    fits(&manifest, &catalogue).map_err(|reason| Error::Unlike {
+        source_url: source.to_string(),
+        root: root.to_string(),
+        reason,
+    })?;
+    let claim = Claim {
+        key: key(&manifest, &catalogue),
+        stale: Vec::new(),
+    };
+    let (ledger, claim) = Ledger::claim(root, &claim, options.overwrite).await?;
+    let shard_bytes = made.map_or(options.shard_bytes, |made| made.shard_bytes);
+    let writer = DatasetWriter::next(root, &manifest, shard_bytes)?;
+    let writing = Writing {
+        catalogue: &catalogue,
+        writer: &writer,
+        ledger: &ledger,
+        options,
+        reporter,
+    };
+    let starts = starts(&manifest, &catalogue);
+    writing.all_shards(&starts).await?;
+    let channels = manifest.schema.constant_channels();
+    let affine = manifest
+        .statistics
+        .affine(manifest.normalization, &channels)?;
+    for (&split, &first) in &starts {
+        let old = async |shard: ShardWriter| earlier(root, &manifest, split, shard).await;
+        writing.constants(split, first, &affine, old).await?;
+    }
+    let records = records::all(&catalogue, &writer, &ledger.again().await?, &starts).await?;
+    let records = records.whole(root)?;
+    let mut splits = manifest.splits.clone();
+    for (&split, records) in &records {
+        add(splits.entry(split).or_default(), records, &catalogue, split);
+    }
+    let mut sources = made.map(|made| made.sources.clone()).unwrap_or_default();
+    sources.extend(records::sources(&catalogue, &records));
+    let provenance = Provenance {
+        program: convert::program(),
+        key: claim.key,
+        selection,
+        shard_bytes,
+        sources,
+    };
+    records::attach(&catalogue, root).await?;
+    let manifest = writer.succeed(splits, Some(provenance)).await?;
+    convert::tidy(root, &manifest).await?;
+    Ok(manifest)
+}
+
+/// Whether trajectories can stand beside those that are there.
+fn fits(manifest: &Manifest, catalogue: &Catalogue) -> Result<(), String> {
+    let (old, new) = (&manifest.schema, &catalogue.schema);
+    if old.name != new.name {
+        return Err(format!("it is of {}, not of {}", new.name, old.name));
+    }
+    if old.grid.shape() != new.grid.shape() {
+        let shapes = (new.grid.shape(), old.grid.shape());
+        return Err(format!("its grid is {:?}, not {:?}", shapes.0, shapes.1));
+    }
+    if old.fields != new.fields {
+        return Err("its fields are others".into());
+    }
+    if old.boundaries() != new.boundaries() {
+        return Err("its boundary conditions differ".into());
+    }
+    let made = manifest.provenance.iter().flat_map(|made| &made.sources);
+    let known: Vec<&str> = made.map(|source| source.name.as_str()).collect();
+    match catalogue
+        .files
+        .iter()
+        .find(|file| known.contains(&file.below.as_str()))
+    {
+        Some(file) => Err(format!("{} is in the data set already", file.below)),
+        None => Ok(()),
+    }
+}
+
+/// Trajectories of each split that come before the new ones.
+fn starts(manifest: &Manifest, catalogue: &Catalogue) -> BTreeMap<Split, usize> {
+    let held = |split| {
+        manifest
+            .splits
+            .get(split)
+            .map_or(0, |held| held.trajectories.len())
+    };
+    catalogue
+        .splits
+        .keys()
+        .map(|split| (*split, held(split)))
+        .collect()
+}
+
+fn key(manifest: &Manifest, catalogue: &Catalogue) -> String {
+    let names: Vec<_> = catalogue.files.iter().map(|file| &file.below).collect();
+    let whole = format!(
+        "{} {} {names:?} {:?}",
+        convert::program(),
+        manifest.id(),
+        catalogue.described
+    );
+    checksum(whole.as_bytes())
+}
+
+/// Puts the constants of the earlier trajectories, as they are stored, before the new ones.
+async fn earlier(
+    root: &Location,
+    manifest: &Manifest,
+    split: Split,
+    mut shard: ShardWriter,
+) -> Result<ShardWriter> {
+    let count = manifest
+        .splits
+        .get(&split)
+        .map_or(0, |held| held.trajectories.len());
+    let dataset = Dataset::open(root).await?;
+    for trajectory in 0..count {
+        let frame: Option<Frames> = dataset.constants(split, trajectory).await?;
+        let time = dataset.times(split, trajectory, 0..1).await?[0];
+        if let Some(frame) = frame {
+            shard.push((trajectory as u32, 0), time, &frame)?;
+        }
+    }
+    Ok(shard)
+}
+
+fn add(held: &mut SplitManifest, records: &SplitRecords, catalogue: &Catalogue, split: Split) {
+    let new = records.manifest(records::trajectories(catalogue, split));
+    held.trajectories.extend(new.trajectories);
+    held.shards.extend(new.shards);
+    held.constants = new.constants.or(held.constants.take());
+}

@@ -1,0 +1,17 @@
+//! Where the bytes of a source come from: ranges of a file, on any thread.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+
+/// A file whose ranges can be read, whatever it lies on.
+pub(crate) trait ReadAt: Send + Sync {
+    /// Fills `into` with the bytes from `offset` on; an end that comes before is an error.
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()>;
+}
+
+impl ReadAt for File {
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.read_exact_at(into, offset)
+    }
+}

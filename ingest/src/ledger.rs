@@ -1,0 +1,169 @@
+//! What an ingest has done so far, kept beside the data set until it is finished: so it can be
+//! stopped at any moment and done by many machines.
+//!
+//! ```text
+//! ROOT/ingest/claim.json             what is being made; whoever makes something else is refused
+//! ROOT/ingest/statistics/NNNNN.json  moments of a piece
+//! ROOT/ingest/SPLIT/NNNNN.json       a shard that is there
+//! ```
+//!
+//! A record is written after what it is about, whole or not at all.
+
+use std::collections::BTreeSet;
+
+use object_store::ObjectStoreExt as _;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use wellspring_store::{ChannelMoments, Location, Shard, Split};
+
+use crate::{Error, Result};
+
+/// What is being made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Claim {
+    /// A name for sources and options together.
+    pub(crate) key: String,
+    /// Files of the data set that is being replaced.
+    pub(crate) stale: Vec<String>,
+}
+
+/// A shard that is there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ShardRecord {
+    pub(crate) shard: Shard,
+    /// A checksum of what was read, for each row.
+    pub(crate) digests: Vec<u64>,
+}
+
+pub(crate) struct Ledger {
+    root: Location,
+    folder: Location,
+    /// Names of the records that were there at the beginning.
+    held: BTreeSet<String>,
+}
+
+/// The name of a piece's record.
+pub(crate) fn piece(index: usize) -> String {
+    format!("statistics/{index:05}")
+}
+
+/// The name of a shard's record.
+pub(crate) fn shard(split: Split, index: usize) -> String {
+    format!("{split}/{index:05}")
+}
+
+/// The name of the record of a split's constants.
+pub(crate) fn constants(split: Split) -> String {
+    format!("{split}/constants")
+}
+
+impl Ledger {
+    /// Claims a place for what is to be made, or goes on with it.
+    ///
+    /// # Errors
+    /// [`Error::Underway`] when something else is being made there and may not be replaced.
+    pub(crate) async fn claim(
+        root: &Location,
+        claim: &Claim,
+        replace: bool,
+    ) -> Result<(Self, Claim)> {
+        let folder = root.join("ingest");
+        let place = folder.join("claim.json");
+        let ours = json(claim)?;
+        while !place.put_new(ours.clone()).await? {
+            let found: Option<Claim> = read(&place).await?;
+            match found {
+                Some(found) if found.key == claim.key => {
+                    return Ok((Self::open(root, folder).await?, found));
+                }
+                Some(found) if !replace => {
+                    return Err(Error::Underway {
+                        root: root.to_string(),
+                        found: found.key,
+                        wanted: claim.key.clone(),
+                    });
+                }
+                _ => clear(&folder).await?,
+            }
+        }
+        Ok((Self::open(root, folder).await?, claim.clone()))
+    }
+
+    async fn open(root: &Location, folder: Location) -> Result<Self> {
+        let listed = folder.list().await?.into_iter();
+        let names = listed.filter_map(|place| place.below(&folder));
+        Ok(Self {
+            root: root.clone(),
+            held: names
+                .filter_map(|name| Some(name.strip_suffix(".json")?.to_owned()))
+                .collect(),
+            folder,
+        })
+    }
+
+    /// The moments of a piece, if they were gathered.
+    pub(crate) async fn moments(&self, piece: usize) -> Result<Option<Vec<ChannelMoments>>> {
+        self.get(&self::piece(piece)).await
+    }
+
+    /// The record of a shard, if the shard is there.
+    pub(crate) async fn shard(&self, name: &str) -> Result<Option<ShardRecord>> {
+        let Some(record) = self.get::<ShardRecord>(name).await? else {
+            return Ok(None);
+        };
+        let place = self.root.join(&record.shard.path);
+        let found = place.object_store().head(place.path()).await;
+        let whole = found.is_ok_and(|found| found.size == record.shard.bytes);
+        Ok(whole.then_some(record))
+    }
+
+    async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        match self.held.contains(name) {
+            true => read(&self.place(name)).await,
+            false => Ok(None),
+        }
+    }
+
+    pub(crate) async fn put(&self, name: &str, record: &impl Serialize) -> Result<()> {
+        Ok(self.place(name).put(json(record)?).await?)
+    }
+
+    fn place(&self, name: &str) -> Location {
+        self.folder.join(&format!("{name}.json"))
+    }
+
+    /// What is there now: others may have written since.
+    pub(crate) async fn again(&self) -> Result<Self> {
+        Self::open(&self.root, self.folder.clone()).await
+    }
+}
+
+/// The files of the data set that a work replaced, if that is the work that was done here.
+pub(crate) async fn stale(root: &Location, key: &str) -> Result<Vec<String>> {
+    let claim: Option<Claim> = read(&root.join("ingest/claim.json")).await?;
+    let own = claim.filter(|claim| claim.key == key);
+    Ok(own.map(|claim| claim.stale).unwrap_or_default())
+}
+
+/// Forgets everything that was recorded, the claim last.
+pub(crate) async fn clear(folder: &Location) -> Result<()> {
+    let claim = folder.join("claim.json");
+    for place in folder.list().await? {
+        if place.path() != claim.path() {
+            place.delete().await?;
+        }
+    }
+    Ok(claim.delete().await?)
+}
+
+fn json(record: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(record).map_err(|error| Error::Task {
+        reason: error.to_string(),
+    })
+}
+
+/// A record; one that cannot be read counts for nothing.
+async fn read<T: DeserializeOwned>(place: &Location) -> Result<Option<T>> {
+    let bytes = place.get_opt().await?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}

@@ -1,0 +1,112 @@
+//! How to convert, and which share of the work to do.
+
+use std::fmt;
+use std::ops::Range;
+use std::str::FromStr;
+
+use wellspring_store::{Compression, Dtype, Location, Normalization, Selection};
+
+use crate::{Error, Result};
+
+/// How to convert.
+#[derive(Debug, Clone)]
+pub struct IngestOptions {
+    /// Type of the stored values.
+    pub dtype: Dtype,
+    /// Compression of the shards.
+    pub compression: Compression,
+    /// How values are normalised.
+    pub normalization: Normalization,
+    /// The Well's `stats.yaml` to normalise by; without it, statistics of the training split (of
+    /// every split, where there is none to train on).
+    pub stats: Option<Location>,
+    /// What is taken of the source.
+    pub selection: Selection,
+    /// Target size of a shard.
+    pub shard_bytes: u64,
+    /// Runs of rows that are converted at the same time.
+    pub threads: usize,
+    /// Bytes that the shards which are filled at the same time may take, one of them aside: fewer of
+    /// them are where they would take more.
+    pub memory_bytes: u64,
+    /// Whether a data set that is there, or one that was begun, may be replaced.
+    pub overwrite: bool,
+}
+
+impl Default for IngestOptions {
+    fn default() -> Self {
+        Self {
+            dtype: Dtype::F32,
+            compression: Compression::None,
+            normalization: Normalization::Zscore,
+            stats: None,
+            selection: Selection::default(),
+            shard_bytes: 64 << 20,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_bytes: 512 << 20,
+            overwrite: false,
+        }
+    }
+}
+
+/// One of several equal shares of an ingest, written `0/4` to `3/4`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    index: usize,
+    count: usize,
+}
+
+impl Part {
+    /// All of the work.
+    pub const WHOLE: Self = Self { index: 0, count: 1 };
+
+    /// The pieces of so many that belong to this part: a run of them.
+    pub(crate) fn of(self, pieces: usize) -> Range<usize> {
+        let bound = |part: usize| (pieces as u128 * part as u128 / self.count as u128) as usize;
+        bound(self.index)..bound(self.index + 1)
+    }
+}
+
+impl FromStr for Part {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let part = text.split_once('/').and_then(|(index, count)| {
+            let (index, count) = (index.parse().ok()?, count.parse().ok()?);
+            (index < count).then_some(Self { index, count })
+        });
+        part.ok_or_else(|| Error::Selection {
+            reason: format!("{text} is no part; parts of four are 0/4, 1/4, 2/4 and 3/4"),
+        })
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.count)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_part_is_one_of_several() {
+        assert_eq!("3/4".parse::<Part>().unwrap().to_string(), "3/4");
+        for bad in ["4/4", "1", "a/b", "0/0", "-1/2"] {
+            assert!(bad.parse::<Part>().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parts_make_a_whole(pieces in 0..100_usize, count in 1..20_usize) {
+            let parts = (0..count).flat_map(|index| Part { index, count }.of(pieces));
+            prop_assert_eq!(parts.collect::<Vec<_>>(), (0..pieces).collect::<Vec<_>>());
+        }
+    }
+}

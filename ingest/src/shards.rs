@@ -1,0 +1,154 @@
+//! Second pass: a run of rows, normalised, into a shard.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wellspring_store::{Affine, Frames, Row as StoredRow, ShardWriter, Split};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::catalogue::{Catalogue, Row, TakenField};
+use crate::statistics::constant_frame;
+use crate::well::{FieldReader, OpenFile};
+use crate::{Error, Result};
+
+/// A filled shard, and a checksum of what was read for each of its rows.
+pub(crate) struct Filled {
+    pub(crate) shard: ShardWriter,
+    pub(crate) digests: Vec<u64>,
+}
+
+/// Fills a shard with rows of a split.
+pub(crate) async fn fill(
+    catalogue: Arc<Catalogue>,
+    split: Split,
+    rows: Vec<Row>,
+    affine: Affine,
+    shard: ShardWriter,
+) -> Result<Filled> {
+    let entries = rows.iter().map(|row| row.entry);
+    let files = catalogue.files_of(split, entries).await?;
+    let work = tokio::task::spawn_blocking(move || {
+        let mut filling = Filling {
+            catalogue: &catalogue,
+            split,
+            files: &files,
+            affine: &affine,
+            readers: None,
+        };
+        let mut filled = Filled {
+            shard,
+            digests: Vec::new(),
+        };
+        for batch in rows.chunks(filled.shard.batch_rows()) {
+            filling.batch(batch, &mut filled)?;
+        }
+        Ok(filled)
+    });
+    work.await.map_err(Error::task)?
+}
+
+/// Of each field that is taken.
+type Readers<'a> = Vec<(&'a TakenField, FieldReader<'a>)>;
+
+struct Filling<'a> {
+    catalogue: &'a Catalogue,
+    split: Split,
+    files: &'a BTreeMap<usize, Arc<OpenFile>>,
+    affine: &'a Affine,
+    /// Of the file that was read last.
+    readers: Option<(usize, Readers<'a>)>,
+}
+
+impl Filling<'_> {
+    fn batch(&mut self, rows: &[Row], filled: &mut Filled) -> Result<()> {
+        let entries = &self.catalogue.splits[&self.split];
+        let cells = self.catalogue.schema.grid.cells();
+        let mut channels = vec![Vec::new(); self.affine.shift.len()];
+        channels
+            .iter_mut()
+            .for_each(|values| *values = vec![0.0; rows.len() * cells]);
+        let mut sums = vec![Xxh3::new(); rows.len()];
+        let mut first = 0;
+        for run in rows.chunk_by(|a, b| a.entry == b.entry) {
+            let sums = &mut sums[first..first + run.len()];
+            self.run(run, first, &mut channels, sums)?;
+            first += run.len();
+        }
+        let keys = rows.iter().map(|row| StoredRow {
+            trajectory: row.trajectory,
+            step: row.step as u32,
+            time: entries[row.entry].times[row.step],
+        });
+        filled.shard.push_rows(keys.collect(), channels)?;
+        filled.digests.extend(sums.iter().map(Xxh3::digest));
+        Ok(())
+    }
+
+    /// Rows of one trajectory, the first of which is row `first` of the batch.
+    fn run(
+        &mut self,
+        rows: &[Row],
+        first: usize,
+        channels: &mut [Vec<f32>],
+        sums: &mut [Xxh3],
+    ) -> Result<()> {
+        let catalogue = self.catalogue;
+        let entry = &catalogue.splits[&self.split][rows[0].entry];
+        let cells = catalogue.schema.grid.cells();
+        let row_cells = cells / catalogue.schema.grid.shape()[0];
+        if self
+            .readers
+            .as_ref()
+            .is_none_or(|(file, _)| *file != entry.file)
+        {
+            let files = self.files;
+            let readers = catalogue.readers(&files[&entry.file], true);
+            self.readers = Some((entry.file, readers));
+        }
+        for (field, reader) in self.readers.iter_mut().flat_map(|(_, readers)| readers) {
+            let taken = field.channels.clone();
+            let maps: Vec<_> = taken
+                .clone()
+                .map(|channel| Some(self.affine.stored(channel)))
+                .collect();
+            for slab in reader.slabs() {
+                for (place, (row, sum)) in rows.iter().zip(&mut *sums).enumerate() {
+                    let start = (first + place) * cells;
+                    let at = start + slab.rows.start * row_cells..start + slab.rows.end * row_cells;
+                    let mut planes: Vec<&mut [f32]> = channels[taken.clone()]
+                        .iter_mut()
+                        .map(|values| &mut values[at.clone()])
+                        .collect();
+                    let frame = (entry.sample, catalogue.step_of_file(row.step));
+                    reader.planes(frame, &slab, &maps, &mut planes)?;
+                    sum.update(&reader.checksum().to_le_bytes());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Fills a shard with the fields of a split that do not vary in time, a row a trajectory, numbered
+/// from `first` on.
+pub(crate) async fn fill_constants(
+    catalogue: &Arc<Catalogue>,
+    split: Split,
+    first: usize,
+    affine: &Affine,
+    mut shard: ShardWriter,
+) -> Result<Filled> {
+    let mut digests = Vec::new();
+    let space = catalogue.schema.grid.shape();
+    for (entry, held) in catalogue.splits[&split].iter().enumerate() {
+        let (values, sums) = constant_frame(catalogue, split, entry).await?;
+        let channels = affine.shift.len();
+        let mut frame = Frames::new(1, 1, channels, space.clone(), values)?;
+        affine.normalise(&mut frame);
+        shard.push(((first + entry) as u32, 0), held.times[0], &frame)?;
+        let mut sum = Xxh3::new();
+        sums.iter().for_each(|read| sum.update(&read.to_le_bytes()));
+        digests.push(sum.digest());
+    }
+    Ok(Filled { shard, digests })
+}

@@ -1,0 +1,192 @@
+//! First pass: statistics of the training split.
+//!
+//! The frames are cut into pieces that depend on the source alone, and the pieces' moments are merged
+//! in order: the result has the same bits however many threads or machines gathered them.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use wellspring_store::{ChannelMoments, ChannelStatistics, Split, Statistics};
+
+use crate::catalogue::Catalogue;
+use crate::well::OpenFile;
+use crate::{Error, Result};
+
+/// Bytes of a piece, about. Its first frame is compared with the one before, which is read again.
+const PIECE_BYTES: u64 = 64 << 20;
+
+/// Frames of a piece at least.
+const PIECE_FRAMES: usize = 16;
+
+/// Frames whose statistics are gathered together.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Piece {
+    /// Some steps of a trajectory.
+    Frames(Split, usize, Range<usize>),
+    /// The fields of a split that do not vary in time.
+    Constants(Split),
+}
+
+/// Every piece, in order.
+pub(crate) fn pieces(catalogue: &Catalogue) -> Vec<Piece> {
+    let splits: Vec<Split> = match catalogue.splits.contains_key(&Split::Train) {
+        true => vec![Split::Train],
+        false => catalogue.splits.keys().copied().collect(),
+    };
+    let frames = (PIECE_BYTES / catalogue.frame_bytes().max(1)) as usize;
+    let frames = frames.max(PIECE_FRAMES);
+    let mut pieces = Vec::new();
+    for &split in &splits {
+        for (entry, held) in catalogue.splits[&split].iter().enumerate() {
+            let all = held.trajectory.frames;
+            let steps = (0..all).step_by(frames);
+            let piece = |start| Piece::Frames(split, entry, start..(start + frames).min(all));
+            pieces.extend(steps.map(piece));
+        }
+    }
+    if !catalogue.schema.constant_channels().is_empty() {
+        pieces.extend(splits.into_iter().map(Piece::Constants));
+    }
+    pieces
+}
+
+impl Piece {
+    /// Bytes of its frames as f32.
+    pub(crate) fn bytes(&self, catalogue: &Catalogue) -> u64 {
+        match self {
+            Self::Frames(_, _, steps) => steps.len() as u64 * catalogue.frame_bytes(),
+            Self::Constants(_) => 0,
+        }
+    }
+
+    /// Moments of each channel.
+    pub(crate) async fn moments(self, catalogue: Arc<Catalogue>) -> Result<Vec<ChannelMoments>> {
+        let (split, entries) = match &self {
+            Self::Frames(split, entry, _) => (*split, *entry..*entry + 1),
+            Self::Constants(split) => (*split, 0..catalogue.splits[split].len()),
+        };
+        let files = match &self {
+            Self::Frames(..) => catalogue.files_of(split, entries).await?,
+            Self::Constants(_) => return constants(&catalogue, split).await,
+        };
+        let work = tokio::task::spawn_blocking(move || match (&self, files.values().next()) {
+            (Self::Frames(split, entry, steps), Some(file)) => {
+                let sample = catalogue.splits[split][*entry].sample;
+                frames(&catalogue, file, sample, steps.clone())
+            }
+            _ => Ok(Vec::new()),
+        });
+        work.await.map_err(Error::task)?
+    }
+}
+
+fn frames(
+    catalogue: &Catalogue,
+    file: &OpenFile,
+    sample: usize,
+    steps: Range<usize>,
+) -> Result<Vec<ChannelMoments>> {
+    let mut moments = vec![ChannelMoments::default(); catalogue.schema.channels().len()];
+    let row = catalogue.schema.grid.cells() / catalogue.schema.grid.shape()[0];
+    for (field, mut reader) in catalogue.readers(file, true) {
+        let channels = field.channels.clone();
+        for slab in reader.slabs() {
+            let cells = slab.rows.len() * row;
+            let empty = || vec![vec![0.0_f32; cells]; channels.len()];
+            let (mut before, mut now) = (empty(), empty());
+            for step in steps.start.saturating_sub(1)..steps.end {
+                let mut planes: Vec<&mut [f32]> = now.iter_mut().map(Vec::as_mut_slice).collect();
+                let place = (sample, catalogue.step_of_file(step));
+                let as_they_are: Vec<Option<fn(f64) -> f32>> = vec![None; planes.len()];
+                reader.planes(place, &slab, &as_they_are, &mut planes)?;
+                if step >= steps.start {
+                    let pairs = now.iter().zip(&before);
+                    for (moments, (now, before)) in moments[channels.clone()].iter_mut().zip(pairs)
+                    {
+                        moments.add(now, (step > 0).then_some(before.as_slice()));
+                    }
+                }
+                std::mem::swap(&mut before, &mut now);
+            }
+        }
+    }
+    Ok(moments)
+}
+
+async fn constants(catalogue: &Arc<Catalogue>, split: Split) -> Result<Vec<ChannelMoments>> {
+    let mut moments = vec![ChannelMoments::default(); catalogue.schema.constant_channels().len()];
+    for entry in 0..catalogue.splits[&split].len() {
+        let (frame, _) = constant_frame(catalogue, split, entry).await?;
+        let cells = catalogue.schema.grid.cells();
+        for (moments, values) in moments.iter_mut().zip(frame.chunks(cells)) {
+            moments.add(values, None);
+        }
+    }
+    Ok(moments)
+}
+
+/// The fields of a trajectory that do not vary in time, (C, *space), and a checksum of their values.
+pub(crate) async fn constant_frame(
+    catalogue: &Arc<Catalogue>,
+    split: Split,
+    entry: usize,
+) -> Result<(Vec<f32>, Vec<u64>)> {
+    let held = &catalogue.splits[&split][entry];
+    let (file, sample) = (catalogue.file(held.file).await?, held.sample);
+    let catalogue = Arc::clone(catalogue);
+    let work = tokio::task::spawn_blocking(move || {
+        let cells = catalogue.schema.grid.cells();
+        let row = cells / catalogue.schema.grid.shape()[0];
+        let mut frame = vec![0.0; catalogue.schema.constant_channels().len() * cells];
+        let mut sums = Vec::new();
+        for (field, mut reader) in catalogue.readers(&file, false) {
+            let (first, last) = (field.channels.start * cells, field.channels.end * cells);
+            for slab in reader.slabs() {
+                let place = slab.rows.start * row..slab.rows.end * row;
+                let mut planes: Vec<&mut [f32]> = frame[first..last]
+                    .chunks_mut(cells)
+                    .map(|plane| &mut plane[place.clone()])
+                    .collect();
+                let as_they_are: Vec<Option<fn(f64) -> f32>> = vec![None; planes.len()];
+                reader.planes((sample, 0), &slab, &as_they_are, &mut planes)?;
+                sums.push(reader.checksum());
+            }
+        }
+        Ok((frame, sums))
+    });
+    work.await.map_err(Error::task)?
+}
+
+/// Statistics from the moments of all pieces, in order.
+pub(crate) fn merged(
+    catalogue: &Catalogue,
+    pieces: &[Piece],
+    moments: Vec<Vec<ChannelMoments>>,
+) -> Statistics {
+    let schema = &catalogue.schema;
+    let mut frames = vec![ChannelMoments::default(); schema.channels().len()];
+    let mut constants = vec![ChannelMoments::default(); schema.constant_channels().len()];
+    for (piece, moments) in pieces.iter().zip(moments) {
+        let all = match piece {
+            Piece::Frames(..) => &mut frames,
+            Piece::Constants(_) => &mut constants,
+        };
+        all.iter_mut()
+            .zip(moments)
+            .for_each(|(all, new)| *all = all.merge(new));
+    }
+    let mut statistics = named(schema.channels(), frames);
+    statistics.extend(named(schema.constant_channels(), constants));
+    Statistics(statistics)
+}
+
+fn named(
+    channels: Vec<String>,
+    moments: Vec<ChannelMoments>,
+) -> BTreeMap<String, ChannelStatistics> {
+    channels
+        .into_iter()
+        .zip(moments.into_iter().map(Into::into))
+        .collect()
+}

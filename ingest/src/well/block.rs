@@ -1,0 +1,374 @@
+//! Boxes of a field's values, from the file's bytes into memory.
+
+use std::ops::Range;
+
+use super::filters::Decoder;
+use super::storage::{Chunk, Chunks, Element, Layout, Storage};
+use crate::extents::ReadAt;
+
+/// Values of a box as the file has them.
+pub(super) enum Values {
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+}
+
+impl Values {
+    pub(super) fn new(element: Element) -> Self {
+        match element {
+            Element::F32 => Self::F32(Vec::new()),
+            Element::F64 => Self::F64(Vec::new()),
+        }
+    }
+
+    fn resize(&mut self, length: usize) {
+        match self {
+            Self::F32(values) => values.resize(length, 0.0),
+            Self::F64(values) => values.resize(length, 0.0),
+        }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::F32(values) => bytemuck::cast_slice_mut(values),
+            Self::F64(values) => bytemuck::cast_slice_mut(values),
+        }
+    }
+
+    /// The bytes of some of the values.
+    pub(super) fn bytes(&self, range: Range<usize>) -> &[u8] {
+        match self {
+            Self::F32(values) => bytemuck::cast_slice(&values[range]),
+            Self::F64(values) => bytemuck::cast_slice(&values[range]),
+        }
+    }
+}
+
+/// A box of an array: where it begins and how far it goes, along each axis.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Region {
+    pub(super) start: Vec<usize>,
+    pub(super) count: Vec<usize>,
+}
+
+impl Region {
+    pub(super) fn len(&self) -> usize {
+        self.count.iter().product()
+    }
+}
+
+/// Memory that is kept from one box to the next.
+#[derive(Default)]
+pub(super) struct Scratch {
+    decoder: Decoder,
+    stored: Vec<u8>,
+    decoded: Vec<u8>,
+}
+
+/// Reads a box of values; the error says what is wrong with the field.
+pub(super) fn read(
+    storage: &Storage,
+    file: &dyn ReadAt,
+    region: &Region,
+    into: &mut Values,
+    scratch: &mut Scratch,
+) -> Result<(), Failure> {
+    into.resize(region.len());
+    let size = storage.element.bytes();
+    match &storage.layout {
+        Layout::Contiguous(offset) => {
+            let bytes = into.bytes_mut();
+            let whole = Region {
+                start: vec![0; region.count.len()],
+                count: region.count.clone(),
+            };
+            runs(
+                &storage.shape,
+                &region.start,
+                &whole.count,
+                &whole.start,
+                &region.count,
+            )
+            .try_for_each(|run| {
+                let place = run.to * size..(run.to + run.length) * size;
+                let at = offset + (run.from * size) as u64;
+                file.read_at(at, &mut bytes[place]).map_err(Failure::Bytes)
+            })
+        }
+        Layout::Chunked(chunks) => read_chunks(chunks, file, region, size, into, scratch),
+        Layout::Library => read_by_library(storage, region, into).map_err(Failure::Library),
+    }
+}
+
+/// Why a box could not be read.
+pub(super) enum Failure {
+    Bytes(std::io::Error),
+    Chunk(String),
+    Library(hdf5::Error),
+}
+
+fn read_by_library(storage: &Storage, region: &Region, into: &mut Values) -> hdf5::Result<()> {
+    use hdf5::{Hyperslab, SliceOrIndex};
+    let slices = region.start.iter().zip(&region.count);
+    let place: Vec<SliceOrIndex> = slices
+        .map(|(&start, &count)| SliceOrIndex::SliceCount {
+            start,
+            step: 1,
+            count,
+            block: 1,
+        })
+        .collect();
+    macro_rules! values {
+        ($values:ident) => {
+            if place.is_empty() {
+                $values[0] = storage.dataset.read_scalar()?;
+            } else {
+                let found = storage
+                    .dataset
+                    .read_slice::<_, _, ndarray::IxDyn>(Hyperslab::from(place))?;
+                $values
+                    .iter_mut()
+                    .zip(found.iter())
+                    .for_each(|(place, &x)| *place = x);
+            }
+        };
+    }
+    match into {
+        Values::F32(values) => values!(values),
+        Values::F64(values) => values!(values),
+    }
+    Ok(())
+}
+
+fn read_chunks(
+    chunks: &Chunks,
+    file: &dyn ReadAt,
+    region: &Region,
+    size: usize,
+    into: &mut Values,
+    scratch: &mut Scratch,
+) -> Result<(), Failure> {
+    let axes = || region.start.iter().zip(&region.count).zip(&chunks.shape);
+    let low: Vec<usize> = axes().map(|((&start, _), &c)| start / c).collect();
+    let high: Vec<usize> = axes()
+        .map(|((&start, &count), &c)| (start + count.max(1) - 1) / c + 1)
+        .collect();
+    let mut at = low.clone();
+    loop {
+        let index = at
+            .iter()
+            .zip(&chunks.grid)
+            .fold(0, |i, (&at, &n)| i * n + at);
+        read_chunk(
+            chunks,
+            (&at, chunks.table[index]),
+            file,
+            region,
+            size,
+            into,
+            scratch,
+        )?;
+        if !advance(&mut at, &low, &high) {
+            return Ok(());
+        }
+    }
+}
+
+/// The next place in row-major order, unless that was the last.
+fn advance(at: &mut [usize], low: &[usize], high: &[usize]) -> bool {
+    for axis in (0..at.len()).rev() {
+        at[axis] += 1;
+        if at[axis] < high[axis] {
+            return true;
+        }
+        at[axis] = low[axis];
+    }
+    false
+}
+
+fn read_chunk(
+    chunks: &Chunks,
+    (at, chunk): (&[usize], Chunk),
+    file: &dyn ReadAt,
+    region: &Region,
+    size: usize,
+    into: &mut Values,
+    scratch: &mut Scratch,
+) -> Result<(), Failure> {
+    let ndim = at.len();
+    // Of the chunk's box and the region, what both have; seen from either.
+    let (mut from, mut to, mut count) = (vec![0; ndim], vec![0; ndim], vec![0; ndim]);
+    for axis in 0..ndim {
+        let first = at[axis] * chunks.shape[axis];
+        let start = first.max(region.start[axis]);
+        let end = (first + chunks.shape[axis]).min(region.start[axis] + region.count[axis]);
+        from[axis] = start - first;
+        to[axis] = start - region.start[axis];
+        count[axis] = end - start;
+    }
+    let bytes = into.bytes_mut();
+    let mut pieces = runs(&chunks.shape, &from, &region.count, &to, &count);
+    let whole = chunks.shape.iter().product::<usize>();
+    if let Some(only) = pieces.clone().next().filter(|run| run.length == whole) {
+        let place = &mut bytes[only.to * size..(only.to + whole) * size];
+        return decode(chunks, chunk, file, size, place, scratch);
+    }
+    let mut decoded = std::mem::take(&mut scratch.decoded);
+    decoded.resize(whole * size, 0);
+    decode(chunks, chunk, file, size, &mut decoded, scratch)?;
+    pieces.try_for_each(|run| {
+        let place = run.to * size..(run.to + run.length) * size;
+        bytes[place].copy_from_slice(&decoded[run.from * size..(run.from + run.length) * size]);
+        Ok(())
+    })?;
+    scratch.decoded = decoded;
+    Ok(())
+}
+
+fn decode(
+    chunks: &Chunks,
+    chunk: Chunk,
+    file: &dyn ReadAt,
+    size: usize,
+    into: &mut [u8],
+    scratch: &mut Scratch,
+) -> Result<(), Failure> {
+    if chunks.steps.is_empty() {
+        if chunk.bytes != into.len() {
+            let reason = format!("has {} bytes, not {}", chunk.bytes, into.len());
+            return Err(Failure::Chunk(reason));
+        }
+        return file.read_at(chunk.address, into).map_err(Failure::Bytes);
+    }
+    // No filter makes values much longer; a size beyond that is a lie that memory would pay for.
+    if chunk.bytes > 2 * into.len() + 4096 {
+        let reason = format!("claims {} stored bytes", chunk.bytes);
+        return Err(Failure::Chunk(reason));
+    }
+    scratch.stored.resize(chunk.bytes, 0);
+    file.read_at(chunk.address, &mut scratch.stored)
+        .map_err(Failure::Bytes)?;
+    let (steps, skipped) = (&chunks.steps, chunk.skipped);
+    scratch
+        .decoder
+        .decode(&mut scratch.stored, steps, skipped, size, into)
+        .map_err(Failure::Chunk)
+}
+
+/// Values that lie in a row in two arrays.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Run {
+    from: usize,
+    to: usize,
+    length: usize,
+}
+
+/// The longest runs that a box of one array and the same box of another have in common.
+#[derive(Clone)]
+struct Runs {
+    /// Axes that are not part of a run: how many steps, and how far each goes in either array.
+    outer: Vec<(usize, usize, usize)>,
+    at: Vec<usize>,
+    next: Option<Run>,
+}
+
+fn runs(
+    from_shape: &[usize],
+    from_start: &[usize],
+    to_shape: &[usize],
+    to_start: &[usize],
+    count: &[usize],
+) -> Runs {
+    let place = |shape: &[usize], start: &[usize]| {
+        shape.iter().zip(start).fold(0, |at, (&n, &i)| at * n + i)
+    };
+    // Axes from the last on that are whole in both belong to one run, and so does the next one.
+    let mut inner = count.len();
+    let mut length = 1;
+    while inner > 0 {
+        inner -= 1;
+        length *= count[inner];
+        if count[inner] != from_shape[inner] || count[inner] != to_shape[inner] {
+            break;
+        }
+    }
+    let stride = |shape: &[usize], axis: usize| shape[axis + 1..].iter().product::<usize>();
+    let outer: Vec<_> = (0..inner)
+        .map(|axis| {
+            (
+                count[axis],
+                stride(from_shape, axis),
+                stride(to_shape, axis),
+            )
+        })
+        .collect();
+    let first = Run {
+        from: place(from_shape, from_start),
+        to: place(to_shape, to_start),
+        length,
+    };
+    Runs {
+        at: vec![0; outer.len()],
+        next: (!count.contains(&0)).then_some(first),
+        outer,
+    }
+}
+
+impl Iterator for Runs {
+    type Item = Run;
+
+    fn next(&mut self) -> Option<Run> {
+        let run = self.next.take()?;
+        let mut following = run;
+        for axis in (0..self.outer.len()).rev() {
+            let (count, from, to) = self.outer[axis];
+            self.at[axis] += 1;
+            following.from += from;
+            following.to += to;
+            if self.at[axis] < count {
+                self.next = Some(following);
+                break;
+            }
+            self.at[axis] = 0;
+            following.from -= count * from;
+            following.to -= count * to;
+        }
+        Some(run)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Copying by runs is copying value by value.
+        #[test]
+        fn runs_are_a_box(
+            axes in prop::collection::vec((1..5_usize, 0..3_usize, 0..3_usize, 0..3_usize), 0..4),
+        ) {
+            let count: Vec<usize> = axes.iter().map(|a| a.0).collect();
+            let from_start: Vec<usize> = axes.iter().map(|a| a.1).collect();
+            let to_start: Vec<usize> = axes.iter().map(|a| a.2).collect();
+            let from: Vec<usize> = axes.iter().map(|a| a.0 + a.1 + a.3).collect();
+            let to: Vec<usize> = axes.iter().map(|a| a.0 + a.2).collect();
+            let place = |shape: &[usize], at: &[usize]| shape.iter().zip(at).fold(0, |p, (n, i)| p * n + i);
+            let mut pairs: Vec<(usize, usize)> = Vec::new();
+            for run in runs(&from, &from_start, &to, &to_start, &count) {
+                pairs.extend((0..run.length).map(|i| (run.from + i, run.to + i)));
+            }
+            let mut expected = Vec::new();
+            let mut at = vec![0; count.len()];
+            loop {
+                let a: Vec<usize> = at.iter().zip(&from_start).map(|(i, s)| i + s).collect();
+                let b: Vec<usize> = at.iter().zip(&to_start).map(|(i, s)| i + s).collect();
+                expected.push((place(&from, &a), place(&to, &b)));
+                if !advance(&mut at, &vec![0; count.len()], &count) {
+                    break;
+                }
+            }
+            prop_assert_eq!(pairs, expected);
+        }
+    }
+}

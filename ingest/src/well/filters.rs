@@ -1,0 +1,258 @@
+//! HDF5's filters undone, outside the lock of its library.
+
+use flate2::{Decompress, FlushDecompress, Status};
+use hdf5::filters::Filter;
+
+/// LZF's number in the registry of filters.
+const LZF: i32 = 32000;
+
+/// A filter that can be undone here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Deflate,
+    Shuffle,
+    Fletcher32,
+    Lzf,
+}
+
+impl Step {
+    pub(super) fn of(filter: &Filter) -> Option<Self> {
+        match filter {
+            Filter::Deflate(_) => Some(Self::Deflate),
+            Filter::Shuffle => Some(Self::Shuffle),
+            Filter::Fletcher32 => Some(Self::Fletcher32),
+            Filter::User(LZF, _) => Some(Self::Lzf),
+            _ => None,
+        }
+    }
+}
+
+/// Undoes filters; keeps its memory from chunk to chunk.
+pub(super) struct Decoder {
+    inflate: Decompress,
+    spare: Vec<u8>,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self {
+            inflate: Decompress::new(true),
+            spare: Vec::new(),
+        }
+    }
+}
+
+impl Decoder {
+    /// Turns the stored bytes of a chunk into its values' bytes. `skipped` has a bit for each step
+    /// that this chunk was written without; `size` is that of a value.
+    pub(super) fn decode(
+        &mut self,
+        stored: &mut Vec<u8>,
+        steps: &[Step],
+        skipped: u32,
+        size: usize,
+        into: &mut [u8],
+    ) -> Result<(), String> {
+        let done: Vec<Step> = steps
+            .iter()
+            .enumerate()
+            .filter(|(bit, _)| skipped & (1 << bit) == 0)
+            .map(|(_, &step)| step)
+            .collect();
+        for step in done.into_iter().rev() {
+            match step {
+                Step::Fletcher32 => check(stored)?,
+                step => {
+                    self.spare.resize(into.len(), 0);
+                    match step {
+                        Step::Shuffle => unshuffle(stored, size, &mut self.spare)?,
+                        Step::Lzf => expand(stored, &mut self.spare)?,
+                        _ => self.inflate(stored)?,
+                    }
+                    std::mem::swap(stored, &mut self.spare);
+                }
+            }
+        }
+        if stored.len() != into.len() {
+            return Err(format!("has {} bytes, not {}", stored.len(), into.len()));
+        }
+        into.copy_from_slice(stored);
+        Ok(())
+    }
+
+    fn inflate(&mut self, stored: &[u8]) -> Result<(), String> {
+        self.inflate.reset(true);
+        let answer = self
+            .inflate
+            .decompress(stored, &mut self.spare, FlushDecompress::Finish);
+        match answer {
+            Ok(Status::StreamEnd) if self.inflate.total_out() == self.spare.len() as u64 => Ok(()),
+            Ok(_) => Err(format!(
+                "inflates to another size than {} bytes",
+                self.spare.len()
+            )),
+            Err(error) => Err(format!("does not inflate: {error}")),
+        }
+    }
+}
+
+/// Brings the bytes of each value together: they lie first byte of all, second byte of all, ...
+fn unshuffle(stored: &[u8], size: usize, into: &mut [u8]) -> Result<(), String> {
+    if stored.len() != into.len() || size == 0 {
+        return Err(format!("has {} bytes, not {}", stored.len(), into.len()));
+    }
+    let count = stored.len() / size;
+    let (planes, rest) = stored.split_at(count * size);
+    match size {
+        4 => interleave::<4>(planes, count, into),
+        8 => interleave::<8>(planes, count, into),
+        _ => {
+            for (byte, plane) in planes.chunks_exact(count.max(1)).enumerate() {
+                let places = into.iter_mut().skip(byte).step_by(size);
+                places.zip(plane).for_each(|(place, &x)| *place = x);
+            }
+        }
+    }
+    into[count * size..].copy_from_slice(rest);
+    Ok(())
+}
+
+fn interleave<const SIZE: usize>(planes: &[u8], count: usize, into: &mut [u8]) {
+    let mut parts = planes.chunks_exact(count.max(1));
+    let parts: [&[u8]; SIZE] = std::array::from_fn(|_| parts.next().unwrap_or_default());
+    let (values, _) = into.as_chunks_mut::<SIZE>();
+    for (i, value) in values.iter_mut().enumerate() {
+        *value = std::array::from_fn(|byte| parts[byte][i]);
+    }
+}
+
+/// Takes the checksum off the end and compares it.
+fn check(stored: &mut Vec<u8>) -> Result<(), String> {
+    let Some((data, &expected)) = stored.split_last_chunk::<4>() else {
+        return Err("is too short for a checksum".into());
+    };
+    let (expected, found) = (u32::from_le_bytes(expected), fletcher32(data));
+    if found != expected {
+        return Err(format!(
+            "has the Fletcher checksum {found:08x}, not {expected:08x}"
+        ));
+    }
+    stored.truncate(stored.len() - 4);
+    Ok(())
+}
+
+/// Fletcher's checksum of big-endian 16-bit words, as HDF5 computes it.
+fn fletcher32(data: &[u8]) -> u32 {
+    /// So many words can be added before a sum overflows.
+    const WORDS: usize = 360;
+    let fold = |sum: u32| (sum & 0xffff) + (sum >> 16);
+    let (mut first, mut second) = (0_u32, 0_u32);
+    let (words, odd) = data.as_chunks::<2>();
+    for block in words.chunks(WORDS) {
+        for &word in block {
+            first += u32::from(u16::from_be_bytes(word));
+            second += first;
+        }
+        (first, second) = (fold(first), fold(second));
+    }
+    if let [last] = odd {
+        first += u32::from(*last) << 8;
+        second += first;
+        (first, second) = (fold(first), fold(second));
+    }
+    (fold(second) << 16) | fold(first)
+}
+
+/// Undoes LZF: runs of literals, and copies of what came before.
+fn expand(stored: &[u8], into: &mut [u8]) -> Result<(), String> {
+    let broken = || "is no LZF stream of its size".to_owned();
+    let (mut from, mut to) = (0, 0);
+    let next = |from: &mut usize| {
+        let byte = stored.get(*from).copied().ok_or_else(broken)?;
+        *from += 1;
+        Ok::<usize, String>(usize::from(byte))
+    };
+    while from < stored.len() {
+        let control = next(&mut from)?;
+        if control < 32 {
+            let length = control + 1;
+            let literals = stored.get(from..from + length).ok_or_else(broken)?;
+            let place = into.get_mut(to..to + length).ok_or_else(broken)?;
+            place.copy_from_slice(literals);
+            (from, to) = (from + length, to + length);
+            continue;
+        }
+        let mut length = control >> 5;
+        if length == 7 {
+            length += next(&mut from)?;
+        }
+        let back = ((control & 31) << 8) + next(&mut from)? + 1;
+        let length = length + 2;
+        let start = to.checked_sub(back).ok_or_else(broken)?;
+        if to + length > into.len() {
+            return Err(broken());
+        }
+        // The two may overlap: a byte just written can be the next to be read.
+        for i in 0..length {
+            into[to + i] = into[start + i];
+        }
+        to += length;
+    }
+    if to == into.len() {
+        Ok(())
+    } else {
+        Err(broken())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_a_value_come_together() {
+        let mut into = [0; 9];
+        unshuffle(&[1, 5, 2, 6, 3, 7, 4, 8, 9], 4, &mut into).unwrap();
+        assert_eq!(into, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    }
+
+    #[test]
+    fn fletchers_sums_are_those_of_the_definition() {
+        // Words 0x0102 and 0x0304: first 0x0406, second 0x0102 + 0x0406.
+        assert_eq!(fletcher32(&[1, 2, 3, 4]), 0x0508_0406);
+        assert_eq!(fletcher32(&[1]), 0x0100_0100);
+    }
+
+    #[test]
+    fn lzf_copies_what_it_has_just_written() {
+        let mut into = [0; 10];
+        // One literal, then nine bytes from one back.
+        expand(&[0, b'a', (7 << 5), 0, 0], &mut into).unwrap();
+        assert_eq!(&into, b"aaaaaaaaaa");
+        for bad in [&[40, 0][..], &[5, 1], &[0], &[0, 1, 0xff]] {
+            assert!(expand(bad, &mut into).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_a_chunk_holds_is_an_error_at_worst() {
+        let mut decoder = Decoder::default();
+        let mut into = [0; 64];
+        for step in [Step::Deflate, Step::Shuffle, Step::Fletcher32, Step::Lzf] {
+            for length in 0..80_u8 {
+                let mut stored: Vec<u8> = (0..length).map(|i| i.wrapping_mul(37)).collect();
+                let _ = decoder.decode(&mut stored, &[step], 0, 4, &mut into);
+            }
+        }
+        assert!(
+            decoder
+                .decode(&mut vec![1; 3], &[Step::Deflate], 0, 4, &mut into)
+                .is_err()
+        );
+        decoder
+            .decode(&mut vec![7; 64], &[Step::Deflate], 1, 4, &mut into)
+            .unwrap();
+        assert_eq!(into, [7; 64]);
+    }
+}

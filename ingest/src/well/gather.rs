@@ -1,0 +1,157 @@
+//! From the stored values of a frame to planes: strides, repetition, and a map of every value.
+
+use wellspring_store::AxisSelection;
+
+use super::planes::Slab;
+
+/// How to get from the stored values of a frame to a plane.
+pub(super) struct Gather {
+    /// Stored values of the frame.
+    pub(super) frame: usize,
+    /// For each axis of the plane but the last: places, and stored values from one to the next.
+    outer: Vec<(usize, usize)>,
+    /// The same for the last, or for all where they lie evenly.
+    inner: (usize, usize),
+    /// The first cell.
+    start: usize,
+}
+
+impl Gather {
+    /// For a field with these components, of which some axes vary.
+    pub(super) fn new(
+        space: &[AxisSelection],
+        dim_varying: &[bool],
+        components: usize,
+        slab: &Slab,
+    ) -> Self {
+        let mut axes = Vec::new();
+        let (mut stride, mut start, mut dense) = (components, 0, true);
+        for (axis, selection) in space.iter().enumerate().rev() {
+            let (cells, rows) = match axis {
+                0 => (slab.file.clone(), slab.rows.len()),
+                _ => (selection.start..selection.end, selection.count()),
+            };
+            if !dim_varying[axis] {
+                dense &= rows == 1;
+                axes.push((rows, 0));
+                continue;
+            }
+            if axis == 0 {
+                // The first selected cell of the slab may lie within it.
+                let ahead = (slab.file.start - selection.start) % selection.stride;
+                start = (selection.stride - ahead) % selection.stride * stride;
+            }
+            dense &= selection.stride == 1;
+            axes.push((rows, stride * selection.stride));
+            stride *= cells.len();
+        }
+        axes.reverse();
+        if dense {
+            let cells = axes.iter().map(|axis| axis.0).product();
+            axes = vec![(cells, components)];
+        }
+        let inner = axes.pop().unwrap_or((1, 0));
+        Self {
+            frame: stride,
+            outer: axes,
+            inner,
+            start,
+        }
+    }
+
+    /// Fills a plane with a component of a frame's stored values.
+    pub(super) fn plane<T: Copy + Value, M: Fn(f64) -> f32 + Copy>(
+        &self,
+        values: &[T],
+        component: usize,
+        map: Option<M>,
+        plane: &mut [f32],
+    ) {
+        let (length, step) = self.inner;
+        let mut at = vec![0; self.outer.len()];
+        let mut place = self.start + component;
+        for line in plane.chunks_exact_mut(length.max(1)) {
+            match map {
+                Some(map) => fill(&values[place..], step, line, |x| map(x.wide())),
+                None => fill(&values[place..], step, line, Value::narrow),
+            }
+            for axis in (0..at.len()).rev() {
+                let (count, stride) = self.outer[axis];
+                at[axis] += 1;
+                place += stride;
+                if at[axis] < count {
+                    break;
+                }
+                at[axis] = 0;
+                place -= count * stride;
+            }
+        }
+    }
+}
+
+/// A stored value.
+pub(super) trait Value {
+    fn wide(self) -> f64;
+    fn narrow(self) -> f32;
+}
+
+impl Value for f32 {
+    #[inline(always)]
+    fn wide(self) -> f64 {
+        self.into()
+    }
+
+    #[inline(always)]
+    fn narrow(self) -> f32 {
+        self
+    }
+}
+
+impl Value for f64 {
+    #[inline(always)]
+    fn wide(self) -> f64 {
+        self
+    }
+
+    #[inline(always)]
+    fn narrow(self) -> f32 {
+        self as f32
+    }
+}
+
+/// Every `step`-th value, mapped; a step that the compiler knows makes a loop of vectors.
+#[inline(always)]
+fn fill<T: Copy>(values: &[T], step: usize, line: &mut [f32], map: impl Fn(T) -> f32) {
+    match step {
+        0 => line.fill(map(values[0])),
+        1 => each::<1, T>(values, line, map),
+        2 => each::<2, T>(values, line, map),
+        3 => each::<3, T>(values, line, map),
+        4 => each::<4, T>(values, line, map),
+        _ => {
+            let values = values.iter().step_by(step);
+            line.iter_mut()
+                .zip(values)
+                .for_each(|(x, &value)| *x = map(value));
+        }
+    }
+}
+
+#[inline(always)]
+fn each<const STEP: usize, T: Copy>(values: &[T], line: &mut [f32], map: impl Fn(T) -> f32) {
+    let (groups, rest) = values.as_chunks::<STEP>();
+    let groups = groups.iter().map(|group| group[0]);
+    // The last value may have less than a whole step behind it.
+    line.iter_mut()
+        .zip(groups.chain(rest.first().copied()))
+        .for_each(|(x, value)| *x = map(value));
+}
+
+/// Whether all values are numbers; in blocks, so that the compiler makes vectors of it.
+pub(super) fn finite(plane: &[f32]) -> bool {
+    plane.chunks(1 << 12).all(|block| {
+        block
+            .iter()
+            .fold(true, |all, x| all & (x.abs() <= f32::MAX))
+    })
+}

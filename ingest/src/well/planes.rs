@@ -1,0 +1,265 @@
+//! Frames of a file as planes: each component of a field on the whole (selected) grid, wherever and
+//! however the file has it.
+
+use std::ops::Range;
+
+use wellspring_store::AxisSelection;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::block::{self, Failure, Region, Scratch, Values};
+use super::gather::{Gather, finite};
+use super::storage::Layout;
+use super::{OpenFile, StoredField};
+use crate::{Error, Result};
+
+/// Bytes of a slab of values that lie in a row: enough for long reads, few enough for a cache.
+const ROW_SLAB: usize = 2 << 20;
+
+/// Bytes of a slab of chunks, which are decoded together.
+const CHUNK_SLAB: usize = 16 << 20;
+
+/// Cells along the first axis that are read together.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Slab {
+    /// In the file.
+    pub(super) file: Range<usize>,
+    /// In the planes.
+    pub(crate) rows: Range<usize>,
+}
+
+/// Reads the frames of one field, in any order; in the order of steps it reads every byte once.
+pub(crate) struct FieldReader<'a> {
+    file: &'a OpenFile,
+    field: &'a StoredField,
+    index: usize,
+    space: &'a [AxisSelection],
+    values: Values,
+    held: Option<Held>,
+    /// The values that the last planes were of.
+    last: Range<usize>,
+    scratch: Scratch,
+}
+
+/// What the values in memory are of.
+#[derive(Debug, PartialEq)]
+struct Held {
+    sample: usize,
+    steps: Range<usize>,
+    rows: Range<usize>,
+}
+
+impl<'a> FieldReader<'a> {
+    pub(crate) fn new(file: &'a OpenFile, index: usize, space: &'a [AxisSelection]) -> Self {
+        Self {
+            field: &file.well.stored[index],
+            values: Values::new(file.storage[index].element),
+            file,
+            index,
+            space,
+            held: None,
+            last: 0..0,
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// The slabs that a frame is read in, in order.
+    pub(crate) fn slabs(&self) -> Vec<Slab> {
+        let axis = self.space[0];
+        let whole = Slab {
+            file: axis.start..axis.end,
+            rows: 0..axis.count(),
+        };
+        if !self.field.dim_varying[0] {
+            return vec![whole];
+        }
+        let row = self.frame_values() / (axis.end - axis.start).max(1)
+            * self.file.storage[self.index].element.bytes();
+        let (every, most) = match self.chunk() {
+            None => (1, ROW_SLAB),
+            Some(chunk) => (chunk[self.axis(0)], CHUNK_SLAB),
+        };
+        let rows = (most / (row * self.steps_at_once()).max(1)).max(1);
+        let rows = rows.div_ceil(every) * every;
+        let mut slabs = Vec::new();
+        let mut start = axis.start;
+        while start < axis.end {
+            // Chunks begin at multiples of their length, wherever a crop does.
+            let end = (start / every * every + rows).min(axis.end);
+            let place = |cell: usize| (cell - axis.start).div_ceil(axis.stride);
+            let rows = place(start)..place(end);
+            if !rows.is_empty() {
+                slabs.push(Slab {
+                    file: start..end,
+                    rows,
+                });
+            }
+            start = end;
+        }
+        slabs
+    }
+
+    /// Fills planes with a slab of a frame, one for each component, mapping every value.
+    ///
+    /// # Errors
+    /// [`Error::Bytes`], [`Error::Layout`], [`Error::Read`]; [`Error::NotFinite`] for a value that
+    /// is no number.
+    pub(crate) fn planes<M: Fn(f64) -> f32 + Copy>(
+        &mut self,
+        (sample, step): (usize, usize),
+        slab: &Slab,
+        maps: &[Option<M>],
+        planes: &mut [&mut [f32]],
+    ) -> Result<()> {
+        self.load(sample, step, slab)?;
+        let components = self.space.len().pow(self.field.field.order as u32);
+        let gather = Gather::new(self.space, &self.field.dim_varying, components, slab);
+        let first = match &self.held {
+            Some(held) => (step.max(held.steps.start) - held.steps.start) * gather.frame,
+            None => 0,
+        };
+        for (component, (plane, map)) in planes.iter_mut().zip(maps).enumerate() {
+            match &self.values {
+                Values::F32(values) => gather.plane(&values[first..], component, *map, plane),
+                Values::F64(values) => gather.plane(&values[first..], component, *map, plane),
+            }
+            if !finite(plane) {
+                return Err(Error::NotFinite {
+                    file: self.file.well.named.clone(),
+                    object: self.field.path.clone(),
+                    trajectory: sample,
+                    step,
+                });
+            }
+        }
+        self.last = first..first + gather.frame;
+        Ok(())
+    }
+
+    /// A checksum of the stored values that the last planes were of.
+    pub(crate) fn checksum(&self) -> u64 {
+        xxh3_64(self.values.bytes(self.last.clone()))
+    }
+
+    fn load(&mut self, sample: usize, step: usize, slab: &Slab) -> Result<()> {
+        let held = self.wanted(sample, step, slab);
+        if self.held.as_ref() == Some(&held) {
+            return Ok(());
+        }
+        self.held = None;
+        let region = self.region(&held);
+        let storage = &self.file.storage[self.index];
+        let read = block::read(
+            storage,
+            self.file.bytes.as_ref(),
+            &region,
+            &mut self.values,
+            &mut self.scratch,
+        );
+        read.map_err(|failure| self.failed(failure, sample, step))?;
+        self.held = Some(held);
+        Ok(())
+    }
+
+    fn wanted(&self, sample: usize, step: usize, slab: &Slab) -> Held {
+        let (together, frames) = (self.steps_at_once(), self.file.well.frames);
+        let first = step / together * together;
+        let varies = &self.field.field;
+        Held {
+            sample: if varies.sample_varying { sample } else { 0 },
+            steps: match varies.time_varying {
+                true => first..(first + together).min(frames),
+                false => 0..1,
+            },
+            rows: match self.field.dim_varying[0] {
+                true => slab.file.clone(),
+                false => 0..1,
+            },
+        }
+    }
+
+    /// The box of the file that holds what is wanted.
+    fn region(&self, held: &Held) -> Region {
+        let mut region = Region {
+            start: Vec::new(),
+            count: Vec::new(),
+        };
+        let mut push = |range: Range<usize>| {
+            region.start.push(range.start);
+            region.count.push(range.len());
+        };
+        if self.field.field.sample_varying {
+            push(held.sample..held.sample + 1);
+        }
+        if self.field.field.time_varying {
+            push(held.steps.clone());
+        }
+        for (axis, selection) in self.space.iter().enumerate() {
+            match (self.field.dim_varying[axis], axis) {
+                (false, _) => {}
+                (true, 0) => push(held.rows.clone()),
+                (true, _) => push(selection.start..selection.end),
+            }
+        }
+        for _ in 0..self.field.field.order as usize {
+            push(0..self.space.len());
+        }
+        region
+    }
+
+    /// Where a spatial axis is in the stored array.
+    fn axis(&self, axis: usize) -> usize {
+        let field = &self.field.field;
+        let varying = self.field.dim_varying[..axis]
+            .iter()
+            .filter(|&&varies| varies);
+        usize::from(field.sample_varying) + usize::from(field.time_varying) + varying.count()
+    }
+
+    fn chunk(&self) -> Option<&[usize]> {
+        match &self.file.storage[self.index].layout {
+            Layout::Chunked(chunks) => Some(&chunks.shape),
+            _ => None,
+        }
+    }
+
+    /// Frames that chunks hold together.
+    fn steps_at_once(&self) -> usize {
+        match (self.chunk(), self.field.field.time_varying) {
+            (Some(chunk), true) => chunk[usize::from(self.field.field.sample_varying)],
+            _ => 1,
+        }
+    }
+
+    /// Stored values of a frame.
+    fn frame_values(&self) -> usize {
+        let cells: usize = self
+            .space
+            .iter()
+            .zip(&self.field.dim_varying)
+            .filter_map(|(axis, &varies)| varies.then_some(axis.end - axis.start))
+            .product();
+        cells * self.space.len().pow(self.field.field.order as u32)
+    }
+
+    fn failed(&self, failure: Failure, sample: usize, step: usize) -> Error {
+        let file = self.file.well.named.clone();
+        let object = format!("{} of trajectory {sample} at step {step}", self.field.path);
+        match failure {
+            Failure::Bytes(source) => Error::Bytes {
+                file,
+                object,
+                source,
+            },
+            Failure::Chunk(reason) => Error::Layout {
+                file,
+                object,
+                reason: format!("lies in a chunk that {reason}"),
+            },
+            Failure::Library(source) => Error::Read {
+                file,
+                object,
+                source,
+            },
+        }
+    }
+}
