@@ -106,7 +106,7 @@ impl Gallery {
     {
         let [low, high] = panel.map.ends().map(f64::from);
         let mut free = f64::NEG_INFINITY;
-        for tick in Scale::Linear.ticks(low, high, (self.wide() / 34.0) as usize) {
+        for tick in Scale::Linear.ticks(low, high, (self.wide() / 34.0).max(4.0) as usize) {
             let x = left + (tick.place - low) / (high - low) * self.wide();
             sheet.line(&[(x, top), (x, top + 3.0)], GREY.to_rgba(), 1.0)?;
             // Within the panel, so that neighbours' numbers stay apart.
