@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+import warnings
 
 # Fresh batches of 15 MB are half of what the others cost unless their memory is kept.
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(1 << 30))
@@ -27,6 +28,7 @@ from the_well.data import WellDataset
 from the_well.data.normalization import ZScoreNormalization
 
 CONTEXT, TARGET, BATCH = 6, 1, 4
+warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
 
 
 def wellspring(program, words, folder):
@@ -144,7 +146,7 @@ def main():
         wellspring(asked.wellspring, "ingest simulations ds", folder)
         ours = json.loads(wellspring(asked.wellspring, "bench loader --data ds --json", folder))
         fastest = max(figure["windows_per_second"] for figure in ours)
-        rows = [{"loader": f"wellspring, {f['threads']} threads", "windows_per_second": f["windows_per_second"]} for f in ours]
+        rows = []
         dataset, (found, workers) = the_well(folder, asked.workers, asked.seconds)
         rows.append({"loader": f"The Well, z-scored, {workers} workers", "windows_per_second": found})
         for name, peer in (("litdata", litdata), ("MosaicML streaming", mosaicml)):
@@ -160,6 +162,8 @@ def main():
     if asked.json:
         print(json.dumps({"rows": rows, "bench_loader": ours}))
         return
+    for figure in ours:
+        print(f"{'wellspring, threads: ' + str(figure['threads']):<34}{figure['windows_per_second']:>10.0f} windows/s")
     for row in rows:
         print(f"{row['loader']:<34}{row['windows_per_second']:>10.0f} windows/s{row['wellspring_is_times']:>8.1f}x")
 
