@@ -21,15 +21,15 @@
 //! `isotropic`; powers are means over trajectories and starts. Values are in the fields' own units.
 //! What is not finite is stored so. `patch` is `mixed` in spectra over windows of several sizes.
 
+mod committed;
 mod draft;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use arrow::array::{Array as _, AsArray as _, RecordBatch, new_null_array};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, UInt32Type};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
@@ -38,15 +38,13 @@ use serde::{Deserialize, Serialize};
 use wellspring_store::Location;
 
 use crate::{Error, Result};
+pub(crate) use committed::{Committed, Held};
 pub(crate) use draft::Draft;
 
 /// Version of these tables.
 ///
 /// 2 added `runs.weights` and `runs.bands`; they are null in what version 1 wrote.
 pub const TABLE_VERSION: u32 = 2;
-
-/// Rows of `runs` that are read at once.
-const READS: usize = 64;
 
 /// A row of `runs`: one evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -292,98 +290,6 @@ impl TableWriter {
     }
 }
 
-/// What identifies an evaluation among others: a second one with an equal key takes the first one's
-/// place.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(crate) struct Key {
-    pub(crate) name: String,
-    pub(crate) dataset_id: String,
-    pub(crate) split: String,
-    pub(crate) schedule: String,
-}
-
-/// What decides an evaluation's numbers besides its key.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(crate) struct Work {
-    pub(crate) weights: Option<String>,
-    pub(crate) bands: Option<String>,
-    pub(crate) train_steps: u64,
-    pub(crate) context: u64,
-    pub(crate) rollout: u64,
-    pub(crate) starts: u64,
-}
-
-/// A committed evaluation.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Held {
-    pub(crate) run: String,
-    #[serde(flatten)]
-    pub(crate) key: Key,
-    #[serde(flatten)]
-    pub(crate) work: Work,
-}
-
-impl RunRecord {
-    pub(crate) fn key(&self) -> Key {
-        Key {
-            name: self.name.clone(),
-            dataset_id: self.dataset_id.clone(),
-            split: self.split.clone(),
-            schedule: self.schedule.clone(),
-        }
-    }
-
-    pub(crate) fn work(&self) -> Work {
-        Work {
-            weights: self.weights.clone(),
-            bands: self.bands.clone(),
-            train_steps: self.train_steps,
-            context: self.context,
-            rollout: self.rollout,
-            starts: self.starts,
-        }
-    }
-}
-
-/// The committed evaluations: their names, and their rows of `runs` as the present schema has them.
-pub(crate) struct Committed {
-    pub(crate) runs: Vec<String>,
-    pub(crate) records: RecordBatch,
-}
-
-impl Committed {
-    /// Reads the row of every evaluation, many at once.
-    pub(crate) async fn read(results: &Location) -> Result<Self> {
-        let runs = Table::Runs.files(results).await?;
-        let records = runs.iter().map(|run| {
-            let file = Table::Runs.file(results, run);
-            // Decoding takes longer than reading, and may take all cores.
-            tokio::spawn(async move { record(file.get().await?, &file.to_string()) })
-        });
-        let records = futures::stream::iter(records)
-            .buffered(READS)
-            .map(|record| {
-                record.unwrap_or_else(|failed| {
-                    Err(Error::Malformed {
-                        object: Table::Runs.name().into(),
-                        reason: failed.to_string(),
-                    })
-                })
-            });
-        let records: Vec<RecordBatch> = records.try_collect().await?;
-        let records = arrow::compute::concat_batches(&Table::Runs.schema(), &records)?;
-        Ok(Self { runs, records })
-    }
-
-    /// Every evaluation with its key.
-    pub(crate) fn held(&self) -> Result<Vec<Held>> {
-        typed(std::slice::from_ref(&self.records)).map_err(|reason| Error::Malformed {
-            object: Table::Runs.name().into(),
-            reason,
-        })
-    }
-}
-
 /// Deletes an evaluation; its row in `runs` goes first.
 pub(crate) async fn delete(results: &Location, run: &str) -> Result<()> {
     for table in Table::ALL {
@@ -394,49 +300,6 @@ pub(crate) async fn delete(results: &Location, run: &str) -> Result<()> {
         frames.delete().await?;
     }
     Ok(())
-}
-
-/// An evaluation's row of `runs`, whatever version of this program wrote it.
-fn record(bytes: Bytes, object: &str) -> Result<RecordBatch> {
-    let malformed = |reason: String| Error::Malformed {
-        object: object.to_owned(),
-        reason,
-    };
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
-        .and_then(ParquetRecordBatchReaderBuilder::build)
-        .map_err(|error| malformed(error.to_string()))?;
-    let batches: Result<Vec<RecordBatch>, _> = reader.collect();
-    let batches = batches.map_err(|error| malformed(error.to_string()))?;
-    let [batch] = batches.as_slice() else {
-        return Err(malformed("it has no row".into()));
-    };
-    let version = batch.column_by_name("table_version");
-    let version = version.and_then(|column| column.as_primitive_opt::<UInt32Type>());
-    match version.filter(|column| !column.is_empty()) {
-        Some(version) if version.value(0) <= TABLE_VERSION => {}
-        Some(version) => {
-            return Err(Error::NewerTables {
-                object: object.to_owned(),
-                found: version.value(0),
-                supported: TABLE_VERSION,
-            });
-        }
-        None => return Err(malformed("it has no column table_version".into())),
-    }
-    let schema = Table::Runs.schema();
-    let column = |field: &Arc<Field>| match batch.column_by_name(field.name()) {
-        Some(column) if column.data_type() == field.data_type() => Ok(Arc::clone(column)),
-        Some(column) => Err(malformed(format!(
-            "{} is of type {}, not {}",
-            field.name(),
-            column.data_type(),
-            field.data_type()
-        ))),
-        None if field.is_nullable() => Ok(new_null_array(field.data_type(), batch.num_rows())),
-        None => Err(malformed(format!("it has no column {}", field.name()))),
-    };
-    let columns = schema.fields().iter().map(column).collect::<Result<_>>()?;
-    RecordBatch::try_new(schema, columns).map_err(|error| malformed(error.to_string()))
 }
 
 /// Rows of a type from columns of its names; the error says what does not fit.
@@ -463,6 +326,8 @@ pub(crate) fn now() -> i64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
+    use arrow::array::Array as _;
+
     use super::*;
 
     #[test]
