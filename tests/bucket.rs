@@ -179,3 +179,39 @@ fn processes_share_a_folder_and_one_that_is_killed_does_no_harm() {
         server.seen()
     );
 }
+
+/// A query over frames in a bucket fetches the columns and the rows that it names.
+#[test]
+fn a_query_reads_what_it_names() {
+    let (server, place, settings) = bucket();
+    let ask = |root: &str, query: &str| {
+        let words = format!("sql --data {root} --format csv {settings}");
+        let said: crate::program::Said = place.command(&words).arg(query).output().unwrap().into();
+        assert_eq!(said.code, 0, "{query}\n{said:?}");
+        said.out
+    };
+    let fetched = |query: &str| {
+        let before = server.seen();
+        let answer = ask("s3://bucket/ds", query);
+        assert_eq!(answer, ask("ds", query), "{query}");
+        let after = server.seen();
+        (after.gets - before.gets, after.bytes - before.bytes)
+    };
+    // What the manifest knows takes the manifest alone.
+    let (gets, manifest) =
+        fetched("SELECT split, count(*) FROM frames GROUP BY split ORDER BY split");
+    assert_eq!(gets, 1);
+    // One of four channels of 40 frames in 3 shards: a footer, the heads and the values of each.
+    let (gets, bytes) = fetched(
+        "SELECT step, avg(band_energy(velocity_x, 1, 2)) FROM frames WHERE split = 'test' GROUP BY step ORDER BY step",
+    );
+    let (channel, about) = (64 * 64 * 4, 3 * (16 << 10) + 3 * 4096);
+    assert_eq!(gets, 1 + 3 * 3);
+    assert!(bytes <= manifest + 40 * channel + about, "{bytes}");
+    // One frame of one trajectory.
+    let (gets, bytes) = fetched(
+        "SELECT field_rms(tracer) FROM frames WHERE split = 'train' AND trajectory = 1 AND step = 7",
+    );
+    assert_eq!(gets, 4);
+    assert!(bytes <= manifest + channel + (16 << 10) + 4096, "{bytes}");
+}
