@@ -395,7 +395,6 @@ pub struct Affine {
 
 impl Affine {
     /// Field units → stored value, of one channel.
-    #[must_use]
     #[inline(always)]
     pub fn stored(&self, channel: usize) -> impl Fn(f64) -> f32 + Copy + use<> {
         let (shift, scale) = (self.shift[channel], self.scale[channel]);
