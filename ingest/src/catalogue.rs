@@ -1,6 +1,7 @@
 //! Every trajectory of a source, what of it is taken, and the files it lies in.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -171,8 +172,8 @@ impl Catalogue {
         let mut files = BTreeMap::new();
         for entry in entries {
             let index = self.splits[&split][entry].file;
-            if !files.contains_key(&index) {
-                files.insert(index, self.file(index).await?);
+            if let btree_map::Entry::Vacant(place) = files.entry(index) {
+                place.insert(self.file(index).await?);
             }
         }
         Ok(files)

@@ -100,8 +100,7 @@ pub fn read_frame(path: &Path, sample: usize, step: usize) -> Result<(Schema, Fr
             let at = slab.rows.start * row..slab.rows.end * row;
             let own = planes[first..first + count].iter_mut();
             let mut own: Vec<&mut [f32]> = own.map(|plane| &mut plane[at.clone()]).collect();
-            let as_they_are: Vec<Option<fn(f64) -> f32>> = vec![None; count];
-            reader.planes((sample, step), &slab, &as_they_are, &mut own)?;
+            reader.raw_planes((sample, step), &slab, &mut own)?;
         }
         first += count;
     }

@@ -98,8 +98,7 @@ fn frames(
             for step in steps.start.saturating_sub(1)..steps.end {
                 let mut planes: Vec<&mut [f32]> = now.iter_mut().map(Vec::as_mut_slice).collect();
                 let place = (sample, catalogue.step_of_file(step));
-                let as_they_are: Vec<Option<fn(f64) -> f32>> = vec![None; planes.len()];
-                reader.planes(place, &slab, &as_they_are, &mut planes)?;
+                reader.raw_planes(place, &slab, &mut planes)?;
                 if step >= steps.start {
                     let pairs = now.iter().zip(&before);
                     for (moments, (now, before)) in moments[channels.clone()].iter_mut().zip(pairs)
@@ -148,8 +147,7 @@ pub(crate) async fn constant_frame(
                     .chunks_mut(cells)
                     .map(|plane| &mut plane[place.clone()])
                     .collect();
-                let as_they_are: Vec<Option<fn(f64) -> f32>> = vec![None; planes.len()];
-                reader.planes((sample, 0), &slab, &as_they_are, &mut planes)?;
+                reader.raw_planes((sample, 0), &slab, &mut planes)?;
                 sums.push(reader.checksum());
             }
         }

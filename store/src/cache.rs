@@ -93,14 +93,6 @@ impl ShardCache {
         }))
     }
 
-    pub(crate) fn columns(&self) -> &SchemaRef {
-        &self.columns
-    }
-
-    pub(crate) fn constant_columns(&self) -> &SchemaRef {
-        &self.constant_columns
-    }
-
     pub(crate) fn counters(&self) -> &Counters {
         &self.fetcher.counters
     }
@@ -313,21 +305,6 @@ impl Opening {
         let reason = format!("it has {found} rows, the manifest says {expected}");
         Err(Error::malformed(&self.object, reason))
     }
-}
-
-/// Checks bytes against the manifest's record and decodes them; `object` names them in errors.
-pub(crate) fn decode(
-    bytes: Bytes,
-    shard: &Shard,
-    columns: &SchemaRef,
-    object: String,
-) -> Result<ShardData> {
-    let opening = Opening {
-        shard: shard.clone(),
-        columns: columns.clone(),
-        object,
-    };
-    opening.decode(opening.checked(bytes)?)
 }
 
 fn map(path: &Path) -> Result<Bytes> {

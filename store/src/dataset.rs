@@ -4,17 +4,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
-
 use crate::cache::ledger::{Room, ShardId};
-use crate::cache::{self, CacheOptions, Lease, ShardCache};
+use crate::cache::{CacheOptions, Lease, ShardCache};
 use crate::rows::{Piece, RowIndex};
 use crate::shard::ShardData;
 use crate::traffic::{Counters, Traffic};
-use crate::{
-    Error, Frames, Location, Manifest, Reporter, Result, Schema, Split, SplitManifest, Window,
-    WindowSpec,
-};
+use crate::{Error, Frames, Location, Manifest, Result, Schema, Split, Window, WindowSpec};
 
 /// A data set that can be read.
 #[derive(Debug)]
@@ -204,64 +199,6 @@ impl Dataset {
         let lease = Arc::new(self.cache.lease(&shards, Room::Take).await?);
         let run = Run::open(pieces, std::slice::from_ref(&lease)).await?;
         Ok((run, lease))
-    }
-
-    /// Reads every byte and compares it with the manifest: sizes, checksums, columns, the number
-    /// and the order of rows.
-    ///
-    /// # Errors
-    /// The first damage found: [`Error::Damaged`], [`Error::Malformed`], [`Error::Io`].
-    pub async fn verify(&self, reporter: &dyn Reporter) -> Result<()> {
-        let files = || self.manifest.splits.values().flat_map(SplitManifest::files);
-        let total = files().map(|shard| shard.bytes).sum();
-        reporter.begin("verifying", Some(total), "bytes");
-        let answer = self.verify_files(reporter).await;
-        reporter.end();
-        answer
-    }
-
-    async fn verify_files(&self, reporter: &dyn Reporter) -> Result<()> {
-        for (&split, held) in &self.manifest.splits {
-            let mut keys = held
-                .trajectories
-                .iter()
-                .enumerate()
-                .flat_map(|(i, t)| (0..t.frames).map(move |step| (i, step)));
-            for file in &held.shards {
-                let shard = self.fetch(file, self.cache.columns()).await?;
-                for row in 0..shard.rows() {
-                    let (trajectory, step, _) = shard.key(row);
-                    let found = (trajectory as usize, step as usize);
-                    let expected = keys.next();
-                    if expected != Some(found) {
-                        let reason = format!(
-                            "row {row} is trajectory and step {found:?}, expected {expected:?}"
-                        );
-                        return Err(Error::malformed(self.root.join(&file.path), reason));
-                    }
-                }
-                reporter.advance(file.bytes);
-            }
-            if let Some(file) = &held.constants {
-                let shard = self.fetch(file, self.cache.constant_columns()).await?;
-                if shard.rows() != held.trajectories.len() {
-                    let reason = format!(
-                        "{} rows for {} {split} trajectories",
-                        shard.rows(),
-                        held.trajectories.len()
-                    );
-                    return Err(Error::malformed(self.root.join(&file.path), reason));
-                }
-                reporter.advance(file.bytes);
-            }
-        }
-        Ok(())
-    }
-
-    /// A file from its bytes at rest, past the cache.
-    async fn fetch(&self, file: &crate::Shard, columns: &SchemaRef) -> Result<ShardData> {
-        let place = self.root.join(&file.path);
-        cache::decode(place.get().await?, file, columns, place.to_string())
     }
 }
 

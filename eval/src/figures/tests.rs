@@ -83,6 +83,8 @@ fn record(run: usize, leads: u32) -> RunRecord {
         blocks: 1,
         train_steps: 1,
         train_dataset: "t".into(),
+        weights: None,
+        bands: None,
         dataset: "<flows> & more".into(),
         dataset_id: "d".into(),
         split: "test".into(),

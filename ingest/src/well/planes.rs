@@ -98,6 +98,20 @@ impl<'a> FieldReader<'a> {
         slabs
     }
 
+    /// Fills planes with a slab of a frame, one for each component, with values as they are.
+    ///
+    /// # Errors
+    /// As [`Self::planes`].
+    pub(crate) fn raw_planes(
+        &mut self,
+        place: (usize, usize),
+        slab: &Slab,
+        planes: &mut [&mut [f32]],
+    ) -> Result<()> {
+        let as_it_is: Option<fn(f64) -> f32> = None;
+        self.planes(place, slab, &vec![as_it_is; planes.len()], planes)
+    }
+
     /// Fills planes with a slab of a frame, one for each component, mapping every value.
     ///
     /// # Errors
