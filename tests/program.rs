@@ -31,7 +31,9 @@ impl Workplace {
         command
             .current_dir(&self.0)
             .args(words.split_whitespace())
-            .env_remove("RUST_LOG");
+            .env_remove("RUST_LOG")
+            // A process begun while this one writes HDF5 inherits the lock until it ends.
+            .env("HDF5_USE_FILE_LOCKING", "FALSE");
         command
     }
 

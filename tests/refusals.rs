@@ -87,11 +87,15 @@ fn a_flipped_byte_is_found_and_named() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&shard, &bytes).unwrap();
+    let said = place.run("verify ds");
     refused(
-        &place.run("verify ds"),
+        &said,
         1,
-        &["train/00000.arrow is damaged", "checksum"],
+        &["1 of the files of ds are damaged", "--repair SOURCE"],
     );
+    for part in ["train/00000.arrow is damaged", "checksum"] {
+        assert!(said.out.contains(part), "{part}: {}", said.out);
+    }
     refused(
         &place.run(&format!("train --out run {SMALL}")),
         1,

@@ -40,7 +40,7 @@ impl Subject for Counted {
 
     fn tokens(&self, patch: &Patch, space: &[usize]) -> Result<usize, SubjectError> {
         let sizes = patch.sizes().iter().zip(space);
-        Ok(sizes.map(|(size, n)| n / *size as usize).product())
+        Ok(sizes.map(|(size, n)| n / *size).product())
     }
 
     fn step(&self, context: &Frames, patch: &Patch) -> Result<Frames, SubjectError> {
@@ -71,8 +71,9 @@ async fn rows(results: &Location) -> String {
     database.add_results(results).await.unwrap();
     let mut text = String::new();
     for query in [
-        "SELECT trajectory, start, lead, patch, tokens, field, metric, band, value FROM metrics ORDER BY ALL",
-        "SELECT lead, patch, field, axis, bin, truth, prediction, residual FROM spectra ORDER BY ALL",
+        "SELECT trajectory, start, lead, patch, tokens, field, metric, band, value FROM metrics \
+         ORDER BY 1, 2, 3, 4, 6, 7, 8",
+        "SELECT lead, patch, field, axis, bin, truth, prediction, residual FROM spectra ORDER BY 1, 2, 3, 4, 5",
         "SELECT tokens, starts FROM runs",
     ] {
         let answer = database.sql(query).await.unwrap();

@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_line_is_a_row_and_a_large_field_is_thinned() {
-        let line = Plane::of(&vec![Some(1.0); 7], &[7]);
+        let line = Plane::of(&[Some(1.0); 7], &[7]);
         assert_eq!((line.rows, line.columns), (1, 7));
         let large = Plane::of(&vec![Some(1.0); 1025 * 2], &[1025, 2]);
         assert_eq!((large.rows, large.columns), (342, 2));
