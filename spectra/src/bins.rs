@@ -71,14 +71,15 @@ impl Bins {
     pub fn bands(transform: &Transform) -> Self {
         let longest = transform.shape().iter().copied().max().unwrap_or(1) as f64;
         let axes = transform.shape().len() as f64;
-        let start = (2.0 * PI / longest).log10();
-        let end = (PI * axes.sqrt() + 1e-6).log10();
-        let step = (end - start) / 3.0;
-        let mut edges: Vec<f32> = (0..4)
-            .map(|i| 10_f64.powf(start + step * f64::from(i)) as f32)
-            .collect();
+        // Ends and step are rounded to f32 as in PyTorch's logspace: at 128 × 256 modes lie within one
+        // rounding of an edge, and would fall on its other side.
+        let start = (2.0 * PI / longest).log10() as f32;
+        let end = (PI * axes.sqrt() + 1e-6).log10() as f32;
+        let [start, end, step] = [start, end, (end - start) / 3.0].map(f64::from);
+        let exponents = [start, start + step, end - step, end];
+        let mut edges = exponents.map(|exponent| 10_f64.powf(exponent) as f32);
         edges[0] = 0.0;
-        Self::assign(transform, edges)
+        Self::assign(transform, edges.to_vec())
     }
 
     /// Bins with edges of one's own, in radians per cell.
@@ -182,6 +183,28 @@ impl Relative {
         match self {
             Self::Truth => truth,
             Self::Prediction => prediction,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    /// Modes in the bands as `binned_spectral_mse` of The Well counts them (the-well 1.2, PyTorch 2.15).
+    #[test]
+    fn modes_close_to_an_edge_fall_where_the_wells_do() {
+        for (shape, expected) in [
+            (vec![128, 256], [47.0, 1550.0, 31171.0]),
+            (vec![256, 256], [97.0, 3112.0, 62327.0]),
+            (vec![64, 64], [37.0, 468.0, 3591.0]),
+            (vec![64, 64, 64], [251.0, 12714.0, 249_179.0]),
+            (vec![96, 96], [49.0, 820.0, 8347.0]),
+            (vec![512, 128], [37.0, 1988.0, 63511.0]),
+        ] {
+            let bands = Bins::bands(&Transform::new(&shape).unwrap());
+            assert_eq!(bands.counts(), expected, "{shape:?}");
         }
     }
 }
