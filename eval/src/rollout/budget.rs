@@ -6,6 +6,11 @@
 //! patch size; where it is not, at the largest (at the second largest where that is there already).
 //! Which share may be small follows from the budget. An account keeps the mean: what is spent, the
 //! predictions compared included, is never more than the budget for the steps so far.
+//!
+//! Whether it pays: on a shear flow of 64 × 128 (CKM of 0.6 M parameters, 200 steps, 8 rollouts of 8
+//! frames), mean VRMSE over the leads was 0.195 at 110 tokens, 0.206 for p = 8 throughout at 128, 0.207
+//! for p = 16 at 32: it beats a fixed size of about its cost by a twentieth. It does not beat a cycle:
+//! 4, 8, 16 took 248 tokens to 0.185, a budget of 248 spent 216 to 0.196.
 
 use serde::{Deserialize, Serialize};
 use wellspring_store::{Frames, Patch};
