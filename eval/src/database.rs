@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{AsArray as _, RecordBatch};
+use arrow::datatypes::DataType;
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
 use datafusion::datasource::MemTable;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
@@ -137,11 +138,17 @@ impl Database {
             .await?
             .collect()
             .await?;
-        let mut names: Vec<String> = columns
-            .iter()
-            .flat_map(|batch| batch.column(0).as_string_view().iter().flatten())
-            .map(str::to_owned)
-            .collect();
+        let mut names = Vec::new();
+        for batch in &columns {
+            let column = arrow::compute::cast(batch.column(0), &DataType::Utf8)?;
+            names.extend(
+                column
+                    .as_string::<i32>()
+                    .iter()
+                    .flatten()
+                    .map(str::to_owned),
+            );
+        }
         let state = self.session.state();
         names.extend(state.scalar_functions().keys().cloned());
         names.extend(state.aggregate_functions().keys().cloned());

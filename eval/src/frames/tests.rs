@@ -176,3 +176,11 @@ async fn intervals_are_over_trajectories() {
     let answer = database.sql(query).await.unwrap();
     assert_eq!(answer[0].column(0).as_primitive::<Int64Type>().value(0), 0);
 }
+
+#[tokio::test]
+async fn names_can_be_completed() {
+    let names = database().await.names().await.unwrap();
+    for name in ["frames", "v_x", "band_energy", "bootstrap", "SELECT"] {
+        assert!(names.iter().any(|held| held == name), "{name}: {names:?}");
+    }
+}
