@@ -16,8 +16,9 @@ use arrow::datatypes::{
 use futures::stream::{self, Stream, StreamExt as _, TryStreamExt as _};
 use tokio::sync::OnceCell;
 
+use crate::rows::RowIndex;
 use crate::shard::{self, KEYS, ShardIndex};
-use crate::{Affine, Dataset, Dtype, Error, Result, Split, SplitManifest};
+use crate::{Affine, Dataset, Dtype, Error, Result, Split};
 
 /// Record batches of a piece that are read at once.
 const AHEAD: usize = 2;
@@ -48,17 +49,8 @@ pub struct Scanner {
     dataset: Arc<Dataset>,
     columns: SchemaRef,
     affine: Affine,
-    rows: BTreeMap<Split, Rows>,
+    rows: BTreeMap<Split, RowIndex>,
     indices: Mutex<HashMap<String, Arc<OnceCell<Arc<ShardIndex>>>>>,
-}
-
-/// A split's rows, numbered by (trajectory, step).
-#[derive(Debug)]
-struct Rows {
-    /// Rows before each trajectory, and in all.
-    trajectories: Vec<usize>,
-    /// Rows before each shard, and in all.
-    shards: Vec<usize>,
 }
 
 impl Scanner {
@@ -73,7 +65,7 @@ impl Scanner {
             rows: manifest
                 .splits
                 .iter()
-                .map(|(&split, held)| (split, Rows::of(held)))
+                .map(|(&split, held)| (split, RowIndex::of(split, held)))
                 .collect(),
             indices: Mutex::default(),
             dataset,
@@ -227,25 +219,6 @@ impl Scanner {
         });
         index.await.cloned()
     }
-}
-
-impl Rows {
-    fn of(held: &SplitManifest) -> Self {
-        Self {
-            trajectories: sums(held.trajectories.iter().map(|trajectory| trajectory.frames)),
-            shards: sums(held.shards.iter().map(|shard| shard.rows)),
-        }
-    }
-}
-
-/// What comes before each, and all.
-fn sums(counts: impl Iterator<Item = usize>) -> Vec<usize> {
-    let mut sums = vec![0];
-    sums.extend(counts.scan(0, |sum, count| {
-        *sum += count;
-        Some(*sum)
-    }));
-    sums
 }
 
 #[cfg(test)]
