@@ -6,10 +6,6 @@ use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::DataType;
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
 use datafusion::datasource::MemTable;
-use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::{
-    ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
-};
 use datafusion::prelude::{SQLOptions, SessionContext};
 use url::Url;
 use wellspring_store::{Dataset, Location};
@@ -84,18 +80,9 @@ impl Database {
 
     /// Registers the files that evaluations have of a table.
     async fn add_files(&self, root: &Location, table: Table, runs: &[String]) -> Result<()> {
-        let base = self.mount(root)?;
-        table.check(root, runs).await?;
-        let files = runs.iter().map(|run| table.file(root, run));
-        let urls: Result<Vec<_>, _> = files
-            .map(|file| ListingTableUrl::parse(format!("{base}/{}", file.path())))
-            .collect();
-        let options = ListingOptions::new(Arc::new(ParquetFormat::default()));
-        let config = ListingTableConfig::new_with_multi_paths(urls?)
-            .with_listing_options(options)
-            .with_schema(table.schema());
-        let files = Arc::new(ListingTable::try_new(config)?);
-        self.session.register_table(table.name(), files)?;
+        self.mount(root)?;
+        let files = table.of_runs(root, runs).await?;
+        self.session.register_table(table.name(), Arc::new(files))?;
         Ok(())
     }
 
@@ -177,15 +164,14 @@ impl Database {
         })
     }
 
-    /// The URL under which the engine finds a place's store.
-    fn mount(&self, root: &Location) -> Result<String> {
-        let url = root.store_url();
-        let parsed = Url::parse(&url).map_err(|error| Error::Malformed {
+    /// Lets the engine find a place's store by its URL.
+    fn mount(&self, root: &Location) -> Result<()> {
+        let url = Url::parse(&root.store_url()).map_err(|error| Error::Malformed {
             object: root.to_string(),
             reason: error.to_string(),
         })?;
-        self.session
-            .register_object_store(&parsed, Arc::clone(root.object_store()));
-        Ok(url)
+        let store = Arc::clone(root.object_store());
+        self.session.register_object_store(&url, store);
+        Ok(())
     }
 }

@@ -26,6 +26,8 @@ use wellspring_store::{Dataset, Location, Manifest, Scanner, Wanted};
 pub(crate) use scan::Chosen;
 pub(crate) use scan::FramesScan;
 
+use crate::engine::{external, is_decided_by};
+
 /// What a column holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -160,12 +162,9 @@ impl FramesTable {
 
     /// Whether the manifest decides a filter.
     fn decides(&self, filter: &Expr) -> bool {
-        let known = |name: &str| self.column(name).is_some_and(Column::is_in_manifest);
-        !filter.is_volatile()
-            && filter
-                .column_refs()
-                .iter()
-                .all(|column| known(&column.name))
+        is_decided_by(filter, |name| {
+            self.column(name).is_some_and(Column::is_in_manifest)
+        })
     }
 }
 
@@ -227,10 +226,6 @@ impl TableProvider for FramesTable {
             listed,
         )))
     }
-}
-
-fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
 }
 
 impl fmt::Display for Source {

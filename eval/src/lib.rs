@@ -81,6 +81,7 @@
 #[cfg(feature = "cluster")]
 mod cluster;
 mod database;
+mod engine;
 mod error;
 mod evaluate;
 mod figures;

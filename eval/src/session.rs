@@ -12,7 +12,11 @@ use object_store::ObjectStore;
 use url::Url;
 use wellspring_store::Location;
 
+use crate::engine::external;
 use crate::functions;
+
+/// Bytes of Parquet footers that are kept: 50 KB for each of some thousand evaluations.
+const FOOTERS: usize = 512 << 20;
 
 /// The state of a session with default settings but `config`'s.
 pub(crate) fn state(config: SessionConfig) -> Result<SessionState, DataFusionError> {
@@ -32,11 +36,16 @@ pub(crate) fn config() -> SessionConfig {
         // Most metrics are asked for by name: rows of others need not be decoded.
         .set_bool("datafusion.execution.parquet.pushdown_filters", true)
         .set_bool("datafusion.execution.parquet.reorder_filters", true)
+        // Nothing that we read has such filters.
+        .set_bool("datafusion.execution.parquet.bloom_filter_on_read", false)
+        // Tables of results come with whole runs in each partition, however few there are.
+        .set_usize("datafusion.optimizer.subset_repartition_threshold", 1)
 }
 
 pub(crate) fn runtime() -> Result<Arc<RuntimeEnv>, DataFusionError> {
     RuntimeEnvBuilder::new()
         .with_object_store_registry(Arc::new(Stores::default()))
+        .with_metadata_cache_limit(FOOTERS)
         .build_arc()
 }
 
@@ -60,8 +69,7 @@ impl ObjectStoreRegistry for Stores {
         if let Some(store) = stores.get(&origin) {
             return Ok(Arc::clone(store));
         }
-        let place = Location::parse(&format!("{origin}/"))
-            .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let place = Location::parse(&format!("{origin}/")).map_err(external)?;
         let store = Arc::clone(place.object_store());
         stores.insert(origin, Arc::clone(&store));
         Ok(store)

@@ -23,6 +23,7 @@
 
 mod committed;
 mod draft;
+mod run_files;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -30,9 +31,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
+use object_store::ObjectMeta;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 use wellspring_store::Location;
@@ -40,6 +42,7 @@ use wellspring_store::Location;
 use crate::{Error, Result};
 pub(crate) use committed::{Committed, Held};
 pub(crate) use draft::Draft;
+pub(crate) use run_files::{RunFile, RunFiles};
 
 /// Version of these tables.
 ///
@@ -129,7 +132,8 @@ pub(crate) struct SpectrumRow<'a> {
 }
 
 /// One of the three tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Table {
     Runs,
     Metrics,
@@ -153,29 +157,38 @@ impl Table {
         results.join(self.name()).join(&format!("{run}.parquet"))
     }
 
-    /// Names of the files that are there, in order.
-    async fn files(self, results: &Location) -> Result<Vec<String>> {
+    /// The files that are there, in the order of their runs.
+    async fn files(self, results: &Location) -> Result<Vec<RunFile>> {
         let folder = results.join(self.name());
-        let objects = folder.list().await?;
-        let mut names: Vec<String> = objects
-            .iter()
-            .filter_map(|object| Some(object.below(&folder)?.strip_suffix(".parquet")?.to_owned()))
-            .filter(|name| !name.contains('/'))
-            .collect();
-        names.sort();
-        Ok(names)
+        let objects = folder.list_objects().await?.into_iter();
+        let file = |object: ObjectMeta| {
+            let mut below = object.location.prefix_match(folder.path())?;
+            let (name, None) = (below.next()?, below.next()) else {
+                return None;
+            };
+            Some(RunFile {
+                run: name.as_ref().strip_suffix(".parquet")?.to_owned(),
+                bytes: object.size,
+            })
+        };
+        let mut files: Vec<RunFile> = objects.filter_map(file).collect();
+        files.sort_by(|a, b| a.run.cmp(&b.run));
+        Ok(files)
     }
 
-    /// Checks that every evaluation has its file.
-    pub(crate) async fn check(self, results: &Location, runs: &[String]) -> Result<()> {
-        let files = self.files(results).await?;
-        match runs.iter().find(|run| files.binary_search(run).is_err()) {
-            None => Ok(()),
-            Some(run) => Err(Error::Missing {
+    /// This table of the named evaluations, all of which must have their file.
+    pub(crate) async fn of_runs(self, results: &Location, runs: &[String]) -> Result<RunFiles> {
+        let found = self.files(results).await?;
+        let file = |run: &String| {
+            let place = found.binary_search_by(|file| file.run.cmp(run));
+            let place = place.map_err(|_| Error::Missing {
                 object: self.file(results, run).to_string(),
                 row: Table::Runs.file(results, run).to_string(),
-            }),
-        }
+            })?;
+            Ok(found[place].clone())
+        };
+        let files: Result<Vec<RunFile>> = runs.iter().map(file).collect();
+        Ok(RunFiles::new(self, results.clone(), files?))
     }
 
     pub(crate) fn schema(self) -> SchemaRef {
@@ -250,10 +263,11 @@ pub(crate) struct TableWriter {
 impl TableWriter {
     pub(crate) fn new(table: Table) -> Result<Self> {
         let schema = table.schema();
-        // A single row is read faster than it is inflated.
+        // A single row is read faster than it is inflated; of measured numbers zstd saves 4 % more
+        // than LZ4, and costs a query over thousands of files a sixth of its time.
         let compression = match table {
             Table::Runs => Compression::UNCOMPRESSED,
-            Table::Metrics | Table::Spectra => Compression::ZSTD(ZstdLevel::default()),
+            Table::Metrics | Table::Spectra => Compression::LZ4_RAW,
         };
         let properties = WriterProperties::builder().set_compression(compression);
         Ok(Self {

@@ -12,7 +12,9 @@ use futures::TryStreamExt as _;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{GetOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
+use object_store::{
+    GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
+};
 use url::Url;
 
 use crate::{Error, Result};
@@ -273,20 +275,26 @@ impl Location {
     /// # Errors
     /// [`Error::Io`].
     pub async fn list(&self) -> Result<Vec<Self>> {
-        let found: Vec<_> = match self.store.list(Some(&self.path)).try_collect().await {
+        let found = self.list_objects().await?.into_iter();
+        let place = |object: ObjectMeta| Self {
+            path: object.location,
+            ..self.clone()
+        };
+        Ok(found.map(place).collect())
+    }
+
+    /// What the store's listing says of every object below, at any depth, in the order of their paths.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn list_objects(&self) -> Result<Vec<ObjectMeta>> {
+        let mut found: Vec<_> = match self.store.list(Some(&self.path)).try_collect().await {
             Ok(found) => found,
             Err(object_store::Error::NotFound { .. }) => Vec::new(),
             Err(source) => return Err(self.io("listing", source)),
         };
-        let mut places: Vec<Self> = found
-            .into_iter()
-            .map(|meta| Self {
-                path: meta.location,
-                ..self.clone()
-            })
-            .collect();
-        places.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(places)
+        found.sort_by(|a: &ObjectMeta, b| a.location.cmp(&b.location));
+        Ok(found)
     }
 
     /// Where the object lies on the local disk, if it does.

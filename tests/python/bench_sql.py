@@ -147,8 +147,8 @@ def make(folder, count):
         for table in ("spectra", "metrics", "runs"):
             file = folder / table / f"{run['run']}.parquet"
             if not file.exists():
-                codec = {"compression": "none"} if table == "runs" else {"compression": "zstd", "compression_level": 1}
-                parquet.write_table(tables[table](run), file, **codec)
+                codec = "none" if table == "runs" else "lz4"
+                parquet.write_table(tables[table](run), file, compression=codec)
 
 
 def views(program):

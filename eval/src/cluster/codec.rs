@@ -1,5 +1,6 @@
 //! How our tables and functions travel between machines: beside Ballista's own plan nodes, a table of
-//! frames is its place and columns, a scan its pieces too. Functions go by name.
+//! frames is its place and columns, a scan its pieces too; a table of results is its place and its
+//! files. Functions go by name.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -22,35 +23,32 @@ use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConve
 use serde::{Deserialize, Serialize};
 use wellspring_store::Location;
 
+use crate::engine::external;
 use crate::frames::{Chosen, Column, FramesScan, FramesTable, Source};
 use crate::functions;
+use crate::tables::{RunFile, RunFiles, Table};
 
 /// What our messages begin with; Ballista's are protocol buffers and never do.
-const MARK: &[u8] = b"wellspring frames ";
+const MARK: &[u8] = b"wellspring ";
 
-/// A table or a scan of frames on the wire.
+/// What goes over the wire.
 #[derive(Serialize, Deserialize)]
-struct Message {
-    root: String,
-    id: String,
-    columns: Vec<Column>,
-    /// Of the columns: an empty Arrow stream in base64.
-    schema: String,
-    /// How much a scan reads; nothing for a table. Which pieces, its input says.
-    #[serde(default)]
-    chosen: Option<Chosen>,
+enum Message {
+    Frames(Frames),
+    Results {
+        table: Table,
+        root: String,
+        files: Vec<RunFile>,
+    },
 }
 
 impl Message {
-    fn new(source: &Source, columns: &[Column], schema: &SchemaRef) -> Result<Self> {
-        let stream = StreamWriter::try_new(Vec::new(), schema)?.into_inner()?;
-        Ok(Self {
-            root: source.root.to_string(),
-            id: source.id.clone(),
-            columns: columns.to_vec(),
-            schema: STANDARD.encode(stream),
-            chosen: None,
-        })
+    fn results(table: &RunFiles) -> Self {
+        Self::Results {
+            table: table.table,
+            root: table.results.to_string(),
+            files: table.files.clone(),
+        }
     }
 
     fn write(&self, into: &mut Vec<u8>) -> Result<()> {
@@ -64,6 +62,32 @@ impl Message {
             return Ok(None);
         };
         serde_json::from_slice(json).map(Some).map_err(external)
+    }
+}
+
+/// A table or a scan of frames.
+#[derive(Serialize, Deserialize)]
+struct Frames {
+    root: String,
+    id: String,
+    columns: Vec<Column>,
+    /// Of the columns: an empty Arrow stream in base64.
+    schema: String,
+    /// How much a scan reads; nothing for a table. Which pieces, its input says.
+    #[serde(default)]
+    chosen: Option<Chosen>,
+}
+
+impl Frames {
+    fn new(source: &Source, columns: &[Column], schema: &SchemaRef) -> Result<Self> {
+        let stream = StreamWriter::try_new(Vec::new(), schema)?.into_inner()?;
+        Ok(Self {
+            root: source.root.to_string(),
+            id: source.id.clone(),
+            columns: columns.to_vec(),
+            schema: STANDARD.encode(stream),
+            chosen: None,
+        })
     }
 
     fn source(&self) -> Result<Source> {
@@ -107,9 +131,16 @@ impl LogicalExtensionCodec for LogicalCodec {
                 .0
                 .try_decode_table_provider(bytes, name, schema, context);
         };
-        let (source, schema) = (message.source()?, message.schema()?);
-        let table = FramesTable::from_parts(source, message.columns, schema);
-        Ok(Arc::new(table))
+        Ok(match message {
+            Message::Frames(frames) => {
+                let (source, schema) = (frames.source()?, frames.schema()?);
+                Arc::new(FramesTable::from_parts(source, frames.columns, schema))
+            }
+            Message::Results { table, root, files } => {
+                let root = Location::parse(&root).map_err(external)?;
+                Arc::new(RunFiles::new(table, root, files))
+            }
+        })
     }
 
     fn try_encode_table_provider(
@@ -119,10 +150,12 @@ impl LogicalExtensionCodec for LogicalCodec {
         into: &mut Vec<u8>,
     ) -> Result<()> {
         let any: &dyn Any = table.as_ref();
-        match any.downcast_ref::<FramesTable>() {
-            Some(frames) => {
-                Message::new(&frames.source, &frames.columns, &frames.schema())?.write(into)
-            }
+        if let Some(table) = any.downcast_ref::<FramesTable>() {
+            let frames = Frames::new(&table.source, &table.columns, &table.schema())?;
+            return Message::Frames(frames).write(into);
+        }
+        match any.downcast_ref::<RunFiles>() {
+            Some(table) => Message::results(table).write(into),
             None => self.0.try_encode_table_provider(name, table, into),
         }
     }
@@ -167,14 +200,14 @@ impl PhysicalExtensionCodec for PhysicalCodec {
         let Some(message) = Message::read(bytes)? else {
             return self.0.try_decode(bytes, inputs, context, converter);
         };
-        let (Some(chosen), [input]) = (message.chosen, inputs) else {
-            return Err(DataFusionError::Internal(
-                "a scan of frames came without its pieces".into(),
-            ));
+        let incomplete = || DataFusionError::Internal("a scan came without its pieces".into());
+        let (Message::Frames(frames), [input]) = (message, inputs) else {
+            return Err(incomplete());
         };
-        let (source, schema) = (message.source()?, message.schema()?);
+        let chosen = frames.chosen.ok_or_else(incomplete)?;
+        let (source, schema) = (frames.source()?, frames.schema()?);
         let input = (chosen, Arc::clone(input));
-        let scan = FramesScan::new(source, message.columns, schema, input);
+        let scan = FramesScan::new(source, frames.columns, schema, input);
         Ok(Arc::new(scan))
     }
 
@@ -188,11 +221,11 @@ impl PhysicalExtensionCodec for PhysicalCodec {
         let Some(scan) = any.downcast_ref::<FramesScan>() else {
             return self.0.try_encode(node, into, converter);
         };
-        let message = Message {
+        let frames = Frames {
             chosen: Some(scan.chosen),
-            ..Message::new(&scan.source, &scan.columns, &scan.schema())?
+            ..Frames::new(&scan.source, &scan.columns, &scan.schema())?
         };
-        message.write(into)
+        Message::Frames(frames).write(into)
     }
 
     fn try_decode_udf(&self, name: &str, bytes: &[u8]) -> Result<Arc<ScalarUDF>> {
@@ -212,8 +245,4 @@ fn scalar(name: &str) -> Option<Arc<ScalarUDF>> {
 fn aggregate(name: &str) -> Option<Arc<AggregateUDF>> {
     let mut all = functions::aggregate().into_iter();
     all.find(|function| function.name() == name)
-}
-
-fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
 }

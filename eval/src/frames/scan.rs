@@ -21,7 +21,8 @@ use serde::{Deserialize, Serialize};
 use wellspring_store::{Piece, Scanner, Split, Wanted};
 
 use super::selection::describe;
-use super::{Column, Source, external};
+use super::{Column, Source};
+use crate::engine::{external, shares};
 
 /// Rows of a batch where only the manifest is read.
 const ROWS: usize = 8192;
@@ -50,28 +51,13 @@ pub(super) fn listed(pieces: Vec<Piece>, count: usize) -> Result<(Chosen, Arc<dy
         frames: pieces.iter().map(|piece| piece.rows.len()).sum(),
         pieces: pieces.len(),
     };
-    let partitions = shares(pieces, chosen.frames, count);
+    let partitions = shares(pieces, count, |piece| piece.rows.len() as u64);
     let partitions: Result<Vec<Vec<RecordBatch>>> = partitions
         .iter()
         .map(|pieces| Ok(vec![rows(pieces)?]))
         .collect();
     let plan = MemorySourceConfig::try_new_exec(&partitions?, piece_schema(), None)?;
     Ok((chosen, plan))
-}
-
-fn shares(pieces: Vec<Piece>, total: usize, count: usize) -> Vec<Vec<Piece>> {
-    let mut shares = vec![Vec::new()];
-    let mut rows = 0;
-    for piece in pieces {
-        if rows * count >= total * shares.len() && shares.len() < count && rows > 0 {
-            shares.push(Vec::new());
-        }
-        rows += piece.rows.len();
-        if let Some(share) = shares.last_mut() {
-            share.push(piece);
-        }
-    }
-    shares
 }
 
 fn piece_schema() -> SchemaRef {

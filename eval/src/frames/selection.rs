@@ -4,18 +4,16 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array as _, ArrayRef, AsArray as _, Float64Array, RecordBatch, RecordBatchOptions, StringArray,
-    UInt32Array,
+    ArrayRef, Float64Array, RecordBatch, RecordBatchOptions, StringArray, UInt32Array,
 };
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::Session;
-use datafusion::common::DFSchema;
 use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
-use datafusion::logical_expr::utils::conjunction;
 use wellspring_store::{Piece, Scanner, Split};
 
 use super::{Column, FramesTable};
+use crate::engine::{Question, external, is_decided_by};
 
 /// Frames that filters are asked about at once.
 const CHUNK: usize = 64 << 10;
@@ -32,15 +30,12 @@ pub(super) fn select(
 ) -> Result<Rows> {
     let (of_trajectory, of_frame): (Vec<Expr>, Vec<Expr>) =
         filters.iter().cloned().partition(|filter| {
-            let refs = filter.column_refs();
-            refs.iter().all(|column| {
-                table
-                    .column(&column.name)
-                    .is_some_and(Column::is_of_trajectory)
+            is_decided_by(filter, |name| {
+                table.column(name).is_some_and(Column::is_of_trajectory)
             })
         });
-    let trajectories = Question::new(table, state, of_trajectory)?;
-    let frames = Question::new(table, state, of_frame)?;
+    let trajectories = Known::new(table, state, of_trajectory)?;
+    let frames = Known::new(table, state, of_frame)?;
     let mut rows = Rows::new();
     for (&split, held) in &scanner.dataset().manifest().splits {
         let firsts: Vec<(usize, usize)> = (0..held.trajectories.len()).map(|t| (t, 0)).collect();
@@ -86,26 +81,20 @@ pub(super) fn pieces(scanner: &Scanner, rows: Rows, limit: Option<usize>) -> Vec
 }
 
 /// Filters that are answered from what the manifest says of frames.
-struct Question {
-    filter: Option<Arc<dyn datafusion::physical_plan::PhysicalExpr>>,
+struct Known {
+    question: Question,
     columns: Vec<Column>,
     schema: SchemaRef,
 }
 
-impl Question {
+impl Known {
     fn new(table: &FramesTable, state: &dyn Session, filters: Vec<Expr>) -> Result<Self> {
         let known: Vec<usize> = (0..table.columns.len())
             .filter(|&i| table.columns[i].is_in_manifest())
             .collect();
         let schema: SchemaRef = Arc::new(table.schema.project(&known)?);
-        let filter = conjunction(filters)
-            .map(|filter| {
-                let fields = DFSchema::try_from(Arc::clone(&schema))?;
-                state.create_physical_expr(filter, &fields)
-            })
-            .transpose()?;
         Ok(Self {
-            filter,
+            question: Question::new(state, &schema, filters)?,
             columns: known.iter().map(|&i| table.columns[i].clone()).collect(),
             schema,
         })
@@ -118,16 +107,14 @@ impl Question {
         split: Split,
         frames: &[(usize, usize)],
     ) -> Result<Vec<(usize, usize)>> {
-        let Some(filter) = &self.filter else {
+        if self.question.is_empty() {
             return Ok(frames.to_vec());
-        };
+        }
         let batch = describe(scanner, split, frames, &self.columns, &self.schema)?;
-        let answer = filter.evaluate(&batch)?.into_array(frames.len())?;
-        let answer = answer.as_boolean();
-        let kept = |row: &usize| answer.is_valid(*row) && answer.value(*row);
-        Ok((0..frames.len())
-            .filter(kept)
-            .map(|row| frames[row])
+        let answers = self.question.answers(&batch)?;
+        let left = frames.iter().zip(answers);
+        Ok(left
+            .filter_map(|(&frame, is_left)| is_left.then_some(frame))
             .collect())
     }
 }
@@ -141,7 +128,7 @@ pub(super) fn describe(
     schema: &Arc<Schema>,
 ) -> Result<RecordBatch> {
     let held = scanner.dataset().manifest().split(split);
-    let held = held.map_err(super::external)?;
+    let held = held.map_err(external)?;
     let numbers = |of: &dyn Fn((usize, usize)) -> Option<f64>| -> ArrayRef {
         Arc::new(
             frames

@@ -64,7 +64,7 @@ impl AggregateUDFImpl for Bootstrap {
     }
 
     fn accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(One(Groups(vec![Vec::new()]))))
+        Ok(Box::new(One(Groups::one())))
     }
 
     fn groups_accumulator_supported(&self, _: AccumulatorArgs) -> bool {
@@ -72,7 +72,7 @@ impl AggregateUDFImpl for Bootstrap {
     }
 
     fn create_groups_accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(Groups(Vec::new())))
+        Ok(Box::<Groups>::default())
     }
 }
 
@@ -84,12 +84,30 @@ fn ends() -> Fields {
 }
 
 /// The units of each group, ascending.
-#[derive(Debug)]
-struct Groups(Vec<Vec<Unit>>);
+#[derive(Debug, Clone, Default)]
+struct Groups {
+    groups: Vec<Vec<Unit>>,
+    /// Units in all of them.
+    held: usize,
+}
 
 impl Groups {
+    /// A single group, so far empty.
+    fn one() -> Self {
+        Self {
+            groups: vec![Vec::new()],
+            held: 0,
+        }
+    }
+
+    fn take(&mut self, emit: EmitTo) -> Vec<Vec<Unit>> {
+        let taken = emit.take_needed(&mut self.groups);
+        self.held -= taken.iter().map(Vec::len).sum::<usize>();
+        taken
+    }
+
     fn add(&mut self, group: usize, unit: Unit) {
-        let units = &mut self.0[group];
+        let units = &mut self.groups[group];
         // Rows of a unit mostly come together.
         if let Some(last) = units.last_mut().filter(|last| last.id == unit.id) {
             last.sum += unit.sum;
@@ -101,7 +119,10 @@ impl Groups {
                 units[place].sum += unit.sum;
                 units[place].count += unit.count;
             }
-            Err(place) => units.insert(place, unit),
+            Err(place) => {
+                units.insert(place, unit);
+                self.held += 1;
+            }
         }
     }
 
@@ -157,7 +178,7 @@ impl GroupsAccumulator for Groups {
         filter: Option<&BooleanArray>,
         total: usize,
     ) -> Result<()> {
-        self.0.resize_with(total, Vec::new);
+        self.groups.resize_with(total, Vec::new);
         for (row, unit) in Self::pairs(values, filter) {
             self.add(groups[row], unit);
         }
@@ -165,7 +186,7 @@ impl GroupsAccumulator for Groups {
     }
 
     fn evaluate(&mut self, emit: EmitTo) -> Result<ArrayRef> {
-        let groups = emit.take_needed(&mut self.0);
+        let groups = self.take(emit);
         let (mut low, mut high) = (Float64Builder::new(), Float64Builder::new());
         let mut nulls = NullBufferBuilder::new(groups.len());
         let mut resampler = Resampler::default();
@@ -184,11 +205,11 @@ impl GroupsAccumulator for Groups {
     }
 
     fn state(&mut self, emit: EmitTo) -> Result<Vec<ArrayRef>> {
-        Ok(Self::states(&emit.take_needed(&mut self.0)))
+        Ok(Self::states(&self.take(emit)))
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
-        self.0.resize_with(total, Vec::new);
+        self.groups.resize_with(total, Vec::new);
         let [ids, sums, counts] = [0, 1, 2].map(|i: usize| states[i].as_list::<i32>());
         let id = ids.values().as_primitive::<Int64Type>().values();
         let [sum, count] = [sums, counts].map(|list| list.values().as_primitive::<Float64Type>());
@@ -220,8 +241,7 @@ impl GroupsAccumulator for Groups {
     }
 
     fn size(&self) -> usize {
-        let units: usize = self.0.iter().map(Vec::capacity).sum();
-        units * size_of::<Unit>() + self.0.capacity() * size_of::<Vec<Unit>>()
+        self.held * size_of::<Unit>() + self.groups.capacity() * size_of::<Vec<Unit>>()
     }
 }
 
@@ -236,9 +256,7 @@ impl Accumulator for One {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        let groups = self.0.0.clone();
-        let answer = self.0.evaluate(EmitTo::All)?;
-        self.0.0 = groups;
+        let answer = self.0.clone().evaluate(EmitTo::All)?;
         ScalarValue::try_from_array(&answer, 0)
     }
 
@@ -248,7 +266,7 @@ impl Accumulator for One {
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
         let states = self.0.state(EmitTo::All)?;
-        self.0.0 = vec![Vec::new()];
+        self.0 = Groups::one();
         states
             .iter()
             .map(|state| ScalarValue::try_from_array(state, 0))

@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::{Array as _, ArrayRef, AsArray as _, FixedSizeListArray, Float64Array};
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type};
 use datafusion::common::{exec_err, plan_err};
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 use serde::Deserialize;
 use wellspring_spectra::{Bins, Transform};
 
+use crate::engine::external;
 use crate::metrics::Spatial;
 
 /// A function of one or two fields of a frame.
@@ -244,8 +245,4 @@ fn transform(shape: &[usize]) -> Result<Arc<Transform>> {
     let transform = Arc::new(Transform::new(shape).map_err(external)?);
     planned.insert(shape.to_vec(), Arc::clone(&transform));
     Ok(transform)
-}
-
-fn external(error: wellspring_spectra::Error) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
 }

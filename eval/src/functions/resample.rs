@@ -23,10 +23,16 @@ pub(super) struct Unit {
     pub(super) count: f64,
 }
 
+/// Probability below the interval, and above it.
+const TAIL: f64 = 0.025;
+/// Weights are sums of rounded ones.
+const ROUNDING: f64 = 1e-12;
+
 /// Gives intervals, one after another, with what it needs at hand.
 #[derive(Default)]
 pub(super) struct Resampler {
     resamples: BTreeMap<usize, Arc<Resamples>>,
+    sums: Vec<f64>,
     means: Vec<(f64, f64)>,
 }
 
@@ -34,18 +40,35 @@ impl Resampler {
     /// The 95 % interval of the members' mean, where there are two units at least. What is not finite
     /// gives NaN.
     pub(super) fn interval(&mut self, units: &[Unit]) -> Option<[f64; 2]> {
-        if units.len() < 2 {
-            return None;
-        }
+        let (first, others) = units
+            .split_first()
+            .filter(|(_, others)| !others.is_empty())?;
         if units.iter().any(|unit| !unit.sum.is_finite()) {
             return Some([f64::NAN; 2]);
         }
         let resamples = self.resamples.entry(units.len());
-        let resamples = resamples.or_insert_with(|| Resamples::of(units.len()));
+        let resamples = Arc::clone(resamples.or_insert_with(|| Resamples::of(units.len())));
+        let is_even = others.iter().all(|unit| unit.count == first.count);
+        if let Some(tail) = resamples.tail.as_ref().filter(|_| is_even) {
+            return Some(self.ends(tail, units).map(|sum| sum / first.count));
+        }
         self.means.clear();
         self.means.extend(resamples.means(units));
         self.means.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        Some([0.025, 0.975].map(|share| quantile(&self.means, share)))
+        Some([TAIL, 1.0 - TAIL].map(|share| quantile(&self.means, share)))
+    }
+
+    /// The interval of the mean of units that have one member each.
+    fn ends(&mut self, tail: &Tail, units: &[Unit]) -> [f64; 2] {
+        self.sums.clear();
+        self.sums.extend(units.iter().map(|unit| unit.sum));
+        self.sums.sort_unstable_by(f64::total_cmp);
+        let low = tail.end(&self.sums, &mut self.means);
+        // The highest are the lowest of the negated.
+        self.sums.reverse();
+        self.sums.iter_mut().for_each(|sum| *sum = -*sum);
+        let high = -tail.end(&self.sums, &mut self.means);
+        [low, high].map(|sum| sum / units.len() as f64)
     }
 }
 
@@ -54,12 +77,58 @@ fn quantile(sorted: &[(f64, f64)], share: f64) -> f64 {
     let mut below = 0.0;
     for &(value, weight) in sorted {
         below += weight;
-        // Weights are sums of rounded ones.
-        if below >= share - 1e-12 {
+        if below >= share - ROUNDING {
             return value;
         }
     }
     sorted.last().map_or(f64::NAN, |last| last.0)
+}
+
+/// Of all resamples of n units in ascending order, those that can be at or below the interval's low
+/// end, whatever the units are.
+///
+/// Where every draw of one resample is of a unit no higher than another's, so is its sum. A resample
+/// that so much weight is surely below cannot be the low end: few are left to be compared.
+struct Tail {
+    counts: Vec<f64>,
+    weights: Vec<f64>,
+}
+
+impl Tail {
+    fn of(all: &Resamples) -> Self {
+        let rows = || all.counts.chunks(all.units).zip(&all.weights);
+        let (counts, weights): (Vec<&[f64]>, Vec<f64>) = rows()
+            .filter(|(counts, weight)| {
+                let below = rows().filter(|(other, _)| is_no_higher(other, counts));
+                below.map(|(_, weight)| weight).sum::<f64>() - *weight < TAIL - ROUNDING
+            })
+            .unzip();
+        Self {
+            counts: counts.concat(),
+            weights,
+        }
+    }
+
+    /// Sum of the resample at the low end.
+    fn end(&self, ascending: &[f64], sums: &mut Vec<(f64, f64)>) -> f64 {
+        let rows = self.counts.chunks(ascending.len()).zip(&self.weights);
+        sums.clear();
+        sums.extend(rows.map(|(counts, &weight)| {
+            let drawn = counts.iter().zip(ascending);
+            (drawn.map(|(n, sum)| n * sum).sum(), weight)
+        }));
+        sums.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        quantile(sums, TAIL)
+    }
+}
+
+/// Whether, draw by draw in ascending order, one resample has no higher unit than another.
+fn is_no_higher(one: &[f64], other: &[f64]) -> bool {
+    let mut lead = 0.0;
+    one.iter().zip(other).all(|(one, other)| {
+        lead += one - other;
+        lead >= 0.0
+    })
 }
 
 /// How often each of n units is drawn, resample by resample, and each resample's probability.
@@ -67,6 +136,8 @@ struct Resamples {
     units: usize,
     counts: Vec<f64>,
     weights: Vec<f64>,
+    /// Where all are enumerated.
+    tail: Option<Tail>,
 }
 
 impl Resamples {
@@ -92,6 +163,7 @@ impl Resamples {
             units,
             counts: Vec::new(),
             weights: Vec::new(),
+            tail: None,
         };
         let factorial = |n: usize| (1..=n).product::<usize>() as f64;
         let ways = factorial(units) / (units as f64).powi(units as i32);
@@ -99,6 +171,7 @@ impl Resamples {
         all.compositions(&mut counts, 0, units, &|counts| {
             ways / counts.iter().map(|&n| factorial(n)).product::<f64>()
         });
+        all.tail = Some(Tail::of(&all));
         all
     }
 
@@ -134,6 +207,7 @@ impl Resamples {
             units,
             counts,
             weights: vec![1.0 / DRAWS as f64; DRAWS],
+            tail: None,
         }
     }
 
@@ -185,6 +259,32 @@ mod tests {
             );
         }
         assert_eq!(Resamples::enumerate(4).weights.len(), 35);
+    }
+
+    /// The few resamples that are compared give what all of them give.
+    #[test]
+    fn the_tail_holds_the_ends() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        for n in 2..=ENUMERATED {
+            let all = Resamples::enumerate(n);
+            let tail = all.tail.as_ref().unwrap();
+            assert!(n < 4 || tail.weights.len() * 3 < all.weights.len());
+            for round in 0..300 {
+                let draw = |_| match round % 3 {
+                    0 => f64::from(rng.random_range(-2..2)),
+                    _ => rng.random_range(-1.0..1.0f64).exp(),
+                };
+                let units = units(&(0..n).map(draw).collect::<Vec<_>>());
+                let mut means: Vec<(f64, f64)> = all.means(&units).collect();
+                means.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+                for (end, share) in interval(&units).unwrap().into_iter().zip([0.025, 0.975]) {
+                    assert!(
+                        (end - quantile(&means, share)).abs() < 1e-14,
+                        "{n} {units:?}"
+                    );
+                }
+            }
+        }
     }
 
     /// For many units the interval approaches mean ± 1.96 s/√n.

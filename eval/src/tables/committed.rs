@@ -25,7 +25,8 @@ pub(crate) struct Committed {
 impl Committed {
     /// Reads the row of every evaluation, many at once.
     pub(crate) async fn read(results: &Location) -> Result<Self> {
-        let runs = Table::Runs.files(results).await?;
+        let files = Table::Runs.files(results).await?;
+        let runs: Vec<String> = files.into_iter().map(|file| file.run).collect();
         let records = runs.iter().map(|run| {
             let file = Table::Runs.file(results, run);
             // Decoding takes longer than reading, and may take all cores.
