@@ -32,6 +32,7 @@ const ROUNDING: f64 = 1e-12;
 #[derive(Default)]
 pub(super) struct Resampler {
     resamples: BTreeMap<usize, Arc<Resamples>>,
+    ascending: Vec<f64>,
     sums: Vec<f64>,
     means: Vec<(f64, f64)>,
 }
@@ -60,14 +61,14 @@ impl Resampler {
 
     /// The interval of the mean of units that have one member each.
     fn ends(&mut self, tail: &Tail, units: &[Unit]) -> [f64; 2] {
-        self.sums.clear();
-        self.sums.extend(units.iter().map(|unit| unit.sum));
-        self.sums.sort_unstable_by(f64::total_cmp);
-        let low = tail.end(&self.sums, &mut self.means);
+        self.ascending.clear();
+        self.ascending.extend(units.iter().map(|unit| unit.sum));
+        self.ascending.sort_unstable_by(f64::total_cmp);
+        let low = tail.end(&self.ascending, &mut self.sums);
         // The highest are the lowest of the negated.
-        self.sums.reverse();
-        self.sums.iter_mut().for_each(|sum| *sum = -*sum);
-        let high = -tail.end(&self.sums, &mut self.means);
+        self.ascending.reverse();
+        self.ascending.iter_mut().for_each(|sum| *sum = -*sum);
+        let high = -tail.end(&self.ascending, &mut self.sums);
         [low, high].map(|sum| sum / units.len() as f64)
     }
 }
@@ -84,41 +85,63 @@ fn quantile(sorted: &[(f64, f64)], share: f64) -> f64 {
     sorted.last().map_or(f64::NAN, |last| last.0)
 }
 
-/// Of all resamples of n units in ascending order, those that can be at or below the interval's low
-/// end, whatever the units are.
+/// Of all resamples of n units in ascending order, those that can be the interval's low end, whatever
+/// the units are.
 ///
 /// Where every draw of one resample is of a unit no higher than another's, so is its sum. A resample
-/// that so much weight is surely below cannot be the low end: few are left to be compared.
+/// that so much weight is surely below cannot be the end, nor one that so little can be below: few
+/// are left to be compared.
 struct Tail {
+    /// How often each of the resamples draws a unit, unit by unit.
     counts: Vec<f64>,
     weights: Vec<f64>,
+    /// Weight of the resamples that are surely below the end.
+    below: f64,
 }
 
 impl Tail {
     fn of(all: &Resamples) -> Self {
         let rows = || all.counts.chunks(all.units).zip(&all.weights);
-        let (counts, weights): (Vec<&[f64]>, Vec<f64>) = rows()
-            .filter(|(counts, weight)| {
-                let below = rows().filter(|(other, _)| is_no_higher(other, counts));
-                below.map(|(_, weight)| weight).sum::<f64>() - *weight < TAIL - ROUNDING
-            })
-            .unzip();
+        // The weight that another resample surely has in common with this one's side.
+        let weigh = |on_side: &dyn Fn(&[f64]) -> bool| -> f64 {
+            let side = rows().filter(|(other, _)| on_side(other));
+            side.map(|(_, weight)| weight).sum()
+        };
+        let share = TAIL - ROUNDING;
+        let (mut left, mut weights, mut below) = (Vec::new(), Vec::new(), 0.0);
+        for (counts, weight) in rows() {
+            let up_to = weigh(&|other| is_no_higher(other, counts));
+            let from = weigh(&|other| is_no_higher(counts, other));
+            if 1.0 - from + weight < share {
+                below += weight;
+            } else if up_to - weight < share {
+                left.push(counts);
+                weights.push(*weight);
+            }
+        }
+        let of_unit = |unit| left.iter().map(move |counts: &&[f64]| counts[unit]);
         Self {
-            counts: counts.concat(),
+            counts: (0..all.units).flat_map(of_unit).collect(),
             weights,
+            below,
         }
     }
 
-    /// Sum of the resample at the low end.
-    fn end(&self, ascending: &[f64], sums: &mut Vec<(f64, f64)>) -> f64 {
-        let rows = self.counts.chunks(ascending.len()).zip(&self.weights);
+    /// Sum of the resample at the low end: the least one that so much weight is not above.
+    fn end(&self, ascending: &[f64], sums: &mut Vec<f64>) -> f64 {
         sums.clear();
-        sums.extend(rows.map(|(counts, &weight)| {
-            let drawn = counts.iter().zip(ascending);
-            (drawn.map(|(n, sum)| n * sum).sum(), weight)
-        }));
-        sums.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        quantile(sums, TAIL)
+        sums.resize(self.weights.len(), 0.0);
+        for (counts, unit) in self.counts.chunks(sums.len()).zip(ascending) {
+            let drawn = sums.iter_mut().zip(counts);
+            drawn.for_each(|(sum, n)| *sum += n * unit);
+        }
+        let is_reached = |end: f64| {
+            let up_to = sums.iter().zip(&self.weights);
+            let weight = up_to.map(|(&sum, weight)| if sum <= end { *weight } else { 0.0 });
+            self.below + weight.sum::<f64>() >= TAIL - ROUNDING
+        };
+        let ends = sums.iter().copied().filter(|&sum| is_reached(sum));
+        ends.fold(f64::INFINITY, f64::min)
     }
 }
 
