@@ -52,6 +52,11 @@ impl Session {
         })
     }
 
+    /// The settings of buckets that were given.
+    pub fn storage(&self) -> &[(String, String)] {
+        &self.storage
+    }
+
     /// A folder or a URL, with the settings of buckets that were typed.
     pub fn locate(&self, text: &str) -> wellspring_store::Result<Location> {
         Location::parse_with(text, &self.storage)

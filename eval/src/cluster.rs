@@ -20,7 +20,8 @@ use ballista_scheduler::scheduler_process::{create_scheduler, start_grpc_service
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 
-use crate::{Database, Error, Result, functions, session};
+use crate::session::{self, StorageOptions};
+use crate::{Database, Error, Result, functions};
 use codec::{LogicalCodec, PhysicalCodec};
 
 /// A machine that works for a scheduler.
@@ -34,6 +35,10 @@ pub struct Executor {
     pub slots: Option<usize>,
     /// Folder for what stages exchange; a temporary one if none.
     pub work: Option<PathBuf>,
+    /// Settings of the buckets that queries read, as [`Location::parse_with`] takes them.
+    ///
+    /// [`Location::parse_with`]: wellspring_store::Location::parse_with
+    pub storage: Vec<(String, String)>,
 }
 
 impl Database {
@@ -47,7 +52,8 @@ impl Database {
         tokio::net::TcpStream::connect((host.as_str(), port))
             .await
             .map_err(|error| unreachable(scheduler, &error))?;
-        let state = session::state(settings())?;
+        let storage = StorageOptions::default();
+        let state = session::state(settings(&storage), &storage)?;
         let url = format!("df://{host}:{port}");
         let mut session = SessionContext::remote_with_state(&url, state).await?;
         // Ballista puts its own functions in the place of all others.
@@ -56,11 +62,17 @@ impl Database {
     }
 }
 
-/// Runs a scheduler until the process ends; `ready` is told the address that it listens on.
+/// Runs a scheduler until the process ends; `ready` is told the address that it listens on. It opens
+/// data sets to plan queries, with the settings of buckets in `storage`.
 ///
 /// # Errors
 /// [`Error::Cluster`] when the address cannot be listened on.
-pub async fn serve_scheduler(bind: SocketAddr, ready: impl FnOnce(SocketAddr)) -> Result<()> {
+pub async fn serve_scheduler(
+    bind: SocketAddr,
+    storage: &[(String, String)],
+    ready: impl FnOnce(SocketAddr),
+) -> Result<()> {
+    let storage: StorageOptions = storage.into();
     let failed = |error: &dyn std::fmt::Display| unreachable(bind, error);
     let listener = tokio::net::TcpListener::bind(bind)
         .await
@@ -70,10 +82,10 @@ pub async fn serve_scheduler(bind: SocketAddr, ready: impl FnOnce(SocketAddr)) -
         bind_host: address.ip().to_string(),
         bind_port: address.port(),
         external_host: address.ip().to_string(),
-        override_config_producer: Some(Arc::new(settings)),
-        override_session_builder: Some(Arc::new(session::state)),
-        override_logical_codec: Some(Arc::new(LogicalCodec::default())),
-        override_physical_codec: Some(Arc::new(PhysicalCodec::default())),
+        override_config_producer: Some(configure(&storage)),
+        override_logical_codec: Some(Arc::new(LogicalCodec::new(&storage))),
+        override_physical_codec: Some(Arc::new(PhysicalCodec::new(&storage))),
+        override_session_builder: Some(Arc::new(move |config| session::state(config, &storage))),
         ..SchedulerConfig::default()
     };
     let cluster = BallistaCluster::new_from_config(&config)
@@ -94,6 +106,7 @@ pub async fn serve_scheduler(bind: SocketAddr, ready: impl FnOnce(SocketAddr)) -
 /// [`Error::Cluster`] when the scheduler cannot be reached or no port is free.
 pub async fn serve_executor(executor: &Executor) -> Result<()> {
     let failed = |error: &dyn std::fmt::Display| unreachable(&executor.scheduler, error);
+    let storage: StorageOptions = executor.storage.as_slice().into();
     let (scheduler_host, scheduler_port) = parted(&executor.scheduler)?;
     let [port, grpc_port] = free_ports(&executor.host).map_err(|error| failed(&error))?;
     let mut registry = BallistaFunctionRegistry::default();
@@ -118,10 +131,10 @@ pub async fn serve_executor(executor: &Executor) -> Result<()> {
             .as_ref()
             .map(|work| work.to_string_lossy().into_owned()),
         override_function_registry: Some(Arc::new(registry)),
-        override_runtime_producer: Some(Arc::new(|_| session::runtime())),
-        override_config_producer: Some(Arc::new(settings)),
-        override_logical_codec: Some(Arc::new(LogicalCodec::default())),
-        override_physical_codec: Some(Arc::new(PhysicalCodec::default())),
+        override_config_producer: Some(configure(&storage)),
+        override_logical_codec: Some(Arc::new(LogicalCodec::new(&storage))),
+        override_physical_codec: Some(Arc::new(PhysicalCodec::new(&storage))),
+        override_runtime_producer: Some(Arc::new(move |_| session::runtime(&storage))),
         ..ExecutorProcessConfig::default()
     };
     start_executor_process(Arc::new(config))
@@ -129,11 +142,16 @@ pub async fn serve_executor(executor: &Executor) -> Result<()> {
         .map_err(|error| failed(&error))
 }
 
-fn settings() -> SessionConfig {
+fn settings(storage: &StorageOptions) -> SessionConfig {
     session::config()
         .upgrade_for_ballista()
-        .with_ballista_logical_extension_codec(Arc::new(LogicalCodec::default()))
-        .with_ballista_physical_extension_codec(Arc::new(PhysicalCodec::default()))
+        .with_ballista_logical_extension_codec(Arc::new(LogicalCodec::new(storage)))
+        .with_ballista_physical_extension_codec(Arc::new(PhysicalCodec::new(storage)))
+}
+
+fn configure(storage: &StorageOptions) -> Arc<dyn Fn() -> SessionConfig + Send + Sync> {
+    let storage = Arc::clone(storage);
+    Arc::new(move || settings(&storage))
 }
 
 /// Two ports that nobody listens on now.

@@ -11,8 +11,9 @@ use url::Url;
 use wellspring_store::{Dataset, Location};
 
 use crate::frames::FramesTable;
+use crate::session::{self, StorageOptions};
 use crate::tables::{Committed, Table};
-use crate::{Error, Result, View, session};
+use crate::{Error, Result, View};
 
 /// Words of SQL that are worth completing.
 const WORDS: [&str; 24] = [
@@ -34,7 +35,7 @@ impl Database {
     /// # Errors
     /// [`Error::Sql`] when the engine cannot be started.
     pub fn new() -> Result<Self> {
-        let state = session::state(session::config())?;
+        let state = session::state(session::config(), &StorageOptions::default())?;
         Ok(Self {
             session: SessionContext::new_with_state(state),
             is_remote: false,

@@ -15,14 +15,20 @@ use wellspring_store::Location;
 use crate::engine::external;
 use crate::functions;
 
+/// Settings of buckets, as [`Location::parse_with`] takes them.
+pub(crate) type StorageOptions = Arc<[(String, String)]>;
+
 /// Bytes of Parquet footers that are kept: 50 KB for each of some thousand evaluations.
 const FOOTERS: usize = 512 << 20;
 
-/// The state of a session with default settings but `config`'s.
-pub(crate) fn state(config: SessionConfig) -> Result<SessionState, DataFusionError> {
+/// The state of a session with default settings but `config`'s, over stores with these options.
+pub(crate) fn state(
+    config: SessionConfig,
+    options: &StorageOptions,
+) -> Result<SessionState, DataFusionError> {
     let mut state = SessionStateBuilder::new()
         .with_config(config)
-        .with_runtime_env(runtime()?)
+        .with_runtime_env(runtime(options)?)
         .with_default_features()
         .build();
     functions::register(&mut state)?;
@@ -42,16 +48,23 @@ pub(crate) fn config() -> SessionConfig {
         .set_usize("datafusion.optimizer.subset_repartition_threshold", 1)
 }
 
-pub(crate) fn runtime() -> Result<Arc<RuntimeEnv>, DataFusionError> {
+pub(crate) fn runtime(options: &StorageOptions) -> Result<Arc<RuntimeEnv>, DataFusionError> {
+    let stores = Stores {
+        options: Arc::clone(options),
+        ..Stores::default()
+    };
     RuntimeEnvBuilder::new()
-        .with_object_store_registry(Arc::new(Stores::default()))
+        .with_object_store_registry(Arc::new(stores))
         .with_metadata_cache_limit(FOOTERS)
         .build_arc()
 }
 
 /// Object stores by scheme and host; those not met before are opened as [`Location`] opens them.
 #[derive(Debug, Default)]
-struct Stores(Mutex<HashMap<String, Arc<dyn ObjectStore>>>);
+struct Stores {
+    options: StorageOptions,
+    open: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
+}
 
 impl ObjectStoreRegistry for Stores {
     fn register_store(
@@ -59,17 +72,17 @@ impl ObjectStoreRegistry for Stores {
         url: &Url,
         store: Arc<dyn ObjectStore>,
     ) -> Option<Arc<dyn ObjectStore>> {
-        let mut stores = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stores = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         stores.insert(origin(url), store)
     }
 
     fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>, DataFusionError> {
         let origin = origin(url);
-        let mut stores = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stores = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(store) = stores.get(&origin) {
             return Ok(Arc::clone(store));
         }
-        let place = Location::parse(&format!("{origin}/")).map_err(external)?;
+        let place = Location::parse_with(&format!("{origin}/"), &self.options).map_err(external)?;
         let store = Arc::clone(place.object_store());
         stores.insert(origin, Arc::clone(&store));
         Ok(store)

@@ -16,7 +16,11 @@ pub fn run(session: &Session, args: &args::Cluster) -> Result<()> {
                 // Nobody need listen to the announcement.
                 let _ = print(format!("scheduler listening on {address}\n"));
             };
-            session.wait(wellspring_eval::serve_scheduler(*bind, ready))?;
+            session.wait(wellspring_eval::serve_scheduler(
+                *bind,
+                session.storage(),
+                ready,
+            ))?;
         }
         ClusterRole::Executor {
             scheduler,
@@ -29,6 +33,7 @@ pub fn run(session: &Session, args: &args::Cluster) -> Result<()> {
                 host: host.clone(),
                 slots: *slots,
                 work: work.clone(),
+                storage: session.storage().to_vec(),
             };
             session.wait(wellspring_eval::serve_executor(&executor))?;
         }

@@ -26,6 +26,7 @@ use wellspring_store::Location;
 use crate::engine::external;
 use crate::frames::{Chosen, Column, FramesScan, FramesTable, Source};
 use crate::functions;
+use crate::session::StorageOptions;
 use crate::tables::{RunFile, RunFiles, Table};
 
 /// What our messages begin with; Ballista's are protocol buffers and never do.
@@ -90,8 +91,8 @@ impl Frames {
         })
     }
 
-    fn source(&self) -> Result<Source> {
-        let root = Location::parse(&self.root).map_err(external)?;
+    fn source(&self, storage: &StorageOptions) -> Result<Source> {
+        let root = Location::parse_with(&self.root, storage).map_err(external)?;
         Ok(Source::at(root, self.id.clone()))
     }
 
@@ -102,8 +103,21 @@ impl Frames {
 }
 
 /// Logical plans with our tables.
-#[derive(Debug, Default)]
-pub(super) struct LogicalCodec(BallistaLogicalExtensionCodec);
+#[derive(Debug)]
+pub(super) struct LogicalCodec {
+    others: BallistaLogicalExtensionCodec,
+    storage: StorageOptions,
+}
+
+impl LogicalCodec {
+    /// Whose tables lie in stores with these options.
+    pub(super) fn new(storage: &StorageOptions) -> Self {
+        Self {
+            others: BallistaLogicalExtensionCodec::default(),
+            storage: Arc::clone(storage),
+        }
+    }
+}
 
 impl LogicalExtensionCodec for LogicalCodec {
     fn try_decode(
@@ -112,11 +126,11 @@ impl LogicalExtensionCodec for LogicalCodec {
         inputs: &[LogicalPlan],
         context: &TaskContext,
     ) -> Result<Extension> {
-        self.0.try_decode(bytes, inputs, context)
+        self.others.try_decode(bytes, inputs, context)
     }
 
     fn try_encode(&self, node: &Extension, into: &mut Vec<u8>) -> Result<()> {
-        self.0.try_encode(node, into)
+        self.others.try_encode(node, into)
     }
 
     fn try_decode_table_provider(
@@ -128,16 +142,16 @@ impl LogicalExtensionCodec for LogicalCodec {
     ) -> Result<Arc<dyn TableProvider>> {
         let Some(message) = Message::read(bytes)? else {
             return self
-                .0
+                .others
                 .try_decode_table_provider(bytes, name, schema, context);
         };
         Ok(match message {
             Message::Frames(frames) => {
-                let (source, schema) = (frames.source()?, frames.schema()?);
+                let (source, schema) = (frames.source(&self.storage)?, frames.schema()?);
                 Arc::new(FramesTable::from_parts(source, frames.columns, schema))
             }
             Message::Results { table, root, files } => {
-                let root = Location::parse(&root).map_err(external)?;
+                let root = Location::parse_with(&root, &self.storage).map_err(external)?;
                 Arc::new(RunFiles::new(table, root, files))
             }
         })
@@ -156,7 +170,7 @@ impl LogicalExtensionCodec for LogicalCodec {
         }
         match any.downcast_ref::<RunFiles>() {
             Some(table) => Message::results(table).write(into),
-            None => self.0.try_encode_table_provider(name, table, into),
+            None => self.others.try_encode_table_provider(name, table, into),
         }
     }
 
@@ -165,7 +179,7 @@ impl LogicalExtensionCodec for LogicalCodec {
         bytes: &[u8],
         context: &TaskContext,
     ) -> Result<Arc<dyn FileFormatFactory>> {
-        self.0.try_decode_file_format(bytes, context)
+        self.others.try_decode_file_format(bytes, context)
     }
 
     fn try_encode_file_format(
@@ -173,21 +187,34 @@ impl LogicalExtensionCodec for LogicalCodec {
         into: &mut Vec<u8>,
         format: Arc<dyn FileFormatFactory>,
     ) -> Result<()> {
-        self.0.try_encode_file_format(into, format)
+        self.others.try_encode_file_format(into, format)
     }
 
     fn try_decode_udf(&self, name: &str, bytes: &[u8]) -> Result<Arc<ScalarUDF>> {
-        scalar(name).map_or_else(|| self.0.try_decode_udf(name, bytes), Ok)
+        scalar(name).map_or_else(|| self.others.try_decode_udf(name, bytes), Ok)
     }
 
     fn try_decode_udaf(&self, name: &str, bytes: &[u8]) -> Result<Arc<AggregateUDF>> {
-        aggregate(name).map_or_else(|| self.0.try_decode_udaf(name, bytes), Ok)
+        aggregate(name).map_or_else(|| self.others.try_decode_udaf(name, bytes), Ok)
     }
 }
 
 /// Physical plans with our scans.
-#[derive(Debug, Default)]
-pub(super) struct PhysicalCodec(BallistaPhysicalExtensionCodec);
+#[derive(Debug)]
+pub(super) struct PhysicalCodec {
+    others: BallistaPhysicalExtensionCodec,
+    storage: StorageOptions,
+}
+
+impl PhysicalCodec {
+    /// Whose scans read stores with these options.
+    pub(super) fn new(storage: &StorageOptions) -> Self {
+        Self {
+            others: BallistaPhysicalExtensionCodec::default(),
+            storage: Arc::clone(storage),
+        }
+    }
+}
 
 impl PhysicalExtensionCodec for PhysicalCodec {
     fn try_decode(
@@ -198,14 +225,14 @@ impl PhysicalExtensionCodec for PhysicalCodec {
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let Some(message) = Message::read(bytes)? else {
-            return self.0.try_decode(bytes, inputs, context, converter);
+            return self.others.try_decode(bytes, inputs, context, converter);
         };
         let incomplete = || DataFusionError::Internal("a scan came without its pieces".into());
         let (Message::Frames(frames), [input]) = (message, inputs) else {
             return Err(incomplete());
         };
         let chosen = frames.chosen.ok_or_else(incomplete)?;
-        let (source, schema) = (frames.source()?, frames.schema()?);
+        let (source, schema) = (frames.source(&self.storage)?, frames.schema()?);
         let input = (chosen, Arc::clone(input));
         let scan = FramesScan::new(source, frames.columns, schema, input);
         Ok(Arc::new(scan))
@@ -219,7 +246,7 @@ impl PhysicalExtensionCodec for PhysicalCodec {
     ) -> Result<()> {
         let any: &dyn Any = node.as_ref();
         let Some(scan) = any.downcast_ref::<FramesScan>() else {
-            return self.0.try_encode(node, into, converter);
+            return self.others.try_encode(node, into, converter);
         };
         let frames = Frames {
             chosen: Some(scan.chosen),
@@ -229,11 +256,11 @@ impl PhysicalExtensionCodec for PhysicalCodec {
     }
 
     fn try_decode_udf(&self, name: &str, bytes: &[u8]) -> Result<Arc<ScalarUDF>> {
-        scalar(name).map_or_else(|| self.0.try_decode_udf(name, bytes), Ok)
+        scalar(name).map_or_else(|| self.others.try_decode_udf(name, bytes), Ok)
     }
 
     fn try_decode_udaf(&self, name: &str, bytes: &[u8]) -> Result<Arc<AggregateUDF>> {
-        aggregate(name).map_or_else(|| self.0.try_decode_udaf(name, bytes), Ok)
+        aggregate(name).map_or_else(|| self.others.try_decode_udaf(name, bytes), Ok)
     }
 }
 

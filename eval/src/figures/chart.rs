@@ -6,7 +6,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::legend::Legend;
 use super::scale::{Scale, Tick};
-use super::sheet::{Anchor, Failure, INK, Point, Sheet, Type};
+use super::sheet::{Anchor, Failure, INK, Point, Sheet, Type, WIDTH};
 use super::style::{GREY, Marker, Stroke};
 
 /// One side of a chart.
@@ -51,7 +51,6 @@ struct Side {
     high: f64,
 }
 
-pub(crate) const WIDTH: f64 = 640.0;
 const TITLE: f64 = 28.0;
 const TOOTH: f64 = 17.0;
 const PLOT: f64 = 300.0;
@@ -103,13 +102,7 @@ impl Chart {
         B::ErrorType: 'static,
     {
         let frame = self.frame();
-        let title = Type::Title.fitted(&self.title, WIDTH - 16.0);
-        sheet.text(
-            &title,
-            (8.0, 6.0),
-            Type::Title,
-            Anchor(HPos::Left, VPos::Top),
-        )?;
+        sheet.title(&self.title)?;
         frame.combs(sheet)?;
         frame.sides(sheet)?;
         for series in &self.series {

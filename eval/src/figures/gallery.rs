@@ -4,11 +4,10 @@ use plotters::prelude::DrawingBackend;
 use plotters::style::Color as _;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::chart::WIDTH;
 use super::colours::ColourMap;
 use super::raster::{Plane, Raster};
 use super::scale::Scale;
-use super::sheet::{Anchor, Failure, Sheet, Type};
+use super::sheet::{Anchor, Failure, Sheet, Type, WIDTH};
 use super::style::GREY;
 
 /// A field with a name.
@@ -71,13 +70,7 @@ impl Gallery {
     where
         B::ErrorType: 'static,
     {
-        let title = Type::Title.fitted(&self.title, WIDTH - 16.0);
-        sheet.text(
-            &title,
-            (8.0, 6.0),
-            Type::Title,
-            Anchor(HPos::Left, VPos::Top),
-        )?;
+        sheet.title(&self.title)?;
         for (panel, left, top) in self.panels() {
             let name = Type::Small.fitted(&panel.name, self.wide());
             let middle = left + self.wide() / 2.0;

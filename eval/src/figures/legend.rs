@@ -3,8 +3,8 @@
 use plotters::prelude::DrawingBackend;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::chart::{Series, WIDTH};
-use super::sheet::{Anchor, Failure, Sheet, Type};
+use super::chart::Series;
+use super::sheet::{Anchor, Failure, Sheet, Type, WIDTH};
 
 /// Drawn in the order of the lines, column by column.
 pub(crate) struct Legend<'a>(pub(crate) &'a [Series]);

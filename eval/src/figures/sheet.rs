@@ -16,6 +16,8 @@ use super::style::{Marker, Stroke};
 /// Why a backend could not draw.
 pub(crate) type Failure = Box<dyn std::error::Error>;
 
+/// Of every figure, in points.
+pub(crate) const WIDTH: f64 = 640.0;
 /// Of words and axes; a page puts its own ink here.
 pub(crate) const INK: RGBColor = BLACK;
 const FAMILY: &str = "sans-serif";
@@ -165,6 +167,13 @@ where
         anchor: Anchor,
     ) -> Result<(), Failure> {
         self.words(text, at, size, anchor, FontTransform::None)
+    }
+
+    /// What the figure shows, above all else.
+    pub(crate) fn title(&self, title: &str) -> Result<(), Failure> {
+        let title = Type::Title.fitted(title, WIDTH - 16.0);
+        let corner = Anchor(HPos::Left, VPos::Top);
+        self.text(&title, (8.0, 6.0), Type::Title, corner)
     }
 
     /// Read from below upwards, its middle at the place.

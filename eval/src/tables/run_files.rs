@@ -196,8 +196,9 @@ mod tests {
     use datafusion::prelude::SessionContext;
 
     use super::*;
+    use crate::Format;
+    use crate::session::{self, StorageOptions};
     use crate::tables::{MetricRow, TableWriter};
-    use crate::{Format, session};
 
     const RUNS: [&str; 5] = ["a", "b", "c", "d", "e f"];
 
@@ -235,7 +236,9 @@ mod tests {
     async fn runs_stay_whole_and_choose_their_files() {
         let folder = tempfile::tempdir().unwrap();
         let config = session::config().with_target_partitions(2);
-        let session = SessionContext::new_with_state(session::state(config).unwrap());
+        let session = SessionContext::new_with_state(
+            session::state(config, &StorageOptions::default()).unwrap(),
+        );
         let table = metrics(&folder).await;
         session.register_table("metrics", Arc::new(table)).unwrap();
 

@@ -16,6 +16,7 @@ use wellspring_eval::{Database, Format, View};
 
 use super::{batch, statements};
 use crate::commands::Session;
+use crate::failure;
 use crate::progress::line;
 
 const HELP: &str = "\
@@ -74,7 +75,7 @@ fn timed(session: &Session, database: &Database, query: &str, format: Format) {
     let began = Instant::now();
     match batch(session, database, query, format) {
         Ok(()) => line(&format!("{:.3} s", began.elapsed().as_secs_f64())),
-        Err(error) => line(&format!("error: {error:#}")),
+        Err(error) => line(&format!("error: {}", failure::chain(error.as_ref()))),
     }
 }
 
