@@ -62,11 +62,7 @@ struct Filling<'a> {
 impl Filling<'_> {
     fn batch(&mut self, rows: &[Row], filled: &mut Filled) -> Result<()> {
         let entries = &self.catalogue.splits[&self.split];
-        let cells = self.catalogue.schema.grid.cells();
-        let mut channels = vec![Vec::new(); self.affine.shift.len()];
-        channels
-            .iter_mut()
-            .for_each(|values| *values = vec![0.0; rows.len() * cells]);
+        let mut channels = filled.shard.lists(rows.len());
         let mut sums = vec![Xxh3::new(); rows.len()];
         let mut first = 0;
         for run in rows.chunk_by(|a, b| a.entry == b.entry) {

@@ -3,6 +3,7 @@
 mod decode;
 mod encode;
 mod index;
+mod recycled;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef};
 pub(crate) use decode::ShardData;
 pub use encode::{Row, ShardWriter};
 pub(crate) use index::ShardIndex;
+pub(crate) use recycled::Recycled;
 
 use crate::{Dtype, Grid};
 

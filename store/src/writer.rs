@@ -7,6 +7,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::generation;
 use crate::manifest::FORMAT_VERSION;
+use crate::shard::Recycled;
 use crate::{
     Affine, Compression, Dtype, Error, Location, Manifest, Normalization, Provenance, Result,
     Schema, ShardWriter, Split, SplitManifest, Statistics, shard,
@@ -43,6 +44,7 @@ pub struct DatasetWriter {
     stale: Vec<String>,
     /// Of the manifest to be.
     generation: u64,
+    recycled: Recycled,
 }
 
 impl DatasetWriter {
@@ -108,6 +110,7 @@ impl DatasetWriter {
             options,
             stale,
             generation,
+            recycled: Recycled::default(),
         })
     }
 
@@ -158,14 +161,7 @@ impl DatasetWriter {
     /// # Errors
     /// [`Error::Arrow`].
     pub fn frames_at(&self, path: &str) -> Result<ShardWriter> {
-        let (format, cells) = (self.format(), self.options.schema.grid.cells());
-        ShardWriter::new(
-            &self.root,
-            path.to_owned(),
-            self.columns.clone(),
-            format,
-            cells,
-        )
+        self.writer_at(path, self.columns.clone())
     }
 
     /// As [`DatasetWriter::frames_at`], for constants.
@@ -179,8 +175,7 @@ impl DatasetWriter {
             &schema.constant_channels(),
             self.options.dtype,
         );
-        let (format, cells) = (self.format(), schema.grid.cells());
-        ShardWriter::new(&self.root, path.to_owned(), columns, format, cells)
+        self.writer_at(path, columns)
     }
 
     /// Files of later generations do not take the names of those before them.
@@ -191,8 +186,16 @@ impl DatasetWriter {
         }
     }
 
-    fn format(&self) -> (Dtype, Compression) {
-        (self.options.dtype, self.options.compression)
+    fn writer_at(&self, path: &str, columns: SchemaRef) -> Result<ShardWriter> {
+        let options = &self.options;
+        ShardWriter::new(
+            self.root.join(path),
+            path.to_owned(),
+            columns,
+            (options.dtype, options.compression),
+            options.schema.grid.cells(),
+            &self.recycled,
+        )
     }
 
     /// Writes `stats.yaml` and then `manifest.json`: from now on there is a data set.

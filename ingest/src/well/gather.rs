@@ -140,11 +140,15 @@ fn fill<T: Copy>(values: &[T], step: usize, line: &mut [f32], map: impl Fn(T) ->
 #[inline(always)]
 fn each<const STEP: usize, T: Copy>(values: &[T], line: &mut [f32], map: impl Fn(T) -> f32) {
     let (groups, rest) = values.as_chunks::<STEP>();
-    let groups = groups.iter().map(|group| group[0]);
+    let whole = groups.len().min(line.len());
+    let (line, last) = line.split_at_mut(whole);
+    for (x, group) in line.iter_mut().zip(groups) {
+        *x = map(group[0]);
+    }
     // The last value may have less than a whole step behind it.
-    line.iter_mut()
-        .zip(groups.chain(rest.first().copied()))
-        .for_each(|(x, value)| *x = map(value));
+    if let (Some(x), Some(&value)) = (last.first_mut(), rest.first()) {
+        *x = map(value);
+    }
 }
 
 /// Whether all values are numbers; in blocks, so that the compiler makes vectors of it.

@@ -21,6 +21,7 @@ use half::slice::HalfFloatSliceExt as _;
 use object_store::PutPayload;
 use xxhash_rust::xxh3::Xxh3;
 
+use super::recycled::{Recycled, Segment};
 use crate::{Compression, Dtype, Error, Frames, Location, Result, Shard};
 
 /// Bytes of a record batch, about: enough for long contiguous runs, few enough to read alone.
@@ -57,20 +58,21 @@ pub struct ShardWriter {
     pending: (Vec<Row>, Vec<Vec<f32>>),
     batch_rows: usize,
     rows: usize,
+    recycled: Recycled,
 }
 
 impl ShardWriter {
     pub(crate) fn new(
-        root: &Location,
+        object: Location,
         path: String,
         columns: SchemaRef,
         (dtype, compression): (Dtype, Compression),
         cells: usize,
+        recycled: &Recycled,
     ) -> Result<Self> {
-        let object = root.join(&path);
         let channels = columns.fields().len() - super::KEYS.len();
-        let file =
-            File::begin(&columns, compression).map_err(|source| encoding(&object, source))?;
+        let file = File::begin(&columns, compression, recycled.clone())
+            .map_err(|source| encoding(&object, source))?;
         Ok(Self {
             object,
             path,
@@ -81,7 +83,16 @@ impl ShardWriter {
             pending: (Vec::new(), vec![Vec::new(); channels]),
             batch_rows: (BATCH_BYTES / (channels * cells * dtype.bytes()).max(1)).max(1),
             rows: 0,
+            recycled: recycled.clone(),
         })
+    }
+
+    /// A list for the values of each channel of some rows, for [`ShardWriter::push_rows`]; what is in
+    /// it is of no meaning.
+    #[must_use]
+    pub fn lists(&self, rows: usize) -> Vec<Vec<f32>> {
+        let list = |_: &Vec<f32>| self.recycled.take(rows * self.cells);
+        self.pending.1.iter().map(list).collect()
     }
 
     /// Rows of a record batch: what [`ShardWriter::push_rows`] takes at a time, the last ones aside.
@@ -216,10 +227,15 @@ struct File {
     length: usize,
     blocks: Vec<Block>,
     checksum: Xxh3,
+    recycled: Recycled,
 }
 
 impl File {
-    fn begin(columns: &SchemaRef, compression: Compression) -> Result<Self, ArrowError> {
+    fn begin(
+        columns: &SchemaRef,
+        compression: Compression,
+        recycled: Recycled,
+    ) -> Result<Self, ArrowError> {
         let codec = match compression {
             Compression::None => None,
             Compression::Lz4 => Some(CompressionType::LZ4_FRAME),
@@ -244,6 +260,7 @@ impl File {
             length: 0,
             blocks: Vec::new(),
             checksum: Xxh3::new(),
+            recycled,
         };
         file.append(head.into());
         Ok(file)
@@ -255,7 +272,8 @@ impl File {
         let head = message_head(&message)?;
         for buffer in message {
             if !buffer.is_empty() {
-                self.append(Bytes::from_owner(Segment(buffer)));
+                let recycled = self.recycled.clone();
+                self.append(Bytes::from_owner(Segment { buffer, recycled }));
             }
         }
         let body = self.length - start - head;
@@ -289,15 +307,6 @@ impl File {
         self.checksum.update(&bytes);
         self.length += bytes.len();
         self.segments.push(bytes);
-    }
-}
-
-/// An Arrow buffer as an owner of bytes.
-struct Segment(Buffer);
-
-impl AsRef<[u8]> for Segment {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
     }
 }
 
@@ -412,8 +421,15 @@ mod tests {
             (Compression::Zstd, Some(CompressionType::ZSTD)),
         ] {
             let format = (Dtype::F32, compression);
-            let mut writer =
-                ShardWriter::new(&root, "a".into(), columns.clone(), format, 24).unwrap();
+            let mut writer = ShardWriter::new(
+                root.join("a"),
+                "a".into(),
+                columns.clone(),
+                format,
+                24,
+                &Recycled::default(),
+            )
+            .unwrap();
             let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)
                 .unwrap()
                 .try_with_compression(codec)
