@@ -1,12 +1,13 @@
 # make demo          build, then simulate, ingest, train, evaluate and report on this machine
 # make test          everything that the project tests in Rust
 # make test-python   what pyarrow, DuckDB, PyTorch and The Well's own library read of ours
+# make test-cloud    the way through buckets of S3 and Azure, as moto and azurite emulate them
 # make check         format, lints, docs, and the CUDA code's types (no GPU needed)
 # make bench         the benchmarks, as text
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-python check bench
+.PHONY: help demo build test test-python test-cloud check bench
 
 # HDF5 is built from source and needs a newer CMake than some distributions have.
 cargo = tools=$$(.ci/cmake) && PATH="$$tools:$$PATH" cargo
@@ -29,6 +30,9 @@ test:
 
 test-python: build
 	@tests/python/run $(target)/release/wellspring
+
+test-cloud: build
+	@tests/cloud/run $(target)/release/wellspring
 
 # A stand-in for nvcc lets the CUDA code's types be checked where there is no CUDA.
 check: export NVCC = $(CURDIR)/.ci/stub-nvcc

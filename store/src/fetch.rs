@@ -1,7 +1,7 @@
 //! Bytes of shards from a network: in parts, several at a time, each tried again when it fails.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,6 +25,7 @@ pub(crate) const ATTEMPTS: u32 = 4;
 #[derive(Debug)]
 pub(crate) struct Fetcher {
     turns: Semaphore,
+    regions: Regions,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -32,22 +33,23 @@ impl Fetcher {
     pub(crate) fn new(counters: Arc<Counters>) -> Self {
         Self {
             turns: Semaphore::new(AT_A_TIME),
+            regions: Regions::default(),
             counters,
         }
     }
 
     /// An object of known size, in memory.
     pub(crate) async fn whole(&self, place: &Location, size: u64) -> Result<Bytes> {
-        let mut memory = room(size).map_err(|source| Error::Memory {
+        let mut region = self.regions.take(size).map_err(|source| Error::Memory {
             object: place.to_string(),
             bytes: size,
             source,
         })?;
         let part = part_bytes(size);
-        let parts = memory.chunks_mut(part as usize).zip(0..);
+        let parts = region.bytes_mut().chunks_mut(part as usize).zip(0..);
         let parts = parts.map(|(into, index)| self.part(place, index * part, into));
         futures::future::try_join_all(parts.collect::<Vec<_>>()).await?;
-        Ok(Bytes::from_owner(memory))
+        Ok(Bytes::from_owner(region))
     }
 
     /// One part of an object. A request that fails in a way that may pass is made again after a
@@ -105,10 +107,71 @@ fn may_pass(error: &Error) -> bool {
     }
 }
 
-/// Memory that the system clears when it is touched, in large pages where there are any. A size that
-/// cannot be is an error here, not the end of the process.
-fn room(size: u64) -> io::Result<MmapMut> {
-    let size = usize::try_from(size).map_err(io::Error::other)?;
+/// Memory of objects that are no longer held, for those that come: the system clears fresh pages, at
+/// a tenth of what an epoch costs.
+#[derive(Debug, Clone, Default)]
+struct Regions(Arc<Mutex<Vec<MmapMut>>>);
+
+impl Regions {
+    /// At most so many are kept.
+    const KEPT: usize = 4;
+
+    /// Room for so many bytes, with anything in it. A size that cannot be is an error here, not the
+    /// end of the process.
+    fn take(&self, size: u64) -> io::Result<Region> {
+        let size = usize::try_from(size).map_err(io::Error::other)?;
+        // Twice as much as is asked for would be more than a cache's limit knows of.
+        let fits = |memory: &MmapMut| (size..=size.saturating_mul(2)).contains(&memory.len());
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = kept
+            .iter()
+            .position(fits)
+            .map(|place| kept.swap_remove(place));
+        drop(kept);
+        let memory = known.map_or_else(|| map(size), Ok)?;
+        Ok(Region {
+            memory: Some(memory),
+            size,
+            home: self.clone(),
+        })
+    }
+}
+
+/// Memory that goes back when it is no longer read.
+struct Region {
+    /// Until it is dropped.
+    memory: Option<MmapMut>,
+    size: usize,
+    home: Regions,
+}
+
+impl Region {
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        self.memory
+            .as_deref_mut()
+            .map_or(&mut [], |memory| &mut memory[..self.size])
+    }
+}
+
+impl AsRef<[u8]> for Region {
+    fn as_ref(&self) -> &[u8] {
+        self.memory
+            .as_deref()
+            .map_or(&[], |memory| &memory[..self.size])
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        let mut kept = self.home.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < Regions::KEPT {
+            kept.extend(self.memory.take());
+        }
+    }
+}
+
+/// Fresh memory, in large pages where there are any.
+fn map(size: usize) -> io::Result<MmapMut> {
     let memory = MmapMut::map_anon(size.max(1))?;
     #[cfg(target_os = "linux")]
     let _ = memory.advise(memmap2::Advice::HugePage);

@@ -31,7 +31,7 @@ impl Split {
 
 impl fmt::Display for Split {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Train => "train",
             Self::Valid => "valid",
             Self::Test => "test",
