@@ -31,6 +31,7 @@ impl Feed {
     pub(crate) fn new(config: &Config, dataset: Arc<Dataset>) -> Result<Self> {
         let spec = WindowSpec {
             every: config.data.every,
+            most: config.data.starts,
             ..WindowSpec::of_length(config.data.context + 1)
         };
         let order = Order::Sequential;

@@ -1,0 +1,144 @@
+//! What a run learns from.
+
+use serde::{Deserialize, Serialize};
+use wellspring_store::CacheOptions;
+
+use super::need;
+use crate::Result;
+
+/// `[data]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// The data set: a folder or a URL; or several, which one model learns from by the names of
+    /// their fields.
+    pub root: Roots,
+    /// Frames that the model sees.
+    pub context: usize,
+    /// Steps between the starts of two windows of a trajectory.
+    pub every: usize,
+    /// Windows of a trajectory at most, from its first frame on; all that there are if not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub starts: Option<usize>,
+    /// How often each data set is drawn, relative to the others; by its windows if not said.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub weights: Vec<f64>,
+    /// Where no weights are said, each data set is drawn by its windows to the power of one over this:
+    /// 1 is by windows, a large number alike.
+    pub temperature: f64,
+    /// Shards whose windows are mixed at a time, for data sets in buckets; the whole split if not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lanes: Option<usize>,
+    /// Threads that gather batches.
+    pub threads: usize,
+    /// Memory, in MiB, for shards of each data set that are fetched or decompressed.
+    pub memory_mib: u64,
+    /// A folder for fetched shards, which processes may share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<String>,
+    /// What the folder may take, in MiB.
+    pub cache_mib: u64,
+}
+
+/// One data set or several: `root = "ds"` or `root = ["a", "b"]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Roots {
+    /// A folder or a URL; empty before one is named.
+    One(String),
+    /// All on grids of as many axes.
+    Several(Vec<String>),
+}
+
+impl Roots {
+    /// Each of them; none where the text is empty.
+    #[must_use]
+    pub fn list(&self) -> Vec<&str> {
+        match self {
+            Self::One(root) => Some(root.as_str()).into_iter().collect::<Vec<_>>(),
+            Self::Several(roots) => roots.iter().map(String::as_str).collect(),
+        }
+        .into_iter()
+        .filter(|root| !root.is_empty())
+        .collect()
+    }
+}
+
+impl From<String> for Roots {
+    fn from(root: String) -> Self {
+        Self::One(root)
+    }
+}
+
+impl std::fmt::Display for Roots {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.list().join(" "))
+    }
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            root: Roots::One(String::new()),
+            context: 6,
+            every: 1,
+            starts: None,
+            weights: Vec::new(),
+            temperature: 1.0,
+            lanes: None,
+            threads: 1,
+            memory_mib: 4096,
+            cache: None,
+            cache_mib: 65_536,
+        }
+    }
+}
+
+impl DataConfig {
+    /// How much of a data set is held, and where.
+    #[must_use]
+    pub fn cache(&self) -> CacheOptions {
+        let folder = self.cache.as_ref();
+        CacheOptions {
+            memory: self.memory_mib << 20,
+            folder: folder.map(|folder| (folder.into(), self.cache_mib << 20)),
+        }
+    }
+
+    /// Whether the same step sees the same windows.
+    pub(crate) fn reads_alike(&self, other: &Self) -> bool {
+        let windows = |data: &Self| (data.context, data.every, data.starts);
+        let drawn = |data: &Self| (data.temperature, data.lanes, data.weights.clone());
+        windows(self) == windows(other) && drawn(self) == drawn(other)
+    }
+
+    pub(super) fn validate(&self) -> Result<()> {
+        need(
+            self.context >= 2,
+            "data.context",
+            self.context,
+            "at least 2 frames, to see a change",
+        )?;
+        let (roots, weights) = (self.root.list().len(), &self.weights);
+        need(
+            weights.is_empty()
+                || weights.len() == roots && weights.iter().all(|w| w.is_finite() && *w > 0.0),
+            "data.weights",
+            format!("{weights:?}"),
+            "one positive number for each data set of data.root",
+        )?;
+        let temperature = self.temperature;
+        need(
+            temperature.is_finite() && temperature > 0.0,
+            "data.temperature",
+            temperature,
+            "a positive number",
+        )?;
+        need(self.every > 0, "data.every", self.every, "at least 1")?;
+        let starts = self.starts.unwrap_or(1);
+        need(starts > 0, "data.starts", starts, "at least 1")?;
+        let lanes = self.lanes.unwrap_or(1);
+        need(lanes > 0, "data.lanes", lanes, "at least 1")?;
+        need(self.threads > 0, "data.threads", self.threads, "at least 1")
+    }
+}

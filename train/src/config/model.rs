@@ -1,0 +1,204 @@
+//! What learns.
+
+use serde::{Deserialize, Serialize};
+use wellspring_store::Patch;
+
+use super::need;
+use crate::Result;
+
+/// How a model's patch size can vary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Strategy {
+    /// Convolutional kernel modulation: the kernel is resized, the stride follows (Algorithm 1).
+    Ckm,
+    /// Convolutional stride modulation: the kernel stays, the stride changes (Algorithm 2).
+    Csm,
+    /// One patch size for ever: the baseline.
+    Fixed,
+}
+
+impl Strategy {
+    /// Its name in configurations and tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ckm => "ckm",
+            Self::Csm => "csm",
+            Self::Fixed => "fixed",
+        }
+    }
+}
+
+/// The MLP of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mlp {
+    /// SwiGLU beside the attention over space, in one residual: the released code.
+    Swiglu,
+    /// GELU after it, with a norm and a residual of its own: the paper's text.
+    Gelu,
+}
+
+/// A patch size in a configuration: `16` along every axis, or `"16x8x8"`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum PatchSize {
+    /// The same along every axis.
+    Every(usize),
+    /// One for each axis.
+    Each(String),
+}
+
+impl PatchSize {
+    /// On a grid of some number of axes.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where it names another number of axes.
+    pub fn on(&self, ndim: usize) -> Result<Patch> {
+        Ok(match self {
+            Self::Every(size) => Patch::uniform(*size, ndim),
+            Self::Each(text) => Patch::parse(text, ndim)?,
+        })
+    }
+
+    /// Its sizes, as far as they are numbers.
+    pub(super) fn sizes(&self) -> Option<Vec<usize>> {
+        match self {
+            Self::Every(size) => Some(vec![*size]),
+            Self::Each(text) => text.split('x').map(|size| size.parse().ok()).collect(),
+        }
+    }
+}
+
+impl From<usize> for PatchSize {
+    fn from(size: usize) -> Self {
+        Self::Every(size)
+    }
+}
+
+impl std::fmt::Display for PatchSize {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Every(size) => write!(f, "{size}"),
+            Self::Each(text) => f.write_str(text),
+        }
+    }
+}
+
+/// `[model]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// ckm, csm or fixed.
+    pub strategy: Strategy,
+    /// Patch sizes to train with; a fixed model has one.
+    pub patches: Vec<PatchSize>,
+    /// Base kernel of ckm and csm, by the patch size that it is natural for: 4, 8, 16 or 32.
+    pub base: usize,
+    /// Features of a token.
+    pub dim: usize,
+    /// Heads of attention.
+    pub heads: usize,
+    /// Blocks of attention over time and space.
+    pub blocks: usize,
+    /// Groups of the encoder's GroupNorm.
+    pub groups: usize,
+    /// Whether every context frame predicts its next, not only the last.
+    pub causal: bool,
+    /// swiglu or gelu.
+    pub mlp: Mlp,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            strategy: Strategy::Ckm,
+            patches: [4, 8, 16].map(PatchSize::Every).to_vec(),
+            base: 16,
+            dim: 192,
+            heads: 3,
+            blocks: 12,
+            groups: 12,
+            causal: true,
+            mlp: Mlp::Swiglu,
+        }
+    }
+}
+
+impl ModelConfig {
+    /// Frames that the attention over time can tell apart.
+    #[must_use]
+    pub fn context_limit(&self) -> usize {
+        if self.causal { 16 } else { 8 }
+    }
+
+    /// Patch size that the base kernel is natural for.
+    #[must_use]
+    pub fn base_patch(&self) -> usize {
+        match self.strategy {
+            Strategy::Fixed => match self.patches.first() {
+                Some(PatchSize::Every(size)) => *size,
+                _ => self.base,
+            },
+            _ => self.base,
+        }
+    }
+
+    /// Checks that the numbers fit one another.
+    ///
+    /// # Errors
+    /// [`Error::Value`].
+    pub fn validate(&self) -> Result<()> {
+        let (dim, heads, groups) = (self.dim, self.heads, self.groups);
+        need(
+            dim > 0 && dim.is_multiple_of(4),
+            "model.dim",
+            dim,
+            "a multiple of 4",
+        )?;
+        need(
+            heads > 0 && dim.is_multiple_of(heads),
+            "model.heads",
+            heads,
+            "a divisor of model.dim",
+        )?;
+        let width = dim / heads;
+        need(
+            width >= 8 && width.is_multiple_of(2),
+            "model.heads",
+            heads,
+            "heads of at least 8 features, an even number",
+        )?;
+        need(
+            groups > 0 && dim.is_multiple_of(groups) && (dim / 4).is_multiple_of(groups),
+            "model.groups",
+            groups,
+            "a divisor of model.dim / 4",
+        )?;
+        need(self.blocks > 0, "model.blocks", self.blocks, "at least 1")?;
+        let known = |size: &usize| [4, 8, 16, 32].contains(size);
+        let all_known = |patch: &PatchSize| patch.sizes().is_some_and(|p| p.iter().all(known));
+        let patches: Vec<String> = self.patches.iter().map(PatchSize::to_string).collect();
+        let patches = format!("[{}]", patches.join(", "));
+        need(
+            !self.patches.is_empty() && self.patches.iter().all(all_known),
+            "model.patches",
+            &patches,
+            "any of 4, 8, 16 and 32",
+        )?;
+        need(
+            self.strategy != Strategy::Fixed
+                || matches!(self.patches.as_slice(), [PatchSize::Every(_)]),
+            "model.patches",
+            &patches,
+            "one size, along every axis, for a fixed model",
+        )?;
+        need(
+            known(&self.base) || self.strategy == Strategy::Fixed,
+            "model.base",
+            self.base,
+            "4, 8, 16 or 32",
+        )
+    }
+}
