@@ -249,13 +249,7 @@ impl<'a> Work<'a> {
     /// Second pass: a part's shards.
     async fn fill(&self, part: Part, statistics: &Statistics) -> Result<()> {
         let writer = self.writer(statistics).await?;
-        let starts = self
-            .catalogue
-            .splits
-            .keys()
-            .map(|&split| (split, 0))
-            .collect();
-        let mut todo: Vec<Job> = jobs(&self.catalogue, &writer, &starts);
+        let mut todo: Vec<Job> = jobs(&self.catalogue, &writer, &BTreeMap::new());
         let share = part.of(todo.len());
         todo.truncate(share.end);
         let todo = todo.split_off(share.start);
@@ -281,14 +275,8 @@ impl<'a> Work<'a> {
     /// The manifest, from the records of all shards; then the records go.
     async fn commit(self, statistics: Statistics) -> Result<Manifest> {
         let writer = self.writer(&statistics).await?;
-        let starts = self
-            .catalogue
-            .splits
-            .keys()
-            .map(|&split| (split, 0))
-            .collect();
         let ledger = self.ledger.again().await?;
-        let records = records::all(&self.catalogue, &writer, &ledger, &starts).await?;
+        let records = records::all(&self.catalogue, &writer, &ledger, &BTreeMap::new()).await?;
         let records = match records.whole(&self.root) {
             Ok(records) => records,
             // Another process may have been faster, and have tidied up.

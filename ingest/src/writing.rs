@@ -94,7 +94,7 @@ impl Writing<'_> {
     }
 }
 
-/// The shards of every split, whose trajectories are numbered from a start on.
+/// The shards of every split, whose trajectories are numbered from a start on, or from 0.
 pub(crate) fn jobs(
     catalogue: &Catalogue,
     writer: &DatasetWriter,

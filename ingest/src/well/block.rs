@@ -94,7 +94,14 @@ pub(super) fn read(
                 file.read_at(at, &mut bytes[place]).map_err(Failure::Bytes)
             })
         }
-        Layout::Chunked(chunks) => read_chunks(chunks, file, region, size, into, scratch),
+        Layout::Chunked(chunks) => ChunkReader {
+            chunks,
+            file,
+            region,
+            size,
+            scratch,
+        }
+        .read(into.bytes_mut()),
         Layout::Library => read_by_library(storage, region, into).map_err(Failure::Library),
     }
 }
@@ -139,37 +146,93 @@ fn read_by_library(storage: &Storage, region: &Region, into: &mut Values) -> hdf
     Ok(())
 }
 
-fn read_chunks(
-    chunks: &Chunks,
-    file: &dyn ReadAt,
-    region: &Region,
+/// Reads a box out of the chunks that it touches.
+struct ChunkReader<'a> {
+    chunks: &'a Chunks,
+    file: &'a dyn ReadAt,
+    region: &'a Region,
+    /// Bytes of a value.
     size: usize,
-    into: &mut Values,
-    scratch: &mut Scratch,
-) -> Result<(), Failure> {
-    let axes = || region.start.iter().zip(&region.count).zip(&chunks.shape);
-    let low: Vec<usize> = axes().map(|((&start, _), &c)| start / c).collect();
-    let high: Vec<usize> = axes()
-        .map(|((&start, &count), &c)| (start + count.max(1) - 1) / c + 1)
-        .collect();
-    let mut at = low.clone();
-    loop {
-        let index = at
-            .iter()
-            .zip(&chunks.grid)
-            .fold(0, |i, (&at, &n)| i * n + at);
-        read_chunk(
-            chunks,
-            (&at, chunks.table[index]),
-            file,
-            region,
-            size,
-            into,
-            scratch,
-        )?;
-        if !advance(&mut at, &low, &high) {
-            return Ok(());
+    scratch: &'a mut Scratch,
+}
+
+impl ChunkReader<'_> {
+    fn read(&mut self, into: &mut [u8]) -> Result<(), Failure> {
+        let (chunks, region) = (self.chunks, self.region);
+        let axes = || region.start.iter().zip(&region.count).zip(&chunks.shape);
+        let low: Vec<usize> = axes().map(|((&start, _), &c)| start / c).collect();
+        let high: Vec<usize> = axes()
+            .map(|((&start, &count), &c)| (start + count.max(1) - 1) / c + 1)
+            .collect();
+        let mut at = low.clone();
+        loop {
+            self.chunk(&at, into)?;
+            if !advance(&mut at, &low, &high) {
+                return Ok(());
+            }
         }
+    }
+
+    /// Copies what a chunk, by its place in the grid of chunks, has in common with the box.
+    fn chunk(&mut self, at: &[usize], into: &mut [u8]) -> Result<(), Failure> {
+        let (shape, region, size) = (&self.chunks.shape, self.region, self.size);
+        let ndim = at.len();
+        // Of the chunk's box and the region, what both have; seen from either.
+        let (mut from, mut to, mut count) = (vec![0; ndim], vec![0; ndim], vec![0; ndim]);
+        for axis in 0..ndim {
+            let first = at[axis] * shape[axis];
+            let start = first.max(region.start[axis]);
+            let end = (first + shape[axis]).min(region.start[axis] + region.count[axis]);
+            from[axis] = start - first;
+            to[axis] = start - region.start[axis];
+            count[axis] = end - start;
+        }
+        let places = at.iter().zip(&self.chunks.grid);
+        let chunk = self.chunks.table[places.fold(0, |i, (&at, &n)| i * n + at)];
+        let pieces = runs(shape, &from, &region.count, &to, &count);
+        let whole = shape.iter().product::<usize>();
+        if let Some(only) = pieces.clone().next().filter(|run| run.length == whole) {
+            return self.decode(chunk, &mut into[only.to * size..(only.to + whole) * size]);
+        }
+        let mut decoded = std::mem::take(&mut self.scratch.decoded);
+        decoded.resize(whole * size, 0);
+        self.decode(chunk, &mut decoded)?;
+        pieces.for_each(|run| {
+            let place = run.to * size..(run.to + run.length) * size;
+            into[place].copy_from_slice(&decoded[run.from * size..(run.from + run.length) * size]);
+        });
+        self.scratch.decoded = decoded;
+        Ok(())
+    }
+
+    /// All values of a chunk.
+    fn decode(&mut self, chunk: Chunk, into: &mut [u8]) -> Result<(), Failure> {
+        let steps = &self.chunks.steps;
+        if steps.is_empty() {
+            if chunk.bytes != into.len() {
+                let reason = format!("has {} bytes, not {}", chunk.bytes, into.len());
+                return Err(Failure::Chunk(reason));
+            }
+            return self
+                .file
+                .read_at(chunk.address, into)
+                .map_err(Failure::Bytes);
+        }
+        // No filter makes values much longer; a size beyond that is a lie that memory would pay for.
+        if chunk.bytes > 2 * into.len() + 4096 {
+            let reason = format!("claims {} stored bytes", chunk.bytes);
+            return Err(Failure::Chunk(reason));
+        }
+        let Scratch {
+            decoder, stored, ..
+        } = &mut *self.scratch;
+        stored.resize(chunk.bytes, 0);
+        self.file
+            .read_at(chunk.address, stored)
+            .map_err(Failure::Bytes)?;
+        decoder
+            .decode(stored, steps, chunk.skipped, self.size, into)
+            .map_err(Failure::Chunk)
     }
 }
 
@@ -183,75 +246,6 @@ fn advance(at: &mut [usize], low: &[usize], high: &[usize]) -> bool {
         at[axis] = low[axis];
     }
     false
-}
-
-fn read_chunk(
-    chunks: &Chunks,
-    (at, chunk): (&[usize], Chunk),
-    file: &dyn ReadAt,
-    region: &Region,
-    size: usize,
-    into: &mut Values,
-    scratch: &mut Scratch,
-) -> Result<(), Failure> {
-    let ndim = at.len();
-    // Of the chunk's box and the region, what both have; seen from either.
-    let (mut from, mut to, mut count) = (vec![0; ndim], vec![0; ndim], vec![0; ndim]);
-    for axis in 0..ndim {
-        let first = at[axis] * chunks.shape[axis];
-        let start = first.max(region.start[axis]);
-        let end = (first + chunks.shape[axis]).min(region.start[axis] + region.count[axis]);
-        from[axis] = start - first;
-        to[axis] = start - region.start[axis];
-        count[axis] = end - start;
-    }
-    let bytes = into.bytes_mut();
-    let mut pieces = runs(&chunks.shape, &from, &region.count, &to, &count);
-    let whole = chunks.shape.iter().product::<usize>();
-    if let Some(only) = pieces.clone().next().filter(|run| run.length == whole) {
-        let place = &mut bytes[only.to * size..(only.to + whole) * size];
-        return decode(chunks, chunk, file, size, place, scratch);
-    }
-    let mut decoded = std::mem::take(&mut scratch.decoded);
-    decoded.resize(whole * size, 0);
-    decode(chunks, chunk, file, size, &mut decoded, scratch)?;
-    pieces.try_for_each(|run| {
-        let place = run.to * size..(run.to + run.length) * size;
-        bytes[place].copy_from_slice(&decoded[run.from * size..(run.from + run.length) * size]);
-        Ok(())
-    })?;
-    scratch.decoded = decoded;
-    Ok(())
-}
-
-fn decode(
-    chunks: &Chunks,
-    chunk: Chunk,
-    file: &dyn ReadAt,
-    size: usize,
-    into: &mut [u8],
-    scratch: &mut Scratch,
-) -> Result<(), Failure> {
-    if chunks.steps.is_empty() {
-        if chunk.bytes != into.len() {
-            let reason = format!("has {} bytes, not {}", chunk.bytes, into.len());
-            return Err(Failure::Chunk(reason));
-        }
-        return file.read_at(chunk.address, into).map_err(Failure::Bytes);
-    }
-    // No filter makes values much longer; a size beyond that is a lie that memory would pay for.
-    if chunk.bytes > 2 * into.len() + 4096 {
-        let reason = format!("claims {} stored bytes", chunk.bytes);
-        return Err(Failure::Chunk(reason));
-    }
-    scratch.stored.resize(chunk.bytes, 0);
-    file.read_at(chunk.address, &mut scratch.stored)
-        .map_err(Failure::Bytes)?;
-    let (steps, skipped) = (&chunks.steps, chunk.skipped);
-    scratch
-        .decoder
-        .decode(&mut scratch.stored, steps, skipped, size, into)
-        .map_err(Failure::Chunk)
 }
 
 /// Values that lie in a row in two arrays.

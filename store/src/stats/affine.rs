@@ -1,0 +1,79 @@
+//! The map that shards are normalised by.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Frames;
+
+/// How values are normalised before they are stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Normalization {
+    /// Mean 0 and standard deviation 1; The Well's `ZScoreNormalization`.
+    #[default]
+    Zscore,
+    /// Root mean square 1; The Well's `RMSNormalization`.
+    Rms,
+    /// In the field's own units.
+    None,
+}
+
+/// stored = (value − shift) / scale, per channel.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Affine {
+    /// In the field's units.
+    pub shift: Vec<f64>,
+    /// In the field's units, never zero.
+    pub scale: Vec<f64>,
+}
+
+impl Affine {
+    /// Field units → stored value, of one channel.
+    #[inline(always)]
+    pub fn stored(&self, channel: usize) -> impl Fn(f64) -> f32 + Copy + use<> {
+        // A processor multiplies several times as fast as it divides; in f32 both are the same.
+        let (shift, inverse) = (self.shift[channel], self.scale[channel].recip());
+        move |value| ((value - shift) * inverse) as f32
+    }
+
+    /// Field units → stored values, in place.
+    pub fn normalise(&self, frames: &mut Frames) {
+        self.each(frames, |x, shift, scale| (x - shift) * scale.recip());
+    }
+
+    /// Stored values → field units, in place.
+    pub fn denormalise(&self, frames: &mut Frames) {
+        self.each(frames, |x, shift, scale| x * scale + shift);
+    }
+
+    fn each(&self, frames: &mut Frames, map: impl Fn(f64, f64, f64) -> f64) {
+        let (cells, channels) = (frames.cells(), frames.channels());
+        for (i, values) in frames.data_mut().chunks_mut(cells).enumerate() {
+            let (shift, scale) = (self.shift[i % channels], self.scale[i % channels]);
+            for value in values {
+                *value = map(f64::from(*value), shift, scale) as f32;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn denormalising_undoes_normalising(xs in prop::collection::vec(-1e3..1e3_f32, 8), shift in -10.0..10.0, scale in 0.1..10.0) {
+            let affine = Affine { shift: vec![shift], scale: vec![scale] };
+            let frames = Frames::new(1, 1, 1, vec![8], xs).unwrap();
+            let mut there_and_back = frames.clone();
+            affine.normalise(&mut there_and_back);
+            affine.denormalise(&mut there_and_back);
+            for (x, y) in frames.data().iter().zip(there_and_back.data()) {
+                prop_assert!((x - y).abs() <= 1e-6 * (x.abs() + shift.abs() as f32 + 1.0));
+            }
+        }
+    }
+}
