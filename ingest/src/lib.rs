@@ -1,8 +1,8 @@
 //! The Well's HDF5 in, data sets out; and simulators that write The Well's HDF5.
 //!
 //! **Reading.** [`ingest`] takes a folder in The Well's layout (`data/train/*.hdf5`, ...), a single
-//! file, or the URL of either: a remote file is copied to the temporary folder while it is read. It
-//! understands fields of rank 0, 1 and 2, with or without variation in time, between samples and
+//! file, or the URL of either: of a remote file the ranges that are needed are fetched, and up to 16 GiB
+//! of them are kept in the temporary folder for the second pass. It understands fields of rank 0, 1 and 2, with or without variation in time, between samples and
 //! along each axis, scalars, coordinates and boundary conditions. A missing axis is filled by
 //! repetition, as The Well's own loader does. Values in f32 and f64, contiguous or in chunks, with gzip,
 //! shuffle, Fletcher32 and LZF, are read by their offsets and decoded on all threads; other types,
@@ -55,6 +55,7 @@ mod ledger;
 mod leftovers;
 mod options;
 mod records;
+mod remote;
 mod repair;
 mod selection;
 mod shards;
@@ -70,7 +71,7 @@ mod writing;
 pub use append::append;
 pub use convert::{Stage, finish, ingest, ingest_part};
 pub use error::{Error, Result};
-pub use inspect::{Summary, inspect, read_frame};
+pub use inspect::{Summary, inspect, inspect_at, read_frame};
 pub use options::{IngestOptions, Part};
 pub use repair::repair;
 pub use simulate::{Equation, SimulateOptions, simulate};
