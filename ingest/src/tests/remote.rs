@@ -89,7 +89,6 @@ fn told(error: &Error) -> String {
         text += &format!(": {error}");
         cause = error.source();
     }
-    println!("{text}");
     text
 }
 
@@ -271,7 +270,7 @@ async fn hostile_files_are_read_like_those_on_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.hdf5");
     let far = Location::parse("memory:///a.hdf5").unwrap();
-    let (mut refused, mut state) = (0, 7_u64);
+    let (mut refused, mut state) = (0, 1_u64);
     for _ in 0..100 {
         let mut bytes = whole.clone();
         for _ in 0..8 {
