@@ -11,3 +11,4 @@ mod pipeline;
 mod program;
 mod refusals;
 mod report;
+mod sources;

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use tokio::sync::Mutex;
 use wellspring_store::{
     Attachment, AxisSelection, Contents, Reporter, Schema, Selection, Split, Trajectory,
 };
 
 use crate::source::{Source, SourceFile};
-use crate::well::{self, FieldReader, OpenFile, WellFile};
+use crate::well::{FieldReader, OpenFile, WellFile};
 use crate::{Error, Result, selection};
 
 /// Files that stay open, with their indices, for whoever reads them next.
@@ -70,12 +71,11 @@ impl Catalogue {
         let mut splits: BTreeMap<Split, Vec<Entry>> = BTreeMap::new();
         reporter.begin("looking at files", Some(files.len() as u64), "files");
         for (index, source) in files.iter().enumerate() {
-            let staged = source.stage().await?;
-            let file = WellFile::open(staged.path(), &source.named())?;
+            let (file, contents) = source.look().await?;
             if let Some(first) = &first {
                 first.fits(&file)?;
             }
-            let contents = json(&well::contents(&file)?)?;
+            let contents = json(&contents)?;
             described.push((
                 source.bytes().await?,
                 Attachment::of("sources", "json", &contents),
@@ -144,23 +144,14 @@ impl Catalogue {
 
     /// A file, opened if nobody has it open.
     pub(crate) async fn file(&self, index: usize) -> Result<Arc<OpenFile>> {
-        let known = |open: &Vec<(usize, Arc<OpenFile>)>| {
-            let found = open.iter().find(|(known, _)| *known == index);
-            found.map(|(_, file)| Arc::clone(file))
-        };
-        if let Some(file) = known(&self.held()) {
-            return Ok(file);
+        let mut open = self.open.lock().await;
+        if let Some((_, file)) = open.iter().find(|(known, _)| *known == index) {
+            return Ok(Arc::clone(file));
         }
-        let source = &self.files[index];
-        let file = Arc::new(OpenFile::open(source.stage().await?, &source.named())?);
-        let mut open = self.held();
+        let file = Arc::new(self.files[index].open().await?);
         open.insert(0, (index, Arc::clone(&file)));
         open.truncate(OPEN_FILES);
         Ok(file)
-    }
-
-    fn held(&self) -> std::sync::MutexGuard<'_, Vec<(usize, Arc<OpenFile>)>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The files that some entries lie in.
@@ -194,10 +185,7 @@ impl Catalogue {
 
     /// What a file holds beside fields, as it is stored.
     pub(crate) async fn contents(&self, index: usize) -> Result<Vec<u8>> {
-        let source = &self.files[index];
-        let staged = source.stage().await?;
-        let file = WellFile::open(staged.path(), &source.named())?;
-        json(&well::contents(&file)?)
+        json(&self.files[index].look().await?.1)
     }
 }
 

@@ -39,12 +39,33 @@ pub enum Error {
     },
 
     /// The bytes of a file could not be read.
-    #[error("{file}: cannot read {object}; the file may be truncated")]
+    #[error("{file}: cannot read {object}")]
     Bytes {
         /// The file.
         file: String,
         /// Field, trajectory and step.
         object: String,
+        /// The system's own words, or what the file's store said.
+        source: std::io::Error,
+    },
+
+    /// A remote file is not what it was when it was opened.
+    #[error("{file} changed while it was read; begin again")]
+    Changed {
+        /// The file.
+        file: String,
+    },
+
+    /// The disk is too small for what is kept of remote files.
+    #[error(
+        "{path} has no room for what was fetched of remote files, of which up to {limit} bytes are \
+         kept; set TMPDIR to a folder on a larger disk"
+    )]
+    Room {
+        /// The temporary folder.
+        path: PathBuf,
+        /// Bytes that are kept at most.
+        limit: u64,
         /// The system's own words.
         source: std::io::Error,
     },

@@ -12,6 +12,16 @@ pub(crate) trait ReadAt: Send + Sync {
 
 impl ReadAt for File {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
-        self.read_exact_at(into, offset)
+        let read = self.read_exact_at(into, offset);
+        read.map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => beyond_the_end(),
+            _ => error,
+        })
     }
+}
+
+/// A range that a file does not have.
+pub(crate) fn beyond_the_end() -> io::Error {
+    let reason = "the file ends before it; it may be truncated";
+    io::Error::new(io::ErrorKind::UnexpectedEof, reason)
 }

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::path::Path;
 
-use wellspring_store::{AxisSelection, Frames, Schema, Selection};
+use wellspring_store::{AxisSelection, Frames, Location, Schema, Selection};
 
+use crate::source::{Access, SourceFile};
 use crate::well::{FieldReader, OpenFile, WellFile};
-use crate::{Error, Result, selection, source};
+use crate::{Error, Result, selection};
 
 /// A file's content, displayed as a short table.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,7 +27,23 @@ impl fmt::Display for Summary {
 /// [`crate::Error::Open`] and [`crate::Error::Layout`] when it is not in The Well's layout.
 pub fn inspect(path: &Path) -> Result<Summary> {
     hdf5::silence_errors(true);
-    let file = WellFile::open(path, &path.display().to_string())?;
+    let access = Access::Local(path.to_owned());
+    summary(&WellFile::open(&access, &path.display().to_string())?)
+}
+
+/// Looks at a file wherever it is, without reading its fields: of one in a bucket or behind a web
+/// server, little more than its structure is fetched.
+///
+/// # Errors
+/// As [`inspect`]; [`crate::Error::Store`] and [`crate::Error::Bytes`] when it cannot be fetched.
+pub async fn inspect_at(place: &Location) -> Result<Summary> {
+    hdf5::silence_errors(true);
+    let file = SourceFile::single(place.clone());
+    let look = |access: &Access, named: &str| summary(&WellFile::open(access, named)?);
+    file.on_a_thread(look).await
+}
+
+fn summary(file: &WellFile) -> Result<Summary> {
     let schema = &file.schema;
     let shape: Vec<String> = schema.grid.shape().iter().map(usize::to_string).collect();
     let times = file.times(0);
@@ -56,7 +73,7 @@ pub fn inspect(path: &Path) -> Result<Summary> {
         lines.push(format!("scalar {name:<6} {value}"));
     }
     for stored in &schema.fields {
-        let storage = file.storage(&stored.name);
+        let storage = file.storage(&stored.name)?;
         lines.push(format!("field {:<7} {storage}", stored.name));
     }
     Ok(Summary {
@@ -71,8 +88,8 @@ pub fn inspect(path: &Path) -> Result<Summary> {
 /// [`Error::NotFinite`].
 pub fn read_frame(path: &Path, sample: usize, step: usize) -> Result<(Schema, Frames)> {
     hdf5::silence_errors(true);
-    let staged = source::Staged::Local(path.to_owned());
-    let file = OpenFile::open(std::sync::Arc::new(staged), &path.display().to_string())?;
+    let access = Access::Local(path.to_owned());
+    let file = OpenFile::open(&access, &path.display().to_string())?;
     let schema = file.well.schema.clone();
     if sample >= file.well.samples || step >= file.well.frames {
         let (samples, frames) = (file.well.samples, file.well.frames);

@@ -1,14 +1,15 @@
 //! The Well's HDF5 in, data sets out; and simulators that write The Well's HDF5.
 //!
 //! **Reading.** [`ingest`] takes a folder in The Well's layout (`data/train/*.hdf5`, ...), a single
-//! file, or the URL of either: a remote file is copied to the temporary folder while it is read. It
-//! understands fields of rank 0, 1 and 2, with or without variation in time, between samples and
-//! along each axis, scalars, coordinates and boundary conditions. A missing axis is filled by
-//! repetition, as The Well's own loader does. Values in f32 and f64, contiguous or in chunks, with gzip,
-//! shuffle, Fletcher32 and LZF, are read by their offsets and decoded on all threads; other types,
-//! layouts and filters go through the HDF5 library. All that is no field is kept too, exactly. Files
-//! that do not belong together, lack a field, hold a value that is no number or anything that cannot be
-//! kept are refused by name.
+//! file, or the URL of either. Of a remote file only the ranges that are needed are fetched, and up to
+//! 16 GiB of them are kept in the temporary folder for the second pass; the store must give ranges. It
+//! understands fields of rank 0, 1 and 2, with or without variation in time, between samples and along
+//! each axis, scalars, coordinates and boundary conditions. A missing axis is filled by repetition, as
+//! The Well's own loader does. Values in f32 and f64, contiguous or in chunks, with gzip, shuffle,
+//! Fletcher32 and LZF, are read by their offsets and decoded on all threads; other types, layouts and
+//! filters go through the HDF5 library. All that is no field is kept too, exactly. Files that do not
+//! belong together, lack a field, hold a value that is no number or anything that cannot be kept are
+//! refused by name.
 //!
 //! **Converting.** Two passes: statistics of the training split, then normalised shards. Both are cut
 //! into pieces that leave a record: an interrupted ingest goes on, and [`ingest_part`] and [`finish`]
@@ -55,6 +56,7 @@ mod ledger;
 mod leftovers;
 mod options;
 mod records;
+mod remote;
 mod repair;
 mod selection;
 mod shards;
@@ -70,7 +72,7 @@ mod writing;
 pub use append::append;
 pub use convert::{Stage, finish, ingest, ingest_part};
 pub use error::{Error, Result};
-pub use inspect::{Summary, inspect, read_frame};
+pub use inspect::{Summary, inspect, inspect_at, read_frame};
 pub use options::{IngestOptions, Part};
 pub use repair::repair;
 pub use simulate::{Equation, SimulateOptions, simulate};

@@ -1,14 +1,13 @@
-//! Where the HDF5 files of a data set are, and how one is had on the local disk.
+//! Where the HDF5 files of a data set are, and how their bytes are had.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use futures::StreamExt as _;
-use object_store::ObjectStoreExt as _;
-use tempfile::NamedTempFile;
-use wellspring_store::{Location, Split};
+use tokio::sync::OnceCell;
+use wellspring_store::{Contents, Location, Split};
 
+use crate::remote::{self, Remote};
+use crate::well::{OpenFile, WellFile};
 use crate::{Error, Result};
 
 /// The files of a source by split, in the order of their names.
@@ -26,23 +25,17 @@ pub(crate) struct SourceFile {
     place: Location,
     /// Its path below the source.
     pub(crate) below: String,
-    staged: Mutex<Weak<Staged>>,
+    /// Found when it is first opened. What was fetched of it stays at hand from one pass to the next.
+    remote: OnceCell<Arc<Remote>>,
 }
 
-/// A file on the local disk. A copy of a remote one is deleted when nobody reads it any longer.
-#[derive(Debug)]
-pub(crate) enum Staged {
+/// How the bytes of a file are had.
+#[derive(Debug, Clone)]
+pub(crate) enum Access {
+    /// On the local disk.
     Local(PathBuf),
-    Copy(NamedTempFile),
-}
-
-impl Staged {
-    pub(crate) fn path(&self) -> &Path {
-        match self {
-            Self::Local(path) => path,
-            Self::Copy(file) => file.path(),
-        }
-    }
+    /// By ranges.
+    Remote(Arc<Remote>),
 }
 
 impl Source {
@@ -52,32 +45,21 @@ impl Source {
     /// # Errors
     /// [`Error::NoFiles`].
     pub(crate) async fn list(place: &Location) -> Result<Self> {
-        let single = place.name().is_some_and(is_hdf5);
-        let listed = if single {
-            vec![place.clone()]
-        } else {
-            place.list().await?
-        };
+        if place.name().is_some_and(is_hdf5) {
+            return Ok(Self {
+                files: vec![SourceFile::single(place.clone())],
+                ignored: 0,
+            });
+        }
+        let folder = place.clone();
+        let listed = remote::on_network(async move { folder.list().await }).await??;
         let total = listed.len();
         let (mut files, mut described) = (Vec::new(), 0);
         for object in listed {
             let below = object.below(place).unwrap_or_default();
             described += usize::from(below == "stats.yaml");
-            let split = if single {
-                Some(Split::Train)
-            } else {
-                split_of(&below)
-            };
-            if let (Some(split), true) = (split, object.name().is_some_and(is_hdf5)) {
-                files.push(SourceFile {
-                    split,
-                    below: match single {
-                        true => object.name().unwrap_or_default().to_owned(),
-                        false => below,
-                    },
-                    place: object,
-                    staged: Mutex::default(),
-                });
+            if let (Some(split), true) = (split_of(&below), object.name().is_some_and(is_hdf5)) {
+                files.push(SourceFile::new(split, object, below));
             }
         }
         if files.is_empty() {
@@ -94,6 +76,21 @@ impl Source {
 }
 
 impl SourceFile {
+    /// One that is all there is.
+    pub(crate) fn single(place: Location) -> Self {
+        let below = place.name().unwrap_or_default().to_owned();
+        Self::new(Split::Train, place, below)
+    }
+
+    fn new(split: Split, place: Location, below: String) -> Self {
+        Self {
+            split,
+            place,
+            below,
+            remote: OnceCell::new(),
+        }
+    }
+
     /// How errors and manifests call it.
     pub(crate) fn named(&self) -> String {
         self.place.to_string()
@@ -104,65 +101,59 @@ impl SourceFile {
         self.place.name().unwrap_or_default()
     }
 
-    /// Its size.
+    /// Its size in bytes.
     ///
     /// # Errors
-    /// [`Error::Store`].
+    /// As [`Self::access`].
     pub(crate) async fn bytes(&self) -> Result<u64> {
-        let found = self.place.object_store().head(self.place.path()).await;
-        let found = found.map_err(|source| wellspring_store::Error::Io {
-            action: "looking for",
-            object: self.named(),
-            source,
-        })?;
-        Ok(found.size)
+        match self.access().await? {
+            Access::Remote(remote) => Ok(remote.size()),
+            Access::Local(_) => Ok(self.place.size().await?),
+        }
     }
 
-    /// The file on the local disk, fetched if it is remote.
-    pub(crate) async fn stage(&self) -> Result<Arc<Staged>> {
+    /// Its structure, and what it holds beside the values of its fields.
+    ///
+    /// # Errors
+    /// As [`WellFile::open`], [`WellFile::contents`] and [`Self::access`].
+    pub(crate) async fn look(&self) -> Result<(WellFile, Contents)> {
+        self.on_a_thread(|access, named| {
+            let file = WellFile::open(access, named)?;
+            let contents = file.contents()?;
+            Ok((file, contents))
+        })
+        .await
+    }
+
+    /// Opens it for reading.
+    ///
+    /// # Errors
+    /// As [`OpenFile::open`] and [`Self::access`].
+    pub(crate) async fn open(&self) -> Result<OpenFile> {
+        self.on_a_thread(OpenFile::open).await
+    }
+
+    /// Does work that waits for the HDF5 library, which may wait for a network.
+    pub(crate) async fn on_a_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Access, &str) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (access, named) = (self.access().await?, self.named());
+        let work = tokio::task::spawn_blocking(move || work(&access, &named));
+        work.await.map_err(Error::task)?
+    }
+
+    /// The way to its bytes.
+    ///
+    /// # Errors
+    /// As [`Remote::open`].
+    async fn access(&self) -> Result<Access> {
         if let Some(path) = self.place.local_path() {
-            return Ok(Arc::new(Staged::Local(path)));
+            return Ok(Access::Local(path));
         }
-        if let Some(staged) = self.remembered() {
-            return Ok(staged);
-        }
-        let staged = Arc::new(Staged::Copy(self.fetch().await?));
-        *self.staged.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&staged);
-        Ok(staged)
-    }
-
-    fn remembered(&self) -> Option<Arc<Staged>> {
-        self.staged
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .upgrade()
-    }
-
-    async fn fetch(&self) -> Result<NamedTempFile> {
-        let disk = |source| Error::Disk {
-            path: std::env::temp_dir(),
-            source,
-        };
-        let remote = |source| {
-            Error::Store(wellspring_store::Error::Io {
-                action: "reading",
-                object: self.named(),
-                source,
-            })
-        };
-        let mut file = NamedTempFile::with_suffix(".hdf5").map_err(disk)?;
-        let answer = self
-            .place
-            .object_store()
-            .get(self.place.path())
-            .await
-            .map_err(remote)?;
-        let mut stream = answer.into_stream();
-        while let Some(bytes) = stream.next().await {
-            file.write_all(&bytes.map_err(remote)?).map_err(disk)?;
-        }
-        file.flush().map_err(disk)?;
-        Ok(file)
+        let open = || async { Ok::<_, Error>(Arc::new(Remote::open(&self.place).await?)) };
+        let remote = self.remote.get_or_try_init(open).await?;
+        Ok(Access::Remote(Arc::clone(remote)))
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod everything;
 mod pieces;
+mod remote;
 
 use std::path::Path;
 

@@ -1,31 +1,31 @@
 //! One HDF5 file in The Well's layout: what it holds, and its frames one by one.
 //!
 //! The HDF5 library, which does one thing at a time, says what a file holds and where; the values
-//! themselves are read by their offsets and decoded on any number of threads.
+//! themselves are read by their offsets and decoded on any number of threads. A remote file is read the
+//! same way: the library reads it through a driver.
 
 mod attributes;
 mod block;
 mod boundary;
 mod contents;
 mod describe;
+mod driver;
 mod filters;
 mod gather;
 mod planes;
 mod storage;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
-use hdf5::File;
-use wellspring_store::{Field, Schema, TensorOrder};
+use hdf5::{Dataset, File};
+use wellspring_store::{Contents, Field, Schema, TensorOrder};
 
-pub(crate) use contents::read as contents;
 pub(crate) use planes::FieldReader;
 
 use self::storage::Storage;
 use crate::extents::ReadAt;
-use crate::source::Staged;
+use crate::source::Access;
 use crate::{Error, Result};
 
 /// The groups of fields, by rank.
@@ -40,6 +40,7 @@ const GROUPS: [(&str, TensorOrder); 3] = [
 pub(crate) struct WellFile {
     /// How errors call it.
     pub(crate) named: String,
+    access: Access,
     file: File,
     pub(crate) schema: Schema,
     pub(crate) stored: Vec<StoredField>,
@@ -55,31 +56,60 @@ pub(crate) struct OpenFile {
     pub(crate) well: WellFile,
     /// Of each field.
     storage: Vec<Storage>,
-    bytes: Box<dyn ReadAt>,
-    /// A copy of a remote file lives as long as it is read.
-    _staged: Arc<Staged>,
+    bytes: Arc<dyn ReadAt>,
 }
 
 impl OpenFile {
-    /// Opens a file that lies on the local disk.
+    /// Opens a file.
     ///
     /// # Errors
     /// As [`WellFile::open`], and [`Error::Read`].
-    pub(crate) fn open(staged: Arc<Staged>, named: &str) -> Result<Self> {
-        let well = WellFile::open(staged.path(), named)?;
+    pub(crate) fn open(access: &Access, named: &str) -> Result<Self> {
+        let well = WellFile::open(access, named)?;
         let fields = well.stored.iter();
         let storage = fields.map(|field| Storage::of(&well.file, field, named));
-        let bytes = std::fs::File::open(staged.path()).map_err(|source| Error::Bytes {
-            file: named.to_owned(),
-            object: "the file".into(),
-            source,
-        })?;
         Ok(Self {
-            storage: storage.collect::<Result<_>>()?,
+            storage: access.sound(named, storage.collect())?,
+            bytes: access.bytes().map_err(|source| unread(named, source))?,
             well,
-            bytes: Box::new(bytes),
-            _staged: staged,
         })
+    }
+}
+
+impl Access {
+    /// Lets the HDF5 library open the file.
+    fn library(&self) -> hdf5::Result<File> {
+        match self {
+            Self::Local(path) => File::open(path),
+            Self::Remote(remote) => driver::open(Arc::clone(remote)),
+        }
+    }
+
+    fn bytes(&self) -> std::io::Result<Arc<dyn ReadAt>> {
+        match self {
+            Self::Local(path) => Ok(Arc::new(std::fs::File::open(path)?)),
+            Self::Remote(remote) => Ok(Arc::clone(remote) as _),
+        }
+    }
+
+    /// What the library found, unless some of the bytes did not come: what it says then is not to be
+    /// trusted, even where it says that all is well.
+    fn sound<T>(&self, named: &str, found: Result<T>) -> Result<T> {
+        match self {
+            Self::Remote(remote) => match remote.failure() {
+                Some(source) => Err(unread(named, source)),
+                None => found,
+            },
+            Self::Local(_) => found,
+        }
+    }
+}
+
+fn unread(named: &str, source: std::io::Error) -> Error {
+    Error::Bytes {
+        file: named.to_owned(),
+        object: "the file".into(),
+        source,
     }
 }
 
@@ -102,12 +132,24 @@ struct Scalar {
 
 impl WellFile {
     /// Opens a file and checks its structure; `named` is what errors call it.
-    pub(crate) fn open(path: &Path, named: &str) -> Result<Self> {
-        let file = File::open(path).map_err(|source| Error::Open {
+    ///
+    /// # Errors
+    /// [`Error::Open`], [`Error::Layout`], [`Error::Read`], [`Error::Bytes`].
+    pub(crate) fn open(access: &Access, named: &str) -> Result<Self> {
+        let file = access.library().map_err(|source| Error::Open {
             file: named.to_owned(),
             source,
-        })?;
-        describe::describe(file, named)
+        });
+        let described = file.and_then(|file| describe::describe(file, access, named));
+        access.sound(named, described)
+    }
+
+    /// Everything that the file holds beside the values of its fields.
+    ///
+    /// # Errors
+    /// As [`contents::read`].
+    pub(crate) fn contents(&self) -> Result<Contents> {
+        self.access.sound(&self.named, contents::read(self))
     }
 
     /// Times of a sample's frames.
@@ -182,30 +224,14 @@ impl WellFile {
     }
 
     /// How a field is stored: shape, layout, filters and bytes.
-    pub(crate) fn storage(&self, field: &str) -> String {
+    ///
+    /// # Errors
+    /// [`Error::Bytes`].
+    pub(crate) fn storage(&self, field: &str) -> Result<String> {
         let stored = self.stored.iter().find(|stored| stored.field.name == field);
-        let Some(dataset) = stored.and_then(|stored| self.file.dataset(&stored.path).ok()) else {
-            return "unreadable".into();
-        };
-        let layout = match dataset.chunk() {
-            Some(chunk) => format!("chunks of {chunk:?}"),
-            None => "contiguous".into(),
-        };
-        let filters: Vec<String> = dataset
-            .filters()
-            .iter()
-            .map(|filter| format!("{filter:?}"))
-            .collect();
-        let filters = if filters.is_empty() {
-            String::new()
-        } else {
-            format!(", {}", filters.join(" "))
-        };
-        format!(
-            "{:?}, {layout}{filters}, {} bytes",
-            dataset.shape(),
-            dataset.storage_size()
-        )
+        let dataset = stored.and_then(|stored| self.file.dataset(&stored.path).ok());
+        let said = dataset.map_or("unreadable".into(), |dataset| described(&dataset));
+        self.access.sound(&self.named, Ok(said))
     }
 
     fn layout(&self, object: impl Into<String>, reason: impl Into<String>) -> Error {
@@ -215,4 +241,22 @@ impl WellFile {
             reason: reason.into(),
         }
     }
+}
+
+fn described(dataset: &Dataset) -> String {
+    let layout = match dataset.chunk() {
+        Some(chunk) => format!("chunks of {chunk:?}"),
+        None => "contiguous".into(),
+    };
+    let filters = dataset.filters();
+    let filters: Vec<String> = filters.iter().map(|filter| format!("{filter:?}")).collect();
+    let filters = match filters.is_empty() {
+        true => String::new(),
+        false => format!(", {}", filters.join(" ")),
+    };
+    format!(
+        "{:?}, {layout}{filters}, {} bytes",
+        dataset.shape(),
+        dataset.storage_size()
+    )
 }

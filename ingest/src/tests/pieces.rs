@@ -13,7 +13,7 @@ use crate::{
     ingest_part, repair,
 };
 
-fn waves(packing: Packing) -> Waves {
+pub(super) fn waves(packing: Packing) -> Waves {
     let field = |name: &str, order| WaveField {
         name: name.into(),
         order,
@@ -37,7 +37,7 @@ fn waves(packing: Packing) -> Waves {
 }
 
 /// Three files for training, of 9, 20 and 9 frames, and one for testing.
-fn sources(folder: &Path, packing: Packing) {
+pub(super) fn sources(folder: &Path, packing: Packing) {
     for (index, (split, frames)) in [("train", 9), ("train", 20), ("train", 9), ("test", 5)]
         .into_iter()
         .enumerate()
@@ -51,7 +51,7 @@ fn sources(folder: &Path, packing: Packing) {
     }
 }
 
-fn options() -> IngestOptions {
+pub(super) fn options() -> IngestOptions {
     IngestOptions {
         shard_bytes: 4 * 7 * 96 * 4,
         ..IngestOptions::default()
@@ -59,7 +59,7 @@ fn options() -> IngestOptions {
 }
 
 /// Every object of a data set with its bytes.
-async fn objects(root: &Location) -> Vec<(String, Vec<u8>)> {
+pub(super) async fn objects(root: &Location) -> Vec<(String, Vec<u8>)> {
     let mut objects = Vec::new();
     for place in root.list().await.unwrap() {
         let bytes = place.get().await.unwrap().to_vec();

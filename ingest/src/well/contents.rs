@@ -16,7 +16,7 @@ const LARGEST: usize = 64 << 20;
 /// # Errors
 /// [`Error::Layout`] names what cannot be kept: a type, a size, a kind of link, a field that no list
 /// names.
-pub(crate) fn read(well: &WellFile) -> Result<Contents> {
+pub(super) fn read(well: &WellFile) -> Result<Contents> {
     let mut walk = Walk {
         well,
         contents: Contents::default(),

@@ -8,8 +8,9 @@ use wellspring_store::{Axis, Field, Grid, Schema};
 use super::attributes::Object;
 use super::{GROUPS, Scalar, StoredField, WellFile, boundary};
 use crate::Result;
+use crate::source::Access;
 
-pub(super) fn describe(file: File, named: &str) -> Result<WellFile> {
+pub(super) fn describe(file: File, access: &Access, named: &str) -> Result<WellFile> {
     let root = Object::root(&file, named)?;
     let samples = root.number("n_trajectories")?;
     if samples == 0 {
@@ -28,6 +29,7 @@ pub(super) fn describe(file: File, named: &str) -> Result<WellFile> {
     let scalars = scalars(&root, samples, frames)?;
     Ok(WellFile {
         named: named.to_owned(),
+        access: access.clone(),
         schema,
         stored,
         samples,

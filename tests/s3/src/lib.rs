@@ -4,7 +4,8 @@
 //! It knows what `object_store` asks of S3: objects with ranges and conditions (`If-Match`,
 //! `If-None-Match`), multipart uploads, copies, deletions, and lists of the second version. Every
 //! bucket exists. Conditions are looked at and kept under one lock, so of two writers who race one
-//! wins. It does not look at signatures, and it keeps no times.
+//! wins. It does not look at signatures, and it keeps no times. To a client that speaks plain HTTP it is
+//! a web server, which may know that an object is elsewhere.
 //!
 //! ```
 //! use wellspring_s3_testing::{Fault, Server, Trouble};
@@ -110,6 +111,11 @@ impl Server {
         self.network.set_trouble(None);
     }
 
+    /// From now on who asks for this path (`/BUCKET/KEY`) is sent to another URL, with status 302.
+    pub fn redirect(&self, path: &str, to: &str) {
+        self.network.set_redirect(path, to);
+    }
+
     /// What it has seen so far.
     #[must_use]
     pub fn seen(&self) -> Seen {
@@ -132,7 +138,10 @@ async fn serve(stream: TcpStream, objects: &Objects, network: &Network) -> io::R
     stream.set_nodelay(true)?;
     let mut connection = http::Connection::new(stream);
     while let Some(request) = connection.receive().await? {
-        let answer = requests::answer(&request, objects);
+        let answer = match network.redirect(&request.path) {
+            Some(to) => http::Answer::new(302, "").with("location", to),
+            None => requests::answer(&request, objects),
+        };
         network.send(&mut connection, &request, answer).await?;
     }
     Ok(())

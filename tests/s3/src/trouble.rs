@@ -1,8 +1,9 @@
 //! The line between client and server, and what goes wrong on it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -67,6 +68,8 @@ pub struct Seen {
 pub(crate) struct Network {
     link: Mutex<Link>,
     trouble: Mutex<Option<(Trouble, u64)>>,
+    /// Paths that are elsewhere, and where.
+    redirects: Mutex<BTreeMap<String, String>>,
     gets: AtomicU64,
     puts: AtomicU64,
     bytes: AtomicU64,
@@ -81,6 +84,21 @@ impl Network {
     pub(crate) fn set_trouble(&self, trouble: Option<Trouble>) {
         let trouble = trouble.map(|trouble| (trouble, 0));
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    pub(crate) fn set_redirect(&self, path: &str, to: &str) {
+        self.redirects().insert(path.to_owned(), to.to_owned());
+    }
+
+    /// Where a path is, if it is elsewhere.
+    pub(crate) fn redirect(&self, path: &str) -> Option<String> {
+        self.redirects().get(path).cloned()
+    }
+
+    fn redirects(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.redirects
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn seen(&self) -> Seen {
