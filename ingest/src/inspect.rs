@@ -1,7 +1,6 @@
 //! What is in one HDF5 file, for a person to read.
 
 use std::fmt;
-use std::path::Path;
 
 use wellspring_store::{AxisSelection, Frames, Location, Schema, Selection};
 
@@ -21,22 +20,13 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Looks at a file without reading its fields.
-///
-/// # Errors
-/// [`crate::Error::Open`] and [`crate::Error::Layout`] when it is not in The Well's layout.
-pub fn inspect(path: &Path) -> Result<Summary> {
-    hdf5::silence_errors(true);
-    let access = Access::Local(path.to_owned());
-    summary(&WellFile::open(&access, &path.display().to_string())?)
-}
-
 /// Looks at a file wherever it is, without reading its fields: of one in a bucket or behind a web
 /// server, little more than its structure is fetched.
 ///
 /// # Errors
-/// As [`inspect`]; [`crate::Error::Store`] and [`crate::Error::Bytes`] when it cannot be fetched.
-pub async fn inspect_at(place: &Location) -> Result<Summary> {
+/// [`Error::Open`] and [`Error::Layout`] when it is not in The Well's layout; [`Error::Store`] and
+/// [`Error::Bytes`] when it cannot be fetched.
+pub async fn inspect(place: &Location) -> Result<Summary> {
     hdf5::silence_errors(true);
     let file = SourceFile::single(place.clone());
     let look = |access: &Access, named: &str| summary(&WellFile::open(access, named)?);
@@ -86,10 +76,15 @@ fn summary(file: &WellFile) -> Result<Summary> {
 /// # Errors
 /// As [`inspect`]; [`Error::Selection`] for a sample or step that is not there, and
 /// [`Error::NotFinite`].
-pub fn read_frame(path: &Path, sample: usize, step: usize) -> Result<(Schema, Frames)> {
+pub async fn read_frame(place: &Location, sample: usize, step: usize) -> Result<(Schema, Frames)> {
     hdf5::silence_errors(true);
-    let access = Access::Local(path.to_owned());
-    let file = OpenFile::open(&access, &path.display().to_string())?;
+    let file = SourceFile::single(place.clone());
+    let read =
+        move |access: &Access, named: &str| frame(&OpenFile::open(access, named)?, sample, step);
+    file.on_a_thread(read).await
+}
+
+fn frame(file: &OpenFile, sample: usize, step: usize) -> Result<(Schema, Frames)> {
     let schema = file.well.schema.clone();
     if sample >= file.well.samples || step >= file.well.frames {
         let (samples, frames) = (file.well.samples, file.well.frames);
@@ -112,7 +107,7 @@ pub fn read_frame(path: &Path, sample: usize, step: usize) -> Result<(Schema, Fr
             continue;
         }
         let count = field.channels(&schema.grid).len();
-        let mut reader = FieldReader::new(&file, index, &space);
+        let mut reader = FieldReader::new(file, index, &space);
         for slab in reader.slabs() {
             let at = slab.rows.start * row..slab.rows.end * row;
             let own = planes[first..first + count].iter_mut();

@@ -72,7 +72,7 @@ mod writing;
 pub use append::append;
 pub use convert::{Stage, finish, ingest, ingest_part};
 pub use error::{Error, Result};
-pub use inspect::{Summary, inspect, inspect_at, read_frame};
+pub use inspect::{Summary, inspect, read_frame};
 pub use options::{IngestOptions, Part};
 pub use repair::repair;
 pub use simulate::{Equation, SimulateOptions, simulate};

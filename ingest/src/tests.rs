@@ -432,7 +432,8 @@ async fn simulations_are_files_like_any_others() {
         let folder = tempfile::tempdir().unwrap();
         let files = simulated(equation, &shape, folder.path());
         assert_eq!(files.len(), 4);
-        let summary = inspect(&files[0]).unwrap().to_string();
+        let file = Location::parse(files[0].to_str().unwrap()).unwrap();
+        let summary = inspect(&file).await.unwrap().to_string();
         assert!(
             summary.contains(equation.dataset_name()) && summary.contains("periodic below"),
             "{summary}"

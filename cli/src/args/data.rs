@@ -53,6 +53,7 @@ pub struct Simulate {
 Examples:
   wellspring inspect sims/data/train/shear_flow_Reynolds_1e+04_Schmidt_1e+00_0.hdf5
   wellspring inspect s3://bucket/ds
+  wellspring inspect https://host/data/train/file.hdf5       only its structure is fetched
   wellspring inspect ds --plot --field velocity_x --step 5
   wellspring inspect runs/ckm")]
 pub struct Inspect {

@@ -4,7 +4,6 @@ mod plot;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::Path;
 
 use anyhow::Result;
 use wellspring_eval::{Format, Results};
@@ -26,7 +25,8 @@ pub fn run(session: &Session, args: &args::Inspect) -> Result<()> {
 fn describe(session: &Session, path: &str) -> Result<String> {
     let location = session.locate(path)?;
     if path.ends_with(".hdf5") || path.ends_with(".h5") {
-        return Ok(wellspring_ingest::inspect(Path::new(path))?.to_string());
+        let summary = session.wait(wellspring_ingest::inspect(&location))?;
+        return Ok(summary.to_string());
     }
     if session.wait(location.join("manifest.json").exists())? {
         let dataset = session.wait(Dataset::open(&location))?;

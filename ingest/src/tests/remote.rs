@@ -12,7 +12,7 @@ use crate::convert::catalogue;
 use crate::remote::Remote;
 use crate::source::Access;
 use crate::well::OpenFile;
-use crate::{Error, IngestOptions, Packing, WaveField, Waves, ingest, inspect_at};
+use crate::{Error, IngestOptions, Packing, WaveField, Waves, ingest, inspect};
 
 /// A file of 28 MB in three fields: 4 trajectories of 60 frames of 64 × 64 cells and 7 channels.
 fn write_waves(path: &Path, packing: Packing) {
@@ -131,7 +131,7 @@ async fn a_look_at_a_file_fetches_little_of_it() {
             seen.gets <= 4 && seen.bytes <= 1 << 20,
             "{seen:?} of {size}"
         );
-        let said = inspect_at(&place).await.unwrap().to_string();
+        let said = inspect(&place).await.unwrap().to_string();
         assert!(
             said.contains("trajectories  4") && said.contains("pressure"),
             "{said}"
@@ -349,8 +349,8 @@ async fn a_url_behind_a_redirect_is_read_by_ranges() {
     let allowed = [("allow_http".to_owned(), "true".to_owned())];
     let far = Location::parse_with(&url, &allowed).unwrap();
 
-    let said = inspect_at(&far).await.unwrap();
-    assert_eq!(said, inspect_at(&near).await.unwrap());
+    let said = inspect(&far).await.unwrap();
+    assert_eq!(said, inspect(&near).await.unwrap());
     let before = server.seen();
     let root = converted(&far, &options()).await.unwrap();
     let (gets, bytes) = (

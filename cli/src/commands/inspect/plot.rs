@@ -1,10 +1,9 @@
 //! A frame as a picture of half blocks: two cells above one another in each character.
 
 use std::io::IsTerminal as _;
-use std::path::Path;
 
 use anyhow::Result;
-use wellspring_store::{Dataset, Frames, Location, Schema, Split};
+use wellspring_store::{Dataset, Frames, Schema, Split};
 
 use crate::args;
 use crate::commands::Session;
@@ -59,14 +58,11 @@ pub fn draw(session: &Session, args: &args::Inspect) -> Result<String> {
 /// A frame in the field's own units.
 fn read(session: &Session, args: &args::Inspect) -> Result<(Schema, Frames)> {
     let (path, trajectory, step) = (&args.path, args.trajectory, args.step);
+    let root = session.locate(path)?;
     if path.ends_with(".hdf5") || path.ends_with(".h5") {
-        return Ok(wellspring_ingest::read_frame(
-            Path::new(path),
-            trajectory,
-            step,
-        )?);
+        let frame = wellspring_ingest::read_frame(&root, trajectory, step);
+        return Ok(session.wait(frame)?);
     }
-    let root = Location::parse(path)?;
     let dataset = session.wait(Dataset::open(&root))?;
     let manifest = dataset.manifest();
     let split: Split = match &args.split {
