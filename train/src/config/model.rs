@@ -54,7 +54,7 @@ impl PatchSize {
     /// On a grid of some number of axes.
     ///
     /// # Errors
-    /// [`Error::Store`] where it names another number of axes.
+    /// [`crate::Error::Store`] where it names another number of axes.
     pub fn on(&self, ndim: usize) -> Result<Patch> {
         Ok(match self {
             Self::Every(size) => Patch::uniform(*size, ndim),
@@ -148,7 +148,7 @@ impl ModelConfig {
     /// Checks that the numbers fit one another.
     ///
     /// # Errors
-    /// [`Error::Value`].
+    /// [`crate::Error::Value`].
     pub fn validate(&self) -> Result<()> {
         let (dim, heads, groups) = (self.dim, self.heads, self.groups);
         need(
