@@ -81,9 +81,7 @@ fn a_file_behind_a_redirect_is_a_source() {
     let there = format!("{}/bucket/sims/data/train/{name}", server.endpoint());
     door.redirect(&format!("/resolve/{name}"), &there);
     let url = format!("{}/resolve/{name}", door.endpoint());
-    place.do_it(&format!(
-        "ingest {url} far --storage-option allow_http=true"
-    ));
+    place.do_it(&format!("ingest {url} far"));
     place.do_it(&format!("ingest sims/data/train/{name} near"));
     assert!(data_set(&place, "far") == data_set(&place, "near"));
 }

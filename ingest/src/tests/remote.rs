@@ -268,10 +268,11 @@ async fn an_object_that_changes_is_named() {
 async fn hostile_files_are_read_like_those_on_the_disk() {
     let whole = std::fs::read(everything_file()).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.hdf5");
     let far = Location::parse("memory:///a.hdf5").unwrap();
     let (mut refused, mut state) = (0, 1_u64);
-    for _ in 0..100 {
+    for round in 0..100 {
+        // The library takes a file of the same name for one that it may still have open.
+        let path = folder.path().join(format!("{round}.hdf5"));
         let mut bytes = whole.clone();
         for _ in 0..8 {
             state = state
@@ -282,9 +283,9 @@ async fn hostile_files_are_read_like_those_on_the_disk() {
         }
         std::fs::write(&path, &bytes).unwrap();
         far.put(bytes).await.unwrap();
-        let near = converted(&super::place(&path), &options()).await;
-        let far = converted(&far, &options()).await;
-        assert_eq!(near.is_err(), far.is_err(), "{near:?} {far:?}");
+        let near = converted(&super::place(&path), &options()).await.map(drop);
+        let far = converted(&far, &options()).await.map(drop);
+        assert_eq!(near.is_err(), far.is_err(), "{round}: {near:?} {far:?}");
         refused += usize::from(far.is_err());
     }
     assert!(refused > 10, "{refused}");
@@ -346,8 +347,7 @@ async fn a_url_behind_a_redirect_is_read_by_ranges() {
     let there = format!("{}/bucket/source/a.hdf5", server.endpoint());
     door.redirect("/some/waves.hdf5", &there);
     let url = format!("{}/some/waves.hdf5", door.endpoint());
-    let allowed = [("allow_http".to_owned(), "true".to_owned())];
-    let far = Location::parse_with(&url, &allowed).unwrap();
+    let far = Location::parse(&url).unwrap();
 
     let said = inspect(&far).await.unwrap();
     assert_eq!(said, inspect(&near).await.unwrap());

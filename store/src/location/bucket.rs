@@ -8,7 +8,7 @@ use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::http::HttpBuilder;
 use object_store::path::Path;
-use object_store::{BackoffConfig, ObjectStore, ObjectStoreScheme, RetryConfig};
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreScheme, RetryConfig};
 use url::{Position, Url};
 
 /// A failing request is tried again by the store's client for about ten seconds.
@@ -31,8 +31,8 @@ pub(super) fn open(
     options: &[(String, String)],
 ) -> object_store::Result<(Arc<dyn ObjectStore>, Path)> {
     macro_rules! client {
-        ($builder:ident, $url:expr) => {{
-            let mut builder = $builder::new().with_url($url).with_retry(retry());
+        ($builder:expr, $url:expr) => {{
+            let mut builder = $builder.with_url($url).with_retry(retry());
             for (key, value) in std::env::vars() {
                 if let Ok(key) = key.to_ascii_lowercase().parse() {
                     builder = builder.with_config(key, value);
@@ -46,10 +46,17 @@ pub(super) fn open(
     }
     let (scheme, path) = ObjectStoreScheme::parse(url)?;
     let store: Arc<dyn ObjectStore> = match scheme {
-        ObjectStoreScheme::AmazonS3 => client!(AmazonS3Builder, url.as_str()),
-        ObjectStoreScheme::GoogleCloudStorage => client!(GoogleCloudStorageBuilder, url.as_str()),
-        ObjectStoreScheme::MicrosoftAzure => client!(MicrosoftAzureBuilder, url.as_str()),
-        ObjectStoreScheme::Http => client!(HttpBuilder, &url[..Position::BeforePath]),
+        ObjectStoreScheme::AmazonS3 => client!(AmazonS3Builder::new(), url.as_str()),
+        ObjectStoreScheme::GoogleCloudStorage => {
+            client!(GoogleCloudStorageBuilder::new(), url.as_str())
+        }
+        ObjectStoreScheme::MicrosoftAzure => client!(MicrosoftAzureBuilder::new(), url.as_str()),
+        ObjectStoreScheme::Http => {
+            // Who writes http:// means it.
+            let plain = ClientOptions::new().with_allow_http(url.scheme() == "http");
+            let builder = HttpBuilder::new().with_client_options(plain);
+            client!(builder, &url[..Position::BeforePath])
+        }
         other => {
             return Err(object_store::Error::NotSupported {
                 source: format!("{other:?} is no place on a network").into(),
