@@ -1,13 +1,14 @@
 //! Bytes of shards from a network: in parts, several at a time, each tried again when it fails.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use memmap2::MmapMut;
 use tokio::sync::Semaphore;
 
+use crate::pool::Pool;
 use crate::traffic::Counters;
 use crate::{Error, Location, Result};
 
@@ -25,7 +26,7 @@ pub(crate) const ATTEMPTS: u32 = 4;
 #[derive(Debug)]
 pub(crate) struct Fetcher {
     turns: Semaphore,
-    regions: Regions,
+    regions: Arc<Pool<MmapMut>>,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -33,14 +34,14 @@ impl Fetcher {
     pub(crate) fn new(counters: Arc<Counters>) -> Self {
         Self {
             turns: Semaphore::new(AT_A_TIME),
-            regions: Regions::default(),
+            regions: Arc::new(Pool::new(KEPT)),
             counters,
         }
     }
 
     /// An object of known size, in memory.
     pub(crate) async fn whole(&self, place: &Location, size: u64) -> Result<Bytes> {
-        let mut region = self.regions.take(size).map_err(|source| Error::Memory {
+        let mut region = Region::new(&self.regions, size).map_err(|source| Error::Memory {
             object: place.to_string(),
             bytes: size,
             source,
@@ -107,45 +108,32 @@ fn may_pass(error: &Error) -> bool {
     }
 }
 
-/// Memory of objects that are no longer held, for those that come: the system clears fresh pages, at
-/// a tenth of what an epoch costs.
-#[derive(Debug, Clone, Default)]
-struct Regions(Arc<Mutex<Vec<MmapMut>>>);
-
-impl Regions {
-    /// At most so many are kept.
-    const KEPT: usize = 4;
-
-    /// Room for so many bytes, with anything in it. A size that cannot be is an error here, not the
-    /// end of the process.
-    fn take(&self, size: u64) -> io::Result<Region> {
-        let size = usize::try_from(size).map_err(io::Error::other)?;
-        // Twice as much as is asked for would be more than a cache's limit knows of.
-        let fits = |memory: &MmapMut| (size..=size.saturating_mul(2)).contains(&memory.len());
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = kept
-            .iter()
-            .position(fits)
-            .map(|place| kept.swap_remove(place));
-        drop(kept);
-        let memory = known.map_or_else(|| map(size), Ok)?;
-        Ok(Region {
-            memory: Some(memory),
-            size,
-            home: self.clone(),
-        })
-    }
-}
+/// Regions that are kept for other objects.
+const KEPT: usize = 4;
 
 /// Memory that goes back when it is no longer read.
 struct Region {
     /// Until it is dropped.
     memory: Option<MmapMut>,
     size: usize,
-    home: Regions,
+    home: Arc<Pool<MmapMut>>,
 }
 
 impl Region {
+    /// Room for so many bytes, with anything in it. A size that cannot be is an error here, not the
+    /// end of the process.
+    fn new(home: &Arc<Pool<MmapMut>>, size: u64) -> io::Result<Self> {
+        let size = usize::try_from(size).map_err(io::Error::other)?;
+        // Twice as much as is asked for would be more than a cache's limit knows of.
+        let fits = |memory: &MmapMut| (size..=size.saturating_mul(2)).contains(&memory.len());
+        let memory = home.take(fits).map_or_else(|| map(size), Ok)?;
+        Ok(Self {
+            memory: Some(memory),
+            size,
+            home: Arc::clone(home),
+        })
+    }
+
     fn bytes_mut(&mut self) -> &mut [u8] {
         self.memory
             .as_deref_mut()
@@ -163,9 +151,8 @@ impl AsRef<[u8]> for Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        let mut kept = self.home.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < Regions::KEPT {
-            kept.extend(self.memory.take());
+        if let Some(memory) = self.memory.take() {
+            self.home.give(memory);
         }
     }
 }

@@ -142,6 +142,7 @@ mod location;
 mod manifest;
 mod patch;
 mod plan;
+mod pool;
 mod provenance;
 mod report;
 mod rows;

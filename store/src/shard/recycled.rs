@@ -1,24 +1,30 @@
-//! Memory that is used again.
+//! Lists of values that are filled again once they are written.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow::buffer::Buffer;
+
+use crate::pool::Pool;
 
 /// Shorter buffers are not worth keeping.
 const SHORTEST: usize = 16 << 10;
 
-/// Buffers of values that were written, to be filled anew: the system clears every fresh page first,
-/// which took a fifth of an ingest. Holds no more than was in use at the same time.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Recycled(Arc<Mutex<Vec<Vec<f32>>>>);
+/// Buffers of values that were written, to be filled anew: fresh ones took a fifth of an ingest. Holds
+/// no more than was in use at the same time.
+#[derive(Debug, Clone)]
+pub(crate) struct Recycled(Arc<Pool<Vec<f32>>>);
+
+impl Default for Recycled {
+    fn default() -> Self {
+        Self(Arc::new(Pool::new(usize::MAX)))
+    }
+}
 
 impl Recycled {
     /// A buffer of this length; what is in it is of no meaning.
     pub(crate) fn take(&self, length: usize) -> Vec<f32> {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = held.iter().rposition(|values| values.capacity() >= length);
-        let mut values = fits.map_or_else(Vec::new, |place| held.swap_remove(place));
-        drop(held);
+        let known = self.0.take(|values| values.capacity() >= length);
+        let mut values = known.unwrap_or_default();
         values.resize(length, 0.0);
         values
     }
@@ -28,8 +34,7 @@ impl Recycled {
         if let Ok(values) = buffer.into_vec::<f32>()
             && values.capacity() >= SHORTEST
         {
-            let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            held.push(values);
+            self.0.give(values);
         }
     }
 }
@@ -68,10 +73,7 @@ mod tests {
         let buffer = Buffer::from_vec(values);
         let reader = buffer.clone();
         drop(segment(buffer));
-        assert!(
-            recycled.0.lock().is_ok_and(|held| held.is_empty()),
-            "somebody reads it"
-        );
+        assert!(recycled.0.take(|_| true).is_none(), "somebody reads it");
         drop(segment(reader));
         let again = recycled.take(SHORTEST / 2);
         assert_eq!((again.as_ptr(), again.len()), (address, SHORTEST / 2));
