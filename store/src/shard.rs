@@ -2,6 +2,7 @@
 
 mod decode;
 mod encode;
+mod file;
 mod index;
 mod recycled;
 

@@ -1,4 +1,4 @@
-//! Writing a shard: rows are gathered into record batches, whose buffers go to the store as they are.
+//! Writing a shard: rows are gathered into record batches.
 
 use std::sync::Arc;
 
@@ -6,34 +6,18 @@ use arrow::array::{
     ArrayRef, FixedSizeListArray, Float16Array, Float32Array, Float64Array, RecordBatch,
     UInt32Array,
 };
-use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
-use arrow::ipc::convert::IpcSchemaEncoder;
-use arrow::ipc::writer::{
-    DictionaryTracker, IpcDataGenerator, IpcWriteOptions, StreamEncoder, write_message,
-};
-use arrow::ipc::{Block, CompressionType, FooterBuilder, MetadataVersion};
-use bytes::Bytes;
-use flatbuffers::FlatBufferBuilder;
 use half::f16;
 use half::slice::HalfFloatSliceExt as _;
 use object_store::PutPayload;
-use xxhash_rust::xxh3::Xxh3;
 
-use super::recycled::{Recycled, Segment};
+use super::file::File;
+use super::recycled::Recycled;
 use crate::{Compression, Dtype, Error, Frames, Location, Result, Shard};
 
 /// Bytes of a record batch, about: enough for long contiguous runs, few enough to read alone.
 const BATCH_BYTES: usize = 8 << 20;
-
-/// Cache lines and vector registers.
-const ALIGNMENT: usize = 64;
-
-const MAGIC: &[u8; 6] = b"ARROW1";
-
-/// What the stream of messages ends with.
-const END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 
 /// Whose frame a row is, and when.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -220,112 +204,6 @@ impl ShardWriter {
     }
 }
 
-/// An Arrow IPC file as the segments that it is made of.
-struct File {
-    encoder: StreamEncoder,
-    segments: Vec<Bytes>,
-    length: usize,
-    blocks: Vec<Block>,
-    checksum: Xxh3,
-    recycled: Recycled,
-}
-
-impl File {
-    fn begin(
-        columns: &SchemaRef,
-        compression: Compression,
-        recycled: Recycled,
-    ) -> Result<Self, ArrowError> {
-        let codec = match compression {
-            Compression::None => None,
-            Compression::Lz4 => Some(CompressionType::LZ4_FRAME),
-            Compression::Zstd => Some(CompressionType::ZSTD),
-        };
-        let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)?
-            .try_with_compression(codec)?;
-        let mut head = MAGIC.to_vec();
-        head.resize(ALIGNMENT, 0);
-        let schema = IpcDataGenerator::default().schema_to_bytes_with_dictionary_tracker(
-            columns,
-            &mut DictionaryTracker::new(true),
-            &options,
-        );
-        write_message(&mut head, schema, &options)?;
-        let mut encoder = StreamEncoder::try_new_with_options(columns, options)?;
-        // Its first answer has the schema in front.
-        encoder.encode(&RecordBatch::new_empty(Arc::clone(columns)))?;
-        let mut file = Self {
-            encoder,
-            segments: Vec::new(),
-            length: 0,
-            blocks: Vec::new(),
-            checksum: Xxh3::new(),
-            recycled,
-        };
-        file.append(head.into());
-        Ok(file)
-    }
-
-    fn push(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
-        let start = self.length;
-        let message = self.encoder.encode(batch)?;
-        let head = message_head(&message)?;
-        for buffer in message {
-            if !buffer.is_empty() {
-                let recycled = self.recycled.clone();
-                self.append(Bytes::from_owner(Segment { buffer, recycled }));
-            }
-        }
-        let body = self.length - start - head;
-        self.blocks
-            .push(Block::new(start as i64, head as i32, body as i64));
-        Ok(())
-    }
-
-    fn end(mut self, columns: &SchemaRef) -> Self {
-        let mut builder = FlatBufferBuilder::new();
-        let dictionaries = builder.create_vector::<Block>(&[]);
-        let batches = builder.create_vector(&self.blocks);
-        let schema = IpcSchemaEncoder::new().schema_to_fb_offset(&mut builder, columns);
-        let mut footer = FooterBuilder::new(&mut builder);
-        footer.add_version(MetadataVersion::V5);
-        footer.add_schema(schema);
-        footer.add_dictionaries(dictionaries);
-        footer.add_recordBatches(batches);
-        let footer = footer.finish();
-        builder.finish(footer, None);
-        let footer = builder.finished_data();
-        let mut tail = END.to_vec();
-        tail.extend_from_slice(footer);
-        tail.extend_from_slice(&(footer.len() as i32).to_le_bytes());
-        tail.extend_from_slice(MAGIC);
-        self.append(tail.into());
-        self
-    }
-
-    fn append(&mut self, bytes: Bytes) {
-        self.checksum.update(&bytes);
-        self.length += bytes.len();
-        self.segments.push(bytes);
-    }
-}
-
-/// Bytes of a message before its body: a marker, a length, and as much as the length says.
-fn message_head(message: &[Buffer]) -> Result<usize, ArrowError> {
-    let mut bytes = message.iter().flat_map(|buffer| buffer.iter().copied());
-    let mut length = [0; 4];
-    for (place, byte) in length.iter_mut().zip(bytes.by_ref().skip(4)) {
-        *place = byte;
-    }
-    let length = i32::from_le_bytes(length);
-    match usize::try_from(length) {
-        Ok(length) if length > 0 => Ok(8 + length),
-        _ => Err(ArrowError::IpcError(format!(
-            "a message head of {length} bytes"
-        ))),
-    }
-}
-
 fn record_batch(
     rows: &[Row],
     channels: Vec<Vec<f32>>,
@@ -405,8 +283,10 @@ fn encoding(object: &Location, source: ArrowError) -> Error {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use arrow::ipc::writer::FileWriter;
+    use arrow::ipc::writer::{FileWriter, IpcWriteOptions};
+    use arrow::ipc::{CompressionType, MetadataVersion};
 
+    use super::super::file::ALIGNMENT;
     use super::*;
     use crate::sample;
 
