@@ -27,10 +27,7 @@ fn waves(
             .collect(),
         fields: fields
             .iter()
-            .map(|&(name, order)| WaveField {
-                name: name.into(),
-                order,
-            })
+            .map(|&(name, order)| WaveField::new(name, order))
             .collect(),
         parameters: BTreeMap::from([("Reynolds".to_owned(), 1e4)]),
         trajectories: 2,

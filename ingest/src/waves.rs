@@ -31,6 +31,17 @@ pub struct WaveField {
     pub order: TensorOrder,
 }
 
+impl WaveField {
+    /// A field of a name and a rank.
+    #[must_use]
+    pub fn new(name: &str, order: TensorOrder) -> Self {
+        Self {
+            name: name.to_owned(),
+            order,
+        }
+    }
+}
+
 /// A file to be made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Waves {

@@ -14,10 +14,6 @@ use crate::{
 };
 
 pub(super) fn waves(packing: Packing) -> Waves {
-    let field = |name: &str, order| WaveField {
-        name: name.into(),
-        order,
-    };
     Waves {
         name: "waves".into(),
         axes: vec![
@@ -25,9 +21,9 @@ pub(super) fn waves(packing: Packing) -> Waves {
             ("y".into(), 12, [Boundary::Wall, Boundary::Open]),
         ],
         fields: vec![
-            field("pressure", TensorOrder::Scalar),
-            field("velocity", TensorOrder::Vector),
-            field("D", TensorOrder::Tensor),
+            WaveField::new("pressure", TensorOrder::Scalar),
+            WaveField::new("velocity", TensorOrder::Vector),
+            WaveField::new("D", TensorOrder::Tensor),
         ],
         parameters: [("Reynolds".to_owned(), 1e4)].into(),
         trajectories: 2,

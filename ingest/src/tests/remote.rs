@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use wellspring_s3_testing::{Fault, Server, Trouble};
 use wellspring_store::{Boundary, Location, Reporter, Selection, Silent, TensorOrder};
 
+use super::everything::damaged;
 use super::pieces::{objects, options, sources};
 use super::{everything_file, write_file};
 use crate::convert::catalogue;
@@ -16,19 +17,15 @@ use crate::{Error, IngestOptions, Packing, WaveField, Waves, ingest, inspect};
 
 /// A file of 28 MB in three fields: 4 trajectories of 60 frames of 64 × 64 cells and 7 channels.
 fn write_waves(path: &Path, packing: Packing) {
-    let field = |name: &str, order| WaveField {
-        name: name.into(),
-        order,
-    };
     let waves = Waves {
         name: "waves".into(),
         axes: ["x", "y"]
             .map(|axis| (axis.into(), 64, [Boundary::Periodic; 2]))
             .into(),
         fields: vec![
-            field("pressure", TensorOrder::Scalar),
-            field("velocity", TensorOrder::Vector),
-            field("D", TensorOrder::Tensor),
+            WaveField::new("pressure", TensorOrder::Scalar),
+            WaveField::new("velocity", TensorOrder::Vector),
+            WaveField::new("D", TensorOrder::Tensor),
         ],
         parameters: Default::default(),
         trajectories: 4,
@@ -269,18 +266,10 @@ async fn hostile_files_are_read_like_those_on_the_disk() {
     let whole = std::fs::read(everything_file()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let far = Location::parse("memory:///a.hdf5").unwrap();
-    let (mut refused, mut state) = (0, 1_u64);
-    for round in 0..100 {
+    let mut refused = 0;
+    for (round, bytes) in damaged(whole).take(100).enumerate() {
         // The library takes a file of the same name for one that it may still have open.
         let path = folder.path().join(format!("{round}.hdf5"));
-        let mut bytes = whole.clone();
-        for _ in 0..8 {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            let at = (state >> 20) as usize % bytes.len();
-            bytes[at] ^= 1 << (state >> 60 & 7);
-        }
         std::fs::write(&path, &bytes).unwrap();
         far.put(bytes).await.unwrap();
         let near = converted(&super::place(&path), &options()).await.map(drop);

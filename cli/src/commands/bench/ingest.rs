@@ -107,10 +107,6 @@ fn case(session: &Session, args: &args::Bench, packing: Packing) -> Result<Figur
 }
 
 fn write_sources(folder: &Path, packing: Packing) -> Result<Vec<PathBuf>> {
-    let field = |name: &str, order| WaveField {
-        name: name.into(),
-        order,
-    };
     let waves = Waves {
         name: "waves".into(),
         axes: ["x", "y"]
@@ -119,9 +115,9 @@ fn write_sources(folder: &Path, packing: Packing) -> Result<Vec<PathBuf>> {
             .map(|(name, points)| (name.to_owned(), points, [Boundary::Periodic; 2]))
             .collect(),
         fields: vec![
-            field("tracer", TensorOrder::Scalar),
-            field("pressure", TensorOrder::Scalar),
-            field("velocity", TensorOrder::Vector),
+            WaveField::new("tracer", TensorOrder::Scalar),
+            WaveField::new("pressure", TensorOrder::Scalar),
+            WaveField::new("velocity", TensorOrder::Vector),
         ],
         parameters: std::collections::BTreeMap::new(),
         trajectories: 1,
