@@ -1,6 +1,6 @@
 """Times the named views of `wellspring sql` beside DuckDB, on the same Parquet files.
 
-    bench_sql.py make FOLDER            writes 2,000 evaluations of 10,000 rows of metrics, unless they are there
+    bench_sql.py make FOLDER            writes 2,000 evaluations of 10,100 rows of metrics, unless they are there
     bench_sql.py time FOLDER PROGRAM    one line a view: seconds of both, and their ratio
 
 Needs duckdb, numpy and pyarrow. Every column of a view is asked for, in sums and maxima, and the answers
@@ -22,10 +22,11 @@ from pyarrow import parquet
 
 THREADS = 2
 FIELDS = ["tracer", "pressure", "velocity_x", "velocity_y"]
-TRAJECTORIES, LEADS, GRID, SHELLS = 5, 25, (64, 64), 7
+TRAJECTORIES, LEADS, GRID, SHELLS = 5, 21, (64, 64), 7
 SPATIAL = ["mse", "mae", "rmse", "nmse", "nmae", "nrmse", "vmse", "vrmse", "linf", "pearson", "nonfinite"]
 METRICS = [(name, None) for name in SPATIAL]
 METRICS += [(name, band) for band in range(3) for name in ("band_mse", "band_nmse", "band_nmse_eq16")]
+METRICS += [(f"artefact_{patch}", None) for patch in (4, 8, 16, 32)]
 DATASETS = ["shear_flow", "active_matter", "rayleigh_benard", "turbulent_radiative_layer_2D"]
 SCHEDULES = ["4", "8", "16", "32", "4,8,16", "random:7"]
 TOKENS = dict(zip(SCHEDULES, [256, 64, 16, 4, 112, 112]))
@@ -93,10 +94,17 @@ def words(values, index):
 
 
 def metrics(run, random):
-    lead, trajectory, field, metric = numbers(LEADS, TRAJECTORIES, len(FIELDS), len(METRICS))
+    every_lead = rows(run, METRICS, *numbers(LEADS, TRAJECTORIES, len(FIELDS), len(METRICS)), random)
+    lead, *others = numbers(1, TRAJECTORIES, len(FIELDS), 1)
+    return pyarrow.concat_tables([every_lead, rows(run, [("divergence_lead", None)], lead + LEADS - 1, *others, random)])
+
+
+def rows(run, names, lead, trajectory, field, metric, random):
+    """Rows of these metrics, where what is given besides is an index for each row."""
     level = 0.05 * (1 + 0.1 * field) * 1.12 ** lead * numpy.exp(0.3 * random.standard_normal(lead.size))
-    value = numpy.where(metric == SPATIAL.index("nonfinite"), 0.0, level)
-    bands = numpy.array([-1 if band is None else band for _, band in METRICS])[metric]
+    constant = {"nonfinite": 0.0, "divergence_lead": LEADS / 2}
+    fixed = numpy.array([constant.get(name, numpy.nan) for name, _ in names])[metric]
+    bands = numpy.array([-1 if band is None else band for _, band in names])[metric]
     patch, tokens = patches(run), [TOKENS.get(size, 0) for size in patches(run)]
     return pyarrow.table({
         "run": pyarrow.array([run["run"]] * lead.size),
@@ -106,9 +114,9 @@ def metrics(run, random):
         "patch": words(patch, lead),
         "tokens": pyarrow.array(numpy.array(tokens)[lead], pyarrow.uint64()),
         "field": words(FIELDS, field),
-        "metric": words([name for name, _ in METRICS], metric),
+        "metric": words([name for name, _ in names], metric),
         "band": pyarrow.array(bands, pyarrow.int64(), mask=bands < 0).cast(pyarrow.uint32()),
-        "value": pyarrow.array(value),
+        "value": pyarrow.array(numpy.where(numpy.isnan(fixed), level, fixed)),
     })
 
 

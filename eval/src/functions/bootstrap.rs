@@ -20,8 +20,9 @@ use datafusion::logical_expr::utils::format_state_name;
 use datafusion::logical_expr::{
     Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
 };
+use smallvec::SmallVec;
 
-use super::resample::{Resampler, Unit};
+use super::resample::{ENUMERATED, Resampler, Unit};
 
 /// The aggregate function.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -83,10 +84,13 @@ fn ends() -> Fields {
     ])
 }
 
-/// The units of each group, ascending.
+/// The units of a group, ascending; few need no memory of their own.
+type Units = SmallVec<[Unit; ENUMERATED]>;
+
+/// The units of each group.
 #[derive(Debug, Clone, Default)]
 struct Groups {
-    groups: Vec<Vec<Unit>>,
+    groups: Vec<Units>,
     /// Units in all of them.
     held: usize,
 }
@@ -95,14 +99,14 @@ impl Groups {
     /// A single group, so far empty.
     fn one() -> Self {
         Self {
-            groups: vec![Vec::new()],
+            groups: vec![Units::new()],
             held: 0,
         }
     }
 
-    fn take(&mut self, emit: EmitTo) -> Vec<Vec<Unit>> {
+    fn take(&mut self, emit: EmitTo) -> Vec<Units> {
         let taken = emit.take_needed(&mut self.groups);
-        self.held -= taken.iter().map(Vec::len).sum::<usize>();
+        self.held -= taken.iter().map(|units| units.len()).sum::<usize>();
         taken
     }
 
@@ -148,7 +152,7 @@ impl Groups {
         })
     }
 
-    fn states(groups: &[Vec<Unit>]) -> Vec<ArrayRef> {
+    fn states(groups: &[Units]) -> Vec<ArrayRef> {
         let sums = |of: fn(&Unit) -> f64| list::<Float64Type>(groups, of);
         vec![
             list::<Int64Type>(groups, |unit| unit.id),
@@ -159,7 +163,7 @@ impl Groups {
 }
 
 /// One number of every unit of every group.
-fn list<T: ArrowPrimitiveType>(groups: &[Vec<Unit>], of: impl Fn(&Unit) -> T::Native) -> ArrayRef {
+fn list<T: ArrowPrimitiveType>(groups: &[Units], of: impl Fn(&Unit) -> T::Native) -> ArrayRef {
     let mut lists = ListBuilder::new(PrimitiveBuilder::<T>::new());
     for units in groups {
         for unit in units {
@@ -178,7 +182,7 @@ impl GroupsAccumulator for Groups {
         filter: Option<&BooleanArray>,
         total: usize,
     ) -> Result<()> {
-        self.groups.resize_with(total, Vec::new);
+        self.groups.resize_with(total, Units::new);
         for (row, unit) in Self::pairs(values, filter) {
             self.add(groups[row], unit);
         }
@@ -209,7 +213,7 @@ impl GroupsAccumulator for Groups {
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
-        self.groups.resize_with(total, Vec::new);
+        self.groups.resize_with(total, Units::new);
         let [ids, sums, counts] = [0, 1, 2].map(|i: usize| states[i].as_list::<i32>());
         let id = ids.values().as_primitive::<Int64Type>().values();
         let [sum, count] = [sums, counts].map(|list| list.values().as_primitive::<Float64Type>());
@@ -233,7 +237,7 @@ impl GroupsAccumulator for Groups {
         values: &[ArrayRef],
         filter: Option<&BooleanArray>,
     ) -> Result<Vec<ArrayRef>> {
-        let mut rows = vec![Vec::new(); values[0].len()];
+        let mut rows = vec![Units::new(); values[0].len()];
         for (row, unit) in Self::pairs(values, filter) {
             rows[row].push(unit);
         }
@@ -241,7 +245,7 @@ impl GroupsAccumulator for Groups {
     }
 
     fn size(&self) -> usize {
-        self.held * size_of::<Unit>() + self.groups.capacity() * size_of::<Vec<Unit>>()
+        self.held * size_of::<Unit>() + self.groups.capacity() * size_of::<Units>()
     }
 }
 

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 /// Resamples drawn where not all are enumerated.
 const DRAWS: usize = 1000;
 /// Up to so many units every resample is counted, with its probability: C(2n − 1, n) of them.
-const ENUMERATED: usize = 6;
+pub(super) const ENUMERATED: usize = 6;
 /// Up to so many units the draws are kept.
 const KEPT: usize = 512;
 /// Of the draws, for ever the same, so that equal data have equal intervals.
@@ -33,7 +33,7 @@ const ROUNDING: f64 = 1e-12;
 pub(super) struct Resampler {
     resamples: BTreeMap<usize, Arc<Resamples>>,
     ascending: Vec<f64>,
-    sums: Vec<f64>,
+    scratch: Scratch,
     means: Vec<(f64, f64)>,
 }
 
@@ -64,11 +64,11 @@ impl Resampler {
         self.ascending.clear();
         self.ascending.extend(units.iter().map(|unit| unit.sum));
         self.ascending.sort_unstable_by(f64::total_cmp);
-        let low = tail.end(&self.ascending, &mut self.sums);
+        let low = tail.end(&self.ascending, &mut self.scratch);
         // The highest are the lowest of the negated.
         self.ascending.reverse();
         self.ascending.iter_mut().for_each(|sum| *sum = -*sum);
-        let high = -tail.end(&self.ascending, &mut self.sums);
+        let high = -tail.end(&self.ascending, &mut self.scratch);
         [low, high].map(|sum| sum / units.len() as f64)
     }
 }
@@ -128,21 +128,33 @@ impl Tail {
     }
 
     /// Sum of the resample at the low end: the least one that so much weight is not above.
-    fn end(&self, ascending: &[f64], sums: &mut Vec<f64>) -> f64 {
+    fn end(&self, ascending: &[f64], scratch: &mut Scratch) -> f64 {
+        let Scratch { sums, up_to } = scratch;
         sums.clear();
         sums.resize(self.weights.len(), 0.0);
         for (counts, unit) in self.counts.chunks(sums.len()).zip(ascending) {
             let drawn = sums.iter_mut().zip(counts);
             drawn.for_each(|(sum, n)| *sum += n * unit);
         }
-        let is_reached = |end: f64| {
-            let up_to = sums.iter().zip(&self.weights);
-            let weight = up_to.map(|(&sum, weight)| if sum <= end { *weight } else { 0.0 });
-            self.below + weight.sum::<f64>() >= TAIL - ROUNDING
-        };
-        let ends = sums.iter().copied().filter(|&sum| is_reached(sum));
-        ends.fold(f64::INFINITY, f64::min)
+        // Each resample's weight goes to all ends at once: no sum waits for the one before it.
+        up_to.clear();
+        up_to.resize(sums.len(), self.below);
+        for (sum, weight) in sums.iter().zip(&self.weights) {
+            let ends = up_to.iter_mut().zip(sums.iter());
+            ends.for_each(|(up_to, end)| *up_to += if sum <= end { *weight } else { 0.0 });
+        }
+        let ends = sums.iter().zip(up_to);
+        let reached = ends.filter(|(_, up_to)| **up_to >= TAIL - ROUNDING);
+        reached.fold(f64::INFINITY, |least, (&sum, _)| least.min(sum))
     }
+}
+
+/// Of the resamples that are compared.
+#[derive(Default)]
+struct Scratch {
+    sums: Vec<f64>,
+    /// The weight that is not above each.
+    up_to: Vec<f64>,
 }
 
 /// Whether, draw by draw in ascending order, one resample has no higher unit than another.

@@ -144,7 +144,11 @@ impl TableProvider for RunFiles {
             let schema = Arc::new(self.schema.project(projection)?);
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
-        let format = ParquetFormat::default().with_options(state.default_table_options().parquet);
+        let mut options = state.default_table_options().parquet;
+        // A run's few row groups have every metric and field: their least and largest values leave
+        // nothing out, and to find that anew in each file takes a twentieth of a long question.
+        options.global.pruning = false;
+        let format = ParquetFormat::default().with_options(options);
         let run = self.schema.fields()[0].clone();
         let read = Arc::new(Schema::new(self.schema.fields()[1..].to_vec()));
         let last = read.fields().len();

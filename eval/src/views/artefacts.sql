@@ -5,6 +5,6 @@ FROM runs r
 JOIN (
   SELECT run, field, lead, metric, avg(ln(value)) AS ratio, bootstrap(ln(value), trajectory) AS ends
   FROM metrics
-  WHERE metric IN ('artefact_4', 'artefact_8', 'artefact_16', 'artefact_32')
+  WHERE metric LIKE 'artefact%'
   GROUP BY run, field, lead, metric
 ) m ON m.run = r.run
