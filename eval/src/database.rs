@@ -153,7 +153,8 @@ impl Database {
     pub async fn sql(&self, query: &str) -> Result<Vec<RecordBatch>> {
         let reading = SQLOptions::new()
             .with_allow_ddl(false)
-            .with_allow_dml(false);
+            .with_allow_dml(false)
+            .with_allow_statements(false);
         let frame = self.session.sql_with_options(query, reading).await?;
         let schema = Arc::clone(frame.schema().inner());
         let batches = frame.collect().await?;

@@ -8,10 +8,10 @@ use wellspring_store::{
 };
 
 use crate::catalogue::Catalogue;
-use crate::convert;
 use crate::ledger::{Claim, Ledger};
 use crate::options::IngestOptions;
 use crate::records::{self, SplitRecords};
+use crate::work;
 use crate::writing::Writing;
 use crate::{Error, Result};
 
@@ -33,7 +33,7 @@ pub async fn append(
     let made = manifest.provenance.as_ref();
     let mut selection = made.map(|made| made.selection.clone()).unwrap_or_default();
     selection.trajectories = None;
-    let catalogue = convert::catalogue(source, &selection, reporter).await?;
+    let catalogue = work::catalogue(source, &selection, reporter).await?;
     fits(&manifest, &catalogue).map_err(|reason| Error::Unlike {
         source_url: source.to_string(),
         root: root.to_string(),
@@ -72,7 +72,7 @@ pub async fn append(
     let mut sources = made.map(|made| made.sources.clone()).unwrap_or_default();
     sources.extend(records::sources(&catalogue, &records));
     let provenance = Provenance {
-        program: convert::program(),
+        program: work::program(),
         key: claim.key,
         selection,
         shard_bytes,
@@ -80,7 +80,7 @@ pub async fn append(
     };
     records::attach(&catalogue, root).await?;
     let manifest = writer.succeed(splits, Some(provenance)).await?;
-    convert::tidy(root, &manifest).await?;
+    work::tidy(root, &manifest).await?;
     Ok(manifest)
 }
 
@@ -131,7 +131,7 @@ fn key(manifest: &Manifest, catalogue: &Catalogue) -> String {
     let names: Vec<_> = catalogue.files.iter().map(|file| &file.below).collect();
     let whole = format!(
         "{} {} {names:?} {:?}",
-        convert::program(),
+        work::program(),
         manifest.id(),
         catalogue.described
     );

@@ -5,6 +5,7 @@
 //! ROOT/ingest/claim.json             what is being made; whoever makes something else is refused
 //! ROOT/ingest/statistics/NNNNN.json  moments of a piece
 //! ROOT/ingest/SPLIT/NNNNN.json       a shard that is there
+//! ROOT/ingest/promise.json           how to make the others when they are first read
 //! ```
 //!
 //! A record is written after what it is about, whole or not at all.
@@ -103,12 +104,29 @@ impl Ledger {
 
     /// The moments of a piece, if they were gathered.
     pub(crate) async fn moments(&self, piece: usize) -> Result<Option<Vec<ChannelMoments>>> {
-        self.get(&self::piece(piece)).await
+        let name = self::piece(piece);
+        match self.holds(&name) {
+            true => read(&self.place(&name)).await,
+            false => Ok(None),
+        }
+    }
+
+    /// Whether a record was there at the beginning.
+    pub(crate) fn holds(&self, name: &str) -> bool {
+        self.held.contains(name)
     }
 
     /// The record of a shard, if the shard is there.
     pub(crate) async fn shard(&self, name: &str) -> Result<Option<ShardRecord>> {
-        let Some(record) = self.get::<ShardRecord>(name).await? else {
+        match self.holds(name) {
+            true => self.found(name).await,
+            false => Ok(None),
+        }
+    }
+
+    /// As [`Ledger::shard`], whoever has written it since.
+    pub(crate) async fn found(&self, name: &str) -> Result<Option<ShardRecord>> {
+        let Some(record) = read::<ShardRecord>(&self.place(name)).await? else {
             return Ok(None);
         };
         let place = self.root.join(&record.shard.path);
@@ -117,11 +135,12 @@ impl Ledger {
         Ok(whole.then_some(record))
     }
 
-    async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        match self.held.contains(name) {
-            true => read(&self.place(name)).await,
-            false => Ok(None),
-        }
+    /// A record of the work at `root`, whatever that work is.
+    pub(crate) async fn read<T: DeserializeOwned>(
+        root: &Location,
+        name: &str,
+    ) -> Result<Option<T>> {
+        read(&root.join("ingest").join(&format!("{name}.json"))).await
     }
 
     pub(crate) async fn put(&self, name: &str, record: &impl Serialize) -> Result<()> {

@@ -49,6 +49,14 @@ impl Default for IngestOptions {
     }
 }
 
+impl IngestOptions {
+    /// How many shards of a size may be filled at the same time.
+    pub(crate) fn at_once(&self, shard_bytes: u64) -> usize {
+        let fit = self.memory_bytes / shard_bytes.max(1);
+        fit.clamp(1, self.threads.max(1) as u64) as usize
+    }
+}
+
 /// One of several equal shares of an ingest, written `0/4` to `3/4`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {

@@ -55,13 +55,13 @@ impl Records {
     }
 }
 
-/// Reads them: those of a writer's shards, whose trajectories are numbered from a start on.
-pub(crate) async fn all(
+/// The names of all of a writer's shards, whose trajectories are numbered from a start on, each with its
+/// split and whether it is of constants.
+pub(crate) fn names(
     catalogue: &Catalogue,
     writer: &DatasetWriter,
-    ledger: &Ledger,
     starts: &BTreeMap<Split, usize>,
-) -> Result<Records> {
+) -> Vec<(Split, String, bool)> {
     let mut names = Vec::new();
     for job in jobs(catalogue, writer, starts) {
         names.push((job.split, ledger::shard(job.split, job.index), false));
@@ -70,8 +70,23 @@ pub(crate) async fn all(
         let splits = catalogue.splits.keys();
         names.extend(splits.map(|&split| (split, ledger::constants(split), true)));
     }
-    let found: Vec<Option<ShardRecord>> = futures::stream::iter(&names)
+    names
+}
+
+/// Reads them.
+pub(crate) async fn all(
+    catalogue: &Catalogue,
+    writer: &DatasetWriter,
+    ledger: &Ledger,
+    starts: &BTreeMap<Split, usize>,
+) -> Result<Records> {
+    let names = names(catalogue, writer, starts);
+    // Collected, lest the closure's lifetimes keep the whole from being sent to another thread.
+    let readings: Vec<_> = names
+        .iter()
         .map(|(_, name, _)| ledger.shard(name))
+        .collect();
+    let found: Vec<Option<ShardRecord>> = futures::stream::iter(readings)
         .buffered(AT_ONCE)
         .try_collect()
         .await?;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use wellspring_store::{DatasetWriter, Flaw, Location, Manifest, Place, Reporter, Shard, Split};
 
 use crate::catalogue::{Catalogue, Row};
-use crate::convert;
 use crate::shards::{Filled, fill, fill_constants};
+use crate::work;
 use crate::{Error, Result};
 
 /// Makes the files with flaws again, and only those, and puts them in place where they are what the
@@ -29,7 +29,7 @@ pub async fn repair(
         .unwrap_or_default();
     selection.trajectories = None;
     let repair = Repair {
-        catalogue: convert::catalogue(source, &selection, reporter).await?,
+        catalogue: work::catalogue(source, &selection, reporter).await?,
         writer: DatasetWriter::next(root, manifest, u64::MAX)?,
         source,
         root,

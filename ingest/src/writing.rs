@@ -46,11 +46,10 @@ impl Writing<'_> {
         let rows = missing.iter().map(|job| job.rows.len() as u64);
         let total = rows.clone().sum::<u64>() * self.catalogue.frame_bytes();
         let largest = rows.max().unwrap_or(1) * self.writer.row_bytes() as u64;
-        let at_once = self.options.memory_bytes / largest.max(1);
-        let at_once = at_once.clamp(1, self.options.threads.max(1) as u64);
+        let at_once = self.options.at_once(largest);
         self.reporter.begin("shards", Some(total), "bytes");
         let tasks = missing.into_iter().map(|job| self.shard(job));
-        let mut tasks = futures::stream::iter(tasks).buffer_unordered(at_once as usize);
+        let mut tasks = futures::stream::iter(tasks).buffer_unordered(at_once);
         while tasks.try_next().await?.is_some() {}
         self.reporter.end();
         Ok(())

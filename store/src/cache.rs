@@ -15,7 +15,7 @@ use tokio::sync::{Notify, OnceCell};
 use crate::fetch::Fetcher;
 use crate::shard::{self, ShardData};
 use crate::traffic::{Counters, Traffic};
-use crate::{Compression, Error, Location, Manifest, Result, Shard};
+use crate::{Compression, Error, Location, Manifest, Origin, Result, Shard};
 
 use folder::Folder;
 use ledger::{Ledger, Room, ShardId};
@@ -49,6 +49,8 @@ type Cell = Arc<OnceCell<Arc<ShardData>>>;
 pub(crate) struct ShardCache {
     root: Location,
     manifest: Arc<Manifest>,
+    /// Of shards that may not be there yet.
+    origin: Option<Arc<dyn Origin>>,
     columns: SchemaRef,
     constant_columns: SchemaRef,
     folder: Option<Folder>,
@@ -69,6 +71,7 @@ impl ShardCache {
     pub(crate) fn new(
         root: Location,
         manifest: Arc<Manifest>,
+        origin: Option<Arc<dyn Origin>>,
         options: CacheOptions,
     ) -> Result<Arc<Self>> {
         let schema = &manifest.schema;
@@ -90,6 +93,7 @@ impl ShardCache {
             ended: Notify::new(),
             root,
             manifest,
+            origin,
         }))
     }
 
@@ -174,7 +178,7 @@ impl ShardCache {
     fn cost(&self, id: ShardId, file: &Shard) -> u64 {
         match (self.manifest.compression, self.root.local_path()) {
             (Compression::None, Some(_)) => 0,
-            (Compression::None, None) => file.bytes,
+            (Compression::None, None) if self.origin.is_none() => file.bytes,
             _ => (file.rows as u64).saturating_mul(row_bytes(self.columns_of(id))),
         }
     }
@@ -186,10 +190,21 @@ impl ShardCache {
         }
     }
 
+    pub(crate) fn origin(&self) -> Option<&Arc<dyn Origin>> {
+        self.origin.as_ref()
+    }
+
     /// The shard's rows. Its checksum is compared whenever it is opened, so damage gets no further;
     /// damage that may have come on the way is looked for a second time.
     async fn open(self: &Arc<Self>, id: ShardId) -> Result<Arc<ShardData>> {
-        let file = self.file(id)?;
+        let made;
+        let file = match &self.origin {
+            Some(origin) => {
+                made = origin.shard(id.split, id.index).await?;
+                &made
+            }
+            None => self.file(id)?,
+        };
         match self.read(id, file).await {
             Err(Error::Damaged { .. }) if self.root.local_path().is_none() => {
                 Counters::add(&self.counters().retries, 1);

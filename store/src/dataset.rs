@@ -9,7 +9,7 @@ use crate::cache::{CacheOptions, Lease, ShardCache};
 use crate::rows::{Piece, RowIndex};
 use crate::shard::ShardData;
 use crate::traffic::{Counters, Traffic};
-use crate::{Error, Frames, Location, Manifest, Result, Schema, Split, Window, WindowSpec};
+use crate::{Error, Frames, Location, Manifest, Origin, Result, Schema, Split, Window, WindowSpec};
 
 /// A data set that can be read.
 #[derive(Debug)]
@@ -40,13 +40,36 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::open`]; [`Error::Cache`] for a folder that cannot be used.
     pub async fn open_with(root: &Location, cache: CacheOptions) -> Result<Self> {
-        let manifest = Arc::new(Manifest::load(root).await?);
+        Self::new(root, Manifest::load(root).await?, None, cache)
+    }
+
+    /// A data set whose shards an origin makes when they are first read; of the manifest the
+    /// [`Manifest::outline`] is enough.
+    ///
+    /// # Errors
+    /// [`Error::Cache`] for a folder that cannot be used.
+    pub fn of_origin(
+        root: &Location,
+        outline: Manifest,
+        origin: Arc<dyn Origin>,
+        cache: CacheOptions,
+    ) -> Result<Self> {
+        Self::new(root, outline, Some(origin), cache)
+    }
+
+    fn new(
+        root: &Location,
+        manifest: Manifest,
+        origin: Option<Arc<dyn Origin>>,
+        cache: CacheOptions,
+    ) -> Result<Self> {
+        let manifest = Arc::new(manifest);
         let index = manifest.splits.iter();
         Ok(Self {
             index: index
                 .map(|(&split, held)| (split, RowIndex::of(split, held)))
                 .collect(),
-            cache: ShardCache::new(root.clone(), Arc::clone(&manifest), cache)?,
+            cache: ShardCache::new(root.clone(), Arc::clone(&manifest), origin, cache)?,
             root: root.clone(),
             manifest,
         })
@@ -68,6 +91,12 @@ impl Dataset {
     #[must_use]
     pub fn schema(&self) -> &Schema {
         &self.manifest.schema
+    }
+
+    /// What makes its shards when they are first read, if they were not all written before.
+    #[must_use]
+    pub fn origin(&self) -> Option<&Arc<dyn Origin>> {
+        self.cache.origin()
     }
 
     /// What reading it has cost so far.

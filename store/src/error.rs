@@ -251,6 +251,15 @@ pub enum Error {
         choices: String,
     },
 
+    /// A shard that is made when it is first read could not be made.
+    #[error("cannot make {object} from what the data set is made of")]
+    Origin {
+        /// The shard.
+        object: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
     /// A background task ended without an answer.
     #[error("a background task of the loader ended early: {reason}")]
     Task {

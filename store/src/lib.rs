@@ -140,6 +140,7 @@ mod generation;
 mod loader;
 mod location;
 mod manifest;
+mod origin;
 mod patch;
 mod plan;
 mod pool;
@@ -171,6 +172,7 @@ pub use location::Location;
 pub use manifest::{
     Compression, Dtype, FORMAT_VERSION, Manifest, Shard, Split, SplitManifest, Trajectory, checksum,
 };
+pub use origin::Origin;
 pub use patch::Patch;
 pub use plan::{Order, Plan, Share};
 pub use provenance::{

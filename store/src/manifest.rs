@@ -337,6 +337,20 @@ impl Manifest {
         checksum(self.to_json().unwrap_or_default().as_bytes())
     }
 
+    /// What is known before any shard is written: no sizes, no checksums. Plans of the outline are plans
+    /// of the whole.
+    #[must_use]
+    pub fn outline(&self) -> Self {
+        let mut outline = self.clone();
+        outline.provenance = None;
+        for held in outline.splits.values_mut() {
+            for shard in held.shards.iter_mut().chain(&mut held.constants) {
+                (shard.bytes, shard.checksum) = (0, String::new());
+            }
+        }
+        outline
+    }
+
     /// One part.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use crate::manifest::FORMAT_VERSION;
 use crate::shard::Recycled;
 use crate::{
     Affine, Compression, Dtype, Error, Location, Manifest, Normalization, Provenance, Result,
-    Schema, ShardWriter, Split, SplitManifest, Statistics, shard,
+    Schema, Shard, ShardWriter, Split, SplitManifest, Statistics, Trajectory, shard,
 };
 
 /// What a data set is to be.
@@ -139,6 +139,33 @@ impl DatasetWriter {
         schema.channels().len() * schema.grid.cells() * self.options.dtype.bytes()
     }
 
+    /// The [`Manifest::outline`] of the data set that these trajectories make.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when they are too many.
+    pub fn outline(&self, trajectories: BTreeMap<Split, Vec<Trajectory>>) -> Result<Manifest> {
+        let has_constants = !self.options.schema.constant_channels().is_empty();
+        let splits = trajectories.into_iter().map(|(split, trajectories)| {
+            let file = |name: &str, rows| Shard {
+                path: self.path(split, name),
+                rows,
+                bytes: 0,
+                checksum: String::new(),
+            };
+            let frames = trajectories.iter().map(|held| held.frames).sum();
+            let shards = self.shards(frames).into_iter().enumerate();
+            let held = SplitManifest {
+                shards: shards
+                    .map(|(index, rows)| file(&format!("{index:05}"), rows.len()))
+                    .collect(),
+                constants: has_constants.then(|| file("constants", trajectories.len())),
+                trajectories,
+            };
+            (split, held)
+        });
+        self.manifest(splits.collect(), None)
+    }
+
     /// A writer for the `index`-th shard of a split.
     ///
     /// # Errors
@@ -250,11 +277,11 @@ impl DatasetWriter {
     }
 
     fn manifest(
-        self,
+        &self,
         splits: BTreeMap<Split, SplitManifest>,
         provenance: Option<Provenance>,
     ) -> Result<Manifest> {
-        let options = self.options;
+        let options = self.options.clone();
         let manifest = Manifest {
             format_version: FORMAT_VERSION,
             schema: options.schema,

@@ -9,10 +9,10 @@ use wellspring_store::{Boundary, Location, Reporter, Selection, Silent, TensorOr
 use super::everything::damaged;
 use super::pieces::{objects, options, sources};
 use super::{everything_file, write_file};
-use crate::convert::catalogue;
 use crate::remote::Remote;
 use crate::source::Access;
 use crate::well::OpenFile;
+use crate::work::catalogue;
 use crate::{Error, IngestOptions, Packing, WaveField, Waves, ingest, inspect};
 
 /// A file of 28 MB in three fields: 4 trajectories of 60 frames of 64 × 64 cells and 7 channels.

@@ -1,0 +1,311 @@
+//! An ingest's work: begun under a claim, done in pieces that leave records, ended by the manifest.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use wellspring_store::{
+    Affine, DatasetWriter, Location, Manifest, Provenance, Reporter, Selection, Split, Statistics,
+    WriterOptions, checksum,
+};
+
+use crate::catalogue::Catalogue;
+use crate::ledger::{self, Claim, Ledger};
+use crate::options::{IngestOptions, Part};
+use crate::source::Source;
+use crate::statistics::{self, Piece};
+use crate::writing::{Job, Writing, jobs};
+use crate::{Error, Result, leftovers, records};
+
+/// An ingest that has begun, or a data set that is there already.
+pub(crate) enum Begun {
+    Work(Box<Work>),
+    Done(Box<Manifest>),
+}
+
+pub(crate) struct Work {
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) root: Location,
+    pub(crate) options: IngestOptions,
+    /// Given, not gathered.
+    pub(crate) given: Option<Statistics>,
+    claim: Claim,
+    pub(crate) ledger: Ledger,
+}
+
+impl Work {
+    pub(crate) async fn begin(
+        source: &Location,
+        root: &Location,
+        options: &IngestOptions,
+        reporter: &dyn Reporter,
+    ) -> Result<Begun> {
+        let catalogue = catalogue(source, &options.selection, reporter).await?;
+        let given = given(options, &catalogue).await?;
+        let key = key(&catalogue, options, given.as_ref())?;
+        let mut stale = Vec::new();
+        if root.join("manifest.json").exists().await? {
+            let there = Manifest::load(root).await;
+            if !options.overwrite {
+                return match there? {
+                    manifest if made_by(&manifest, &key) => {
+                        tidy(root, &manifest).await?;
+                        Ok(Begun::Done(Box::new(manifest)))
+                    }
+                    _ => Err(exists(root)),
+                };
+            }
+            // One that cannot be read is replaced all the same; its files are not known.
+            if let Ok(manifest) = there {
+                stale = manifest.paths().map(str::to_owned).collect();
+            }
+        }
+        let claim = Claim { key, stale };
+        let (ledger, claim) = Ledger::claim(root, &claim, options.overwrite).await?;
+        // Only now: until here an interruption leaves the old data set as it was.
+        root.join("manifest.json").delete().await?;
+        Ok(Begun::Work(Box::new(Self {
+            catalogue,
+            root: root.clone(),
+            options: options.clone(),
+            given,
+            claim,
+            ledger,
+        })))
+    }
+
+    /// First pass: the moments of a part's pieces.
+    pub(crate) async fn gather(&self, part: Part, reporter: &dyn Reporter) -> Result<()> {
+        if self.given.is_some() {
+            return Ok(());
+        }
+        let pieces = statistics::pieces(&self.catalogue);
+        let mut missing = Vec::new();
+        for index in part.of(pieces.len()) {
+            if self.ledger.moments(index).await?.is_none() {
+                missing.push(index);
+            }
+        }
+        let bytes = |&index: &usize| pieces[index].bytes(&self.catalogue);
+        let total = missing.iter().map(bytes).sum();
+        reporter.begin("statistics", Some(total), "bytes");
+        let tasks = missing.into_iter().map(|index| {
+            let piece: Piece = pieces[index].clone();
+            async move {
+                let bytes = piece.bytes(&self.catalogue);
+                let moments = piece.moments(Arc::clone(&self.catalogue)).await?;
+                self.ledger.put(&ledger::piece(index), &moments).await?;
+                reporter.advance(bytes);
+                Ok::<_, Error>(())
+            }
+        });
+        let mut tasks = futures::stream::iter(tasks).buffer_unordered(self.options.threads.max(1));
+        while tasks.try_next().await?.is_some() {}
+        reporter.end();
+        Ok(())
+    }
+
+    /// Statistics of everything, once every piece is there.
+    pub(crate) async fn statistics(&self) -> Result<Statistics> {
+        if let Some(given) = &self.given {
+            return Ok(given.clone());
+        }
+        let ledger = self.ledger.again().await?;
+        let pieces = statistics::pieces(&self.catalogue);
+        let found: Vec<_> = futures::stream::iter(0..pieces.len())
+            .map(|index| ledger.moments(index))
+            .buffered(records::AT_ONCE)
+            .try_collect()
+            .await?;
+        let (total, moments) = (found.len(), found.into_iter().flatten().collect::<Vec<_>>());
+        if moments.len() < total {
+            return Err(Error::Waiting {
+                root: self.root.to_string(),
+                missing: total - moments.len(),
+                total,
+            });
+        }
+        Ok(statistics::merged(&self.catalogue, &pieces, moments))
+    }
+
+    pub(crate) async fn writer(&self, statistics: &Statistics) -> Result<DatasetWriter> {
+        let options = WriterOptions {
+            schema: self.catalogue.schema.clone(),
+            dtype: self.options.dtype,
+            compression: self.options.compression,
+            normalization: self.options.normalization,
+            statistics: statistics.clone(),
+            shard_bytes: self.options.shard_bytes,
+            overwrite: false,
+        };
+        Ok(DatasetWriter::create(&self.root, options).await?)
+    }
+
+    pub(crate) fn writing<'a>(
+        &'a self,
+        writer: &'a DatasetWriter,
+        reporter: &'a dyn Reporter,
+    ) -> Writing<'a> {
+        Writing {
+            catalogue: &self.catalogue,
+            writer,
+            ledger: &self.ledger,
+            options: &self.options,
+            reporter,
+        }
+    }
+
+    /// Second pass: a part's shards.
+    pub(crate) async fn fill(
+        &self,
+        part: Part,
+        statistics: &Statistics,
+        reporter: &dyn Reporter,
+    ) -> Result<()> {
+        let writer = self.writer(statistics).await?;
+        let mut todo: Vec<Job> = jobs(&self.catalogue, &writer, &BTreeMap::new());
+        let share = part.of(todo.len());
+        todo.truncate(share.end);
+        let todo = todo.split_off(share.start);
+        let writing = self.writing(&writer, reporter);
+        writing.shards(todo).await?;
+        let splits: Vec<Split> = self.catalogue.splits.keys().copied().collect();
+        let affine = self.constant_affine(statistics)?;
+        for index in part.of(splits.len()) {
+            let nothing = async |shard| Ok(shard);
+            writing
+                .constants(splits[index], 0, &affine, nothing)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// The manifest, from the records of all shards; then the records go. Another process may have been
+    /// faster, and have tidied up.
+    pub(crate) async fn commit(&self, statistics: &Statistics) -> Result<Manifest> {
+        let manifest = match self.publish(statistics).await {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                let there = Manifest::load(&self.root).await;
+                return there.ok().filter(|there| self.has_made(there)).ok_or(error);
+            }
+        };
+        tidy(&self.root, &manifest).await?;
+        Ok(manifest)
+    }
+
+    async fn publish(&self, statistics: &Statistics) -> Result<Manifest> {
+        let writer = self.writer(statistics).await?;
+        let ledger = self.ledger.again().await?;
+        let records = records::all(&self.catalogue, &writer, &ledger, &BTreeMap::new()).await?;
+        let records = records.whole(&self.root)?;
+        let mut splits = BTreeMap::new();
+        for (&split, record) in &records {
+            let trajectories = records::trajectories(&self.catalogue, split);
+            splits.insert(split, record.manifest(trajectories));
+        }
+        let provenance = Provenance {
+            program: program(),
+            key: self.claim.key.clone(),
+            selection: self.catalogue.selection.clone(),
+            shard_bytes: self.options.shard_bytes,
+            sources: records::sources(&self.catalogue, &records),
+        };
+        records::attach(&self.catalogue, &self.root).await?;
+        Ok(writer.finish_with(splits, Some(provenance)).await?)
+    }
+
+    /// Whether a data set is what this work makes.
+    pub(crate) fn has_made(&self, manifest: &Manifest) -> bool {
+        made_by(manifest, &self.claim.key)
+    }
+
+    /// Of the fields that do not vary in time.
+    pub(crate) fn constant_affine(&self, statistics: &Statistics) -> Result<Affine> {
+        let channels = self.catalogue.schema.constant_channels();
+        Ok(statistics.affine(self.options.normalization, &channels)?)
+    }
+}
+
+/// Opens a source: what is in it, as far as it is selected.
+pub(crate) async fn catalogue(
+    source: &Location,
+    selection: &Selection,
+    reporter: &dyn Reporter,
+) -> Result<Arc<Catalogue>> {
+    hdf5::silence_errors(true);
+    let source = Source::list(source).await?;
+    if source.ignored > 0 {
+        reporter.note(&format!(
+            "{} files that are no HDF5 of a split are left out",
+            source.ignored
+        ));
+    }
+    Ok(Arc::new(
+        Catalogue::open(source, selection.clone(), reporter).await?,
+    ))
+}
+
+/// Removes what only the work on a data set needed, and what it replaced.
+pub(crate) async fn tidy(root: &Location, manifest: &Manifest) -> Result<()> {
+    let kept: BTreeSet<&str> = manifest.paths().collect();
+    let key = manifest.provenance.as_ref().map_or("", |made| &made.key);
+    let stale = ledger::stale(root, key).await?;
+    for path in stale.iter().filter(|path| !kept.contains(path.as_str())) {
+        root.join(path).delete().await?;
+    }
+    ledger::clear(&root.join("ingest")).await?;
+    if let Some(folder) = root.local_path() {
+        leftovers::sweep(&folder);
+    }
+    Ok(())
+}
+
+/// Statistics that were given instead of gathered.
+async fn given(options: &IngestOptions, catalogue: &Catalogue) -> Result<Option<Statistics>> {
+    let Some(place) = &options.stats else {
+        return Ok(None);
+    };
+    let bytes = place.get().await?;
+    let text = String::from_utf8_lossy(&bytes);
+    let statistics = Statistics::from_yaml(&text, &catalogue.schema, &place.to_string())?;
+    Ok(Some(statistics))
+}
+
+/// A name for the work: everything that the bytes of a data set depend on.
+fn key(
+    catalogue: &Catalogue,
+    options: &IngestOptions,
+    given: Option<&Statistics>,
+) -> Result<String> {
+    let names = catalogue.files.iter().map(|file| (file.split, &file.below));
+    let sources: Vec<_> = names.zip(&catalogue.described).collect();
+    let whole = serde_json::json!({
+        "program": program(),
+        "sources": sources,
+        "selection": options.selection,
+        "dtype": options.dtype,
+        "compression": options.compression,
+        "normalization": options.normalization,
+        "statistics": given,
+        "shard_bytes": options.shard_bytes,
+    });
+    Ok(checksum(whole.to_string().as_bytes()))
+}
+
+pub(crate) fn program() -> String {
+    format!("wellspring {}", env!("CARGO_PKG_VERSION"))
+}
+
+fn made_by(manifest: &Manifest, key: &str) -> bool {
+    manifest
+        .provenance
+        .as_ref()
+        .is_some_and(|made| made.key == key)
+}
+
+fn exists(root: &Location) -> Error {
+    Error::Store(wellspring_store::Error::Exists {
+        root: root.to_string(),
+    })
+}
