@@ -3,7 +3,7 @@
 use wellspring_s3_testing::{Fault, Server, Trouble};
 use wellspring_store::Location;
 
-use crate::program::Workplace;
+use crate::program::{SMALL, Workplace};
 
 /// Simulations on the disk, and the same in a bucket.
 fn simulated() -> (Server, Workplace, String) {
@@ -84,4 +84,65 @@ fn a_file_behind_a_redirect_is_a_source() {
     place.do_it(&format!("ingest {url} far"));
     place.do_it(&format!("ingest sims/data/train/{name} near"));
     assert!(data_set(&place, "far") == data_set(&place, "near"));
+}
+
+/// The first epoch of a training makes what it reads of a data set that is only promised.
+#[test]
+fn a_training_converts_its_source_as_it_reads_it() {
+    let (server, place, settings) = simulated();
+    place.do_it("ingest sims ds --shard-mib 1");
+    std::fs::copy(place.path("ds/stats.yaml"), place.path("stats.yaml")).unwrap();
+    // A normalisation that was given is another data set than one that was gathered.
+    place.do_it("ingest sims ds --shard-mib 1 --stats stats.yaml --overwrite");
+    let whole: usize = place
+        .files("sims")
+        .iter()
+        .map(|(_, bytes)| bytes.len())
+        .sum();
+
+    let promised =
+        format!("ingest s3://bucket/sims far --shard-mib 1 --stats stats.yaml {settings}");
+    let said = place.do_it(&format!("{promised} --on-demand"));
+    assert!(said.err.contains("far is promised"), "{said:?}");
+    let looked = server.seen().bytes;
+    assert!(looked < whole as u64 / 4, "{looked} of {whole}");
+    let said = place.run("verify far");
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("holds no data set"), "{said:?}");
+
+    let far =
+        format!("{SMALL} --set data.root=far --set data.lanes=2 --set train.batch=4 {settings}");
+    let said = place.do_it(&format!("plan {far}"));
+    assert!(said.out.contains("promised: 14 of its shards"), "{said:?}");
+    assert!(!place.path("far/train").exists(), "a plan writes nothing");
+
+    let said = place.do_it(&format!("train --out run {far} --set train.epochs=2"));
+    assert!(
+        said.err.contains("far: 6 shards are still promised"),
+        "{said:?}"
+    );
+    assert_eq!(place.files("far/train").len(), 8);
+    let near = far.replace("data.root=far", "data.root=ds");
+    place.do_it(&format!("train --out near {near} --set train.epochs=2"));
+    let weights = |run: &str| {
+        let checkpoint = place
+            .path(run)
+            .join("checkpoints/00000056/model.safetensors");
+        std::fs::read(checkpoint).unwrap()
+    };
+    assert!(weights("run") == weights("near"));
+    // Each of three processes has looked at the files, and no byte of a field came twice.
+    let seen = server.seen().bytes;
+    assert!(
+        seen < whole as u64 + 3 * looked + (8 << 20),
+        "{seen} of {whole}"
+    );
+
+    // What no training reads is made by an ingest; then a run goes on as on any data set.
+    place.do_it(&promised);
+    assert!(data_set(&place, "far") == data_set(&place, "ds"));
+    let said = place.do_it(&format!(
+        "train --out run {far} --resume --set train.epochs=3"
+    ));
+    assert!(said.err.contains("84 steps"), "{said:?}");
 }

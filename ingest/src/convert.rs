@@ -18,9 +18,9 @@ use crate::work::{Begun, Work};
 /// made of the same source by the same options, nothing is done.
 ///
 /// # Errors
-/// [`Error::NoFiles`], [`Error::Open`], [`Error::Layout`], [`Error::Mixed`], [`Error::NotFinite`],
-/// [`Error::Selection`]; [`Error::Underway`] when another ingest into `root` was begun; and
-/// [`Error::Store`] when `root` cannot be written or holds another data set.
+/// [`crate::Error::NoFiles`], [`crate::Error::Open`], [`crate::Error::Layout`], [`crate::Error::Mixed`], [`crate::Error::NotFinite`],
+/// [`crate::Error::Selection`]; [`crate::Error::Underway`] when another ingest into `root` was begun; and
+/// [`crate::Error::Store`] when `root` cannot be written or holds another data set.
 pub async fn ingest(
     source: &Location,
     root: &Location,
@@ -51,7 +51,7 @@ pub enum Stage {
 /// the data set of what the parts have left.
 ///
 /// # Errors
-/// As [`ingest`], and [`Error::Waiting`] when the statistics of other parts are missing.
+/// As [`ingest`], and [`crate::Error::Waiting`] when the statistics of other parts are missing.
 pub async fn ingest_part(
     source: &Location,
     root: &Location,
@@ -74,7 +74,7 @@ pub async fn ingest_part(
 /// Makes a data set of what the parts of an ingest have left.
 ///
 /// # Errors
-/// As [`ingest`]; [`Error::Waiting`] and [`Error::Unfinished`] when parts are missing.
+/// As [`ingest`]; [`crate::Error::Waiting`] and [`crate::Error::Unfinished`] when parts are missing.
 pub async fn finish(
     source: &Location,
     root: &Location,

@@ -16,6 +16,10 @@
 //! spread one over machines. Equal sources and options give equal bytes, whoever did which piece. A
 //! [`Selection`](wellspring_store::Selection) takes some fields, trajectories, cells or frames.
 //!
+//! **On demand.** [`promise`] gathers the statistics, or takes those that are given, and makes no
+//! shards. [`open`] gives a data set of which each shard is made when it is first read, and recorded as
+//! an ingest records it; an ingest with the same options makes the rest.
+//!
 //! **Simulating.** [`simulate`] writes flows from a seed, as The Well would have them.
 //!
 //! # Example

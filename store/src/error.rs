@@ -102,7 +102,7 @@ pub enum Error {
 
     /// There is no manifest.
     #[error(
-        "{root} holds no data set (no manifest.json); an interrupted ingest leaves none: run it again"
+        "{root} holds no data set (no manifest.json); an ingest that was interrupted, or only promised it, leaves none: run it (again)"
     )]
     NotADataset {
         /// URL of the data set.

@@ -36,6 +36,10 @@
 //! no data set; the next attempt goes on with it or writes over it. While a data set is being made,
 //! `ROOT/ingest/` may hold records of what is done.
 //!
+//! **Promises.** A data set may be read before it is written: [`Dataset::of_origin`] takes an
+//! [`outline`](Manifest::outline) of its manifest and an [`Origin`], which makes each shard when it is
+//! first read. Until the last one there is no manifest.
+//!
 //! **Generations.** A data set changes (trajectories are added, a split is dropped) by a new manifest
 //! with the next [`Manifest::generation`]: first `generations/NNNNN.json`, only where none is, then
 //! `manifest.json`. Shards are never changed: new ones have names of their own

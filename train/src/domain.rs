@@ -1,6 +1,8 @@
 //! What a model is made for: the states of one data set, or of several that share a vocabulary of
 //! named channels.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use wellspring_store::{Boundary, Dataset};
 
@@ -61,6 +63,17 @@ impl Domains {
             });
         }
         Ok(Self(domains))
+    }
+
+    /// Whether they are those of data sets, one or more of which may have been promised then and be
+    /// whole now.
+    pub(crate) fn are_of(&self, datasets: &[Arc<Dataset>]) -> bool {
+        let is_of = |(domain, dataset): (&Domain, &Arc<Dataset>)| {
+            let outline = dataset.manifest().outline().id();
+            let now = Domain::of(dataset);
+            *domain == now || *domain == Domain { id: outline, ..now }
+        };
+        self.0.len() == datasets.len() && self.0.iter().zip(datasets).all(is_of)
     }
 
     /// Each of them.

@@ -89,7 +89,7 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self> {
         let domains = Domains::new(datasets.iter().map(|data| Domain::of(data)).collect())?;
         let device = config.train.device.open()?;
-        let found = runtime.block_on(previous(config, run, &domains, resume))?;
+        let found = runtime.block_on(previous(config, run, &datasets, resume))?;
         let model = match &found {
             Some(checkpoint) => runtime.block_on(checkpoint.model(config, config.train.device))?,
             None => fresh(config, &domains, &device)?,
@@ -240,7 +240,7 @@ impl<'a> Trainer<'a> {
 async fn previous(
     config: &Config,
     run: &Location,
-    domains: &Domains,
+    datasets: &[Arc<Dataset>],
     resume: bool,
 ) -> Result<Option<Checkpoint>> {
     let held = !checkpoint::steps(run).await?.is_empty();
@@ -273,7 +273,7 @@ async fn previous(
     if drawn(&before) != drawn(config) {
         return Err(differs("train.seed, batch, jitter or drop_path"));
     }
-    if checkpoint.state.domains != *domains {
+    if !checkpoint.state.domains.are_of(datasets) {
         return Err(differs(&format!("the data set {}", config.data.root)));
     }
     Ok(Some(checkpoint))
@@ -292,7 +292,7 @@ pub async fn import(
 ) -> Result<()> {
     config.validate()?;
     let domains = Domains::new(datasets.iter().map(|data| Domain::of(data)).collect())?;
-    previous(config, run, &domains, false).await?;
+    previous(config, run, datasets, false).await?;
     let model = fresh(config, &domains, &config.train.device.open()?)?;
     model.parameters().load_safetensors(weights, object)?;
     run.join("config.toml")

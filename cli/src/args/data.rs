@@ -90,6 +90,7 @@ Examples:
   wellspring ingest sims ds --normalization zscore --stats /data/the_well/shear_flow/stats.yaml
   wellspring ingest sims small --fields velocity --crop 0..128,64..192 --stride 2 --time-stride 5
   wellspring ingest more ds --append
+  wellspring ingest s3://bucket/shear_flow ds --on-demand --stats s3://bucket/shear_flow/stats.yaml
   wellspring ingest sims ds --part 3/16      on one of 16 machines, then once: ingest sims ds --finish
 
 After an interruption, the same command goes on where it stopped.")]
@@ -163,6 +164,11 @@ pub struct Ingest {
     /// Make the data set of what the parts have left
     #[arg(long, conflicts_with = "append")]
     pub finish: bool,
+
+    /// Only promise the data set: its shards are made when a training first reads them; with --stats the
+    /// source is read for nothing else. The same command without this makes the rest
+    #[arg(long, conflicts_with_all = ["part", "finish", "append"])]
+    pub on_demand: bool,
 
     /// Add trajectories to a data set that is there, stored as its own are
     #[arg(long, conflicts_with_all = ["dtype", "compression", "normalization", "stats", "shard_mib",

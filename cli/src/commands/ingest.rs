@@ -40,6 +40,17 @@ async fn convert(
         line(&format!("part {part} is done"));
         return Ok(None);
     }
+    if args.on_demand {
+        let there = wellspring_ingest::promise(&source, &root, options, reporter).await?;
+        if there.is_none() {
+            line(&format!(
+                "{} is promised: its shards are made when they are first read; next: wellspring train \
+                 --set data.root={} --set data.lanes=4 --out RUN",
+                args.root, args.root
+            ));
+        }
+        return Ok(there);
+    }
     let manifest = if args.finish {
         wellspring_ingest::finish(&source, &root, options, reporter).await?
     } else if args.append {

@@ -25,7 +25,8 @@ pub fn run(session: &Session, args: &args::Plan) -> Result<()> {
     let readings = wellspring_train::readings(&config, &datasets, 0)?;
     let mut figures = Vec::new();
     for ((root, dataset), reading) in config.data.root.list().iter().zip(&datasets).zip(&readings) {
-        let rate = match args.dry {
+        let is_promised = dataset.origin().is_some();
+        let rate = match args.dry || is_promised {
             true => None,
             false => Some(expected_rate(session, reading, || dataset.traffic())?),
         };
@@ -34,10 +35,12 @@ pub fn run(session: &Session, args: &args::Plan) -> Result<()> {
             "steps": reading.steps,
             "epoch_steps": reading.epoch_steps,
             "bill": reading.bill,
+            "promised_shards": dataset.origin().map(|origin| origin.missing()),
             "windows_per_second": rate,
         }));
         if !args.json {
-            print(described(root, reading, rate))?;
+            let promised = dataset.origin().map(|origin| origin.missing());
+            print(described(root, reading, rate, promised))?;
         }
     }
     if args.json {
@@ -66,7 +69,7 @@ fn expected_rate(
     Ok(if bill.fetched == 0 { gathered } else { worth })
 }
 
-fn described(root: &str, reading: &Reading, rate: Option<f64>) -> String {
+fn described(root: &str, reading: &Reading, rate: Option<f64>, promised: Option<usize>) -> String {
     let bill = &reading.bill;
     let mut text = format!(
         "{root}: {} of the run's steps, {} an epoch; {} windows, {} in batches\n  {}\n",
@@ -76,6 +79,10 @@ fn described(root: &str, reading: &Reading, rate: Option<f64>) -> String {
         megabytes(bill.bytes),
         costs(bill),
     );
+    if let Some(promised) = promised {
+        text +=
+            &format!("  promised: {promised} of its shards are made when they are first read\n");
+    }
     if let Some(rate) = rate {
         let time = Duration::from_secs_f64(bill.windows as f64 / rate.max(1e-9));
         text += &format!(

@@ -49,8 +49,9 @@ pub fn open(session: &Session, config: &Config) -> Result<Vec<Arc<Dataset>>> {
     roots
         .map(|root| {
             let (root, cache) = (session.locate(root)?, config.data.cache());
-            let dataset = session.wait(Dataset::open_with(&root, cache))?;
-            Ok(Arc::new(dataset))
+            let locate = |text: &str| session.locate(text);
+            let dataset = wellspring_ingest::open(&root, cache, locate, &session.reporter);
+            Ok(Arc::new(session.wait(dataset)?))
         })
         .collect()
 }
@@ -70,7 +71,21 @@ pub fn train(session: &Session, config: &Config, run: &Location, resume: bool) -
     )
     .with_context(|| format!("cannot train {run}"))?;
     account(config, &datasets, &outcome)?;
+    say_what_is_left(config, &datasets);
     Ok(outcome)
+}
+
+/// Says how much of promised data sets was made.
+fn say_what_is_left(config: &Config, datasets: &[Arc<Dataset>]) {
+    for (root, dataset) in config.data.root.list().iter().zip(datasets) {
+        match dataset.origin().map(|origin| origin.missing()) {
+            None => {}
+            Some(0) => line(&format!("{root} is whole: every shard was made")),
+            Some(missing) => line(&format!(
+                "{root}: {missing} shards are still promised; wellspring ingest with its source makes them"
+            )),
+        }
+    }
 }
 
 /// Says what was fetched, beside the plan of the steps that were taken.
