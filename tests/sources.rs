@@ -110,6 +110,8 @@ fn a_training_converts_its_source_as_it_reads_it() {
     assert_eq!(said.code, 1);
     assert!(said.err.contains("holds no data set"), "{said:?}");
 
+    let said = place.do_it(&format!("inspect far {settings}"));
+    assert!(said.out.contains("promised: 14 shards"), "{said:?}");
     let far =
         format!("{SMALL} --set data.root=far --set data.lanes=2 --set train.batch=4 {settings}");
     let said = place.do_it(&format!("plan {far}"));

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use wellspring_eval::{Format, Results};
-use wellspring_store::{Dataset, Location, Manifest};
+use wellspring_store::{CacheOptions, Location, Manifest};
 use wellspring_train::{Checkpoint, Config};
 
 use super::Session;
@@ -28,11 +28,18 @@ fn describe(session: &Session, path: &str) -> Result<String> {
         let summary = session.wait(wellspring_ingest::inspect(&location))?;
         return Ok(summary.to_string());
     }
-    if session.wait(location.join("manifest.json").exists())? {
-        let dataset = session.wait(Dataset::open(&location))?;
-        return Ok(data_set(dataset.manifest()));
+    let has = |name: &str| session.wait(location.join(name).exists());
+    if has("manifest.json")? || has("ingest/claim.json")? {
+        let (cache, locate) = (CacheOptions::default(), |text: &str| session.locate(text));
+        let dataset = wellspring_ingest::open(&location, cache, locate, &session.reporter);
+        let dataset = session.wait(dataset)?;
+        let promised = dataset.origin().map(|origin| origin.missing());
+        let promised = promised.map_or_else(String::new, |missing| {
+            format!("promised: {missing} shards are made when they are first read\n")
+        });
+        return Ok(promised + &data_set(dataset.manifest()));
     }
-    if session.wait(location.join("config.toml").exists())? {
+    if has("config.toml")? {
         return session.wait(run_folder(&location));
     }
     if !session.wait(location.join("runs").list())?.is_empty() {
