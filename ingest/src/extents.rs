@@ -8,6 +8,9 @@ use std::os::unix::fs::FileExt as _;
 pub(crate) trait ReadAt: Send + Sync {
     /// Fills `into` with the bytes from `offset` on; an end that comes before is an error.
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()>;
+
+    /// In bytes.
+    fn length(&self) -> io::Result<u64>;
 }
 
 impl ReadAt for File {
@@ -17,6 +20,10 @@ impl ReadAt for File {
             io::ErrorKind::UnexpectedEof => beyond_the_end(),
             _ => error,
         })
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
     }
 }
 

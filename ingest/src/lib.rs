@@ -9,7 +9,7 @@
 //! Fletcher32 and LZF, are read by their offsets and decoded on all threads; other types, layouts and
 //! filters go through the HDF5 library. All that is no field is kept too, exactly. Files that do not
 //! belong together, lack a field, hold a value that is no number or anything that cannot be kept are
-//! refused by name.
+//! refused by name, and so is what a file has in others: external and virtual storage, links.
 //!
 //! **Converting.** Two passes: statistics of the training split, then normalised shards. Both are cut
 //! into pieces that leave a record: an interrupted ingest goes on, and [`ingest_part`] and [`finish`]

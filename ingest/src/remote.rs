@@ -86,6 +86,10 @@ impl ReadAt for Remote {
             io::Error::new(first.kind(), Arc::clone(first))
         })
     }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.version.size)
+    }
 }
 
 /// What tells one state of an object from another.

@@ -2,7 +2,7 @@
 //!
 //! The HDF5 library, which does one thing at a time, says what a file holds and where; the values
 //! themselves are read by their offsets and decoded on any number of threads. A remote file is read the
-//! same way: the library reads it through a driver.
+//! same way, for the library reads every file through a driver of ours.
 
 mod attributes;
 mod block;
@@ -10,8 +10,10 @@ mod boundary;
 mod contents;
 mod describe;
 mod driver;
+mod enclosed;
 mod filters;
 mod gather;
+mod heap;
 mod planes;
 mod storage;
 
@@ -79,10 +81,8 @@ impl OpenFile {
 impl Access {
     /// Lets the HDF5 library open the file.
     fn library(&self) -> hdf5::Result<File> {
-        match self {
-            Self::Local(path) => File::open(path),
-            Self::Remote(remote) => driver::open(Arc::clone(remote)),
-        }
+        let bytes = self.bytes().map_err(|error| error.to_string())?;
+        driver::open(bytes)
     }
 
     fn bytes(&self) -> std::io::Result<Arc<dyn ReadAt>> {
@@ -140,7 +140,10 @@ impl WellFile {
             file: named.to_owned(),
             source,
         });
-        let described = file.and_then(|file| describe::describe(file, access, named));
+        let described = file.and_then(|file| {
+            enclosed::check(&file, named)?;
+            describe::describe(file, access, named)
+        });
         access.sound(named, described)
     }
 

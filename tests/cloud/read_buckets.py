@@ -85,6 +85,13 @@ class Bucket:
         self.do(f"ingest {self.url}/sims {self.url}/there")
         self.do(f"ingest sims {self.url}/here")
         self.assertEqual(self.bytes_below("there"), self.bytes_below("here"))
+        # Promised, partly made by a training, and then by an ingest.
+        self.do(f"ingest {self.url}/sims {self.url}/promised --on-demand")
+        self.assertEqual(self.bytes_below("promised"), {})
+        self.do(f"train --out runs/promised-{self.port} {SMALL} --set data.root={self.url}/promised --set data.lanes=2")
+        self.assertEqual(set(self.bytes_below("promised")), {"/train/00000.arrow"})
+        self.do(f"ingest {self.url}/sims {self.url}/promised")
+        self.assertEqual(self.bytes_below("promised"), self.bytes_below("here"))
 
     def test_runs_and_results_lie_in_a_bucket(self):
         self.do(f"ingest sims {self.url}/ds")

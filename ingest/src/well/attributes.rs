@@ -1,6 +1,6 @@
 //! Attributes and small datasets, however the writing library stored them.
 
-use hdf5::types::{FixedAscii, FixedUnicode, VarLenAscii, VarLenUnicode};
+use hdf5::types::{FixedAscii, FixedUnicode, TypeDescriptor, VarLenAscii, VarLenUnicode};
 use hdf5::{Attribute, Container, Dataset, File, Group};
 
 use crate::{Error, Result};
@@ -55,7 +55,8 @@ impl<'a> Object<'a> {
     pub(super) fn texts(&self, name: &str) -> Result<Vec<String>> {
         match self.group.attr(name) {
             Ok(attribute) => {
-                texts(&attribute).ok_or_else(|| self.layout(name, "is no list of texts"))
+                let texts = texts(&attribute).map_err(|source| self.unread(name, source))?;
+                texts.ok_or_else(|| self.layout(name, "is no list of texts"))
             }
             Err(_) => Ok(Vec::new()),
         }
@@ -92,11 +93,7 @@ impl<'a> Object<'a> {
         } else {
             dataset.read_raw::<f64>()
         };
-        values.map_err(|source| Error::Read {
-            file: self.file.to_owned(),
-            object: self.below(name),
-            source,
-        })
+        values.map_err(|source| self.unread(name, source))
     }
 
     /// A flag of a dataset or group below, `otherwise` when it does not have it.
@@ -110,6 +107,14 @@ impl<'a> Object<'a> {
             return Ok(Vec::new());
         };
         flags(&attribute).ok_or_else(|| self.layout(&format!("{}@{name}", at.name()), "is no flag"))
+    }
+
+    fn unread(&self, name: &str, source: hdf5::Error) -> Error {
+        Error::Read {
+            file: self.file.to_owned(),
+            object: self.below(name),
+            source,
+        }
     }
 
     pub(super) fn layout(&self, name: &str, reason: impl Into<String>) -> Error {
@@ -129,17 +134,28 @@ impl<'a> Object<'a> {
     }
 }
 
-pub(super) fn texts(attribute: &Container) -> Option<Vec<String>> {
-    fn all<T: hdf5::H5Type>(at: &Container, text: impl Fn(&T) -> String) -> Option<Vec<String>> {
-        Some(at.read_raw::<T>().ok()?.iter().map(text).collect())
+/// The texts of an attribute or dataset, if it has a type of texts that are short enough.
+pub(super) fn texts(at: &Container) -> hdf5::Result<Option<Vec<String>>> {
+    fn all<T: hdf5::H5Type>(
+        at: &Container,
+        text: impl Fn(&T) -> String,
+    ) -> hdf5::Result<Option<Vec<String>>> {
+        Ok(Some(at.read_raw::<T>()?.iter().map(text).collect()))
     }
-    if attribute.size() == 0 {
-        return Some(Vec::new());
+    if at.size() == 0 {
+        return Ok(Some(Vec::new()));
     }
-    all::<VarLenUnicode>(attribute, |t| t.to_string())
-        .or_else(|| all::<VarLenAscii>(attribute, |t| t.to_string()))
-        .or_else(|| all::<FixedUnicode<LONGEST>>(attribute, |t| t.to_string()))
-        .or_else(|| all::<FixedAscii<LONGEST>>(attribute, |t| t.to_string()))
+    match at.dtype()?.to_descriptor()? {
+        TypeDescriptor::VarLenUnicode => all::<VarLenUnicode>(at, |t| t.to_string()),
+        TypeDescriptor::VarLenAscii => all::<VarLenAscii>(at, |t| t.to_string()),
+        TypeDescriptor::FixedUnicode(bytes) if bytes <= LONGEST => {
+            all::<FixedUnicode<LONGEST>>(at, |t| t.to_string())
+        }
+        TypeDescriptor::FixedAscii(bytes) if bytes <= LONGEST => {
+            all::<FixedAscii<LONGEST>>(at, |t| t.to_string())
+        }
+        _ => Ok(None),
+    }
 }
 
 fn flags(attribute: &Attribute) -> Option<Vec<bool>> {

@@ -129,7 +129,7 @@ impl Walk<'_> {
             TypeDescriptor::FixedAscii(_)
             | TypeDescriptor::FixedUnicode(_)
             | TypeDescriptor::VarLenAscii
-            | TypeDescriptor::VarLenUnicode => match texts(at) {
+            | TypeDescriptor::VarLenUnicode => match texts(at).map_err(failed)? {
                 Some(text) => Ok(StoredValue::Text { shape, text }),
                 None => Err(self.refused(object, "is a text that cannot be read")),
             },

@@ -1,6 +1,7 @@
-//! A driver through which the HDF5 library reads a remote file. All unsafe code of this crate is here.
+//! A driver through which the HDF5 library reads a file, wherever it is. All unsafe code of this crate is
+//! here.
 //!
-//! The library calls the functions of a [`Class`] with a file that [`open`] made, always under its
+//! It opens the one file that it is given: none that a file names. The library calls the functions of a [`Class`] with a file that [`open`] made, always under its
 //! global lock. See "HDF5 Virtual File Layer" and `H5FDdevelop.h` of HDF5 2.
 #![expect(unsafe_code, reason = "the HDF5 library is written in C")]
 
@@ -18,19 +19,28 @@ use hdf5_sys::h5fd::{H5FD_FEAT_DATA_SIEVE, H5FD_FLMAP_SINGLE, H5FD_class_t, H5FD
 use hdf5_sys::h5i::hid_t;
 use hdf5_sys::h5p::{H5Pget_driver_info, H5Pset_driver};
 
-use crate::extents::ReadAt as _;
-use crate::remote::Remote;
+use super::heap;
+use crate::extents::ReadAt;
 
-/// Opens a remote file for reading.
-pub(super) fn open(remote: Arc<Remote>) -> hdf5::Result<File> {
+/// A file as the library is given it.
+#[derive(Clone)]
+struct Given {
+    bytes: Arc<dyn ReadAt>,
+    size: u64,
+}
+
+/// Opens a file of some bytes for reading.
+pub(super) fn open(bytes: Arc<dyn ReadAt>) -> hdf5::Result<File> {
+    let size = bytes.length().map_err(|error| error.to_string())?;
+    let given = Given { bytes, size };
     hdf5::sync::sync(|| {
         let driver = driver()?;
         let access = FileAccess::try_new()?;
-        let info: *const Arc<Remote> = &raw const remote;
+        let info: *const Given = &raw const given;
         // SAFETY: the list is valid; the library copies the information by `copy_info`.
         h5check(unsafe { H5Pset_driver(access.id(), driver, info.cast()) })?;
         // SAFETY: the name ends in a zero. `open_file` does not look at it.
-        let file = h5check(unsafe { H5Fopen(c"remote".as_ptr(), H5F_ACC_RDONLY, access.id()) })?;
+        let file = h5check(unsafe { H5Fopen(c"given".as_ptr(), H5F_ACC_RDONLY, access.id()) })?;
         // SAFETY: the handle is that of a file, and nobody else's.
         unsafe { hdf5::from_id(file) }
     })
@@ -111,7 +121,7 @@ impl Class {
             fc_degree: H5F_CLOSE_WEAK,
             terminate: None,
             superblock: [None; 3],
-            fapl_size: size_of::<Arc<Remote>>(),
+            fapl_size: size_of::<Given>(),
             fapl_get: None,
             fapl_copy: copy_info,
             fapl_free: free_info,
@@ -142,7 +152,7 @@ impl Class {
 struct OpenFile {
     /// The library's own `H5FD_t`, of 11 words, and room for what it may become.
     common: [u64; 32],
-    remote: Arc<Remote>,
+    given: Given,
     /// Where the library believes the file to end.
     end: haddr_t,
 }
@@ -151,15 +161,15 @@ struct OpenFile {
 /// `info` is what was given to `H5Pset_driver`, or what this function made.
 unsafe extern "C" fn copy_info(info: *const c_void) -> *mut c_void {
     // SAFETY: so the caller says.
-    let remote = unsafe { &*info.cast::<Arc<Remote>>() };
-    Box::into_raw(Box::new(Arc::clone(remote))).cast()
+    let given = unsafe { &*info.cast::<Given>() };
+    Box::into_raw(Box::new(given.clone())).cast()
 }
 
 /// # Safety
 /// `info` was made by `copy_info`, and is not used again.
 unsafe extern "C" fn free_info(info: *mut c_void) -> herr_t {
     // SAFETY: so the caller says.
-    drop(unsafe { Box::from_raw(info.cast::<Arc<Remote>>()) });
+    drop(unsafe { Box::from_raw(info.cast::<Given>()) });
     0
 }
 
@@ -172,16 +182,16 @@ unsafe extern "C" fn open_file(
     _: haddr_t,
 ) -> *mut OpenFile {
     // SAFETY: the list is valid; what it gives stays the list's.
-    let info = unsafe { H5Pget_driver_info(access) }.cast::<Arc<Remote>>();
-    // A file that a remote one links to has no information: its driver cannot be had from the file's.
+    let info = unsafe { H5Pget_driver_info(access) }.cast::<Given>();
+    // A file that another links to has no information: its driver cannot be had from the file's.
     if info.is_null() || flags != H5F_ACC_RDONLY {
         return ptr::null_mut();
     }
     // SAFETY: the information of this driver is of this type.
-    let remote = Arc::clone(unsafe { &*info });
+    let given = unsafe { &*info }.clone();
     Box::into_raw(Box::new(OpenFile {
         common: [0; 32],
-        remote,
+        given,
         end: 0,
     }))
 }
@@ -221,7 +231,7 @@ unsafe extern "C" fn set_eoa(file: *mut OpenFile, _: H5F_mem_t, end: haddr_t) ->
 /// `file` is open.
 unsafe extern "C" fn get_eof(file: *const OpenFile, _: H5F_mem_t) -> haddr_t {
     // SAFETY: so the caller says.
-    unsafe { (*file).remote.size() }
+    unsafe { (*file).given.size }
 }
 
 /// # Safety
@@ -235,12 +245,15 @@ unsafe extern "C" fn read(
     buffer: *mut c_void,
 ) -> herr_t {
     // SAFETY: so the caller says. The bytes may not have been written before, so they are now.
-    let (remote, into) = unsafe {
+    let (bytes, into) = unsafe {
         ptr::write_bytes(buffer.cast::<u8>(), 0, size);
         let into = std::slice::from_raw_parts_mut(buffer.cast::<u8>(), size);
-        (&(*file).remote, into)
+        (&(*file).given.bytes, into)
     };
-    let read = catch_unwind(AssertUnwindSafe(|| remote.read_at(address, into)));
+    let read = catch_unwind(AssertUnwindSafe(|| {
+        bytes.read_at(address, into)?;
+        heap::check(bytes.as_ref(), address, into)
+    }));
     match read {
         Ok(Ok(())) => 0,
         Ok(Err(error)) => refuse(&told(&error)),
@@ -258,7 +271,7 @@ unsafe extern "C" fn write(
     _: usize,
     _: *const c_void,
 ) -> herr_t {
-    refuse("remote files are only read")
+    refuse("files are only read")
 }
 
 /// An error and its causes.
