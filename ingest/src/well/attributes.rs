@@ -138,36 +138,38 @@ impl<'a> Object<'a> {
 pub(super) fn texts(at: &Container) -> hdf5::Result<Option<Vec<String>>> {
     fn all<T: hdf5::H5Type>(
         at: &Container,
-        text: impl Fn(&T) -> String,
+        bytes: impl Fn(&T) -> &[u8],
     ) -> hdf5::Result<Option<Vec<String>>> {
-        Ok(Some(at.read_raw::<T>()?.iter().map(text).collect()))
+        let texts = at.read_raw::<T>()?;
+        let texts = texts.iter().map(|text| utf8(bytes(text).to_vec()));
+        texts.collect::<hdf5::Result<_>>().map(Some)
     }
     if at.size() == 0 {
         return Ok(Some(Vec::new()));
     }
     match at.dtype()?.to_descriptor()? {
-        TypeDescriptor::VarLenUnicode => all::<VarLenUnicode>(at, |t| t.to_string()),
-        TypeDescriptor::VarLenAscii => all::<VarLenAscii>(at, |t| t.to_string()),
+        TypeDescriptor::VarLenUnicode => all::<VarLenUnicode>(at, |text| text.as_bytes()),
+        TypeDescriptor::VarLenAscii => all::<VarLenAscii>(at, |text| text.as_bytes()),
         TypeDescriptor::FixedUnicode(bytes) if bytes <= LONGEST => {
-            all::<FixedUnicode<LONGEST>>(at, |t| t.to_string())
+            all::<FixedUnicode<LONGEST>>(at, |text| text.as_bytes())
         }
         TypeDescriptor::FixedAscii(bytes) if bytes <= LONGEST => {
-            all::<FixedAscii<LONGEST>>(at, |t| t.to_string())
+            all::<FixedAscii<LONGEST>>(at, |text| text.as_bytes())
         }
         _ => Ok(None),
     }
 }
 
+/// A text from a file. The bindings take any bytes for UTF-8.
+pub(super) fn utf8(bytes: Vec<u8>) -> hdf5::Result<String> {
+    String::from_utf8(bytes).map_err(|error| {
+        let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+        format!("{text:?} is no UTF-8").into()
+    })
+}
+
+/// Truth values are read as numbers: the bindings would take any byte of a file for a `bool`.
 fn flags(attribute: &Attribute) -> Option<Vec<bool>> {
-    let whole = || {
-        Some(
-            attribute
-                .read_raw::<i64>()
-                .ok()?
-                .iter()
-                .map(|&flag| flag != 0)
-                .collect(),
-        )
-    };
-    attribute.read_raw::<bool>().ok().or_else(whole)
+    let values = attribute.read_raw::<i64>().ok()?;
+    Some(values.iter().map(|&flag| flag != 0).collect())
 }

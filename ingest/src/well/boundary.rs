@@ -53,16 +53,10 @@ impl Mask {
         if shape.contains(&0) {
             return Err(condition.layout("mask", "is empty"));
         }
-        let marked = match dataset.read_raw::<bool>() {
-            Ok(mask) => mask,
-            Err(_) => {
-                let values = condition.values("mask")?;
-                values.iter().map(|&x| x != 0.0).collect()
-            }
-        };
+        let values = condition.values("mask")?;
         Ok(Self {
             shape: shape[before..].to_vec(),
-            marked,
+            marked: values.iter().map(|&x| x != 0.0).collect(),
         })
     }
 

@@ -4,7 +4,7 @@ use hdf5::types::{FloatSize, IntSize, TypeDescriptor};
 use hdf5::{Container, Group};
 use wellspring_store::{Contents, StoredValue};
 
-use super::attributes::texts;
+use super::attributes::{texts, utf8};
 use super::{GROUPS, WellFile};
 use crate::{Error, Result};
 
@@ -39,6 +39,7 @@ impl Walk<'_> {
         self.attributes(at, if path.is_empty() { "/" } else { path })?;
         let names = at.member_names();
         for name in names.map_err(|source| self.failed(path, source))? {
+            let name = utf8(name.into_bytes()).map_err(|source| self.failed(path, source))?;
             let below = format!("{path}/{name}");
             if let Ok(group) = at.group(&name) {
                 self.group(&group, &below)?;
@@ -79,6 +80,7 @@ impl Walk<'_> {
     fn attributes(&mut self, at: &hdf5::Location, path: &str) -> Result<()> {
         let names = at.attr_names();
         for name in names.map_err(|source| self.failed(path, source))? {
+            let name = utf8(name.into_bytes()).map_err(|source| self.failed(path, source))?;
             let object = format!("{path}@{name}");
             let attribute = at.attr(&name);
             let attribute = attribute.map_err(|source| self.failed(&object, source))?;
@@ -109,11 +111,11 @@ impl Walk<'_> {
         }
         match kind {
             TypeDescriptor::Boolean => {
-                let values = match shape.contains(&0) {
+                // A damaged one may be any byte, which is no `bool`.
+                let bytes = match shape.contains(&0) {
                     true => Vec::new(),
-                    false => at.read_raw::<bool>().map_err(failed)?,
+                    false => at.read_raw::<u8>().map_err(failed)?,
                 };
-                let bytes: Vec<u8> = values.into_iter().map(u8::from).collect();
                 Ok(StoredValue::numbers(shape, "bool", &bytes))
             }
             TypeDescriptor::Integer(IntSize::U1) => numbers!(i8, "i8"),

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use hdf5::plist::dataset_create::Layout;
 use hdf5::{Dataset, Group};
 
+use super::attributes::utf8;
 use crate::{Error, Result};
 
 /// Groups in one another at most.
@@ -49,6 +50,7 @@ impl Walk<'_> {
             ));
         }
         for name in names {
+            let name = utf8(name.into_bytes()).map_err(failed)?;
             let below = format!("{path}/{name}");
             if let Ok(group) = at.group(&name) {
                 self.group(&group, &below)?;
