@@ -62,8 +62,11 @@ impl Work {
         }
         let claim = Claim { key, stale };
         let (ledger, claim) = Ledger::claim(root, &claim, options.overwrite).await?;
-        // Only now: until here an interruption leaves the old data set as it was.
-        root.join("manifest.json").delete().await?;
+        // Only now: until here an interruption leaves the old data set as it was. One that was finished
+        // since the look above is not to be replaced, unless that was asked for.
+        if options.overwrite {
+            root.join("manifest.json").delete().await?;
+        }
         Ok(Begun::Work(Box::new(Self {
             catalogue,
             root: root.clone(),
@@ -186,8 +189,8 @@ impl Work {
         let manifest = match self.publish(statistics).await {
             Ok(manifest) => manifest,
             Err(error) => {
-                let there = Manifest::load(&self.root).await;
-                return there.ok().filter(|there| self.has_made(there)).ok_or(error);
+                let there = Manifest::load(&self.root).await.ok();
+                there.filter(|there| self.has_made(there)).ok_or(error)?
             }
         };
         tidy(&self.root, &manifest).await?;
