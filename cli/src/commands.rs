@@ -20,7 +20,7 @@ mod weights;
 
 use anyhow::{Context as _, Result};
 use tokio::runtime::{Handle, Runtime};
-use wellspring_store::Location;
+use wellspring_store::{CacheOptions, Dataset, Location};
 
 use crate::args::{Cli, Command};
 use crate::failure::misuse;
@@ -60,6 +60,13 @@ impl Session {
     /// A folder or a URL, with the settings of buckets that were typed.
     pub fn locate(&self, text: &str) -> wellspring_store::Result<Location> {
         Location::parse_with(text, &self.storage)
+    }
+
+    /// A data set, or one that is promised.
+    pub fn open(&self, text: &str, cache: CacheOptions) -> Result<Dataset> {
+        let (root, locate) = (self.locate(text)?, |text: &str| self.locate(text));
+        let dataset = wellspring_ingest::open(&root, cache, locate, &self.reporter);
+        Ok(self.wait(dataset)?)
     }
 
     pub fn handle(&self) -> &Handle {

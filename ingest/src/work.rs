@@ -28,7 +28,7 @@ pub(crate) struct Work {
     pub(crate) root: Location,
     pub(crate) options: IngestOptions,
     /// Given, not gathered.
-    pub(crate) given: Option<Statistics>,
+    given: Option<Statistics>,
     claim: Claim,
     pub(crate) ledger: Ledger,
 }

@@ -30,9 +30,7 @@ fn describe(session: &Session, path: &str) -> Result<String> {
     }
     let has = |name: &str| session.wait(location.join(name).exists());
     if has("manifest.json")? || has("ingest/claim.json")? {
-        let (cache, locate) = (CacheOptions::default(), |text: &str| session.locate(text));
-        let dataset = wellspring_ingest::open(&location, cache, locate, &session.reporter);
-        let dataset = session.wait(dataset)?;
+        let dataset = session.open(path, CacheOptions::default())?;
         let promised = dataset.origin().map(|origin| origin.missing());
         let promised = promised.map_or_else(String::new, |missing| {
             format!("promised: {missing} shards are made when they are first read\n")

@@ -25,8 +25,8 @@ pub fn run(session: &Session, args: &args::Plan) -> Result<()> {
     let readings = wellspring_train::readings(&config, &datasets, 0)?;
     let mut figures = Vec::new();
     for ((root, dataset), reading) in config.data.root.list().iter().zip(&datasets).zip(&readings) {
-        let is_promised = dataset.origin().is_some();
-        let rate = match args.dry || is_promised {
+        let promised = dataset.origin().map(|origin| origin.missing());
+        let rate = match args.dry || promised.is_some() {
             true => None,
             false => Some(expected_rate(session, reading, || dataset.traffic())?),
         };
@@ -35,11 +35,10 @@ pub fn run(session: &Session, args: &args::Plan) -> Result<()> {
             "steps": reading.steps,
             "epoch_steps": reading.epoch_steps,
             "bill": reading.bill,
-            "promised_shards": dataset.origin().map(|origin| origin.missing()),
+            "promised_shards": promised,
             "windows_per_second": rate,
         }));
         if !args.json {
-            let promised = dataset.origin().map(|origin| origin.missing());
             print(described(root, reading, rate, promised))?;
         }
     }

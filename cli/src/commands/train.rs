@@ -47,12 +47,7 @@ pub fn run(session: &Session, args: &args::Train) -> Result<()> {
 pub fn open(session: &Session, config: &Config) -> Result<Vec<Arc<Dataset>>> {
     let roots = config.data.root.list().into_iter();
     roots
-        .map(|root| {
-            let (root, cache) = (session.locate(root)?, config.data.cache());
-            let locate = |text: &str| session.locate(text);
-            let dataset = wellspring_ingest::open(&root, cache, locate, &session.reporter);
-            Ok(Arc::new(session.wait(dataset)?))
-        })
+        .map(|root| Ok(Arc::new(session.open(root, config.data.cache())?)))
         .collect()
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use hdf5::{File, Hyperslab};
 use wellspring_store::{Location, Silent};
 
-use super::{edit, everything_file, place, small_shards, write_file};
+use super::{edit, everything_file, place, remote, small_shards, write_file};
 use crate::{Error, ingest};
 
 /// What an ingest of a file says, from the disk and from elsewhere.
@@ -17,20 +17,15 @@ async fn told(path: &Path) -> [String; 2] {
         let root = Location::parse("memory:///ds").unwrap();
         let error = ingest(&source, &root, &small_shards(), &Silent).await;
         let error = error.unwrap_err();
-        let mut causes = vec![error.to_string()];
-        let mut cause = std::error::Error::source(&error);
-        while let Some(next) = cause {
-            causes.push(next.to_string());
-            cause = next.source();
-        }
+        let causes = remote::told(&error);
         assert!(
             matches!(
                 error,
                 Error::Layout { .. } | Error::Read { .. } | Error::Bytes { .. }
             ),
-            "{causes:?}"
+            "{causes}"
         );
-        told.push(causes.join(": "));
+        told.push(causes);
     }
     told.try_into().unwrap()
 }

@@ -79,7 +79,7 @@ async fn with_file(write: impl Fn(&Path)) -> (Server, Location, u64) {
 }
 
 /// An error with all its causes.
-fn told(error: &Error) -> String {
+pub(super) fn told(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
