@@ -1,7 +1,7 @@
 //! HDF5's filters undone, outside the lock of its library.
 
-use flate2::{Decompress, FlushDecompress, Status};
 use hdf5::filters::Filter;
+use libdeflater::{DecompressionError, Decompressor};
 
 /// LZF's number in the registry of filters.
 const LZF: i32 = 32000;
@@ -9,19 +9,25 @@ const LZF: i32 = 32000;
 /// A filter that can be undone here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
+    Fletcher32,
+    Coded(Code),
+}
+
+/// What makes other bytes of a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Code {
     Deflate,
     Shuffle,
-    Fletcher32,
     Lzf,
 }
 
 impl Step {
     pub(super) fn of(filter: &Filter) -> Option<Self> {
         match filter {
-            Filter::Deflate(_) => Some(Self::Deflate),
-            Filter::Shuffle => Some(Self::Shuffle),
             Filter::Fletcher32 => Some(Self::Fletcher32),
-            Filter::User(LZF, _) => Some(Self::Lzf),
+            Filter::Deflate(_) => Some(Self::Coded(Code::Deflate)),
+            Filter::Shuffle => Some(Self::Coded(Code::Shuffle)),
+            Filter::User(LZF, _) => Some(Self::Coded(Code::Lzf)),
             _ => None,
         }
     }
@@ -29,14 +35,14 @@ impl Step {
 
 /// Undoes filters; keeps its memory from chunk to chunk.
 pub(super) struct Decoder {
-    inflate: Decompress,
+    inflate: Decompressor,
     spare: Vec<u8>,
 }
 
 impl Default for Decoder {
     fn default() -> Self {
         Self {
-            inflate: Decompress::new(true),
+            inflate: Decompressor::new(),
             spare: Vec::new(),
         }
     }
@@ -53,53 +59,67 @@ impl Decoder {
         size: usize,
         into: &mut [u8],
     ) -> Result<(), String> {
-        let done: Vec<Step> = steps
-            .iter()
-            .enumerate()
+        let done = steps.iter().enumerate().rev();
+        let mut done = done
             .filter(|(bit, _)| skipped & (1 << bit) == 0)
             .map(|(_, &step)| step)
-            .collect();
-        for step in done.into_iter().rev() {
+            .peekable();
+        while let Some(step) = done.next() {
             match step {
                 Step::Fletcher32 => check(stored)?,
-                step => {
-                    self.spare.resize(into.len(), 0);
-                    match step {
-                        Step::Shuffle => unshuffle(stored, size, &mut self.spare)?,
-                        Step::Lzf => expand(stored, &mut self.spare)?,
-                        _ => self.inflate(stored)?,
-                    }
-                    std::mem::swap(stored, &mut self.spare);
+                Step::Coded(code) if done.peek().is_none() => {
+                    return self.undo(code, stored, size, into);
+                }
+                Step::Coded(code) => {
+                    let mut spare = std::mem::take(&mut self.spare);
+                    spare.resize(into.len(), 0);
+                    let undone = self.undo(code, stored, size, &mut spare);
+                    self.spare = std::mem::replace(stored, spare);
+                    undone?;
                 }
             }
         }
         if stored.len() != into.len() {
-            return Err(format!("has {} bytes, not {}", stored.len(), into.len()));
+            return Err(another_length(stored, into));
         }
         into.copy_from_slice(stored);
         Ok(())
     }
 
-    fn inflate(&mut self, stored: &[u8]) -> Result<(), String> {
-        self.inflate.reset(true);
-        let answer = self
-            .inflate
-            .decompress(stored, &mut self.spare, FlushDecompress::Finish);
-        match answer {
-            Ok(Status::StreamEnd) if self.inflate.total_out() == self.spare.len() as u64 => Ok(()),
-            Ok(_) => Err(format!(
-                "inflates to another size than {} bytes",
-                self.spare.len()
-            )),
-            Err(error) => Err(format!("does not inflate: {error}")),
+    fn undo(
+        &mut self,
+        code: Code,
+        stored: &[u8],
+        size: usize,
+        into: &mut [u8],
+    ) -> Result<(), String> {
+        match code {
+            Code::Deflate => self.inflate(stored, into),
+            Code::Shuffle => unshuffle(stored, size, into),
+            Code::Lzf => expand(stored, into),
         }
     }
+
+    fn inflate(&mut self, stored: &[u8], into: &mut [u8]) -> Result<(), String> {
+        match self.inflate.zlib_decompress(stored, into) {
+            Ok(length) if length == into.len() => Ok(()),
+            Ok(_) | Err(DecompressionError::InsufficientSpace) => Err(format!(
+                "inflates to another size than {} bytes",
+                into.len()
+            )),
+            Err(DecompressionError::BadData) => Err("does not inflate".into()),
+        }
+    }
+}
+
+fn another_length(stored: &[u8], into: &[u8]) -> String {
+    format!("has {} bytes, not {}", stored.len(), into.len())
 }
 
 /// Brings the bytes of each value together: they lie first byte of all, second byte of all, ...
 fn unshuffle(stored: &[u8], size: usize, into: &mut [u8]) -> Result<(), String> {
     if stored.len() != into.len() || size == 0 {
-        return Err(format!("has {} bytes, not {}", stored.len(), into.len()));
+        return Err(another_length(stored, into));
     }
     let count = stored.len() / size;
     let (planes, rest) = stored.split_at(count * size);
@@ -239,7 +259,8 @@ mod tests {
     fn whatever_a_chunk_holds_is_an_error_at_worst() {
         let mut decoder = Decoder::default();
         let mut into = [0; 64];
-        for step in [Step::Deflate, Step::Shuffle, Step::Fletcher32, Step::Lzf] {
+        let codes = [Code::Deflate, Code::Shuffle, Code::Lzf].map(Step::Coded);
+        for step in codes.into_iter().chain([Step::Fletcher32]) {
             for length in 0..80_u8 {
                 let mut stored: Vec<u8> = (0..length).map(|i| i.wrapping_mul(37)).collect();
                 let _ = decoder.decode(&mut stored, &[step], 0, 4, &mut into);
@@ -247,11 +268,23 @@ mod tests {
         }
         assert!(
             decoder
-                .decode(&mut vec![1; 3], &[Step::Deflate], 0, 4, &mut into)
+                .decode(
+                    &mut vec![1; 3],
+                    &[Step::Coded(Code::Deflate)],
+                    0,
+                    4,
+                    &mut into
+                )
                 .is_err()
         );
         decoder
-            .decode(&mut vec![7; 64], &[Step::Deflate], 1, 4, &mut into)
+            .decode(
+                &mut vec![7; 64],
+                &[Step::Coded(Code::Deflate)],
+                1,
+                4,
+                &mut into,
+            )
             .unwrap();
         assert_eq!(into, [7; 64]);
     }
