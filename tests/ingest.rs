@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use wellspring_ingest::{Packing, WaveField, Waves};
 use wellspring_store::{Boundary, TensorOrder};
 
-use crate::program::{SMALL, Workplace};
+use crate::program::{SMALL, Said, Workplace};
 
 const PERIODIC: [Boundary; 2] = [Boundary::Periodic; 2];
 const OPEN: [Boundary; 2] = [Boundary::Open; 2];
@@ -86,6 +87,34 @@ fn recorded(place: &Workplace, root: &str) -> Vec<(PathBuf, SystemTime)> {
         }
     }
     shards
+}
+
+/// The program where no file may have more than so many KiB, as on a disk that is full.
+fn on_a_full_disk(place: &Workplace, kib: u64, words: &str) -> Said {
+    let program = place.command(words);
+    let limited = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", kib * 2);
+    let mut command = Command::new("sh");
+    command.current_dir(place.path("")).args(["-c", &limited]);
+    command
+        .env("HDF5_USE_FILE_LOCKING", "FALSE")
+        .arg(program.get_program())
+        .args(program.get_args());
+    command.output().unwrap().into()
+}
+
+#[test]
+fn a_disk_without_room_ends_it_with_one_error_and_costs_nothing() {
+    let place = Workplace::new();
+    sources(&place);
+    place.do_it("ingest sims whole --shard-mib 1");
+    let ingest = "ingest sims ds --shard-mib 1";
+    let said = on_a_full_disk(&place, 100, ingest);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert_eq!(said.err.lines().count(), 1, "{said:?}");
+    assert!(said.err.contains("ds/train/0000"), "{said:?}");
+    assert!(!place.path("ds/manifest.json").exists());
+    place.do_it(ingest);
+    assert_eq!(below(&place, "ds"), below(&place, "whole"));
 }
 
 #[test]

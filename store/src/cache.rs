@@ -82,13 +82,18 @@ impl ShardCache {
             (Some((_, limit)), Compression::None) => *limit,
             _ => options.memory,
         };
+        // What is decompressed takes memory of its own.
+        let kept = match manifest.compression {
+            Compression::None => options.memory,
+            _ => options.memory / 8,
+        };
         Ok(Arc::new(Self {
             columns: columns(&schema.channels()),
             constant_columns: columns(&schema.constant_channels()),
             folder: folder
                 .map(|(path, limit)| Folder::open(path, limit))
                 .transpose()?,
-            fetcher: Fetcher::new(Arc::new(Counters::default())),
+            fetcher: Fetcher::new(Arc::new(Counters::default()), kept),
             ledger: Mutex::new(Ledger::new(limit)),
             ended: Notify::new(),
             root,

@@ -1,16 +1,17 @@
 //! Bytes of shards from a network: in parts, several at a time, each tried again when it fails.
 
-use std::io;
+mod region;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use memmap2::MmapMut;
 use tokio::sync::Semaphore;
 
-use crate::pool::Pool;
 use crate::traffic::Counters;
 use crate::{Error, Location, Result};
+
+use region::{Region, Regions};
 
 /// Bytes of a request, about: enough that its fixed cost does not count, few enough for several at a
 /// time.
@@ -26,15 +27,16 @@ pub(crate) const ATTEMPTS: u32 = 4;
 #[derive(Debug)]
 pub(crate) struct Fetcher {
     turns: Semaphore,
-    regions: Arc<Pool<MmapMut>>,
+    regions: Arc<Regions>,
     pub(crate) counters: Arc<Counters>,
 }
 
 impl Fetcher {
-    pub(crate) fn new(counters: Arc<Counters>) -> Self {
+    /// Memory is kept for other objects as far as, with what is in use, it takes so many bytes.
+    pub(crate) fn new(counters: Arc<Counters>, kept: u64) -> Self {
         Self {
             turns: Semaphore::new(AT_A_TIME),
-            regions: Arc::new(Pool::new(KEPT)),
+            regions: Arc::new(Regions::new(kept)),
             counters,
         }
     }
@@ -106,61 +108,4 @@ fn may_pass(error: &Error) -> bool {
         Error::Io { source, .. } => matches!(source, object_store::Error::Generic { .. }),
         _ => false,
     }
-}
-
-/// Regions that are kept for other objects.
-const KEPT: usize = 4;
-
-/// Memory that goes back when it is no longer read.
-struct Region {
-    /// Until it is dropped.
-    memory: Option<MmapMut>,
-    size: usize,
-    home: Arc<Pool<MmapMut>>,
-}
-
-impl Region {
-    /// Room for so many bytes, with anything in it. A size that cannot be is an error here, not the
-    /// end of the process.
-    fn new(home: &Arc<Pool<MmapMut>>, size: u64) -> io::Result<Self> {
-        let size = usize::try_from(size).map_err(io::Error::other)?;
-        // Twice as much as is asked for would be more than a cache's limit knows of.
-        let fits = |memory: &MmapMut| (size..=size.saturating_mul(2)).contains(&memory.len());
-        let memory = home.take(fits).map_or_else(|| map(size), Ok)?;
-        Ok(Self {
-            memory: Some(memory),
-            size,
-            home: Arc::clone(home),
-        })
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        self.memory
-            .as_deref_mut()
-            .map_or(&mut [], |memory| &mut memory[..self.size])
-    }
-}
-
-impl AsRef<[u8]> for Region {
-    fn as_ref(&self) -> &[u8] {
-        self.memory
-            .as_deref()
-            .map_or(&[], |memory| &memory[..self.size])
-    }
-}
-
-impl Drop for Region {
-    fn drop(&mut self) {
-        if let Some(memory) = self.memory.take() {
-            self.home.give(memory);
-        }
-    }
-}
-
-/// Fresh memory, in large pages where there are any.
-fn map(size: usize) -> io::Result<MmapMut> {
-    let memory = MmapMut::map_anon(size.max(1))?;
-    #[cfg(target_os = "linux")]
-    let _ = memory.advise(memmap2::Advice::HugePage);
-    Ok(memory)
 }

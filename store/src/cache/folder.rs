@@ -15,6 +15,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -36,8 +37,26 @@ pub(crate) struct Folder {
 enum Claim {
     /// It is there.
     Found(Bytes),
-    /// This process does, into a part that it holds.
-    Ours(File),
+    /// This process does.
+    Ours(Part),
+}
+
+/// A file that this process holds locked while it fetches it. Where the fetching ends early, it goes:
+/// a full disk is not to stay full of parts.
+struct Part {
+    file: File,
+    path: PathBuf,
+    /// Whether nothing lies under its path any longer.
+    ended: AtomicBool,
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if !self.ended.load(Ordering::Acquire) {
+            // Who makes room removes what cannot be removed now.
+            let _ = remove(&self.path);
+        }
+    }
 }
 
 impl Folder {
@@ -89,7 +108,7 @@ impl Folder {
         place: &Location,
         shard: &Shard,
         fetcher: &Fetcher,
-        part: &Arc<File>,
+        part: &Arc<Part>,
     ) -> Result<()> {
         let size = part_bytes(shard.bytes);
         let starts = (0..shard.bytes).step_by(size as usize);
@@ -98,7 +117,7 @@ impl Folder {
             fetcher.part(place, start, &mut bytes).await?;
             let (folder, part) = (self.clone(), Arc::clone(part));
             blocking(move || {
-                let written = write_at(&part, &bytes, start);
+                let written = write_at(&part.file, &bytes, start);
                 written.map_err(|source| folder.failed("writing", source))
             })
             .await
@@ -116,25 +135,31 @@ impl Folder {
             let failed = |source| self.failed("claiming a file in", source);
             let lock = self.lock().map_err(failed)?;
             let part_name = format!("{name}.part");
-            let part = self.file(&part_name).map_err(failed)?;
-            match part.try_lock() {
+            let path = self.path.join(&part_name);
+            let file = self.file(&part_name).map_err(failed)?;
+            match file.try_lock() {
                 Ok(()) => {
                     // Named between the look and the lock: this part is that file, or a new one.
                     if let Some(bytes) = self.find(name, shard)? {
-                        remove(&self.path.join(part_name)).map_err(failed)?;
+                        remove(&path).map_err(failed)?;
                         return Ok(Claim::Found(bytes));
                     }
                     // That file was damaged, and gone.
-                    if !self.path.join(&part_name).exists() {
+                    if !path.exists() {
                         continue;
                     }
-                    part.set_len(shard.bytes).map_err(failed)?;
+                    let part = Part {
+                        file,
+                        path,
+                        ended: AtomicBool::new(false),
+                    };
+                    part.file.set_len(shard.bytes).map_err(failed)?;
                     self.make_room(&part_name, shard.bytes).map_err(failed)?;
                     return Ok(Claim::Ours(part));
                 }
                 Err(TryLockError::WouldBlock) => {
                     drop(lock);
-                    part.lock().map_err(failed)?;
+                    file.lock().map_err(failed)?;
                 }
                 Err(TryLockError::Error(source)) => return Err(failed(source)),
             }
@@ -161,21 +186,18 @@ impl Folder {
     }
 
     /// Ends a part: one that is whole gets its name, that of a damaged shard goes.
-    fn keep(&self, name: &str, shard: &Shard, part: &File, object: &str) -> Result<Bytes> {
+    fn keep(&self, name: &str, shard: &Shard, part: &Part, object: &str) -> Result<Bytes> {
         let failed = |source| self.failed("keeping", source);
-        let from = self.path.join(format!("{name}.part"));
-        let bytes = super::map_file(part).map_err(failed)?;
-        let checked = shard.check(&bytes, object);
+        let bytes = super::map_file(&part.file).map_err(failed)?;
+        shard.check(&bytes, object)?;
         // So that who makes room counts each file once.
         let lock = self.lock().map_err(failed)?;
-        match &checked {
-            Ok(()) => std::fs::rename(&from, self.path.join(name)).map_err(failed)?,
-            Err(_) => remove(&from).map_err(failed)?,
-        }
+        std::fs::rename(&part.path, self.path.join(name)).map_err(failed)?;
+        part.ended.store(true, Ordering::Release);
         drop(lock);
         // By hand: the map would keep the lock for as long as it lasts.
-        part.unlock().map_err(failed)?;
-        checked.map(|()| bytes)
+        part.file.unlock().map_err(failed)?;
+        Ok(bytes)
     }
 
     /// Removes the longest unused files, and parts that nobody fetches, until `more` bytes fit.

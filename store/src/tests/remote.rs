@@ -268,6 +268,32 @@ fn what_stays_wrong_has_an_end_that_names_the_object() {
 }
 
 #[test]
+fn what_could_not_be_fetched_takes_no_room_in_the_folder() {
+    let far = Far::of(&[20]);
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = far.in_folder(&folder, 100);
+    for fault in [Fault::Short { by: 1 }, Fault::Corrupt] {
+        far.server.trouble(Trouble {
+            method: "GET",
+            fault,
+            every: 1,
+            times: u64::MAX,
+        });
+        assert!(far.loader(&dataset, STREAMED).any(|batch| batch.is_err()));
+        far.server.calm();
+    }
+    drop(dataset);
+    let left = || std::fs::read_dir(folder.path()).unwrap().count();
+    // What was begun ahead ends by itself.
+    let began = std::time::Instant::now();
+    while left() > 1 && began.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(left(), 1, "the lock alone");
+    far.epoch(&far.in_folder(&folder, 100), STREAMED);
+}
+
+#[test]
 fn latency_is_hidden_by_reading_ahead() {
     let far = Far::of(&TEN);
     far.server.link(Link {
