@@ -23,7 +23,7 @@ fn bucket() -> (Server, Workplace, String) {
     place.do_it(
         "simulate shear-flow sims --shape 64x64 --frames 40 --train 3 --valid 1 --test 1 --seed 5",
     );
-    // A frame is 64 KB, so a shard of 1 MiB has 16.
+    // A frame is 64 KB, so a shard of 1 MiB has room for 16.
     place.do_it("ingest sims ds --shard-mib 1");
     place.do_it(&format!(
         "ingest sims s3://bucket/ds --shard-mib 1 {settings}"
@@ -37,16 +37,16 @@ fn a_run_streams_from_a_bucket_and_says_how_true_its_plan_was() {
     let said = place.do_it(&format!("plan {SMALL} {FAR} {settings} --dry --json"));
     let plan: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     let bill = &plan[0]["bill"];
-    // Three trajectories of 40 frames: 37 windows of 4 each, twice; 120 frames in 8 shards.
+    // Three trajectories of 40 frames: 37 windows of 4 each, twice; three shards each.
     assert_eq!(
         (bill["windows"].as_u64(), plan[0]["epoch_steps"].as_u64()),
         (Some(222), Some(56))
     );
     assert_eq!(bill["bytes"], 222 * 4 * 4 * 64 * 64 * 4);
-    assert_eq!(bill["opened"], 8, "{bill}");
+    assert_eq!(bill["opened"], 9, "{bill}");
     let said = place.do_it(&format!("plan {SMALL} {FAR} {settings}"));
     assert!(
-        said.out.contains("windows/s") && said.out.contains("8 requests"),
+        said.out.contains("windows/s") && said.out.contains("9 requests"),
         "{}",
         said.out
     );
@@ -54,15 +54,15 @@ fn a_run_streams_from_a_bucket_and_says_how_true_its_plan_was() {
     let before = server.seen();
     let said = place.do_it(&format!("train --out far {SMALL} {FAR} {settings}"));
     assert!(
-        said.err.contains("8 requests (100 % of the plan)"),
+        said.err.contains("9 requests (100 % of the plan)"),
         "{}",
         said.err
     );
     // The shards once, for they all fit, and the manifest.
-    assert_eq!(server.seen().gets - before.gets, 9);
+    assert_eq!(server.seen().gets - before.gets, 10);
     let log = std::fs::read_to_string(place.path("far/log.jsonl")).unwrap();
     assert!(
-        log.contains("\"event\":\"read\"") && log.contains("\"requests\":8"),
+        log.contains("\"event\":\"read\"") && log.contains("\"requests\":9"),
         "{log}"
     );
 
@@ -183,7 +183,7 @@ fn processes_share_a_folder_and_one_that_is_killed_does_no_harm() {
     assert!(!part());
     let manifests = 2;
     assert!(
-        server.seen().gets - before.gets <= 8 + manifests,
+        server.seen().gets - before.gets <= 9 + manifests,
         "{before:?} {:?}",
         server.seen()
     );

@@ -111,11 +111,11 @@ fn a_training_converts_its_source_as_it_reads_it() {
     assert!(said.err.contains("holds no data set"), "{said:?}");
 
     let said = place.do_it(&format!("inspect far {settings}"));
-    assert!(said.out.contains("promised: 14 shards"), "{said:?}");
+    assert!(said.out.contains("promised: 15 shards"), "{said:?}");
     let far =
         format!("{SMALL} --set data.root=far --set data.lanes=2 --set train.batch=4 {settings}");
     let said = place.do_it(&format!("plan {far}"));
-    assert!(said.out.contains("promised: 14 of its shards"), "{said:?}");
+    assert!(said.out.contains("promised: 15 of its shards"), "{said:?}");
     assert!(!place.path("far/train").exists(), "a plan writes nothing");
 
     let said = place.do_it(&format!("train --out run {far} --set train.epochs=2"));
@@ -123,7 +123,7 @@ fn a_training_converts_its_source_as_it_reads_it() {
         said.err.contains("far: 6 shards are still promised"),
         "{said:?}"
     );
-    assert_eq!(place.files("far/train").len(), 8);
+    assert_eq!(place.files("far/train").len(), 9);
     let near = far.replace("data.root=far", "data.root=ds");
     place.do_it(&format!("train --out near {near} --set train.epochs=2"));
     let weights = |run: &str| {

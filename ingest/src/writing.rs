@@ -102,7 +102,9 @@ pub(crate) fn jobs(
     let mut jobs = Vec::new();
     for &split in catalogue.splits.keys() {
         let rows = catalogue.rows(split, starts.get(&split).copied().unwrap_or(0));
-        let ranges = writer.shards(rows.len()).into_iter().enumerate();
+        let frames = catalogue.splits[&split].iter();
+        let frames = frames.map(|entry| entry.trajectory.frames);
+        let ranges = writer.shards(frames).into_iter().enumerate();
         jobs.extend(ranges.map(|(index, range)| Job {
             split,
             index,

@@ -13,7 +13,8 @@
 //! (f64), then one column for each channel, named as The Well flattens fields: `pressure`,
 //! `velocity_x`, `D_xy`. A channel is a `FixedSizeList` of f32 or f16 of the canonical extension type
 //! `arrow.fixed_shape_tensor`, so pyarrow sees tensors. Rows are sorted by (trajectory, step) across
-//! the files of a split, so a window's channel is one contiguous run, or two where a file ends.
+//! the files of a split, so a window's channel is one contiguous run, or two where a file ends. A file
+//! holds whole trajectories, as many as fit; a longer one is cut into files of its own.
 //! Buffers are aligned to 64 bytes: an uncompressed file on a disk is mapped and not copied before a
 //! batch is gathered. In `constants.arrow` a row is a trajectory and `step` is 0.
 //!

@@ -118,7 +118,7 @@ pub(crate) fn options(frames: &[usize]) -> WriterOptions {
     }
 }
 
-/// Writes trajectories of so many frames as the training split, five frames a shard.
+/// Writes trajectories of so many frames as the training split, at most five frames a shard.
 pub(crate) async fn write(
     root: &Location,
     frames: &[usize],
@@ -134,7 +134,11 @@ pub(crate) async fn write(
         .flat_map(|(t, &frames)| (0..frames).map(move |step| (t, step)))
         .collect();
     let mut shards = Vec::new();
-    for (index, range) in writer.shards(rows.len()).into_iter().enumerate() {
+    for (index, range) in writer
+        .shards(frames.iter().copied())
+        .into_iter()
+        .enumerate()
+    {
         let mut shard = writer.shard(Split::Train, index)?;
         for &(trajectory, step) in &rows[range] {
             let mut frame = frame(trajectory, step);

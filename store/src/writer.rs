@@ -120,16 +120,15 @@ impl DatasetWriter {
         &self.affine
     }
 
-    /// How so many frames of a split are cut into shards: ranges of rows, in order. A pure function
-    /// of the options, so that the files do not depend on who writes them when.
+    /// How the trajectories of a split, of so many frames each, are laid into shards: ranges of rows,
+    /// in order. A shard holds whole trajectories, so that no window needs two; one that is longer than
+    /// a shard is cut into parts of about the same length. A pure function of the options, so that the
+    /// files do not depend on who writes them when.
     #[must_use]
-    pub fn shards(&self, frames: usize) -> Vec<Range<usize>> {
+    pub fn shards(&self, trajectories: impl IntoIterator<Item = usize>) -> Vec<Range<usize>> {
         let row = self.row_bytes().max(1) as u64;
-        let rows = ((self.options.shard_bytes / row) as usize).max(1);
-        (0..frames)
-            .step_by(rows)
-            .map(|start| start..(start + rows).min(frames))
-            .collect()
+        let most = ((self.options.shard_bytes / row) as usize).max(1);
+        laid(trajectories, most)
     }
 
     /// Bytes of a frame, stored and not compressed.
@@ -152,7 +151,7 @@ impl DatasetWriter {
                 bytes: 0,
                 checksum: String::new(),
             };
-            let frames = trajectories.iter().map(|held| held.frames).sum();
+            let frames = trajectories.iter().map(|held| held.frames);
             let shards = self.shards(frames).into_iter().enumerate();
             let held = SplitManifest {
                 shards: shards
@@ -295,5 +294,65 @@ impl DatasetWriter {
         };
         let place = self.root.join("manifest.json");
         Manifest::from_json(manifest.to_json()?.as_bytes(), &place.to_string())
+    }
+}
+
+/// Ranges of at most so many rows each.
+fn laid(trajectories: impl IntoIterator<Item = usize>, most: usize) -> Vec<Range<usize>> {
+    let mut shards = Vec::new();
+    let (mut first, mut end) = (0, 0);
+    for frames in trajectories {
+        if first < end && end - first + frames > most {
+            shards.push(first..end);
+            first = end;
+        }
+        end += frames;
+        if frames > most {
+            let length = frames.div_ceil(frames.div_ceil(most));
+            let starts = (first..end).step_by(length);
+            shards.extend(starts.map(|start| start..(start + length).min(end)));
+            first = end;
+        }
+    }
+    if first < end {
+        shards.push(first..end);
+    }
+    shards
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn short_trajectories_share_a_shard_and_long_ones_are_cut_evenly() {
+        assert_eq!(laid([4, 4, 4], 10), [0..8, 8..12]);
+        assert_eq!(
+            laid([3, 11, 2, 0, 2], 5),
+            [0..3, 3..7, 7..11, 11..14, 14..18]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_layout_holds_every_row_once_and_cuts_no_short_trajectory(
+            trajectories in prop::collection::vec(0..30_usize, 0..20),
+            most in 1..20_usize,
+        ) {
+            let shards = laid(trajectories.iter().copied(), most);
+            let rows: Vec<usize> = shards.iter().cloned().flatten().collect();
+            prop_assert_eq!(rows, (0..trajectories.iter().sum()).collect::<Vec<_>>());
+            prop_assert!(shards.iter().all(|shard| (1..=most).contains(&shard.len())));
+            let mut first = 0;
+            for frames in trajectories.into_iter().filter(|&frames| frames > 0) {
+                let parts = shards.iter().filter(|shard| {
+                    shard.start < first + frames && shard.end > first
+                });
+                prop_assert!(parts.count() <= frames.div_ceil(most));
+                first += frames;
+            }
+        }
     }
 }

@@ -117,7 +117,7 @@ pub struct Ingest {
     #[arg(long, value_name = "FILE")]
     pub stats: Option<String>,
 
-    /// Target size of a shard
+    /// Target size of a shard, which holds whole trajectories where they fit
     #[arg(long, default_value_t = 64, value_name = "MIB")]
     pub shard_mib: u64,
 

@@ -40,7 +40,11 @@ pub async fn write() -> Result<(TempDir, Location)> {
     let mut frame = frame.clone();
     writer.affine().normalise(&mut frame);
     let mut shards = Vec::new();
-    for (index, rows) in writer.shards(TRAJECTORIES * FRAMES).into_iter().enumerate() {
+    for (index, rows) in writer
+        .shards([FRAMES; TRAJECTORIES])
+        .into_iter()
+        .enumerate()
+    {
         let mut shard = writer.shard(Split::Train, index)?;
         for row in rows {
             let step = row % FRAMES;
