@@ -285,14 +285,17 @@ pub(super) fn damaged(whole: Vec<u8>) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-/// Whatever becomes of a file's bytes, reading it ends with data or an error.
+/// Whatever becomes of a file's bytes, reading it ends with data or an error. `MUTANTS=100000` takes
+/// a quarter of an hour.
 #[tokio::test]
 async fn hostile_files_are_no_panic() {
     let whole = std::fs::read(file()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.hdf5");
+    let mutants = std::env::var("MUTANTS").ok();
+    let mutants = mutants.and_then(|n| n.parse().ok()).unwrap_or(500);
     let mut refused = 0;
-    for bytes in damaged(whole).take(500) {
+    for bytes in damaged(whole).take(mutants) {
         // The library takes a file that it may still have open for the same one.
         let _ = std::fs::remove_file(&path);
         std::fs::write(&path, bytes).unwrap();

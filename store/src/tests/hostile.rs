@@ -1,0 +1,201 @@
+//! Bytes that mean harm: whatever a manifest or a shard has become, reading it ends with data or an error.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+
+use super::FRAMES;
+use crate::scan::{Scanner, Wanted};
+use crate::{
+    Compression, Dataset, Dtype, Error, Location, Order, Plan, Share, Split, WindowSpec, sample,
+};
+
+/// How many damaged copies a test reads; `MUTANTS=100000 cargo test --release hostile` takes minutes.
+fn mutants() -> usize {
+    let asked = std::env::var("MUTANTS").ok();
+    asked.and_then(|n| n.parse().ok()).unwrap_or(2_000)
+}
+
+/// Numbers that are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (self.0 >> 20) as usize % end.max(1)
+    }
+
+    /// A copy with some bits turned over, a number in it replaced, or its end cut off.
+    fn damage(&mut self, whole: &[u8]) -> Vec<u8> {
+        const NUMBERS: [u64; 6] = [0, 1, u64::MAX, 1 << 31, 1 << 40, i64::MAX as u64];
+        let mut bytes = whole.to_vec();
+        match self.below(4) {
+            0 => bytes.truncate(self.below(whole.len())),
+            1 => {
+                let width = [4, 8][self.below(2)];
+                let at = self.below(whole.len() - width);
+                let number = NUMBERS[self.below(NUMBERS.len())].to_le_bytes();
+                bytes[at..at + width].copy_from_slice(&number[..width]);
+            }
+            _ => {
+                for _ in 0..1 + self.below(8) {
+                    let at = self.below(whole.len());
+                    bytes[at] ^= 1 << self.below(8);
+                }
+            }
+        }
+        bytes
+    }
+
+    /// A copy of some JSON with one of its numbers replaced.
+    fn renumber(&mut self, json: &str) -> String {
+        const NUMBERS: [&str; 8] = [
+            "0",
+            "-1",
+            "1e300",
+            "4294967296",
+            "18446744073709551615",
+            "0.5",
+            "null",
+            "[]",
+        ];
+        let starts: Vec<usize> = json
+            .match_indices(|c: char| c.is_ascii_digit())
+            .map(|(at, _)| at)
+            .collect();
+        let at = starts[self.below(starts.len())];
+        let number = |c: char| c.is_ascii_digit() || "+-.eE".contains(c);
+        let before = json[..at].trim_end_matches(number);
+        let after = json[at..].trim_start_matches(number);
+        format!("{before}{}{after}", NUMBERS[self.below(NUMBERS.len())])
+    }
+}
+
+async fn written(place: &str, compression: Compression) -> Location {
+    let root = Location::parse(place).unwrap();
+    let mut options = sample::options(&FRAMES);
+    options.compression = compression;
+    sample::write(&root, &FRAMES, options).await.unwrap();
+    root
+}
+
+#[tokio::test]
+async fn nonsense_for_a_manifest_is_an_error() {
+    let root = Location::parse("memory:///ds").unwrap();
+    assert!(matches!(
+        Dataset::open(&root).await.unwrap_err(),
+        Error::NotADataset { .. }
+    ));
+    sample::write(&root, &FRAMES, sample::options(&FRAMES))
+        .await
+        .unwrap();
+    let whole =
+        String::from_utf8(root.join("manifest.json").get().await.unwrap().to_vec()).unwrap();
+    for (from, to) in [
+        ("\"rows\": 4", "\"rows\": 6"),
+        ("train/00000.arrow", "../../etc/passwd"),
+        ("\"pressure\"", "\"step\""),
+        ("\"format_version\": 1,", ""),
+        ("}", ""),
+    ] {
+        root.join("manifest.json")
+            .put(whole.replacen(from, to, 1))
+            .await
+            .unwrap();
+        let error = Dataset::open(&root).await.unwrap_err();
+        assert!(matches!(error, Error::Malformed { .. }), "{from}: {error}");
+    }
+}
+
+/// Whatever bytes a shard has, reading it never panics, even with a checksum that fits.
+#[tokio::test]
+async fn hostile_shards_are_refused() {
+    let root = Location::parse("memory:///ds").unwrap();
+    let mut options = sample::options(&FRAMES);
+    options.compression = Compression::Lz4;
+    sample::write(&root, &FRAMES, options).await.unwrap();
+    let shard = root.join("train/00000.arrow");
+    let whole = shard.get().await.unwrap().to_vec();
+    let dataset = sample::open(&root).await;
+    let columns = crate::shard::columns(
+        &dataset.schema().grid,
+        &dataset.schema().channels(),
+        Dtype::F32,
+    );
+    let mut refused = 0;
+    for place in 0..whole.len() {
+        for bit in [0, 7] {
+            let mut bytes = whole.clone();
+            bytes[place] ^= 1 << bit;
+            let decoded = crate::shard::ShardData::decode(&bytes.into(), &columns, "hostile");
+            refused += usize::from(decoded.is_err());
+        }
+    }
+    assert!(refused > 100, "{refused}");
+    for length in 0..whole.len() {
+        let cut = whole[..length].to_vec();
+        assert!(crate::shard::ShardData::decode(&cut.into(), &columns, "cut").is_err());
+    }
+}
+
+/// As above, of bytes that are read column by column, which no checksum guards.
+#[tokio::test]
+async fn hostile_shards_are_scanned_without_a_panic() {
+    let mut dice = Dice(1);
+    for compression in [Compression::None, Compression::Lz4, Compression::Zstd] {
+        let root = written("memory:///scanned", compression).await;
+        let shard = root.join("train/00000.arrow");
+        let whole = shard.get().await.unwrap();
+        let dataset = Arc::new(sample::open(&root).await);
+        let wanted = Wanted {
+            time: true,
+            channels: (0..dataset.schema().channels().len()).collect(),
+        };
+        let mut refused = 0;
+        for _ in 0..mutants() {
+            shard.put(dice.damage(&whole)).await.unwrap();
+            let scanner = Arc::new(Scanner::new(Arc::clone(&dataset)));
+            let rows = scanner.rows(Split::Train, 0, 0..3);
+            let piece = scanner.pieces(Split::Train, rows).remove(0);
+            let found = scanner.scan(piece, wanted.clone());
+            refused += usize::from(found.try_collect::<Vec<_>>().await.is_err());
+        }
+        assert!(refused > mutants() / 10, "{refused}");
+        shard.put(Bytes::clone(&whole)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn hostile_manifests_are_refused_or_read() {
+    let mut dice = Dice(2);
+    let root = written("memory:///manifests", Compression::None).await;
+    let manifest = root.join("manifest.json");
+    let whole = String::from_utf8(manifest.get().await.unwrap().to_vec()).unwrap();
+    let mut refused = 0;
+    for round in 0..mutants() {
+        let bytes = match round % 4 {
+            0 => dice.damage(whole.as_bytes()),
+            _ => dice.renumber(&whole).into_bytes(),
+        };
+        manifest.put(bytes).await.unwrap();
+        let Ok(dataset) = Dataset::open(&root).await else {
+            refused += 1;
+            continue;
+        };
+        let spec = WindowSpec::of_length(3);
+        let order = Order::Shuffled { seed: 1, epoch: 0 };
+        let plan = Plan::new(dataset.manifest(), Split::Train, spec, order, Share::WHOLE);
+        if let Ok(plan) = plan {
+            let window = plan.get(plan.len() / 2).unwrap();
+            let steps = window.start as usize..window.start as usize + 3;
+            let _ = dataset
+                .read(Split::Train, window.trajectory as usize, steps)
+                .await;
+        }
+    }
+    assert!(refused > mutants() / 10, "{refused}");
+}
