@@ -70,10 +70,17 @@ fn below(place: &Workplace, folder: &str) -> BTreeMap<PathBuf, Vec<u8>> {
 
 /// Shards that the records of an unfinished ingest name, and when they were written.
 fn recorded(place: &Workplace, root: &str) -> Vec<(PathBuf, SystemTime)> {
-    let records = ["train", "valid", "test"].map(|split| format!("{root}/ingest/{split}"));
-    let records = records.iter().flat_map(|folder| place.files(folder));
+    let of_shards = |path: &PathBuf| {
+        let folder = path.parent().and_then(|folder| folder.file_name());
+        ["train", "valid", "test"]
+            .iter()
+            .any(|split| folder == Some(split.as_ref()))
+    };
     let mut shards = Vec::new();
-    for (path, bytes) in records {
+    for (path, bytes) in place.files(&format!("{root}/ingest")) {
+        if !of_shards(&path) {
+            continue;
+        }
         // What a kill cut short has a name of its own.
         if path
             .extension()

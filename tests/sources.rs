@@ -86,6 +86,49 @@ fn a_file_behind_a_redirect_is_a_source() {
     assert!(data_set(&place, "far") == data_set(&place, "near"));
 }
 
+/// Of a store whose lists are behind nothing is lost, and nothing is taken for another work's.
+#[test]
+fn lists_that_know_of_nothing_new_do_no_harm() {
+    let (server, place, settings) = simulated();
+    let objects = |root: &str| -> Vec<(String, Vec<u8>)> {
+        let root = Location::parse_with(root, &server.settings()).unwrap();
+        let read = async {
+            let mut objects = Vec::new();
+            for object in root.list().await.unwrap() {
+                let below = object.below(&root).unwrap();
+                if !below.starts_with("ingest/") {
+                    objects.push((below, object.get().await.unwrap().to_vec()));
+                }
+            }
+            objects
+        };
+        tokio::runtime::Runtime::new().unwrap().block_on(read)
+    };
+    place.do_it("ingest sims near --shard-mib 1");
+    place.do_it("ingest sims near_f16 --shard-mib 1 --dtype f16");
+    let far = |root: &str, more: &str| {
+        place.do_it(&format!(
+            "ingest sims s3://bucket/{root} --shard-mib 1 {settings} {more}"
+        ));
+    };
+    server.freeze_lists(true);
+    far("alone", "");
+    for part in [
+        "--part 0/2 --statistics",
+        "--part 1/2 --statistics",
+        "--part 0/2",
+        "--part 1/2",
+    ] {
+        far("parts", part);
+    }
+    far("parts", "--finish");
+    // It could not tidy up; what it left is not what the next one counts on.
+    far("alone", "--dtype f16 --overwrite");
+    server.freeze_lists(false);
+    assert!(objects("s3://bucket/parts") == data_set(&place, "near"));
+    assert!(objects("s3://bucket/alone") == data_set(&place, "near_f16"));
+}
+
 /// The first epoch of a training makes what it reads of a data set that is only promised.
 #[test]
 fn a_training_converts_its_source_as_it_reads_it() {

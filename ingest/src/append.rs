@@ -63,7 +63,7 @@ pub async fn append(
         let old = async |shard: ShardWriter| earlier(root, &manifest, split, shard).await;
         writing.constants(split, first, &affine, old).await?;
     }
-    let records = records::all(&catalogue, &writer, &ledger.again().await?, &starts).await?;
+    let records = records::all(&catalogue, &writer, &ledger, &starts).await?;
     let records = records.whole(root)?;
     let mut splits = manifest.splits.clone();
     for (&split, records) in &records {

@@ -59,12 +59,11 @@ pub async fn ingest_part(
     (part, until): (Part, Stage),
     reporter: &dyn Reporter,
 ) -> Result<()> {
-    let Begun::Work(mut work) = Work::begin(source, root, options, reporter).await? else {
+    let Begun::Work(work) = Work::begin(source, root, options, reporter).await? else {
         return Ok(());
     };
     work.gather(part, reporter).await?;
     if until == Stage::Shards {
-        work.ledger = work.ledger.again().await?;
         let statistics = work.statistics().await?;
         work.fill(part, &statistics, reporter).await?;
     }

@@ -2,13 +2,15 @@
 //! stopped at any moment and done by many machines.
 //!
 //! ```text
-//! ROOT/ingest/claim.json             what is being made; whoever makes something else is refused
-//! ROOT/ingest/statistics/NNNNN.json  moments of a piece
-//! ROOT/ingest/SPLIT/NNNNN.json       a shard that is there
-//! ROOT/ingest/promise.json           how to make the others when they are first read
+//! ROOT/ingest/claim.json                 what is being made; whoever makes something else is refused
+//! ROOT/ingest/promise.json               how to make shards when they are first read
+//! ROOT/ingest/KEY/statistics/NNNNN.json  moments of a piece
+//! ROOT/ingest/KEY/SPLIT/NNNNN.json       a shard that is there
 //! ```
 //!
-//! A record is written after what it is about, whole or not at all.
+//! A record is written after what it is about, whole or not at all. KEY is the work's own name, so that
+//! what is left of another counts for nothing. A list only spares requests for records that are not
+//! there: it may be older than they are.
 
 use std::collections::BTreeSet;
 
@@ -38,8 +40,9 @@ pub(crate) struct ShardRecord {
 
 pub(crate) struct Ledger {
     root: Location,
+    /// Of the records.
     folder: Location,
-    /// Names of the records that were there at the beginning.
+    /// Names of the records that were listed at the beginning.
     held: BTreeSet<String>,
 }
 
@@ -75,7 +78,7 @@ impl Ledger {
             let found: Option<Claim> = read(&place).await?;
             match found {
                 Some(found) if found.key == claim.key => {
-                    return Ok((Self::open(root, folder).await?, found));
+                    return Ok((Self::open(root, &found).await?, found));
                 }
                 Some(found) if !replace => {
                     return Err(Error::Underway {
@@ -87,10 +90,11 @@ impl Ledger {
                 _ => clear(&folder).await?,
             }
         }
-        Ok((Self::open(root, folder).await?, claim.clone()))
+        Ok((Self::open(root, claim).await?, claim.clone()))
     }
 
-    async fn open(root: &Location, folder: Location) -> Result<Self> {
+    async fn open(root: &Location, claim: &Claim) -> Result<Self> {
+        let folder = root.join("ingest").join(&claim.key);
         let listed = folder.list().await?.into_iter();
         let names = listed.filter_map(|place| place.below(&folder));
         Ok(Self {
@@ -104,19 +108,15 @@ impl Ledger {
 
     /// The moments of a piece, if they were gathered.
     pub(crate) async fn moments(&self, piece: usize) -> Result<Option<Vec<ChannelMoments>>> {
-        let name = self::piece(piece);
-        match self.holds(&name) {
-            true => read(&self.place(&name)).await,
-            false => Ok(None),
-        }
+        read(&self.place(&self::piece(piece))).await
     }
 
-    /// Whether a record was there at the beginning.
+    /// Whether a record was listed at the beginning.
     pub(crate) fn holds(&self, name: &str) -> bool {
         self.held.contains(name)
     }
 
-    /// The record of a shard, if the shard is there.
+    /// The record of a shard, if that was listed and the shard is there.
     pub(crate) async fn shard(&self, name: &str) -> Result<Option<ShardRecord>> {
         match self.holds(name) {
             true => self.found(name).await,
@@ -124,7 +124,7 @@ impl Ledger {
         }
     }
 
-    /// As [`Ledger::shard`], whoever has written it since.
+    /// The record of a shard, if the shard is there.
     pub(crate) async fn found(&self, name: &str) -> Result<Option<ShardRecord>> {
         let Some(record) = read::<ShardRecord>(&self.place(name)).await? else {
             return Ok(None);
@@ -135,14 +135,6 @@ impl Ledger {
         Ok(whole.then_some(record))
     }
 
-    /// A record of the work at `root`, whatever that work is.
-    pub(crate) async fn read<T: DeserializeOwned>(
-        root: &Location,
-        name: &str,
-    ) -> Result<Option<T>> {
-        read(&root.join("ingest").join(&format!("{name}.json"))).await
-    }
-
     pub(crate) async fn put(&self, name: &str, record: &impl Serialize) -> Result<()> {
         Ok(self.place(name).put(json(record)?).await?)
     }
@@ -150,12 +142,19 @@ impl Ledger {
     fn place(&self, name: &str) -> Location {
         self.folder.join(&format!("{name}.json"))
     }
-
-    /// What is there now: others may have written since.
-    pub(crate) async fn again(&self) -> Result<Self> {
-        Self::open(&self.root, self.folder.clone()).await
-    }
 }
+
+/// How the shards of the work at `root` are made when they are first read, if they are.
+pub(crate) async fn promised<T: DeserializeOwned>(root: &Location) -> Result<Option<T>> {
+    read(&root.join(PROMISE)).await
+}
+
+/// Says so.
+pub(crate) async fn promise(root: &Location, promise: &impl Serialize) -> Result<()> {
+    Ok(root.join(PROMISE).put(json(promise)?).await?)
+}
+
+const PROMISE: &str = "ingest/promise.json";
 
 /// The files of the data set that a work replaced, if that is the work that was done here.
 pub(crate) async fn stale(root: &Location, key: &str) -> Result<Vec<String>> {

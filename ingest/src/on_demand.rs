@@ -21,7 +21,7 @@ use wellspring_store::{
 };
 
 use crate::catalogue::Row;
-use crate::ledger::{self, Ledger};
+use crate::ledger;
 use crate::options::{IngestOptions, Part};
 use crate::work::{Begun, Work};
 use crate::writing::{Job, jobs};
@@ -52,7 +52,7 @@ pub async fn promise(
         normalization: options.normalization,
         shard_bytes: options.shard_bytes,
     };
-    work.ledger.put(PROMISE, &promise).await?;
+    ledger::promise(root, &promise).await?;
     Ok(None)
 }
 
@@ -71,7 +71,7 @@ pub async fn open(
         Err(wellspring_store::Error::NotADataset { .. }) => {}
         answer => return Ok(answer?),
     }
-    let Some(promise) = Ledger::read::<Promise>(root, PROMISE).await? else {
+    let Some(promise) = ledger::promised::<Promise>(root).await? else {
         // Someone may have kept it just now.
         return Ok(Dataset::open_with(root, cache).await?);
     };
@@ -98,9 +98,6 @@ pub async fn open(
     }
     Ok(Dataset::of_origin(root, outline, Arc::new(origin), cache)?)
 }
-
-/// The name of its record.
-const PROMISE: &str = "promise";
 
 /// How to make the shards, but for where the data set is.
 #[derive(Debug, Serialize, Deserialize)]

@@ -84,7 +84,7 @@ pub(crate) async fn all(
     // Collected, lest the closure's lifetimes keep the whole from being sent to another thread.
     let readings: Vec<_> = names
         .iter()
-        .map(|(_, name, _)| ledger.shard(name))
+        .map(|(_, name, _)| ledger.found(name))
         .collect();
     let found: Vec<Option<ShardRecord>> = futures::stream::iter(readings)
         .buffered(AT_ONCE)

@@ -85,7 +85,8 @@ impl Work {
         let pieces = statistics::pieces(&self.catalogue);
         let mut missing = Vec::new();
         for index in part.of(pieces.len()) {
-            if self.ledger.moments(index).await?.is_none() {
+            let held = self.ledger.holds(&ledger::piece(index));
+            if !held || self.ledger.moments(index).await?.is_none() {
                 missing.push(index);
             }
         }
@@ -113,10 +114,9 @@ impl Work {
         if let Some(given) = &self.given {
             return Ok(given.clone());
         }
-        let ledger = self.ledger.again().await?;
         let pieces = statistics::pieces(&self.catalogue);
         let found: Vec<_> = futures::stream::iter(0..pieces.len())
-            .map(|index| ledger.moments(index))
+            .map(|index| self.ledger.moments(index))
             .buffered(records::AT_ONCE)
             .try_collect()
             .await?;
@@ -199,8 +199,8 @@ impl Work {
 
     async fn publish(&self, statistics: &Statistics) -> Result<Manifest> {
         let writer = self.writer(statistics).await?;
-        let ledger = self.ledger.again().await?;
-        let records = records::all(&self.catalogue, &writer, &ledger, &BTreeMap::new()).await?;
+        let starts = BTreeMap::new();
+        let records = records::all(&self.catalogue, &writer, &self.ledger, &starts).await?;
         let records = records.whole(&self.root)?;
         let mut splits = BTreeMap::new();
         for (&split, record) in &records {

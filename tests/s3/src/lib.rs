@@ -38,6 +38,7 @@ use trouble::Network;
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    objects: Arc<Objects>,
     network: Arc<Network>,
     /// Dropping it stops the server.
     _running: oneshot::Sender<()>,
@@ -57,8 +58,8 @@ impl Server {
             .enable_all()
             .build()?;
         let (running, stopped) = oneshot::channel();
-        let network = Arc::new(Network::default());
-        let shared = Arc::clone(&network);
+        let (objects, network) = (Arc::new(Objects::default()), Arc::new(Network::default()));
+        let shared = (Arc::clone(&objects), Arc::clone(&network));
         std::thread::Builder::new()
             .name("s3".into())
             .spawn(move || {
@@ -72,6 +73,7 @@ impl Server {
             })?;
         Ok(Self {
             address,
+            objects,
             network,
             _running: running,
         })
@@ -116,6 +118,12 @@ impl Server {
         self.network.set_redirect(path, to);
     }
 
+    /// From now on lists know of no object that is newer than this call, as those of an eventually
+    /// consistent store may; or of all again.
+    pub fn freeze_lists(&self, frozen: bool) {
+        self.objects.freeze_lists(frozen);
+    }
+
     /// What it has seen so far.
     #[must_use]
     pub fn seen(&self) -> Seen {
@@ -123,9 +131,11 @@ impl Server {
     }
 }
 
-async fn accept(listener: std::net::TcpListener, network: Arc<Network>) -> io::Result<()> {
+async fn accept(
+    listener: std::net::TcpListener,
+    (objects, network): (Arc<Objects>, Arc<Network>),
+) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let objects = Arc::new(Objects::default());
     loop {
         let (stream, _) = listener.accept().await?;
         let (objects, network) = (Arc::clone(&objects), Arc::clone(&network));

@@ -1,6 +1,6 @@
 //! Objects and half-made uploads, behind one lock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
@@ -37,6 +37,8 @@ struct Held {
     uploads: BTreeMap<String, BTreeMap<u32, Bytes>>,
     /// Writes and uploads so far: each gets a name from it.
     count: u64,
+    /// What lists know of, where they know of nothing newer.
+    listed: Option<BTreeSet<String>>,
 }
 
 impl Objects {
@@ -62,12 +64,22 @@ impl Objects {
         self.held().objects.remove(path);
     }
 
+    pub(crate) fn freeze_lists(&self, frozen: bool) {
+        let mut held = self.held();
+        held.listed = frozen.then(|| held.objects.keys().cloned().collect());
+    }
+
     /// The objects below a prefix, in order, after a path.
     pub(crate) fn list(&self, prefix: &str, after: &str) -> Vec<(String, Object)> {
         let held = self.held();
         let from = held.objects.range(prefix.max(after).to_owned()..);
         from.take_while(|(path, _)| path.starts_with(prefix))
             .filter(|(path, _)| path.as_str() > after)
+            .filter(|(path, _)| {
+                held.listed
+                    .as_ref()
+                    .is_none_or(|listed| listed.contains(*path))
+            })
             .map(|(path, object)| (path.clone(), object.clone()))
             .collect()
     }
