@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wellspring_s3_testing::{Fault, Link, Server, Trouble};
 
-use crate::program::{SMALL, Workplace};
+use crate::program::{SMALL, Workplace, settings};
 
 /// Training from a bucket: lanes of shards, little memory.
 const FAR: &str =
@@ -15,11 +15,7 @@ const FAR: &str =
 fn bucket() -> (Server, Workplace, String) {
     let server = Server::start().unwrap();
     let place = Workplace::new();
-    let settings = server.settings();
-    let settings = settings
-        .iter()
-        .map(|(key, value)| format!("--storage-option {key}={value}"));
-    let settings = settings.collect::<Vec<_>>().join(" ");
+    let settings = settings(&server);
     place.do_it(
         "simulate shear-flow sims --shape 64x64 --frames 40 --train 3 --valid 1 --test 1 --seed 5",
     );
@@ -76,12 +72,7 @@ fn a_run_streams_from_a_bucket_and_says_how_true_its_plan_was() {
     place.do_it(&format!("train --out ill {SMALL} {FAR} {settings}"));
     let near = FAR.replace("s3://bucket/ds", "ds");
     place.do_it(&format!("train --out near {SMALL} {near}"));
-    let weights = |run: &str| {
-        let checkpoint = place
-            .path(run)
-            .join("checkpoints/00000112/model.safetensors");
-        std::fs::read(checkpoint).unwrap()
-    };
+    let weights = |run: &str| place.weights(run, 112);
     assert!(weights("far") == weights("near") && weights("far") == weights("ill"));
 }
 

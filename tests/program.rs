@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
+use wellspring_s3_testing::Server;
 
 /// A folder of its own for one test.
 pub(crate) struct Workplace(TempDir);
@@ -67,6 +68,12 @@ impl Workplace {
         self
     }
 
+    /// What a run's checkpoint after so many steps has learned.
+    pub(crate) fn weights(&self, run: &str, steps: u64) -> Vec<u8> {
+        let checkpoint = format!("{run}/checkpoints/{steps:08}/model.safetensors");
+        std::fs::read(self.path(&checkpoint)).unwrap()
+    }
+
     /// Every file below a folder with its bytes.
     pub(crate) fn files(&self, below: &str) -> Vec<(PathBuf, Vec<u8>)> {
         let mut files = Vec::new();
@@ -74,6 +81,13 @@ impl Workplace {
         files.sort();
         files
     }
+}
+
+/// The options that lead the program to a server.
+pub(crate) fn settings(server: &Server) -> String {
+    let settings = server.settings().into_iter();
+    let settings = settings.map(|(key, value)| format!("--storage-option {key}={value}"));
+    settings.collect::<Vec<_>>().join(" ")
 }
 
 fn gather(folder: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {

@@ -3,7 +3,7 @@
 use wellspring_s3_testing::{Fault, Server, Trouble};
 use wellspring_store::Location;
 
-use crate::program::{SMALL, Workplace};
+use crate::program::{SMALL, Workplace, settings};
 
 /// Simulations on the disk, and the same in a bucket.
 fn simulated() -> (Server, Workplace, String) {
@@ -24,9 +24,7 @@ fn simulated() -> (Server, Workplace, String) {
         }
     };
     tokio::runtime::Runtime::new().unwrap().block_on(upload);
-    let settings = server.settings().into_iter();
-    let settings = settings.map(|(key, value)| format!("--storage-option {key}={value}"));
-    let settings = settings.collect::<Vec<_>>().join(" ");
+    let settings = settings(&server);
     (server, place, settings)
 }
 
@@ -169,13 +167,7 @@ fn a_training_converts_its_source_as_it_reads_it() {
     assert_eq!(place.files("far/train").len(), 9);
     let near = far.replace("data.root=far", "data.root=ds");
     place.do_it(&format!("train --out near {near} --set train.epochs=2"));
-    let weights = |run: &str| {
-        let checkpoint = place
-            .path(run)
-            .join("checkpoints/00000056/model.safetensors");
-        std::fs::read(checkpoint).unwrap()
-    };
-    assert!(weights("run") == weights("near"));
+    assert!(place.weights("run", 56) == place.weights("near", 56));
     // Each of three processes has looked at the files, and no byte of a field came twice.
     let seen = server.seen().bytes;
     assert!(
