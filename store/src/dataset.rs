@@ -9,7 +9,9 @@ use crate::cache::{CacheOptions, Lease, ShardCache};
 use crate::rows::{Piece, RowIndex};
 use crate::shard::ShardData;
 use crate::traffic::{Counters, Traffic};
-use crate::{Error, Frames, Location, Manifest, Origin, Result, Schema, Split, Window, WindowSpec};
+use crate::{
+    Error, Frames, Location, Manifest, Origin, Result, Schema, Split, Value, Window, WindowSpec,
+};
 
 /// A data set that can be read.
 #[derive(Debug)]
@@ -198,9 +200,9 @@ impl Dataset {
     }
 
     /// Frames without values, (T, B, C, *space).
-    pub(crate) fn empty(&self, time: usize, batch: usize) -> Frames {
-        let schema = self.schema();
-        Frames::zeros(time, batch, schema.channels().len(), schema.grid.shape())
+    pub(crate) fn empty<T: Value>(&self, time: usize, batch: usize) -> Frames<T> {
+        let (channels, space) = (self.schema().channels().len(), self.schema().grid.shape());
+        Frames::filled(time, batch, channels, space, T::default())
     }
 
     fn locate(
@@ -247,7 +249,7 @@ impl Run {
     }
 
     /// Copies the run into trajectory `batch` of some frames.
-    pub(crate) fn copy(&self, frames: &mut Frames, batch: usize) {
+    pub(crate) fn copy<T: Value>(&self, frames: &mut Frames<T>, batch: usize) {
         for (piece, shard) in &self.pieces {
             let rows = piece.rows.clone();
             shard.copy(rows, piece.stride, frames, (piece.time, batch));

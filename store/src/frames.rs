@@ -4,17 +4,26 @@ use std::ops::Range;
 
 use crate::{Error, Result};
 
-/// Frames in f32, laid out (T, B, C, *space), row-major, the oldest frame first.
+/// Frames, in f32 but for batches of other types, laid out (T, B, C, *space), row-major, the oldest
+/// frame first.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Frames {
+pub struct Frames<T = f32> {
     time: usize,
     batch: usize,
     channels: usize,
     space: Vec<usize>,
-    data: Vec<f32>,
+    data: Vec<T>,
 }
 
 impl Frames {
+    /// Frames of zeros.
+    #[must_use]
+    pub fn zeros(time: usize, batch: usize, channels: usize, space: Vec<usize>) -> Self {
+        Self::filled(time, batch, channels, space, 0.0)
+    }
+}
+
+impl<T: Copy> Frames<T> {
     /// Wraps values laid out (T, B, C, *space).
     ///
     /// # Errors
@@ -24,7 +33,7 @@ impl Frames {
         batch: usize,
         channels: usize,
         space: Vec<usize>,
-        data: Vec<f32>,
+        data: Vec<T>,
     ) -> Result<Self> {
         let expected = [time, batch, channels]
             .iter()
@@ -46,15 +55,20 @@ impl Frames {
         })
     }
 
-    /// Frames of zeros.
-    #[must_use]
-    pub fn zeros(time: usize, batch: usize, channels: usize, space: Vec<usize>) -> Self {
+    /// Frames of one value.
+    pub(crate) fn filled(
+        time: usize,
+        batch: usize,
+        channels: usize,
+        space: Vec<usize>,
+        value: T,
+    ) -> Self {
         let cells: usize = space.iter().product();
         Self {
             time,
             batch,
             channels,
-            data: vec![0.0; time * batch * channels * cells],
+            data: vec![value; time * batch * channels * cells],
             space,
         }
     }
@@ -91,18 +105,18 @@ impl Frames {
 
     /// All values, (T, B, C, *space).
     #[must_use]
-    pub fn data(&self) -> &[f32] {
+    pub fn data(&self) -> &[T] {
         &self.data
     }
 
     /// All values, to be changed in place.
-    pub fn data_mut(&mut self) -> &mut [f32] {
+    pub fn data_mut(&mut self) -> &mut [T] {
         &mut self.data
     }
 
     /// The values themselves.
     #[must_use]
-    pub fn into_data(self) -> Vec<f32> {
+    pub fn into_data(self) -> Vec<T> {
         self.data
     }
 
@@ -111,7 +125,7 @@ impl Frames {
     /// # Panics
     /// When an index is out of range, as a slice would.
     #[must_use]
-    pub fn channel(&self, time: usize, batch: usize, channel: usize) -> &[f32] {
+    pub fn channel(&self, time: usize, batch: usize, channel: usize) -> &[T] {
         &self.data[self.range(time, batch, channel)]
     }
 
@@ -119,7 +133,7 @@ impl Frames {
     ///
     /// # Panics
     /// When an index is out of range, as a slice would.
-    pub fn channel_mut(&mut self, time: usize, batch: usize, channel: usize) -> &mut [f32] {
+    pub fn channel_mut(&mut self, time: usize, batch: usize, channel: usize) -> &mut [T] {
         let range = self.range(time, batch, channel);
         &mut self.data[range]
     }
@@ -210,7 +224,7 @@ mod tests {
     #[test]
     fn a_wrong_length_is_refused() {
         assert!(Frames::new(1, 1, 1, vec![2, 2], vec![0.0; 3]).is_err());
-        assert!(Frames::new(usize::MAX, 2, 1, vec![2], vec![]).is_err());
+        assert!(Frames::<f32>::new(usize::MAX, 2, 1, vec![2], vec![]).is_err());
         assert!(counting(2).push_frame(&counting(2)).is_err());
     }
 }

@@ -48,7 +48,7 @@
 //!
 //! **Order.** [`Plan`] says which windows come when: a pure function of (manifest, seed, epoch), and
 //! of (rank, world) for a share. How many windows have been seen is all that a run must know to go on,
-//! at any world size. [`Loader`] carries a plan out, [`Dataset::bill`] says beforehand what that costs,
+//! at any world size. [`Loader`] carries a plan out, into batches of f32, f16 or bf16, [`Dataset::bill`] says beforehand what that costs,
 //! and [`Dataset::traffic`] afterwards what it did. Every stored byte goes through [`Location`], that
 //! is, `object_store`; the exceptions are the memory map of a local shard and the folder that fetched
 //! shards are kept in.
@@ -159,6 +159,7 @@ mod schema;
 mod shard;
 mod stats;
 mod traffic;
+mod value;
 mod verify;
 mod window;
 mod writer;
@@ -189,6 +190,7 @@ pub use schema::{Axis, Boundary, Field, Grid, Schema, TensorOrder};
 pub use shard::{Row, ShardWriter};
 pub use stats::{Affine, ChannelMoments, ChannelStatistics, Moments, Normalization, Statistics};
 pub use traffic::Traffic;
+pub use value::Value;
 pub use verify::{Flaw, Place, verify};
 pub use window::{Length, Window, WindowSpec};
 pub use writer::{DatasetWriter, WriterOptions};

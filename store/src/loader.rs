@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::cache::Lease;
 use crate::dataset::Run;
-use crate::{Dataset, Error, Frames, Plan, Result, Window};
+use crate::{Dataset, Error, Frames, Plan, Result, Value, Window};
 
 use ring::Ring;
 pub(crate) use stages::AHEAD;
@@ -46,22 +46,22 @@ impl Default for LoaderOptions {
 
 /// Windows side by side.
 #[derive(Debug)]
-pub struct Batch {
+pub struct Batch<T: Value = f32> {
     /// Which ones.
     pub windows: Vec<Window>,
     /// Their frames as stored (normalised): (T, B, C, *space). Their memory is used again when the
     /// batch is dropped.
-    pub frames: Frames,
-    ring: Arc<Ring>,
+    pub frames: Frames<T>,
+    ring: Arc<Ring<T>>,
 }
 
-impl PartialEq for Batch {
+impl<T: Value> PartialEq for Batch<T> {
     fn eq(&self, other: &Self) -> bool {
         (&self.windows, &self.frames) == (&other.windows, &other.frames)
     }
 }
 
-impl Drop for Batch {
+impl<T: Value> Drop for Batch<T> {
     fn drop(&mut self) {
         self.ring.give_back(&mut self.frames);
     }
@@ -71,19 +71,19 @@ impl Drop for Batch {
 ///
 /// The iterator blocks its thread: use it from a thread that is not the runtime's.
 #[derive(Debug)]
-pub struct Loader {
+pub struct Loader<T: Value = f32> {
     dataset: Arc<Dataset>,
-    batches: mpsc::Receiver<Coming>,
+    batches: mpsc::Receiver<Coming<T>>,
     over: bool,
 }
 
 /// A batch that is being gathered.
-type Coming = oneshot::Receiver<Result<Batch>>;
+type Coming<T> = oneshot::Receiver<Result<Batch<T>>>;
 
 /// Work for a thread.
-struct Job {
+struct Job<T: Value> {
     gathering: Gathering,
-    done: oneshot::Sender<Result<Batch>>,
+    done: oneshot::Sender<Result<Batch<T>>>,
 }
 
 /// A batch whose shards are open.
@@ -99,6 +99,18 @@ struct Gathering {
 impl Loader {
     /// Starts to read on a runtime. After an error nothing more comes.
     pub fn spawn(
+        dataset: Arc<Dataset>,
+        plan: Plan,
+        options: LoaderOptions,
+        runtime: &Handle,
+    ) -> Self {
+        Self::spawn_as(dataset, plan, options, runtime)
+    }
+}
+
+impl<T: Value> Loader<T> {
+    /// As [`Loader::spawn`], with batches of another type: `Loader::<bf16>::spawn_as(...)`.
+    pub fn spawn_as(
         dataset: Arc<Dataset>,
         plan: Plan,
         options: LoaderOptions,
@@ -139,8 +151,8 @@ impl Loader {
     }
 }
 
-impl Iterator for Loader {
-    type Item = Result<Batch>;
+impl<T: Value> Iterator for Loader<T> {
+    type Item = Result<Batch<T>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.over {
@@ -160,16 +172,16 @@ impl Iterator for Loader {
 }
 
 /// Walks through the plan, ahead of the threads.
-struct Reader {
+struct Reader<T: Value> {
     dataset: Arc<Dataset>,
     plan: Plan,
     batch: usize,
     stages: Stages,
-    queue: mpsc::Sender<Coming>,
-    jobs: std_mpsc::Sender<Job>,
+    queue: mpsc::Sender<Coming<T>>,
+    jobs: std_mpsc::Sender<Job<T>>,
 }
 
-impl Reader {
+impl<T: Value> Reader<T> {
     async fn run(mut self) {
         let mut place = 0;
         while place < self.plan.len() {
@@ -230,13 +242,13 @@ impl Reader {
 
 /// What a thread that gathers batches has.
 #[derive(Clone)]
-struct Gatherer {
+struct Gatherer<T: Value> {
     dataset: Arc<Dataset>,
-    ring: Arc<Ring>,
-    work: Arc<Mutex<std_mpsc::Receiver<Job>>>,
+    ring: Arc<Ring<T>>,
+    work: Arc<Mutex<std_mpsc::Receiver<Job<T>>>>,
 }
 
-impl Gatherer {
+impl<T: Value> Gatherer<T> {
     /// Gathers batches until there are no more.
     fn run(self) {
         loop {
@@ -253,7 +265,7 @@ impl Gatherer {
         }
     }
 
-    fn gather(&self, gathering: Gathering) -> Batch {
+    fn gather(&self, gathering: Gathering) -> Batch<T> {
         let Gathering {
             windows,
             time,

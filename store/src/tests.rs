@@ -9,8 +9,8 @@ use std::sync::Arc;
 use object_store::path::Path;
 
 use crate::{
-    Compression, Dataset, Dtype, Error, Loader, LoaderOptions, Location, Normalization, Order,
-    Plan, Share, Silent, Split, WindowSpec, sample,
+    Compression, Dataset, Dtype, Error, Frames, Loader, LoaderOptions, Location, Normalization,
+    Order, Plan, Share, Silent, Split, WindowSpec, sample,
 };
 
 const FRAMES: [usize; 3] = [7, 4, 6];
@@ -88,6 +88,52 @@ async fn every_format_round_trips_on_every_kind_of_place() {
                 round_trip(&bucket, dtype, compression, normalization).await;
             }
         }
+    }
+}
+
+/// Batches of a type are what is stored, rounded once.
+#[test]
+fn batches_are_of_the_type_asked_for() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for dtype in [Dtype::F32, Dtype::F16] {
+        let root = Location::parse("memory:///typed").unwrap();
+        let mut options = sample::options(&FRAMES);
+        options.dtype = dtype;
+        let written = runtime.block_on(sample::write(&root, &FRAMES, options));
+        let (manifest, dataset) = (written.unwrap(), runtime.block_on(sample::open(&root)));
+        let (dataset, spec) = (Arc::new(dataset), WindowSpec::of_length(3));
+        let plan = Plan::new(
+            &manifest,
+            Split::Train,
+            spec,
+            Order::Sequential,
+            Share::WHOLE,
+        );
+        let (plan, options) = (plan.unwrap(), LoaderOptions::default());
+        let values = |frames: &Frames| frames.data().to_vec();
+        macro_rules! check {
+            ($type:ty) => {
+                let plain = Loader::spawn(dataset.clone(), plan.clone(), options, runtime.handle());
+                let typed = Loader::<$type>::spawn_as(
+                    dataset.clone(),
+                    plan.clone(),
+                    options,
+                    runtime.handle(),
+                );
+                let mut batches = 0;
+                for (plain, typed) in plain.zip(typed) {
+                    let (plain, typed) = (plain.unwrap(), typed.unwrap());
+                    assert_eq!(plain.windows, typed.windows);
+                    let rounded = values(&plain.frames).into_iter();
+                    let rounded: Vec<$type> = rounded.map(<$type>::from_f32).collect();
+                    assert_eq!(typed.frames.data(), rounded);
+                    batches += 1;
+                }
+                assert_eq!(batches, plan.len());
+            };
+        }
+        check!(half::f16);
+        check!(half::bf16);
     }
 }
 

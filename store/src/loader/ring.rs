@@ -1,27 +1,27 @@
 //! Memory of batches that have been dropped, for those that come.
 
 use crate::pool::Pool;
-use crate::{Dataset, Frames};
+use crate::{Dataset, Frames, Value};
 
 /// Fresh memory costs a page fault for every few kilobytes, as long as copying them takes.
 #[derive(Debug)]
-pub(super) struct Ring(Pool<Frames>);
+pub(super) struct Ring<T>(Pool<Frames<T>>);
 
-impl Ring {
+impl<T: Value> Ring<T> {
     /// Keeps memory for at most so many batches.
     pub(super) fn new(most: usize) -> Self {
         Self(Pool::new(most))
     }
 
     /// Frames with any values, (T, B, C, *space): those given back last of that shape, if there are any.
-    pub(super) fn lend(&self, dataset: &Dataset, time: usize, batch: usize) -> Frames {
+    pub(super) fn lend(&self, dataset: &Dataset, time: usize, batch: usize) -> Frames<T> {
         self.0
             .take(|frames| (frames.time(), frames.batch()) == (time, batch))
             .unwrap_or_else(|| dataset.empty(time, batch))
     }
 
     /// Takes frames back and leaves none.
-    pub(super) fn give_back(&self, frames: &mut Frames) {
+    pub(super) fn give_back(&self, frames: &mut Frames<T>) {
         self.0.give(std::mem::take(frames));
     }
 }

@@ -10,9 +10,8 @@ use arrow::datatypes::{DataType, Float16Type, Float32Type, Float64Type, SchemaRe
 use arrow::ipc::reader::{FileDecoder, read_footer_length};
 use arrow::ipc::{Block, Footer, MessageHeader, root_as_footer, root_as_message};
 use half::f16;
-use half::slice::HalfFloatSliceExt as _;
 
-use crate::{Error, Frames, Result};
+use crate::{Error, Frames, Result, Value};
 
 /// Magic number and footer length at the end of a file.
 pub(super) const TRAILER: usize = 10;
@@ -80,11 +79,11 @@ impl ShardData {
 
     /// Copies every `stride`-th row of a range into successive frames of trajectory `batch`, the
     /// first of them at `time`.
-    pub(crate) fn copy(
+    pub(crate) fn copy<T: Value>(
         &self,
         rows: Range<usize>,
         stride: usize,
-        frames: &mut Frames,
+        frames: &mut Frames<T>,
         (mut time, batch): (usize, usize),
     ) {
         let mut row = rows.start;
@@ -107,14 +106,19 @@ impl ShardData {
 
 impl Batch {
     /// A channel's rows follow one another, so this reads memory in one direction.
-    fn copy(&self, rows: StepBy<Range<usize>>, frames: &mut Frames, (time, batch): (usize, usize)) {
+    fn copy<T: Value>(
+        &self,
+        rows: StepBy<Range<usize>>,
+        frames: &mut Frames<T>,
+        (time, batch): (usize, usize),
+    ) {
         for (channel, values) in self.channels.iter().enumerate() {
             for (row, time) in rows.clone().zip(time..) {
                 let cells = row * self.cells..(row + 1) * self.cells;
                 let into = frames.channel_mut(time, batch, channel);
                 match values {
-                    Values::F32(values) => into.copy_from_slice(&values[cells]),
-                    Values::F16(values) => values[cells].convert_to_f32_slice(into),
+                    Values::F32(values) => T::gather_f32(&values[cells], into),
+                    Values::F16(values) => T::gather_f16(&values[cells], into),
                 }
             }
         }

@@ -1,0 +1,45 @@
+//! What numbers a batch is of.
+
+use half::slice::HalfFloatSliceExt as _;
+use half::{bf16, f16};
+
+/// A type that stored values are gathered as: f32, or half as many bytes for a device that computes with
+/// them, rounded once to the nearest.
+pub trait Value: Copy + Default + PartialEq + std::fmt::Debug + Send + Sync + 'static {
+    /// From values that are stored as f32, as many as there is room for.
+    fn gather_f32(stored: &[f32], into: &mut [Self]);
+
+    /// From values that are stored as f16.
+    fn gather_f16(stored: &[f16], into: &mut [Self]);
+}
+
+impl Value for f32 {
+    fn gather_f32(stored: &[f32], into: &mut [Self]) {
+        into.copy_from_slice(stored);
+    }
+
+    fn gather_f16(stored: &[f16], into: &mut [Self]) {
+        stored.convert_to_f32_slice(into);
+    }
+}
+
+impl Value for f16 {
+    fn gather_f32(stored: &[f32], into: &mut [Self]) {
+        into.convert_from_f32_slice(stored);
+    }
+
+    fn gather_f16(stored: &[f16], into: &mut [Self]) {
+        into.copy_from_slice(stored);
+    }
+}
+
+impl Value for bf16 {
+    fn gather_f32(stored: &[f32], into: &mut [Self]) {
+        into.convert_from_f32_slice(stored);
+    }
+
+    fn gather_f16(stored: &[f16], into: &mut [Self]) {
+        let pairs = into.iter_mut().zip(stored);
+        pairs.for_each(|(x, value)| *x = Self::from_f32(value.to_f32()));
+    }
+}
