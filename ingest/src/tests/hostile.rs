@@ -115,3 +115,17 @@ async fn groups_that_hold_themselves_are_refused() {
         );
     }
 }
+
+/// For a chunk that is read in part the library takes memory for all of it.
+#[tokio::test]
+async fn a_chunk_larger_than_the_file_can_have_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(&folder);
+    edit(&path, |file: &File| {
+        let dataset = file.new_dataset::<f64>().shape((1..,)).chunk(1 << 28);
+        dataset.create("vast").unwrap();
+    });
+    for told in told(&path).await {
+        assert!(told.contains("vast claims chunks larger"), "{told}");
+    }
+}

@@ -1,12 +1,15 @@
 //! Attributes and small datasets, however the writing library stored them.
 
 use hdf5::types::{FixedAscii, FixedUnicode, TypeDescriptor, VarLenAscii, VarLenUnicode};
-use hdf5::{Attribute, Container, Dataset, File, Group};
+use hdf5::{Attribute, Container, Dataset, File, Group, H5Type};
 
 use crate::{Error, Result};
 
 /// Longest fixed-length text that is read.
 const LONGEST: usize = 256;
+
+/// Bytes of values that are read as a whole and kept beside the shards.
+pub(super) const LARGEST: usize = 64 << 20;
 
 /// A group or dataset, with what errors need to know of it.
 #[derive(Debug, Clone)]
@@ -79,7 +82,7 @@ impl<'a> Object<'a> {
         let number = attribute
             .read_scalar::<i64>()
             .ok()
-            .or_else(|| attribute.read_raw::<i64>().ok()?.first().copied());
+            .or_else(|| all::<i64>(&attribute).ok()?.first().copied());
         number
             .and_then(|n| usize::try_from(n).ok())
             .ok_or_else(|| self.layout(name, "is no count"))
@@ -91,7 +94,7 @@ impl<'a> Object<'a> {
         let values = if dataset.is_scalar() {
             dataset.read_scalar::<f64>().map(|value| vec![value])
         } else {
-            dataset.read_raw::<f64>()
+            all(&dataset)
         };
         values.map_err(|source| self.unread(name, source))
     }
@@ -134,13 +137,21 @@ impl<'a> Object<'a> {
     }
 }
 
+/// All values of an attribute or dataset: a damaged one may claim more than there is memory for.
+pub(super) fn all<T: H5Type>(at: &Container) -> hdf5::Result<Vec<T>> {
+    match at.size().saturating_mul(size_of::<T>()) {
+        bytes if bytes > LARGEST => Err(format!("it claims {bytes} bytes of values").into()),
+        _ => at.read_raw(),
+    }
+}
+
 /// The texts of an attribute or dataset, if it has a type of texts that are short enough.
 pub(super) fn texts(at: &Container) -> hdf5::Result<Option<Vec<String>>> {
-    fn all<T: hdf5::H5Type>(
+    fn of<T: H5Type>(
         at: &Container,
         bytes: impl Fn(&T) -> &[u8],
     ) -> hdf5::Result<Option<Vec<String>>> {
-        let texts = at.read_raw::<T>()?;
+        let texts = all::<T>(at)?;
         let texts = texts.iter().map(|text| utf8(bytes(text).to_vec()));
         texts.collect::<hdf5::Result<_>>().map(Some)
     }
@@ -148,13 +159,13 @@ pub(super) fn texts(at: &Container) -> hdf5::Result<Option<Vec<String>>> {
         return Ok(Some(Vec::new()));
     }
     match at.dtype()?.to_descriptor()? {
-        TypeDescriptor::VarLenUnicode => all::<VarLenUnicode>(at, |text| text.as_bytes()),
-        TypeDescriptor::VarLenAscii => all::<VarLenAscii>(at, |text| text.as_bytes()),
+        TypeDescriptor::VarLenUnicode => of::<VarLenUnicode>(at, |text| text.as_bytes()),
+        TypeDescriptor::VarLenAscii => of::<VarLenAscii>(at, |text| text.as_bytes()),
         TypeDescriptor::FixedUnicode(bytes) if bytes <= LONGEST => {
-            all::<FixedUnicode<LONGEST>>(at, |text| text.as_bytes())
+            of::<FixedUnicode<LONGEST>>(at, |text| text.as_bytes())
         }
         TypeDescriptor::FixedAscii(bytes) if bytes <= LONGEST => {
-            all::<FixedAscii<LONGEST>>(at, |text| text.as_bytes())
+            of::<FixedAscii<LONGEST>>(at, |text| text.as_bytes())
         }
         _ => Ok(None),
     }
@@ -170,6 +181,6 @@ pub(super) fn utf8(bytes: Vec<u8>) -> hdf5::Result<String> {
 
 /// Truth values are read as numbers: the bindings would take any byte of a file for a `bool`.
 fn flags(attribute: &Attribute) -> Option<Vec<bool>> {
-    let values = attribute.read_raw::<i64>().ok()?;
+    let values = all::<i64>(attribute).ok()?;
     Some(values.iter().map(|&flag| flag != 0).collect())
 }

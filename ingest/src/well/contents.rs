@@ -4,12 +4,9 @@ use hdf5::types::{FloatSize, IntSize, TypeDescriptor};
 use hdf5::{Container, Group};
 use wellspring_store::{Contents, StoredValue};
 
-use super::attributes::{texts, utf8};
+use super::attributes::{LARGEST, all, texts, utf8};
 use super::{GROUPS, WellFile};
 use crate::{Error, Result};
-
-/// The largest array that is kept beside the shards.
-const LARGEST: usize = 64 << 20;
 
 /// Reads all attributes, and all datasets but the fields.
 ///
@@ -103,7 +100,7 @@ impl Walk<'_> {
             ($type:ty, $name:literal) => {{
                 let values = match shape.contains(&0) {
                     true => Vec::new(),
-                    false => at.read_raw::<$type>().map_err(failed)?,
+                    false => all::<$type>(at).map_err(failed)?,
                 };
                 let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
                 Ok(StoredValue::numbers(shape, $name, &bytes))
@@ -114,7 +111,7 @@ impl Walk<'_> {
                 // A damaged one may be any byte, which is no `bool`.
                 let bytes = match shape.contains(&0) {
                     true => Vec::new(),
-                    false => at.read_raw::<u8>().map_err(failed)?,
+                    false => all::<u8>(at).map_err(failed)?,
                 };
                 Ok(StoredValue::numbers(shape, "bool", &bytes))
             }

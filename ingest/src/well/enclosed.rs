@@ -12,14 +12,24 @@ use crate::{Error, Result};
 /// Groups in one another at most.
 const DEEPEST: usize = 32;
 
-/// Refuses datasets whose values are in other files, and groups that are reached more than once.
+/// Bytes that a stored one can become: deflate's best.
+const EXPANSION: u64 = 1032;
+
+/// Refuses datasets whose values are in other files or that claim chunks, for which the library would
+/// take memory, larger than the file can have; and groups that are reached more than once.
 /// Links to other files cannot be followed; whoever reads what they stand for names them.
 ///
 /// # Errors
 /// [`Error::Layout`], and [`Error::Read`].
 pub(super) fn check(root: &Group, named: &str) -> Result<()> {
+    let file = root.file().map_err(|source| Error::Read {
+        file: named.to_owned(),
+        object: "/".into(),
+        source,
+    })?;
     let mut walk = Walk {
         named,
+        most: file.size().saturating_mul(EXPANSION),
         seen: HashSet::new(),
     };
     walk.group(root, "")
@@ -27,6 +37,8 @@ pub(super) fn check(root: &Group, named: &str) -> Result<()> {
 
 struct Walk<'a> {
     named: &'a str,
+    /// Bytes of a chunk.
+    most: u64,
     seen: HashSet<String>,
 }
 
@@ -62,6 +74,12 @@ impl Walk<'_> {
     }
 
     fn dataset(&self, dataset: &Dataset, path: &str) -> Result<()> {
+        let value = dataset.dtype().map_or(1, |kind| kind.size() as u64);
+        let bytes = dataset.chunk().unwrap_or_default().into_iter();
+        let bytes = bytes.fold(value, |bytes, n| bytes.saturating_mul(n as u64));
+        if bytes > self.most {
+            return Err(self.refused(path, "claims chunks larger than the file can have"));
+        }
         let created = dataset.dcpl();
         let layout = created.and_then(|created| {
             let others = created.get_external()?;

@@ -81,7 +81,7 @@ impl Storage {
         // Addresses are counted from the end of a user block, of which few files have one.
         let layout = match native {
             Some(element) if file.userblock() == 0 && cfg!(target_endian = "little") => {
-                layout(&dataset, &shape, element).map_err(failed)?
+                layout(&dataset, &shape, element, file.size()).map_err(failed)?
             }
             _ => Layout::Library,
         };
@@ -117,9 +117,17 @@ fn readable(dataset: &Dataset, field: &StoredField, named: &str) -> Result<()> {
     }
 }
 
-fn layout(dataset: &Dataset, shape: &[usize], element: Element) -> hdf5::Result<Layout> {
+/// Where the values lie in a file of so many bytes, beyond which nothing can.
+fn layout(dataset: &Dataset, shape: &[usize], element: Element, file: u64) -> hdf5::Result<Layout> {
     if let Some(offset) = dataset.offset() {
-        return Ok(Layout::Contiguous(offset));
+        let bytes = shape
+            .iter()
+            .try_fold(element.bytes(), |bytes, &n| bytes.checked_mul(n));
+        let end = bytes.and_then(|bytes| offset.checked_add(bytes as u64));
+        return match end.filter(|&end| end <= file) {
+            Some(_) => Ok(Layout::Contiguous(offset)),
+            None => Err("its values would lie beyond the end of the file".into()),
+        };
     }
     let Some(chunk) = dataset.chunk() else {
         return Ok(Layout::Library);
@@ -130,7 +138,7 @@ fn layout(dataset: &Dataset, shape: &[usize], element: Element) -> hdf5::Result<
         .try_fold(element.bytes(), |bytes, &n| bytes.checked_mul(n));
     match (steps, values) {
         (Some(steps), Some(bytes)) if bytes <= LARGEST_CHUNK && bytes > 0 => {
-            chunks(dataset, shape, chunk, steps)
+            chunks(dataset, shape, chunk, steps, file)
         }
         _ => Ok(Layout::Library),
     }
@@ -141,6 +149,7 @@ fn chunks(
     shape: &[usize],
     chunk: Vec<usize>,
     steps: Vec<Step>,
+    file: u64,
 ) -> hdf5::Result<Layout> {
     let grid: Vec<usize> = shape
         .iter()
@@ -148,7 +157,8 @@ fn chunks(
         .map(|(n, c)| n.div_ceil(*c))
         .collect();
     let count = grid.iter().product();
-    if dataset.num_chunks() != Some(count) {
+    // Each takes a byte at least.
+    if dataset.num_chunks() != Some(count) || count as u64 > file {
         // Some were never written; the library knows what they hold.
         return Ok(Layout::Library);
     }
