@@ -1,20 +1,28 @@
-//! Global heaps, where HDF5 keeps texts of any length: checked before the library sees them.
+//! Heaps, where HDF5 keeps texts of any length and the names of links: checked before the library sees
+//! them.
 //!
 //! HDF5 2's library walks from object to object of a collection by their sizes, and never ends where
 //! one says that it takes no bytes (`H5HG__cache_heap_deserialize`). See "III.E. Disk Format: Level
-//! 1E - Global Heap" of the HDF5 File Format Specification.
+//! 1E - Global Heap" of the HDF5 File Format Specification. Of a local heap (level 1D) it lists the free
+//! blocks (`H5HL__fl_deserialize`), for ever where one leads back to another before it.
 
 use std::io;
 
 use crate::extents::ReadAt;
 
 const SIGNATURE: [u8; 8] = *b"GCOL\x01\0\0\0";
+const LOCAL: [u8; 8] = *b"HEAP\0\0\0\0";
+/// Where a list of free blocks ends.
+const NONE: u64 = 1;
 /// Bytes of a collection's head and of an object's, where lengths take 8 bytes, as they do in every
 /// file that a 64-bit library writes unless it is told otherwise.
 const HEAD: u64 = 16;
 
-/// Fails if `bytes`, which lie at an address of a file, begin a collection that cannot be walked through.
+/// Fails if `bytes`, which lie at an address of a file, begin a heap that cannot be walked through.
 pub(super) fn check(file: &dyn ReadAt, address: u64, bytes: &[u8]) -> io::Result<()> {
+    if bytes.starts_with(&LOCAL) {
+        return check_local(file, address, bytes);
+    }
     if !bytes.starts_with(&SIGNATURE) {
         return Ok(());
     }
@@ -39,6 +47,37 @@ pub(super) fn check(file: &dyn ReadAt, address: u64, bytes: &[u8]) -> io::Result
         };
         let takes = takes.filter(|takes| *takes >= HEAD).ok_or_else(damaged)?;
         at = at.checked_add(takes).ok_or_else(damaged)?;
+    }
+    Ok(())
+}
+
+/// Walks a local heap's list of free blocks. One that leads out of the heap the library refuses itself.
+fn check_local(file: &dyn ReadAt, address: u64, bytes: &[u8]) -> io::Result<()> {
+    let number = |at: usize| -> Option<u64> {
+        let bytes = bytes.get(at..at + 8)?.try_into().ok()?;
+        Some(u64::from_le_bytes(bytes))
+    };
+    let (Some(size), Some(mut free), Some(segment)) = (number(8), number(16), number(24)) else {
+        return Ok(());
+    };
+    // Brent's way to find a circle: compared is a block that is renewed after 1, 2, 4, 8... steps.
+    let (mut seen, mut steps, mut renewed) = (free, 0_u64, 1_u64);
+    while free != NONE && free <= size.saturating_sub(HEAD) {
+        let mut head = [0; 8];
+        let place = segment.checked_add(free);
+        // Beyond the file's end: the library says so when it reads the heap.
+        if place.is_none_or(|place| file.read_at(place, &mut head).is_err()) {
+            return Ok(());
+        }
+        free = u64::from_le_bytes(head);
+        if free == seen {
+            let reason = format!("the free list of the local heap at byte {address} has no end");
+            return Err(io::Error::other(reason));
+        }
+        steps += 1;
+        if steps == renewed {
+            (seen, steps, renewed) = (free, 0, 2 * renewed);
+        }
     }
     Ok(())
 }
@@ -100,5 +139,29 @@ mod tests {
         }
         check(&file, 0, b"something else").unwrap();
         assert!(check(&file, 0, &SIGNATURE).is_err());
+    }
+
+    #[test]
+    fn a_free_list_that_leads_back_is_refused() {
+        let heap = |next: [u64; 2]| {
+            let mut bytes = LOCAL.to_vec();
+            // 64 bytes, the first free ones at 16, the segment right behind.
+            [64_u64, 16, 32]
+                .iter()
+                .for_each(|n| bytes.extend(n.to_le_bytes()));
+            bytes.resize(32 + 64, 0);
+            for (at, next) in [16, 40].into_iter().zip(next) {
+                bytes[32 + at..32 + at + 8].copy_from_slice(&next.to_le_bytes());
+            }
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&bytes).unwrap();
+            check(&file, 0, &bytes[..32])
+        };
+        heap([40, NONE]).unwrap();
+        heap([40, 1 << 40]).unwrap();
+        for next in [[40, 16], [16, 0], [40, 40]] {
+            let error = heap(next).unwrap_err().to_string();
+            assert!(error.contains("local heap at byte 0"), "{next:?}: {error}");
+        }
     }
 }
