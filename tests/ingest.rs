@@ -102,10 +102,13 @@ fn on_a_full_disk(place: &Workplace, kib: u64, words: &str) -> Said {
     let limited = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", kib * 2);
     let mut command = Command::new("sh");
     command.current_dir(place.path("")).args(["-c", &limited]);
-    command
-        .env("HDF5_USE_FILE_LOCKING", "FALSE")
-        .arg(program.get_program())
-        .args(program.get_args());
+    command.arg(program.get_program()).args(program.get_args());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
     command.output().unwrap().into()
 }
 

@@ -3,8 +3,8 @@
 //! Both passes are cut into pieces that do not depend on one another, each of which leaves a record in
 //! the [`Ledger`](crate::ledger::Ledger) when it is done. A whole ingest, a part of one, and one that
 //! goes on after an interruption do the same: the pieces of their share that have no record. What a
-//! piece gives depends on source and options alone, so the bytes of a data set do too. Memory is bounded by the shards that
-//! are filled at the same time, and those by [`IngestOptions::memory_bytes`].
+//! piece gives depends on source and options alone, so the bytes of a data set do too. Memory is
+//! bounded by the shards that are filled at the same time, and those by [`IngestOptions::memory_bytes`].
 
 use wellspring_store::{Location, Manifest, Reporter};
 

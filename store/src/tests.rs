@@ -9,8 +9,8 @@ use std::sync::Arc;
 use object_store::path::Path;
 
 use crate::{
-    Compression, Dataset, Dtype, Error, Frames, Loader, LoaderOptions, Location, Normalization,
-    Order, Plan, Share, Silent, Split, WindowSpec, sample,
+    Compression, Dataset, Dtype, Error, Loader, LoaderOptions, Location, Normalization, Order,
+    Plan, Share, Silent, Split, WindowSpec, sample,
 };
 
 const FRAMES: [usize; 3] = [7, 4, 6];
@@ -110,7 +110,6 @@ fn batches_are_of_the_type_asked_for() {
             Share::WHOLE,
         );
         let (plan, options) = (plan.unwrap(), LoaderOptions::default());
-        let values = |frames: &Frames| frames.data().to_vec();
         macro_rules! check {
             ($type:ty) => {
                 let plain = Loader::spawn(dataset.clone(), plan.clone(), options, runtime.handle());
@@ -124,8 +123,8 @@ fn batches_are_of_the_type_asked_for() {
                 for (plain, typed) in plain.zip(typed) {
                     let (plain, typed) = (plain.unwrap(), typed.unwrap());
                     assert_eq!(plain.windows, typed.windows);
-                    let rounded = values(&plain.frames).into_iter();
-                    let rounded: Vec<$type> = rounded.map(<$type>::from_f32).collect();
+                    let stored = plain.frames.data().iter();
+                    let rounded: Vec<$type> = stored.map(|&x| <$type>::from_f32(x)).collect();
                     assert_eq!(typed.frames.data(), rounded);
                     batches += 1;
                 }

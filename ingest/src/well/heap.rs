@@ -17,6 +17,8 @@ const NONE: u64 = 1;
 /// Bytes of a collection's head and of an object's, where lengths take 8 bytes, as they do in every
 /// file that a 64-bit library writes unless it is told otherwise.
 const HEAD: u64 = 16;
+/// Where heads have the length of what they are the head of.
+const LENGTH: usize = 8;
 
 /// Fails if `bytes`, which lie at an address of a file, begin a heap that cannot be walked through.
 pub(super) fn check(file: &dyn ReadAt, address: u64, bytes: &[u8]) -> io::Result<()> {
@@ -27,7 +29,7 @@ pub(super) fn check(file: &dyn ReadAt, address: u64, bytes: &[u8]) -> io::Result
         return Ok(());
     }
     let damaged = || io::Error::other(format!("the global heap at byte {address} is damaged"));
-    let end = length(bytes).ok_or_else(damaged)?;
+    let end = number(bytes, LENGTH).ok_or_else(damaged)?;
     let mut at = HEAD;
     // What is left at the end may be too small for an object.
     while end.saturating_sub(at) >= HEAD {
@@ -37,7 +39,7 @@ pub(super) fn check(file: &dyn ReadAt, address: u64, bytes: &[u8]) -> io::Result
             Some(held) => head = *held,
             None => file.read_at(object, &mut head)?,
         }
-        let size = length(&head).ok_or_else(damaged)?;
+        let size = number(&head, LENGTH).ok_or_else(damaged)?;
         let takes = match u16::from_le_bytes([head[0], head[1]]) {
             // Free space, its head included.
             0 => Some(size),
@@ -53,11 +55,8 @@ pub(super) fn check(file: &dyn ReadAt, address: u64, bytes: &[u8]) -> io::Result
 
 /// Walks a local heap's list of free blocks. One that leads out of the heap the library refuses itself.
 fn check_local(file: &dyn ReadAt, address: u64, bytes: &[u8]) -> io::Result<()> {
-    let number = |at: usize| -> Option<u64> {
-        let bytes = bytes.get(at..at + 8)?.try_into().ok()?;
-        Some(u64::from_le_bytes(bytes))
-    };
-    let (Some(size), Some(mut free), Some(segment)) = (number(8), number(16), number(24)) else {
+    let field = |at| number(bytes, at);
+    let (Some(size), Some(mut free), Some(segment)) = (field(LENGTH), field(16), field(24)) else {
         return Ok(());
     };
     // Brent's way to find a circle: compared is a block that is renewed after 1, 2, 4, 8... steps.
@@ -82,9 +81,9 @@ fn check_local(file: &dyn ReadAt, address: u64, bytes: &[u8]) -> io::Result<()> 
     Ok(())
 }
 
-/// The length that a head ends with.
-fn length(head: &[u8]) -> Option<u64> {
-    let bytes = head.get(8..HEAD as usize)?.try_into().ok()?;
+/// The number at a place of some bytes.
+fn number(bytes: &[u8], at: usize) -> Option<u64> {
+    let bytes = bytes.get(at..at + 8)?.try_into().ok()?;
     Some(u64::from_le_bytes(bytes))
 }
 

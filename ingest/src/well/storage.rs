@@ -120,10 +120,7 @@ fn readable(dataset: &Dataset, field: &StoredField, named: &str) -> Result<()> {
 /// Where the values lie in a file of so many bytes, beyond which nothing can.
 fn layout(dataset: &Dataset, shape: &[usize], element: Element, file: u64) -> hdf5::Result<Layout> {
     if let Some(offset) = dataset.offset() {
-        let bytes = shape
-            .iter()
-            .try_fold(element.bytes(), |bytes, &n| bytes.checked_mul(n));
-        let end = bytes.and_then(|bytes| offset.checked_add(bytes as u64));
+        let end = bytes_of(shape, element).and_then(|bytes| offset.checked_add(bytes as u64));
         return match end.filter(|&end| end <= file) {
             Some(_) => Ok(Layout::Contiguous(offset)),
             None => Err("its values would lie beyond the end of the file".into()),
@@ -133,15 +130,18 @@ fn layout(dataset: &Dataset, shape: &[usize], element: Element, file: u64) -> hd
         return Ok(Layout::Library);
     };
     let steps: Option<Vec<Step>> = dataset.filters().iter().map(Step::of).collect();
-    let values = chunk
-        .iter()
-        .try_fold(element.bytes(), |bytes, &n| bytes.checked_mul(n));
-    match (steps, values) {
+    match (steps, bytes_of(&chunk, element)) {
         (Some(steps), Some(bytes)) if bytes <= LARGEST_CHUNK && bytes > 0 => {
             chunks(dataset, shape, chunk, steps, file)
         }
         _ => Ok(Layout::Library),
     }
+}
+
+/// Bytes of an array, unless they are too many for a number.
+fn bytes_of(shape: &[usize], element: Element) -> Option<usize> {
+    let mut axes = shape.iter();
+    axes.try_fold(element.bytes(), |bytes, &n| bytes.checked_mul(n))
 }
 
 fn chunks(
