@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wellspring_s3_testing::{Fault, Link, Server, Trouble};
 
-use crate::program::{SMALL, Workplace, settings};
+use crate::program::{SMALL, Workplace, options};
 
 /// Training from a bucket: lanes of shards, little memory.
 const FAR: &str =
@@ -15,7 +15,7 @@ const FAR: &str =
 fn bucket() -> (Server, Workplace, String) {
     let server = Server::start().unwrap();
     let place = Workplace::new();
-    let settings = settings(&server);
+    let settings = options(server.settings());
     place.do_it(
         "simulate shear-flow sims --shape 64x64 --frames 40 --train 3 --valid 1 --test 1 --seed 5",
     );
@@ -178,6 +178,39 @@ fn processes_share_a_folder_and_one_that_is_killed_does_no_harm() {
         "{before:?} {:?}",
         server.seen()
     );
+}
+
+#[test]
+fn a_bucket_of_googles_is_a_place_like_any_other() {
+    let server = Server::start().unwrap();
+    let place = Workplace::new().with_data_set();
+    let settings = options(server.google_settings());
+    let cloud = |words: &str| place.run(&format!("{words} {settings}"));
+    let done = |words: &str| {
+        let said = cloud(words);
+        assert_eq!(said.code, 0, "{words}\n{said:?}");
+        said
+    };
+    done("ingest sims gs://bucket/ds");
+    done("verify gs://bucket/ds");
+    let said = cloud("ingest sims gs://bucket/ds --dtype f16");
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("gs://bucket/ds"), "{said:?}");
+
+    let run = format!("{SMALL} --set train.steps=2");
+    place.do_it(&format!("train --out near {run}"));
+    done(&format!(
+        "train --out gs://bucket/far {run} --set data.root=gs://bucket/ds"
+    ));
+    done("eval gs://bucket/far gs://bucket/ds -r gs://bucket/results --schedule 8");
+    let mut query = place.command(&format!(
+        "sql -r gs://bucket/results --format csv {settings}"
+    ));
+    let answer = query.arg("SELECT name FROM leaderboard").output().unwrap();
+    assert_eq!(answer.stdout, b"name\nfar\n", "{answer:?}");
+    done("drop gs://bucket/ds valid");
+    let said = done("inspect gs://bucket/ds");
+    assert!(said.out.contains("generation 1"), "{said:?}");
 }
 
 /// A query over frames in a bucket fetches the columns and the rows that it names.

@@ -7,6 +7,7 @@ mod bucket;
 mod cluster;
 mod demo;
 mod ingest;
+mod paper;
 mod pipeline;
 mod program;
 mod refusals;

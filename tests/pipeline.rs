@@ -175,3 +175,30 @@ fn a_signal_leaves_a_checkpoint() {
     let said = place.do_it("inspect run");
     assert!(said.out.contains("last checkpoint: step"), "{}", said.out);
 }
+
+/// A model of every second frame is evaluated on those, and beside a baseline of those.
+#[test]
+fn a_stride_goes_from_training_to_the_tables() {
+    let place = Workplace::new().with_data_set();
+    place.do_it(&format!(
+        "train --out run {SMALL} --set train.steps=2 --set data.stride=2"
+    ));
+    place.do_it("eval run ds -r results --rollout 2 --schedule 8");
+    place.do_it("eval persistence ds -r results --rollout 2 --context 3 --stride 2");
+    let rows = place.ask(
+        "results",
+        "SELECT r.dataset, r.starts, l.of_persistence FROM runs r JOIN leaderboard l ON l.name = r.name",
+    );
+    assert_eq!(rows.len(), 2);
+    for row in rows {
+        assert_eq!(row["dataset"], "shear_flow every 2");
+        // Three frames seen and two predicted are nine of ten steps, in two trajectories.
+        assert_eq!(row["starts"], 2);
+        assert!(row["of_persistence"].as_f64().unwrap() > 0.0);
+    }
+    let said = place.run(&format!(
+        "train --out run {SMALL} --set train.steps=4 --resume"
+    ));
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains("data.context, stride"), "{said:?}");
+}

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
-use wellspring_s3_testing::Server;
 
 /// A folder of its own for one test.
 pub(crate) struct Workplace(TempDir);
@@ -83,10 +82,11 @@ impl Workplace {
     }
 }
 
-/// The options that lead the program to a server.
-pub(crate) fn settings(server: &Server) -> String {
-    let settings = server.settings().into_iter();
-    let settings = settings.map(|(key, value)| format!("--storage-option {key}={value}"));
+/// Settings that lead to a server, as options of the program.
+pub(crate) fn options(settings: Vec<(String, String)>) -> String {
+    let settings = settings
+        .into_iter()
+        .map(|(key, value)| format!("--storage-option {key}={value}"));
     settings.collect::<Vec<_>>().join(" ")
 }
 

@@ -3,7 +3,7 @@
 use wellspring_s3_testing::{Fault, Server, Trouble};
 use wellspring_store::Location;
 
-use crate::program::{SMALL, Workplace, settings};
+use crate::program::{SMALL, Workplace, options};
 
 /// Simulations on the disk, and the same in a bucket.
 fn simulated() -> (Server, Workplace, String) {
@@ -24,7 +24,7 @@ fn simulated() -> (Server, Workplace, String) {
         }
     };
     tokio::runtime::Runtime::new().unwrap().block_on(upload);
-    let settings = settings(&server);
+    let settings = options(server.settings());
     (server, place, settings)
 }
 

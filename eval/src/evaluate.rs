@@ -30,7 +30,7 @@ pub struct EvalOptions {
     pub rollout: usize,
     /// Split of the data set.
     pub split: Split,
-    /// Frames between two starts in a trajectory; as many as are predicted if none.
+    /// Steps between two starts in a trajectory; as far as is predicted if none.
     pub every: Option<usize>,
     /// Windows rolled out together.
     pub batch: usize,
@@ -149,8 +149,13 @@ impl<'a> Evaluation<'a> {
         options: &'a EvalOptions,
     ) -> Result<Self> {
         let manifest = dataset.manifest();
+        let stride = subject.stride();
         let spec = WindowSpec {
-            every: options.every.unwrap_or(options.rollout).max(1),
+            stride,
+            every: options
+                .every
+                .unwrap_or(options.rollout.saturating_mul(stride))
+                .max(1),
             ..WindowSpec::of_length(subject.context() + options.rollout)
         };
         let plan = Plan::new(
@@ -185,8 +190,8 @@ impl<'a> Evaluation<'a> {
                 let edges: Vec<String> = edges.iter().map(f32::to_string).collect();
                 edges.join(",")
             }),
-            dataset: manifest.schema.name.clone(),
-            dataset_id: manifest.id(),
+            dataset: at_stride(&manifest.schema.name, " every ", stride),
+            dataset_id: at_stride(&manifest.id(), "/", stride),
             split: options.split.to_string(),
             schedule: shown,
             context: subject.context() as u64,
@@ -223,6 +228,7 @@ impl<'a> Evaluation<'a> {
         let source = Source {
             dataset: self.dataset,
             split: self.options.split,
+            stride: self.subject.stride(),
             runtime,
         };
         let mut unfinished = Unfinished::of(results, &self.record, self.options);
@@ -323,6 +329,14 @@ impl<'a> Evaluation<'a> {
         } else {
             patch.to_string()
         }
+    }
+}
+
+/// The name of a data set of which only every so manieth frame is seen: to predict that is another task.
+fn at_stride(name: &str, words: &str, stride: usize) -> String {
+    match stride {
+        1 => name.to_owned(),
+        stride => format!("{name}{words}{stride}"),
     }
 }
 

@@ -33,10 +33,8 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // A data set with one test trajectory of five frames.
-//! let axis = Axis { name: "x".into(), coordinates: vec![0.0, 0.25, 0.5, 0.75], boundary: [Boundary::Periodic; 2] };
-//! let field = wellspring_store::Field { name: "u".into(), order: TensorOrder::Scalar, time_varying: true, sample_varying: true };
 //! let options = WriterOptions {
-//!     schema: Schema { name: "wave".into(), grid: Grid { kind: "cartesian".into(), axes: vec![axis] }, fields: vec![field] },
+//!     schema: Schema::periodic("wave", &[("x", 4)], &[("u", TensorOrder::Scalar)]),
 //!     dtype: Dtype::F32,
 //!     compression: Compression::None,
 //!     normalization: Normalization::None,
@@ -112,6 +110,6 @@ pub use metrics::{Gauge, Line, Score, Spatial, Spectra, Temporal, artefact_ratio
 pub use report::{ReportOptions, report};
 pub use results::Results;
 pub use schedule::Schedule;
-pub use subject::{Baseline, Description, Subject};
+pub use subject::{Baseline, BaselineSubject, Description, Subject};
 pub use tables::{RunRecord, TABLE_VERSION};
 pub use views::View;

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use std::f32::consts::TAU;
 
 use wellspring_store::{
-    Axis, Boundary, ChannelMoments, Compression, Dataset, DatasetWriter, Dtype, Field, Frames,
-    Grid, Location, Normalization, Schema, Split, SplitManifest, Statistics, TensorOrder,
-    Trajectory, WriterOptions,
+    ChannelMoments, Compression, Dataset, DatasetWriter, Dtype, Frames, Location, Normalization,
+    Schema, Split, SplitManifest, Statistics, TensorOrder, Trajectory, WriterOptions,
 };
 
 /// Points along each axis.
@@ -32,32 +31,12 @@ fn waves(trajectory: usize) -> usize {
 
 /// Two training trajectories and one to test by.
 pub(crate) async fn plane(root: &str) -> Dataset {
-    let axis = |name: &str| Axis {
-        name: name.into(),
-        coordinates: (0..N).map(|i| i as f64).collect(),
-        boundary: [Boundary::Periodic; 2],
-    };
-    let field = |name: &str, order| Field {
-        name: name.into(),
-        order,
-        time_varying: true,
-        sample_varying: true,
-    };
+    let fields = [("u", TensorOrder::Scalar), ("v", TensorOrder::Vector)];
     let mut moments = ChannelMoments::default();
     moments.add(&frame(1, 2), None);
     let statistics = ["u", "v_x", "v_y"].map(|name| (name.to_owned(), moments.into()));
     let options = WriterOptions {
-        schema: Schema {
-            name: "plane".into(),
-            grid: Grid {
-                kind: "cartesian".into(),
-                axes: vec![axis("x"), axis("y")],
-            },
-            fields: vec![
-                field("u", TensorOrder::Scalar),
-                field("v", TensorOrder::Vector),
-            ],
-        },
+        schema: Schema::periodic("plane", &[("x", N), ("y", N)], &fields),
         dtype: Dtype::F32,
         compression: Compression::None,
         normalization: Normalization::Zscore,

@@ -13,6 +13,9 @@ pub trait Subject: Sync {
     /// Frames that a step sees.
     fn context(&self) -> usize;
 
+    /// Steps of a data set from one of its frames to the next.
+    fn stride(&self) -> usize;
+
     /// Patch sizes that random schedules draw from.
     fn patches(&self) -> Vec<Patch>;
 
@@ -78,19 +81,34 @@ impl Baseline {
 
     /// As a step function that sees `context` frames, on grids of `ndim` axes.
     #[must_use]
-    pub fn with_context(self, context: usize, ndim: usize) -> impl Subject {
+    pub fn with_context(self, context: usize, ndim: usize) -> BaselineSubject {
         BaselineSubject {
             baseline: self,
             context: context.max(if self == Self::Linear { 2 } else { 1 }),
+            stride: 1,
             ndim,
         }
     }
 }
 
-struct BaselineSubject {
+/// A baseline as a step function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BaselineSubject {
     baseline: Baseline,
     context: usize,
+    stride: usize,
     ndim: usize,
+}
+
+impl BaselineSubject {
+    /// The same that sees every so manieth frame only, and predicts those.
+    #[must_use]
+    pub fn every(self, stride: usize) -> Self {
+        Self {
+            stride: stride.max(1),
+            ..self
+        }
+    }
 }
 
 impl Subject for BaselineSubject {
@@ -103,6 +121,10 @@ impl Subject for BaselineSubject {
 
     fn context(&self) -> usize {
         self.context
+    }
+
+    fn stride(&self) -> usize {
+        self.stride
     }
 
     /// It works on grid points.

@@ -15,7 +15,9 @@
 //! lead `divergence_lead` is the first one at which the field was not finite or had a VRMSE above 1 (no better
 //! than the truth's mean), infinite where there was none.
 //!
-//! `start` is the step of the first context frame, `lead` counts predicted frames from 1. `band` is
+//! `start` is the step of the first context frame, `lead` counts predicted frames from 1. A model that sees
+//! every second frame and predicts those is compared with its like alone: `dataset` is then named
+//! `shear_flow every 2`, and `dataset_id` ends in `/2`. `band` is
 //! null but for the metrics named after it, where 0, 1, 2 are The Well's bands from large to small
 //! scales, or those between the edges in `runs.bands`. Wavenumbers are in radians per cell; `axis` is an axis of the grid or
 //! `isotropic`; powers are means over trajectories and starts. Values are in the fields' own units.

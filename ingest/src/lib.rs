@@ -51,6 +51,7 @@
 //! ```
 
 mod append;
+mod bench;
 mod catalogue;
 mod convert;
 mod error;
@@ -76,6 +77,7 @@ mod work;
 mod writing;
 
 pub use append::append;
+pub use bench::decode;
 pub use convert::{Stage, finish, ingest, ingest_part};
 pub use error::{Error, Result};
 pub use inspect::{Summary, inspect, read_frame};

@@ -117,8 +117,26 @@ impl Dataset {
         trajectory: usize,
         steps: Range<usize>,
     ) -> Result<Frames> {
-        let (run, _lease) = self.run(split, trajectory, steps.clone()).await?;
-        let mut frames = self.empty(steps.len(), 1);
+        let time = steps.len();
+        let (run, _lease) = self.run(self.locate(split, trajectory, steps, 1)?).await?;
+        let mut frames = self.empty(time, 1);
+        run.copy(&mut frames, 0);
+        Ok(frames)
+    }
+
+    /// The frames of one window as they are stored (normalised): (T, 1, C, *space).
+    ///
+    /// # Errors
+    /// As [`Dataset::read`].
+    pub async fn read_window(
+        &self,
+        split: Split,
+        spec: WindowSpec,
+        window: Window,
+    ) -> Result<Frames> {
+        let trajectory = self.frames(split, window.trajectory as usize)?;
+        let (run, _lease) = self.run(self.pieces(split, spec, window)?).await?;
+        let mut frames = self.empty(spec.frames(trajectory), 1);
         run.copy(&mut frames, 0);
         Ok(frames)
     }
@@ -133,7 +151,7 @@ impl Dataset {
         trajectory: usize,
         steps: Range<usize>,
     ) -> Result<Vec<f64>> {
-        let (run, _lease) = self.run(split, trajectory, steps).await?;
+        let (run, _lease) = self.run(self.locate(split, trajectory, steps, 1)?).await?;
         let rows = run.pieces.iter().flat_map(|(piece, shard)| {
             let rows = piece.rows.clone();
             rows.map(|row| shard.key(row).2)
@@ -219,13 +237,7 @@ impl Dataset {
         Ok(self.index[&split].pieces(trajectory, steps, stride))
     }
 
-    async fn run(
-        &self,
-        split: Split,
-        trajectory: usize,
-        steps: Range<usize>,
-    ) -> Result<(Run, Arc<Lease>)> {
-        let pieces = self.locate(split, trajectory, steps, 1)?;
+    async fn run(&self, pieces: Vec<Piece>) -> Result<(Run, Arc<Lease>)> {
         let shards: Vec<ShardId> = pieces.iter().map(|piece| piece.shard).collect();
         let lease = Arc::new(self.cache.lease(&shards, Room::Take).await?);
         let run = Run::open(pieces, std::slice::from_ref(&lease)).await?;

@@ -78,18 +78,11 @@
 //! use wellspring_store::*;
 //!
 //! # fn main() -> Result<()> {
-//! let axis = Axis { name: "x".into(), coordinates: vec![0.0, 0.5], boundary: [Boundary::Periodic; 2] };
-//! let field = Field { name: "u".into(), order: TensorOrder::Scalar, time_varying: true, sample_varying: true };
-//! let schema = Schema {
-//!     name: "tiny".into(),
-//!     grid: Grid { kind: "cartesian".into(), axes: vec![axis] },
-//!     fields: vec![field],
-//! };
 //! let mut moments = ChannelMoments::default();
 //! moments.add(&[1.0, 3.0], None);
 //! moments.add(&[2.0, 4.0], Some(&[1.0, 3.0]));
 //! let options = WriterOptions {
-//!     schema,
+//!     schema: Schema::periodic("tiny", &[("x", 2)], &[("u", TensorOrder::Scalar)]),
 //!     dtype: Dtype::F32,
 //!     compression: Compression::None,
 //!     normalization: Normalization::Zscore,

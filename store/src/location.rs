@@ -464,11 +464,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_disk_memory_and_a_bucket_conform() {
+    async fn a_disk_memory_and_buckets_conform() {
         let folder = tempfile::tempdir().unwrap();
         let server = wellspring_s3_testing::Server::start().unwrap();
         conforms(&Location::parse(folder.path().to_str().unwrap()).unwrap()).await;
         conforms(&Location::parse("memory://").unwrap()).await;
         conforms(&Location::parse_with("s3://bucket/below", &server.settings()).unwrap()).await;
+        let google = Location::parse_with("gs://other/below", &server.google_settings());
+        conforms(&google.unwrap()).await;
     }
 }

@@ -4,36 +4,21 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Axis, Boundary, ChannelMoments, Compression, Dataset, DatasetWriter, Dtype, Field, Frames,
-    Grid, Location, Manifest, Normalization, Schema, Shard, Split, SplitManifest, Statistics,
-    TensorOrder, Trajectory, WriterOptions,
+    ChannelMoments, Compression, Dataset, DatasetWriter, Dtype, Frames, Location, Manifest,
+    Normalization, Schema, Shard, Split, SplitManifest, Statistics, TensorOrder, Trajectory,
+    WriterOptions,
 };
 
 /// A 4 × 6 plane with pressure, velocity and a constant mask.
 pub(crate) fn schema() -> Schema {
-    let axis = |name: &str, n: usize| Axis {
-        name: name.into(),
-        coordinates: (0..n).map(|i| i as f64).collect(),
-        boundary: [Boundary::Periodic; 2],
-    };
-    let field = |name: &str, order, time_varying| Field {
-        name: name.into(),
-        order,
-        time_varying,
-        sample_varying: true,
-    };
-    Schema {
-        name: "plane".into(),
-        grid: Grid {
-            kind: "cartesian".into(),
-            axes: vec![axis("x", 4), axis("y", 6)],
-        },
-        fields: vec![
-            field("mask", TensorOrder::Scalar, false),
-            field("pressure", TensorOrder::Scalar, true),
-            field("velocity", TensorOrder::Vector, true),
-        ],
-    }
+    let fields = [
+        ("mask", TensorOrder::Scalar),
+        ("pressure", TensorOrder::Scalar),
+        ("velocity", TensorOrder::Vector),
+    ];
+    let mut schema = Schema::periodic("plane", &[("x", 4), ("y", 6)], &fields);
+    schema.fields[0].time_varying = false;
+    schema
 }
 
 pub(crate) fn trajectories(frames: &[usize]) -> Vec<Trajectory> {

@@ -120,6 +120,31 @@ pub struct Schema {
 }
 
 impl Schema {
+    /// A periodic box of unit cells, with so many points along each axis and fields that differ from frame to
+    /// frame and from trajectory to trajectory.
+    #[must_use]
+    pub fn periodic(name: &str, axes: &[(&str, usize)], fields: &[(&str, TensorOrder)]) -> Self {
+        let axis = |&(name, points): &(&str, usize)| Axis {
+            name: name.into(),
+            coordinates: (0..points).map(|i| i as f64).collect(),
+            boundary: [Boundary::Periodic; 2],
+        };
+        let field = |&(name, order): &(&str, TensorOrder)| Field {
+            name: name.into(),
+            order,
+            time_varying: true,
+            sample_varying: true,
+        };
+        Self {
+            name: name.into(),
+            grid: Grid {
+                kind: "cartesian".into(),
+                axes: axes.iter().map(axis).collect(),
+            },
+            fields: fields.iter().map(field).collect(),
+        }
+    }
+
     /// The channels that vary in time, in order: what models see.
     #[must_use]
     pub fn channels(&self) -> Vec<String> {
@@ -200,31 +225,16 @@ impl Schema {
 mod tests {
     use super::*;
 
-    pub(crate) fn plane() -> Schema {
-        let axis = |name: &str, n: usize| Axis {
-            name: name.into(),
-            coordinates: (0..n).map(|i| i as f64).collect(),
-            boundary: [Boundary::Periodic; 2],
-        };
-        let field = |name: &str, order, time_varying| Field {
-            name: name.into(),
-            order,
-            time_varying,
-            sample_varying: true,
-        };
-        Schema {
-            name: "plane".into(),
-            grid: Grid {
-                kind: "cartesian".into(),
-                axes: vec![axis("x", 4), axis("y", 6)],
-            },
-            fields: vec![
-                field("mask", TensorOrder::Scalar, false),
-                field("pressure", TensorOrder::Scalar, true),
-                field("velocity", TensorOrder::Vector, true),
-                field("D", TensorOrder::Tensor, true),
-            ],
-        }
+    fn plane() -> Schema {
+        let fields = [
+            ("mask", TensorOrder::Scalar),
+            ("pressure", TensorOrder::Scalar),
+            ("velocity", TensorOrder::Vector),
+            ("D", TensorOrder::Tensor),
+        ];
+        let mut schema = Schema::periodic("plane", &[("x", 4), ("y", 6)], &fields);
+        schema.fields[0].time_varying = false;
+        schema
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub(crate) struct Feed {
 impl Feed {
     pub(crate) fn new(config: &Config, dataset: Arc<Dataset>) -> Result<Self> {
         let spec = WindowSpec {
+            stride: config.data.stride,
             every: config.data.every,
             most: config.data.starts,
             ..WindowSpec::of_length(config.data.context + 1)

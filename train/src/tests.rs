@@ -20,25 +20,8 @@ fn dataset(runtime: &Runtime) -> Arc<Dataset> {
 }
 
 fn waves(runtime: &Runtime, channels: [&str; 2]) -> Arc<Dataset> {
-    let axis = |name: &str| Axis {
-        name: name.into(),
-        coordinates: (0..32).map(|i| f64::from(i) / 32.0).collect(),
-        boundary: [Boundary::Periodic; 2],
-    };
-    let field = |name: &str| Field {
-        name: name.into(),
-        order: TensorOrder::Scalar,
-        time_varying: true,
-        sample_varying: true,
-    };
-    let schema = Schema {
-        name: "waves".into(),
-        grid: Grid {
-            kind: "cartesian".into(),
-            axes: vec![axis("x"), axis("y")],
-        },
-        fields: channels.map(field).to_vec(),
-    };
+    let fields = channels.map(|name| (name, TensorOrder::Scalar));
+    let schema = Schema::periodic("waves", &[("x", 32), ("y", 32)], &fields);
     let frame = |trajectory: usize, step: usize| {
         let wave = |i: usize| {
             let (c, x, y) = (i / 1024, i / 32 % 32, i % 32);

@@ -263,7 +263,7 @@ async fn previous(
     }
     if !before.data.reads_alike(&config.data) {
         return Err(differs(
-            "data.context, every, weights, temperature or lanes",
+            "data.context, stride, every, starts, weights, temperature or lanes",
         ));
     }
     let drawn = |config: &Config| {

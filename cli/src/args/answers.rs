@@ -49,13 +49,17 @@ pub struct Eval {
     #[arg(long)]
     pub step: Option<u64>,
 
-    /// Frames between two starts in a trajectory; by default as many as are predicted
-    #[arg(long, value_name = "FRAMES")]
+    /// Steps between two starts in a trajectory; by default as far as is predicted
+    #[arg(long, value_name = "STEPS")]
     pub every: Option<usize>,
 
-    /// Starts at the beginning of a baseline's context; models know their own
+    /// Frames that a baseline sees; models know their own
     #[arg(long, default_value_t = 6, value_name = "FRAMES")]
     pub context: usize,
+
+    /// Steps from one of those frames to the next; models know their own (data.stride)
+    #[arg(long, default_value_t = 1, value_name = "STEPS")]
+    pub stride: usize,
 
     /// Windows rolled out together
     #[arg(long, default_value_t = 4)]

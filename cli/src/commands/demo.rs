@@ -226,7 +226,7 @@ impl Demo<'_> {
                 self.session,
                 Baseline::Persistence,
                 "persistence",
-                self.scale.context,
+                (self.scale.context, 1),
             )?;
             for strategy in [Strategy::Ckm, Strategy::Csm, Strategy::Fixed] {
                 let name = model_name(strategy);

@@ -2,7 +2,7 @@
 //! what only earlier generations refer to. An interruption leaves one generation or the next.
 
 use anyhow::Result;
-use wellspring_store::{Location, Split};
+use wellspring_store::Split;
 
 use super::Session;
 use super::ingest::summary;
@@ -10,7 +10,7 @@ use crate::args;
 use crate::progress::line;
 
 pub fn run(session: &Session, args: &args::Drop) -> Result<()> {
-    let root = Location::parse(&args.root)?;
+    let root = session.locate(&args.root)?;
     if let Some(split) = &args.split {
         let split: Split = super::ingest::typed(split.parse())?;
         let manifest = session.wait(wellspring_store::drop_split(&root, split))?;

@@ -17,6 +17,9 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
     if args.rollout == 0 {
         misuse!("--rollout 0: predict at least one frame");
     }
+    if args.stride == 0 {
+        misuse!("--stride 0: the next frame is at least one step ahead");
+    }
     let split: Split = match args.split.parse() {
         Ok(split) => split,
         Err(error) => misuse!("--split: {error}"),
@@ -39,7 +42,8 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
     let records = match Baseline::named(&args.run) {
         Some(baseline) => {
             let name = args.name.as_deref().unwrap_or(&args.run);
-            vec![evaluation.baseline(session, baseline, name, args.context)?]
+            let seen = (args.context, args.stride);
+            vec![evaluation.baseline(session, baseline, name, seen)?]
         }
         None => {
             let run = session.locate(&args.run)?;
@@ -81,10 +85,10 @@ impl Evaluation {
         session: &Session,
         baseline: Baseline,
         name: &str,
-        context: usize,
+        (context, stride): (usize, usize),
     ) -> Result<Option<RunRecord>> {
         let ndim = self.dataset.schema().grid.ndim();
-        let subject = baseline.with_context(context, ndim);
+        let subject = baseline.with_context(context, ndim).every(stride);
         self.evaluate(
             session,
             &subject,
@@ -167,6 +171,10 @@ impl Subject for ModelSubject<'_> {
 
     fn context(&self) -> usize {
         self.0.config().data.context
+    }
+
+    fn stride(&self) -> usize {
+        self.0.config().data.stride
     }
 
     fn patches(&self) -> Vec<Patch> {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use wellspring_store::{Affine, Dataset, Frames, Split, Window};
+use wellspring_store::{Affine, Dataset, Frames, Split, Window, WindowSpec};
 
 use super::spectra::{Names, SpectrumSums};
 use super::unfinished::{Saved, Standing, Unfinished};
@@ -17,22 +17,27 @@ use crate::{EvalOptions, Result};
 /// Leads whose frames are kept, at most about.
 const PICTURED: usize = 16;
 
-/// The frames of a split.
+/// The frames of a split, or every so manieth of them.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) dataset: &'a Dataset,
     pub(super) split: Split,
+    /// Steps from one frame of a window to the next.
+    pub(super) stride: usize,
     pub(super) runtime: &'a Handle,
 }
 
 impl Source<'_> {
     /// Frames of windows side by side, by their place in the window.
     pub(super) fn read(&self, windows: &[Window], places: Range<usize>) -> Result<Frames> {
-        let reads = windows.iter().map(|window| {
-            let start = window.start as usize;
-            let steps = start + places.start..start + places.end;
-            let trajectory = window.trajectory as usize;
-            self.dataset.read(self.split, trajectory, steps)
+        let spec = WindowSpec {
+            stride: self.stride,
+            ..WindowSpec::of_length(places.len())
+        };
+        let reads = windows.iter().map(|&window| {
+            let start = window.start + (places.start * self.stride) as u32;
+            let window = Window { start, ..window };
+            self.dataset.read_window(self.split, spec, window)
         });
         let parts = self
             .runtime

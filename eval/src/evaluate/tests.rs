@@ -34,6 +34,10 @@ impl Subject for Counted {
         1
     }
 
+    fn stride(&self) -> usize {
+        1
+    }
+
     fn patches(&self) -> Vec<Patch> {
         [4, 8].map(|size| Patch::uniform(size, 2)).into()
     }
@@ -181,4 +185,40 @@ fn divergence_is_a_lead() {
     let text = String::from_utf8(Format::Csv.write(&answer.unwrap()).unwrap()).unwrap();
     // The mean moves by 1 a frame, the wave's deviation is √2: beyond it from the second lead on.
     assert_eq!(text, "value\n2.0\n");
+}
+
+/// Who sees every second frame is measured against those, beside its like.
+#[test]
+fn strides_are_tasks_of_their_own() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let dataset = runtime.block_on(plane("memory:///plane"));
+    let results = Location::parse("memory:///results").unwrap();
+    let schedule = Schedule::parse("1", 2).unwrap();
+    for stride in [1, 2] {
+        let subject = Baseline::Persistence.with_context(1, 2).every(stride);
+        let handle = runtime.handle();
+        evaluate(
+            &subject,
+            "persistence",
+            &schedule,
+            &dataset,
+            &results,
+            &options(),
+            handle,
+            &Silent,
+        )
+        .unwrap();
+    }
+    let database = Database::new().unwrap();
+    let answer = runtime.block_on(async {
+        database.add_results(&results).await.unwrap();
+        let query = "SELECT b.dataset, starts, round(b.vrmse, 4) AS vrmse, l.of_persistence \
+            FROM by_lead b JOIN leaderboard l ON l.dataset = b.dataset WHERE field = 'u' ORDER BY dataset";
+        database.sql(query).await
+    });
+    let text = String::from_utf8(Format::Csv.write(&answer.unwrap()).unwrap()).unwrap();
+    // The mean moves by 1 a step, the wave's variance is 2 · 256 / 255. Two trajectories of five frames.
+    let expected = "dataset,starts,vrmse,of_persistence\n\
+        plane,8,0.7057,1.0\nplane every 2,4,1.4114,1.0\n";
+    assert_eq!(text, expected);
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use hdf5::{File, Hyperslab};
 use wellspring_store::{Location, Silent};
 
-use super::{edit, everything_file, place, remote, small_shards, write_file};
+use super::quirks::write_file;
+use super::{edit, everything_file, place, remote, small_shards};
 use crate::{Error, ingest};
 
 /// What an ingest of a file says, from the disk and from elsewhere.

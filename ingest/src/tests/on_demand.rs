@@ -6,7 +6,8 @@ use wellspring_store::{
 };
 
 use super::pieces::{objects, options, sources};
-use super::{place, small_shards, write_file};
+use super::quirks::write_file;
+use super::{place, small_shards};
 use crate::{Error, IngestOptions, Packing, ingest, open, promise};
 
 /// A folder for a data set.

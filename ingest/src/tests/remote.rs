@@ -7,8 +7,9 @@ use wellspring_s3_testing::{Fault, Server, Trouble};
 use wellspring_store::{Boundary, Location, Reporter, Selection, Silent, TensorOrder};
 
 use super::everything::damaged;
+use super::everything_file;
 use super::pieces::{objects, options, sources};
-use super::{everything_file, write_file};
+use super::quirks::write_file;
 use crate::remote::Remote;
 use crate::source::Access;
 use crate::well::OpenFile;

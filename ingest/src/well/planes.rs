@@ -154,7 +154,11 @@ impl<'a> FieldReader<'a> {
         xxh3_64(self.values.bytes(self.last.clone()))
     }
 
-    fn load(&mut self, sample: usize, step: usize, slab: &Slab) -> Result<()> {
+    /// Reads and decodes a slab of a frame, and what is stored with it, unless that is in memory.
+    ///
+    /// # Errors
+    /// As [`Self::planes`], but for values, which are not looked at.
+    pub(crate) fn load(&mut self, sample: usize, step: usize, slab: &Slab) -> Result<()> {
         let held = self.wanted(sample, step, slab);
         if self.held.as_ref() == Some(&held) {
             return Ok(());

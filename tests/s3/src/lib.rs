@@ -4,8 +4,9 @@
 //! It knows what `object_store` asks of S3: objects with ranges and conditions (`If-Match`,
 //! `If-None-Match`), multipart uploads, copies, deletions, and lists of the second version. Every
 //! bucket exists. Conditions are looked at and kept under one lock, so of two writers who race one
-//! wins. It does not look at signatures, and it keeps no times. To a client that speaks plain HTTP it is
-//! a web server, which may know that an object is elsewhere.
+//! wins. It does not look at signatures, and it keeps no times. It speaks Google's dialect too, in which
+//! conditions are on generations. To a client that speaks plain HTTP it is a web server, which may know that
+//! an object is elsewhere.
 //!
 //! ```
 //! use wellspring_s3_testing::{Fault, Server, Trouble};
@@ -94,6 +95,21 @@ impl Server {
             ("aws_region", "us-east-1".into()),
             ("aws_access_key_id", "anyone".into()),
             ("aws_secret_access_key", "anything".into()),
+        ];
+        settings.map(|(key, value)| (key.to_owned(), value)).into()
+    }
+
+    /// The same for a client of Google's Cloud Storage.
+    #[must_use]
+    pub fn google_settings(&self) -> Vec<(String, String)> {
+        // `google_skip_signature` does not keep the client from asking for a token before it writes.
+        let key = format!(
+            r#"{{"private_key":"any","private_key_id":"any","client_email":"any","disable_oauth":true,"gcs_base_url":"{}"}}"#,
+            self.endpoint()
+        );
+        let settings = [
+            ("google_service_account_key", key),
+            ("allow_http", "true".into()),
         ];
         settings.map(|(key, value)| (key.to_owned(), value)).into()
     }

@@ -11,13 +11,23 @@ pub(crate) struct Object {
     pub(crate) etag: String,
 }
 
+/// Google's name for what has a tag.
+pub(crate) fn generation(etag: &str) -> u64 {
+    u64::from_str_radix(etag.trim_matches('"'), 16).unwrap_or(0)
+}
+
+/// The tag of what has a generation.
+pub(crate) fn tag(generation: u64) -> String {
+    format!("\"{generation:016x}\"")
+}
+
 /// Under which circumstances an object may be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Condition {
     Always,
-    /// `If-None-Match: *`
+    /// `If-None-Match: *`, or generation 0
     Absent,
-    /// `If-Match`
+    /// `If-Match`, or another generation
     Is(String),
 }
 
@@ -60,8 +70,9 @@ impl Objects {
         self.held().put(path, bytes, condition)
     }
 
-    pub(crate) fn delete(&self, path: &str) {
-        self.held().objects.remove(path);
+    /// Removes an object; whether it was there.
+    pub(crate) fn delete(&self, path: &str) -> bool {
+        self.held().objects.remove(path).is_some()
     }
 
     pub(crate) fn freeze_lists(&self, frozen: bool) {
@@ -138,7 +149,8 @@ impl Held {
         if !holds {
             return Err(Refusal::Condition);
         }
-        let etag = format!("\"{}\"", self.name());
+        self.count += 1;
+        let etag = tag(self.count);
         let object = Object {
             bytes,
             etag: etag.clone(),

@@ -1,10 +1,10 @@
-//! What S3 answers.
+//! What S3 answers, and Google's Cloud Storage where that is asked for something else.
 
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 
 use crate::http::{Answer, Request};
-use crate::objects::{Condition, Object, Objects, Refusal};
+use crate::objects::{self, Condition, Object, Objects, Refusal};
 
 /// The time that every object was written at.
 const WRITTEN: &str = "Thu, 01 Jan 2026 00:00:00 GMT";
@@ -42,7 +42,7 @@ pub(crate) fn answer(request: &Request, objects: &Objects) -> Answer {
                 )
             };
             match done {
-                Ok(tag) => Answer::new(200, result(&tag)),
+                Ok(tag) => named(Answer::new(200, result(&tag)), &tag),
                 refused => written(refused),
             }
         }
@@ -59,8 +59,12 @@ pub(crate) fn answer(request: &Request, objects: &Objects) -> Answer {
             Answer::new(204, "")
         }
         ("DELETE", None) => {
-            objects.delete(&request.path);
-            Answer::new(204, "")
+            let found = objects.delete(&request.path);
+            // To S3 it is all the same; to Google it is not.
+            match found || request.header("x-amz-date").is_some() {
+                true => Answer::new(204, ""),
+                false => Answer::error(404, "NoSuchKey"),
+            }
         }
         _ => Answer::error(405, "MethodNotAllowed"),
     }
@@ -84,8 +88,7 @@ fn get(request: &Request, objects: &Objects) -> Answer {
         Some(Some((start, end))) => Answer::new(206, object.bytes.slice(start..end))
             .with("content-range", format!("bytes {start}-{}/{size}", end - 1)),
     };
-    answer
-        .with("etag", object.etag)
+    named(answer, &object.etag)
         .with("last-modified", WRITTEN)
         .with("accept-ranges", "bytes")
 }
@@ -103,7 +106,8 @@ fn range_of(header: &str, size: usize) -> Option<(usize, usize)> {
 }
 
 fn put(request: &Request, objects: &Objects) -> Answer {
-    let Some(source) = request.header("x-amz-copy-source") else {
+    let source = request.header("x-amz-copy-source");
+    let Some(source) = source.or(request.header("x-goog-copy-source")) else {
         let done = objects.put(&request.path, request.body.clone(), &condition(request));
         return written(done);
     };
@@ -125,6 +129,12 @@ fn put(request: &Request, objects: &Objects) -> Answer {
 }
 
 fn condition(request: &Request) -> Condition {
+    if let Some(generation) = request.header("x-goog-if-generation-match") {
+        return match generation.parse().unwrap_or(0) {
+            0 => Condition::Absent,
+            other => Condition::Is(objects::tag(other)),
+        };
+    }
     match (request.header("if-none-match"), request.header("if-match")) {
         (Some(_), _) => Condition::Absent,
         (None, Some(tag)) => Condition::Is(tag.to_owned()),
@@ -134,10 +144,18 @@ fn condition(request: &Request) -> Condition {
 
 fn written(done: Result<String, Refusal>) -> Answer {
     match done {
-        Ok(tag) => Answer::new(200, "").with("etag", tag),
+        Ok(tag) => named(Answer::new(200, ""), &tag),
         Err(Refusal::Condition) => Answer::error(412, "PreconditionFailed"),
         Err(Refusal::NoUpload) => Answer::error(404, "NoSuchUpload"),
     }
+}
+
+/// Says which version of an object an answer is about.
+fn named(answer: Answer, tag: &str) -> Answer {
+    let generation = objects::generation(tag).to_string();
+    answer
+        .with("etag", tag)
+        .with("x-goog-generation", generation)
 }
 
 fn list(request: &Request, objects: &Objects) -> Answer {

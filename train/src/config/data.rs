@@ -15,6 +15,8 @@ pub struct DataConfig {
     pub root: Roots,
     /// Frames that the model sees.
     pub context: usize,
+    /// Steps of the data from one of its frames to the next; its predictions are as far apart.
+    pub stride: usize,
     /// Steps between the starts of two windows of a trajectory.
     pub every: usize,
     /// Windows of a trajectory at most, from its first frame on; all that there are if not said.
@@ -81,6 +83,7 @@ impl Default for DataConfig {
         Self {
             root: Roots::One(String::new()),
             context: 6,
+            stride: 1,
             every: 1,
             starts: None,
             weights: Vec::new(),
@@ -107,7 +110,7 @@ impl DataConfig {
 
     /// Whether the same step sees the same windows.
     pub(crate) fn reads_alike(&self, other: &Self) -> bool {
-        let windows = |data: &Self| (data.context, data.every, data.starts);
+        let windows = |data: &Self| (data.context, data.stride, data.every, data.starts);
         let drawn = |data: &Self| (data.temperature, data.lanes, data.weights.clone());
         windows(self) == windows(other) && drawn(self) == drawn(other)
     }
@@ -134,6 +137,7 @@ impl DataConfig {
             temperature,
             "a positive number",
         )?;
+        need(self.stride > 0, "data.stride", self.stride, "at least 1")?;
         need(self.every > 0, "data.every", self.every, "at least 1")?;
         let starts = self.starts.unwrap_or(1);
         need(starts > 0, "data.starts", starts, "at least 1")?;

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use tempfile::TempDir;
 use wellspring_store::{
-    Axis, Boundary, ChannelMoments, Compression, DatasetWriter, Dtype, Field, Frames, Grid,
-    Location, Normalization, Schema, Split, SplitManifest, Statistics, TensorOrder, Trajectory,
-    WriterOptions,
+    ChannelMoments, Compression, DatasetWriter, Dtype, Frames, Location, Normalization, Schema,
+    Split, SplitManifest, Statistics, TensorOrder, Trajectory, WriterOptions,
 };
 
 /// Trajectories, frames and grid: The Well's shear flow, but fewer and smaller.
@@ -83,27 +82,10 @@ fn noise(schema: &Schema) -> Result<Frames> {
 }
 
 fn schema() -> Schema {
-    let axis = |name: &str, points: usize| Axis {
-        name: name.into(),
-        coordinates: (0..points).map(|i| i as f64).collect(),
-        boundary: [Boundary::Periodic; 2],
-    };
-    let field = |name: &str, order| Field {
-        name: name.into(),
-        order,
-        time_varying: true,
-        sample_varying: true,
-    };
-    Schema {
-        name: "noise".into(),
-        grid: Grid {
-            kind: "cartesian".into(),
-            axes: vec![axis("x", SPACE[0]), axis("y", SPACE[1])],
-        },
-        fields: vec![
-            field("tracer", TensorOrder::Scalar),
-            field("pressure", TensorOrder::Scalar),
-            field("velocity", TensorOrder::Vector),
-        ],
-    }
+    let fields = [
+        ("tracer", TensorOrder::Scalar),
+        ("pressure", TensorOrder::Scalar),
+        ("velocity", TensorOrder::Vector),
+    ];
+    Schema::periodic("noise", &[("x", SPACE[0]), ("y", SPACE[1])], &fields)
 }
