@@ -75,7 +75,8 @@ impl ShardWriter {
     /// it is of no meaning.
     #[must_use]
     pub fn lists(&self, rows: usize) -> Vec<Vec<f32>> {
-        let list = |_: &Vec<f32>| self.recycled.take(rows * self.cells);
+        let most = rows.max(self.batch_rows) * self.cells;
+        let list = |_: &Vec<f32>| self.recycled.take(rows * self.cells, most);
         self.pending.1.iter().map(list).collect()
     }
 

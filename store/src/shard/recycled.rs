@@ -21,10 +21,11 @@ impl Default for Recycled {
 }
 
 impl Recycled {
-    /// A buffer of this length; what is in it is of no meaning.
-    pub(crate) fn take(&self, length: usize) -> Vec<f32> {
+    /// A buffer of this length; what is in it is of no meaning. A new one has room for `most`, so that
+    /// every buffer serves whoever comes next.
+    pub(crate) fn take(&self, length: usize, most: usize) -> Vec<f32> {
         let known = self.0.take(|values| values.capacity() >= length);
-        let mut values = known.unwrap_or_default();
+        let mut values = known.unwrap_or_else(|| Vec::with_capacity(most));
         values.resize(length, 0.0);
         values
     }
@@ -64,7 +65,7 @@ mod tests {
     #[test]
     fn a_written_buffer_is_filled_again() {
         let recycled = Recycled::default();
-        let values = recycled.take(SHORTEST);
+        let values = recycled.take(SHORTEST, SHORTEST);
         let address = values.as_ptr();
         let segment = |buffer| Segment {
             buffer,
@@ -75,9 +76,10 @@ mod tests {
         drop(segment(buffer));
         assert!(recycled.0.take(|_| true).is_none(), "somebody reads it");
         drop(segment(reader));
-        let again = recycled.take(SHORTEST / 2);
+        let again = recycled.take(SHORTEST / 2, SHORTEST);
         assert_eq!((again.as_ptr(), again.len()), (address, SHORTEST / 2));
-        let other = recycled.take(SHORTEST / 2);
+        let other = recycled.take(SHORTEST / 2, SHORTEST);
         assert_ne!(other.as_ptr(), address);
+        assert!(other.capacity() >= SHORTEST);
     }
 }
