@@ -48,24 +48,32 @@ pub fn run(session: &Session, args: &args::Plan) -> Result<()> {
     Ok(())
 }
 
-/// Windows a second: as many as were gathered in a trial or, where shards are fetched, as the bytes
-/// that came in it are worth.
+/// Windows a second: as many as were gathered in a trial or, where shards are fetched and it ended
+/// before an epoch did, as the bytes that came in it are worth.
 fn expected_rate(
     session: &Session,
     reading: &Reading,
     traffic: impl Fn() -> Traffic,
 ) -> Result<f64> {
     let mut loader = reading.loader(session.handle())?;
-    let (began, mut windows) = (Instant::now(), 0);
+    let (began, mut windows, mut epochs) = (Instant::now(), 0, 0);
     while began.elapsed() < TRIAL {
-        let Some(batch) = loader.next() else { break };
-        windows += batch?.windows.len();
+        match loader.next() {
+            Some(batch) => windows += batch?.windows.len(),
+            None => {
+                epochs += 1;
+                loader = reading.loader(session.handle())?;
+            }
+        }
     }
     let seconds = began.elapsed().as_secs_f64();
     let gathered = windows as f64 / seconds;
     let bill = &reading.bill;
     let worth = bill.windows as f64 / bill.fetched as f64 * traffic().bytes as f64 / seconds;
-    Ok(if bill.fetched == 0 { gathered } else { worth })
+    Ok(match bill.fetched == 0 || epochs > 0 {
+        true => gathered,
+        false => worth,
+    })
 }
 
 fn described(root: &str, reading: &Reading, rate: Option<f64>, promised: Option<usize>) -> String {
