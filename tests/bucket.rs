@@ -208,6 +208,13 @@ fn a_bucket_of_googles_is_a_place_like_any_other() {
     ));
     let answer = query.arg("SELECT name FROM leaderboard").output().unwrap();
     assert_eq!(answer.stdout, b"name\nfar\n", "{answer:?}");
+    done("report gs://bucket/results gs://bucket/page.html");
+    done("figures gs://bucket/results gs://bucket/figures");
+    done("export gs://bucket/far gs://bucket/far.safetensors");
+    done(&format!(
+        "import gs://bucket/far.safetensors --out gs://bucket/back {run} --set data.root=gs://bucket/ds"
+    ));
+    assert!(!place.path("gs:").exists(), "a URL is no folder");
     done("drop gs://bucket/ds valid");
     let said = done("inspect gs://bucket/ds");
     assert!(said.out.contains("generation 1"), "{said:?}");

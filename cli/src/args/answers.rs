@@ -151,8 +151,8 @@ pub struct Report {
     /// The results: a folder or a URL
     pub results: String,
 
-    /// The file to write
-    pub out: PathBuf,
+    /// The file to write: a path or a URL
+    pub out: String,
 
     /// Heading of the page
     #[arg(long)]
@@ -174,8 +174,8 @@ pub struct Figures {
     /// The results: a folder or a URL
     pub results: String,
 
-    /// The folder to write into
-    pub out: PathBuf,
+    /// The folder to write into, or a URL
+    pub out: String,
 
     /// svg | png, or both
     #[arg(long, value_delimiter = ',', default_value = "svg")]
@@ -213,8 +213,8 @@ pub struct Animate {
     /// An evaluation: its name in the tables, or the identity in the column run
     pub run: String,
 
-    /// The file to write
-    pub out: PathBuf,
+    /// The file to write: a path or a URL
+    pub out: String,
 
     /// Its schedule, where several have the name
     #[arg(long)]

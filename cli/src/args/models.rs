@@ -70,8 +70,8 @@ pub struct Export {
     /// The run: a folder or a URL
     pub run: String,
 
-    /// The file to write
-    pub out: PathBuf,
+    /// The file to write: a path or a URL
+    pub out: String,
 
     /// Checkpoint by step; by default the last
     #[arg(long)]
@@ -85,7 +85,7 @@ Example:
   wellspring import ckm.safetensors --out runs/released --set data.root=ds --set model.strategy=ckm")]
 pub struct Import {
     /// A safetensors file with the released model's parameter names
-    pub weights: PathBuf,
+    pub weights: String,
 
     /// A TOML configuration of the model
     pub config: Option<PathBuf>,

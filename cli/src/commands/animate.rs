@@ -1,11 +1,10 @@
-//! `wellspring animate`: reads the frames that an evaluation kept, writes one animated PNG, renamed into
-//! place when whole.
+//! `wellspring animate`: reads the frames that an evaluation kept, writes one animated PNG, whole or
+//! not at all.
 
 use anyhow::Result;
 use wellspring_eval::{AnimationOptions, Results};
 
 use super::Session;
-use super::weights::write_whole;
 use crate::args;
 use crate::progress::line;
 
@@ -22,11 +21,11 @@ pub fn run(session: &Session, args: &args::Animate) -> Result<()> {
         let results = Results::open(&root).await?;
         wellspring_eval::animate(&results, &options).await
     })?;
-    write_whole(&args.out, &bytes)?;
+    session.wait(session.locate(&args.out)?.put(bytes))?;
     let count = match frames {
         1 => "1 frame; evaluate a longer --rollout for more".into(),
         frames => format!("{frames} frames"),
     };
-    line(&format!("{}: {count}", args.out.display()));
+    line(&format!("{}: {count}", args.out));
     Ok(())
 }

@@ -247,14 +247,14 @@ impl Demo<'_> {
     }
 
     fn report(&self) -> Result<PathBuf> {
-        let out = self.at("report.html");
         let options = ReportOptions {
             title: "Compute-elastic surrogates of a shear flow".into(),
         };
         self.stage("drew the report", || {
-            report::write(self.session, &self.location("results")?, &out, &options)
+            let (results, out) = (self.location("results")?, self.location("report.html")?);
+            report::write(self.session, &results, &out, &options)
         })?;
-        Ok(out)
+        Ok(self.at("report.html"))
     }
 
     fn leaderboard(&self) -> Result<()> {

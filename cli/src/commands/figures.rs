@@ -1,13 +1,10 @@
 //! `wellspring figures`: reads result tables and the frames that were kept, writes image files, each
-//! renamed into place when whole; an interruption leaves the earlier ones.
+//! whole or not at all; an interruption leaves the earlier ones.
 
-use std::path::Path;
-
-use anyhow::{Context as _, Result};
-use wellspring_eval::{Figure, ImageFormat, Results, Selection};
+use anyhow::Result;
+use wellspring_eval::{ImageFormat, Results, Selection};
 
 use super::Session;
-use super::weights::write_whole;
 use crate::args;
 use crate::failure::misuse;
 use crate::progress::line;
@@ -20,17 +17,22 @@ pub fn run(session: &Session, args: &args::Figures) -> Result<()> {
         Err(error) => misuse!("--format: {error}"),
     };
     let results = session.wait(Results::open(&session.locate(&args.results)?))?;
-    let mut written = 0;
+    let (folder, mut written) = (session.locate(&args.out)?, 0);
     for selection in selections(session, &results, args)? {
         let figures = session.wait(wellspring_eval::figures(&results, &selection))?;
-        for figure in &figures {
-            written += write(figure, &formats, &args.out)?;
+        for (figure, &format) in figures
+            .iter()
+            .flat_map(|of| formats.iter().map(move |f| (of, f)))
+        {
+            let name = format!("{}.{}", figure.name(), format.extension());
+            session.wait(folder.join(&name).put(figure.image(format)?))?;
+            written += 1;
         }
     }
     if written == 0 {
         anyhow::bail!("{} has nothing to draw of what was asked for", args.results);
     }
-    line(&format!("{written} files in {}", args.out.display()));
+    line(&format!("{written} files in {}", args.out));
     Ok(())
 }
 
@@ -54,13 +56,4 @@ fn selections(
         ..one.clone()
     };
     Ok(fields.into_iter().map(of).collect())
-}
-
-fn write(figure: &Figure, formats: &[ImageFormat], folder: &Path) -> Result<usize> {
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    for &format in formats {
-        let out = folder.join(format!("{}.{}", figure.name(), format.extension()));
-        write_whole(&out, &figure.image(format)?)?;
-    }
-    Ok(formats.len())
 }

@@ -1,13 +1,10 @@
-//! `wellspring report`: reads result tables, writes one HTML file, renamed into place when whole.
-
-use std::path::Path;
+//! `wellspring report`: reads result tables, writes one HTML file, whole or not at all.
 
 use anyhow::Result;
 use wellspring_eval::{ReportOptions, Results};
 use wellspring_store::Location;
 
 use super::Session;
-use super::weights::write_whole;
 use crate::args;
 use crate::progress::line;
 
@@ -18,13 +15,9 @@ pub fn run(session: &Session, args: &args::Report) -> Result<()> {
             .clone()
             .unwrap_or_else(|| ReportOptions::default().title),
     };
-    write(
-        session,
-        &session.locate(&args.results)?,
-        &args.out,
-        &options,
-    )?;
-    line(&format!("{}", args.out.display()));
+    let (results, out) = (session.locate(&args.results)?, session.locate(&args.out)?);
+    write(session, &results, &out, &options)?;
+    line(&args.out);
     Ok(())
 }
 
@@ -32,12 +25,12 @@ pub fn run(session: &Session, args: &args::Report) -> Result<()> {
 pub fn write(
     session: &Session,
     results: &Location,
-    out: &Path,
+    out: &Location,
     options: &ReportOptions,
 ) -> Result<()> {
     let html = session.wait(async {
         let results = Results::open(results).await?;
         wellspring_eval::report(&results, options).await
     })?;
-    write_whole(out, html.as_bytes())
+    Ok(session.wait(out.put(html))?)
 }
