@@ -118,10 +118,8 @@ impl Dataset {
         steps: Range<usize>,
     ) -> Result<Frames> {
         let time = steps.len();
-        let (run, _lease) = self.run(self.locate(split, trajectory, steps, 1)?).await?;
-        let mut frames = self.empty(time, 1);
-        run.copy(&mut frames, 0);
-        Ok(frames)
+        let pieces = self.locate(split, trajectory, steps, 1)?;
+        self.gather(pieces, time).await
     }
 
     /// The frames of one window as they are stored (normalised): (T, 1, C, *space).
@@ -135,10 +133,8 @@ impl Dataset {
         window: Window,
     ) -> Result<Frames> {
         let trajectory = self.frames(split, window.trajectory as usize)?;
-        let (run, _lease) = self.run(self.pieces(split, spec, window)?).await?;
-        let mut frames = self.empty(spec.frames(trajectory), 1);
-        run.copy(&mut frames, 0);
-        Ok(frames)
+        let pieces = self.pieces(split, spec, window)?;
+        self.gather(pieces, spec.frames(trajectory)).await
     }
 
     /// Times of one trajectory's frames, in the simulation's units.
@@ -235,6 +231,14 @@ impl Dataset {
             return Err(out_of_range(split, trajectory, steps, frames));
         }
         Ok(self.index[&split].pieces(trajectory, steps, stride))
+    }
+
+    /// So many frames of one trajectory, from their pieces.
+    async fn gather(&self, pieces: Vec<Piece>, time: usize) -> Result<Frames> {
+        let (run, _lease) = self.run(pieces).await?;
+        let mut frames = self.empty(time, 1);
+        run.copy(&mut frames, 0);
+        Ok(frames)
     }
 
     async fn run(&self, pieces: Vec<Piece>) -> Result<(Run, Arc<Lease>)> {

@@ -226,14 +226,13 @@ mod tests {
     use super::*;
 
     fn plane() -> Schema {
-        let fields = [
-            ("mask", TensorOrder::Scalar),
-            ("pressure", TensorOrder::Scalar),
-            ("velocity", TensorOrder::Vector),
-            ("D", TensorOrder::Tensor),
-        ];
-        let mut schema = Schema::periodic("plane", &[("x", 4), ("y", 6)], &fields);
-        schema.fields[0].time_varying = false;
+        let mut schema = crate::sample::schema();
+        schema.fields.push(Field {
+            name: "D".into(),
+            order: TensorOrder::Tensor,
+            time_varying: true,
+            sample_varying: true,
+        });
         schema
     }
 
