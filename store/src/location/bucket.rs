@@ -3,13 +3,31 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::http::HttpBuilder;
-use object_store::path::Path;
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreScheme, RetryConfig};
-use url::{Position, Url};
+use object_store::{
+    BackoffConfig, ClientConfigKey, ObjectStore, ObjectStoreScheme, Result, RetryConfig,
+};
+use url::Url;
+
+use super::address::Address;
+use super::client::{Connector, Metadata};
+use super::odd_keys::OddKeys;
+use super::profile;
+use super::settings::{self, Settings};
+
+const AMAZON_WAYS: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE for a profile of \
+     ~/.aws, in the environment or as storage options (aws_access_key_id=...); a public bucket takes \
+     aws_skip_signature=true, one whose readers pay takes credentials and aws_request_payer=true";
+const GOOGLE_WAYS: &str = "set GOOGLE_SERVICE_ACCOUNT or GOOGLE_APPLICATION_CREDENTIALS to a file of \
+     credentials, in the environment or as a storage option (google_service_account=...), or run \
+     `gcloud auth application-default login`; a public bucket takes google_skip_signature=true";
+const AZURE_WAYS: &str = "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, \
+     AZURE_STORAGE_SAS_TOKEN or AZURE_CLIENT_ID, AZURE_CLIENT_SECRET and AZURE_TENANT_ID, in the environment \
+     or as storage options (azure_storage_account_key=...), or azure_use_azure_cli=true; a public container \
+     takes azure_skip_signature=true";
 
 /// A failing request is tried again by the store's client for about ten seconds.
 fn retry() -> RetryConfig {
@@ -24,44 +42,144 @@ fn retry() -> RetryConfig {
     }
 }
 
-/// The client of a bucket or a web server, and the path in it. Settings of the environment that are
-/// not for this kind of store are passed over, those of `options` refused.
+/// The client of a bucket or a web server.
 pub(super) fn open(
-    url: &Url,
+    address: &Address,
     options: &[(String, String)],
-) -> object_store::Result<(Arc<dyn ObjectStore>, Path)> {
-    macro_rules! client {
-        ($builder:expr, $url:expr) => {{
-            let mut builder = $builder.with_url($url).with_retry(retry());
-            for (key, value) in std::env::vars() {
-                if let Ok(key) = key.to_ascii_lowercase().parse() {
-                    builder = builder.with_config(key, value);
-                }
-            }
-            for (key, value) in options {
-                builder = builder.with_config(key.to_ascii_lowercase().parse()?, value);
-            }
-            Arc::new(builder.build()?)
-        }};
+    odd: &Arc<OddKeys>,
+) -> Result<Arc<dyn ObjectStore>> {
+    settings::all_known(options)?;
+    let root = address.root.as_str();
+    let url = Url::parse(root).map_err(not_supported)?;
+    match ObjectStoreScheme::parse(&url)?.0 {
+        ObjectStoreScheme::AmazonS3 => amazon(root, options, odd),
+        ObjectStoreScheme::GoogleCloudStorage => google(root, options, odd),
+        ObjectStoreScheme::MicrosoftAzure => azure(root, options, odd),
+        ObjectStoreScheme::Http => web(root, options),
+        other => Err(not_supported(format!("{other:?} is not a place on a network"))),
     }
-    let (scheme, path) = ObjectStoreScheme::parse(url)?;
-    let store: Arc<dyn ObjectStore> = match scheme {
-        ObjectStoreScheme::AmazonS3 => client!(AmazonS3Builder::new(), url.as_str()),
-        ObjectStoreScheme::GoogleCloudStorage => {
-            client!(GoogleCloudStorageBuilder::new(), url.as_str())
-        }
-        ObjectStoreScheme::MicrosoftAzure => client!(MicrosoftAzureBuilder::new(), url.as_str()),
-        ObjectStoreScheme::Http => {
-            // Who writes http:// means it.
-            let plain = ClientOptions::new().with_allow_http(url.scheme() == "http");
-            let builder = HttpBuilder::new().with_client_options(plain);
-            client!(builder, &url[..Position::BeforePath])
-        }
-        other => {
-            return Err(object_store::Error::NotSupported {
-                source: format!("{other:?} is no place on a network").into(),
-            });
-        }
+}
+
+fn not_supported(
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> object_store::Error {
+    object_store::Error::NotSupported {
+        source: source.into(),
+    }
+}
+
+fn amazon(
+    root: &str,
+    options: &[(String, String)],
+    odd: &Arc<OddKeys>,
+) -> Result<Arc<dyn ObjectStore>> {
+    use AmazonS3ConfigKey as Key;
+    let mut settings = Settings::read("AWS_", options);
+    let profile = profile::Profile::of(&settings);
+    if let Some(region) = profile.as_ref().and_then(profile::Profile::region) {
+        settings.set_default(&[Key::Region, Key::DefaultRegion], Key::Region, region);
+    }
+    let endpoint = settings.get(&Key::S3Endpoint).or(settings.get(&Key::Endpoint));
+    let plain = endpoint.is_some_and(is_plain);
+    let metadata = settings.get(&Key::MetadataEndpoint);
+    let metadata = Metadata {
+        authorities: vec![authority(metadata.unwrap_or("http://169.254.169.254"))],
+        ways: AMAZON_WAYS,
     };
-    Ok((store, Path::parse(path)?))
+    let builder = AmazonS3Builder::from_env()
+        .with_config(Key::Client(ClientConfigKey::AllowHttp), plain.to_string());
+    let builder = settings
+        .into_iter()
+        .fold(builder, |builder, (key, value)| builder.with_config(key, value))
+        .with_url(root)
+        .with_retry(retry())
+        .with_http_connector(Connector {
+            odd: Arc::clone(odd),
+            metadata,
+        });
+    let Some(profile) = profile else {
+        return Ok(Arc::new(builder.build()?));
+    };
+    // What it would take without a profile.
+    let otherwise = Arc::clone(builder.clone().build()?.credentials());
+    let credentials = profile.credentials(otherwise);
+    Ok(Arc::new(builder.with_credentials(credentials).build()?))
+}
+
+fn google(
+    root: &str,
+    options: &[(String, String)],
+    odd: &Arc<OddKeys>,
+) -> Result<Arc<dyn ObjectStore>> {
+    use GoogleConfigKey as Key;
+    let settings = Settings::read("GOOGLE_", options);
+    // A key may name its own server, which only the emulators' do.
+    let of_key = settings.get(&Key::ServiceAccountKey);
+    let plain = settings.get(&Key::BaseUrl).is_some_and(is_plain)
+        || of_key.is_some_and(|key| key.contains(r#""gcs_base_url":"http://"#));
+    let metadata = Metadata {
+        authorities: vec!["metadata.google.internal".into(), "169.254.169.254".into()],
+        ways: GOOGLE_WAYS,
+    };
+    let builder = GoogleCloudStorageBuilder::from_env()
+        .with_config(Key::Client(ClientConfigKey::AllowHttp), plain.to_string());
+    let builder = settings
+        .into_iter()
+        .fold(builder, |builder, (key, value)| builder.with_config(key, value))
+        .with_url(root)
+        .with_retry(retry())
+        .with_http_connector(Connector {
+            odd: Arc::clone(odd),
+            metadata,
+        });
+    Ok(Arc::new(builder.build()?))
+}
+
+fn azure(
+    root: &str,
+    options: &[(String, String)],
+    odd: &Arc<OddKeys>,
+) -> Result<Arc<dyn ObjectStore>> {
+    use AzureConfigKey as Key;
+    let settings = Settings::read("AZURE_", options);
+    let plain = settings.get(&Key::Endpoint).is_some_and(is_plain);
+    let metadata = settings.get(&Key::MsiEndpoint);
+    let metadata = Metadata {
+        authorities: vec![authority(metadata.unwrap_or("http://169.254.169.254"))],
+        ways: AZURE_WAYS,
+    };
+    let builder = MicrosoftAzureBuilder::from_env()
+        .with_config(Key::Client(ClientConfigKey::AllowHttp), plain.to_string());
+    let builder = settings
+        .into_iter()
+        .fold(builder, |builder, (key, value)| builder.with_config(key, value))
+        .with_url(root)
+        .with_retry(retry())
+        .with_http_connector(Connector {
+            odd: Arc::clone(odd),
+            metadata,
+        });
+    Ok(Arc::new(builder.build()?))
+}
+
+fn web(root: &str, options: &[(String, String)]) -> Result<Arc<dyn ObjectStore>> {
+    // Who writes http:// means it.
+    let builder =
+        HttpBuilder::new().with_config(ClientConfigKey::AllowHttp, is_plain(root).to_string());
+    let builder = Settings::typed(options)
+        .into_iter()
+        .fold(builder, |builder, (key, value)| builder.with_config(key, value));
+    Ok(Arc::new(builder.with_url(root).with_retry(retry()).build()?))
+}
+
+/// Whether a server is named that speaks HTTP without encryption: who typed that means it.
+fn is_plain(endpoint: &str) -> bool {
+    let scheme = endpoint.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"))
+}
+
+/// Host and port of a URL.
+fn authority(url: &str) -> String {
+    let url = Url::parse(url).ok();
+    url.map_or_else(String::new, |url| url.authority().to_owned())
 }

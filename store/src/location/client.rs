@@ -1,0 +1,105 @@
+//! The HTTP client of buckets: the one of `object_store`, with lists that one odd key does not break, and
+//! with a word about credentials where there are none.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use object_store::ClientOptions;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+    ReqwestConnector,
+};
+
+use super::odd_keys::OddKeys;
+
+/// Makes the clients of a store.
+#[derive(Debug, Clone)]
+pub(super) struct Connector {
+    pub(super) odd: Arc<OddKeys>,
+    pub(super) metadata: Metadata,
+}
+
+/// The service that gives credentials to a machine of a cloud. It is asked when there are no others.
+#[derive(Debug, Clone)]
+pub(super) struct Metadata {
+    /// Host, and port if it is not the usual one.
+    pub(super) authorities: Vec<String>,
+    /// How else credentials are given.
+    pub(super) ways: &'static str,
+}
+
+/// Nobody gave credentials, and the machine has none of its own.
+#[derive(Debug, thiserror::Error)]
+#[error("no credentials: {ways}. (Asked last: {authority}, which gives them to machines of the cloud)")]
+struct NoCredentials {
+    ways: &'static str,
+    authority: String,
+    source: Option<HttpError>,
+}
+
+impl HttpConnector for Connector {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(Client {
+            client: ReqwestConnector::default().connect(options)?,
+            connector: self.clone(),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct Client {
+    client: HttpClient,
+    connector: Connector,
+}
+
+#[async_trait]
+impl HttpService for Client {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let authority = request.uri().authority().map(ToString::to_string);
+        let lists = is_list(request.uri().query().unwrap_or_default());
+        let answer = self.client.execute(request).await;
+        match authority.filter(|held| self.connector.metadata.authorities.contains(held)) {
+            Some(authority) => self.connector.metadata.credentials(authority, answer),
+            None if lists => sifted(answer?, &self.connector.odd).await,
+            None => answer,
+        }
+    }
+}
+
+impl Metadata {
+    /// An error that is final, and says what to do, where the service is not there or has nothing to give.
+    fn credentials(
+        &self,
+        authority: String,
+        answer: Result<HttpResponse, HttpError>,
+    ) -> Result<HttpResponse, HttpError> {
+        let source = match answer {
+            Ok(answer) if answer.status() != 404 => return Ok(answer),
+            Ok(_) => None,
+            Err(error) => Some(error),
+        };
+        let missing = NoCredentials {
+            ways: self.ways,
+            authority,
+            source,
+        };
+        // Of this kind are errors that are not tried again.
+        Err(HttpError::new(HttpErrorKind::Unknown, missing))
+    }
+}
+
+/// Whether a request is for a page of a list, by its query: of S3 and Google, or of Azure.
+fn is_list(query: &str) -> bool {
+    query.split('&').any(|part| part == "list-type=2" || part == "comp=list")
+}
+
+async fn sifted(answer: HttpResponse, odd: &OddKeys) -> Result<HttpResponse, HttpError> {
+    if !answer.status().is_success() {
+        return Ok(answer);
+    }
+    let (head, body) = answer.into_parts();
+    let page = body.bytes().await?;
+    let kept = std::str::from_utf8(&page).ok().and_then(|page| odd.sift(page));
+    let body = kept.map_or_else(|| page.into(), Into::into);
+    Ok(HttpResponse::from_parts(head, body))
+}
