@@ -167,7 +167,7 @@ pub use error::{Error, Result};
 pub use frames::Frames;
 pub use generation::{drop_split, latest, purge};
 pub use loader::{Batch, Loader, LoaderOptions};
-pub use location::Location;
+pub use location::{Listing, Location};
 pub use manifest::{
     Compression, Dtype, FORMAT_VERSION, Manifest, Shard, Split, SplitManifest, Trajectory, checksum,
 };

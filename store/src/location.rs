@@ -21,6 +21,8 @@ use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 
+pub use self::listing::Listing;
+
 use self::address::{Address, Kind};
 use self::odd_keys::OddKeys;
 use crate::{Error, Result};

@@ -172,7 +172,9 @@ fn plain_url(text: &str) -> Result<Url, String> {
     }
     let url = Url::parse(text).map_err(|error| error.to_string())?;
     if url.fragment().is_some() {
-        return Err("what follows # is never sent to a server; write %23 if it is of the name".into());
+        return Err(
+            "what follows # is never sent to a server; write %23 if it is of the name".into(),
+        );
     }
     if url.query().is_some() {
         return Err("a query (?...) is not sent; write %3F if the ? is of the name".into());
@@ -197,7 +199,9 @@ pub(super) fn parse_key(text: &str) -> Result<Path, String> {
             return Err("it has an empty part (//), which no key can have here".into());
         }
         if part == "." || part == ".." {
-            return Err(format!("\"{part}\" is a part of it, which a bucket takes for a name"));
+            return Err(format!(
+                "\"{part}\" is a part of it, which a bucket takes for a name"
+            ));
         }
         if let Some(control) = part.chars().find(char::is_ascii_control) {
             return Err(format!("it has a control character, {control:?}"));

@@ -56,7 +56,9 @@ pub(super) fn open(
         ObjectStoreScheme::GoogleCloudStorage => google(root, options, odd),
         ObjectStoreScheme::MicrosoftAzure => azure(root, options, odd),
         ObjectStoreScheme::Http => web(root, options),
-        other => Err(not_supported(format!("{other:?} is not a place on a network"))),
+        other => Err(not_supported(format!(
+            "{other:?} is not a place on a network"
+        ))),
     }
 }
 
@@ -79,7 +81,9 @@ fn amazon(
     if let Some(region) = profile.as_ref().and_then(profile::Profile::region) {
         settings.set_default(&[Key::Region, Key::DefaultRegion], Key::Region, region);
     }
-    let endpoint = settings.get(&Key::S3Endpoint).or(settings.get(&Key::Endpoint));
+    let endpoint = settings
+        .get(&Key::S3Endpoint)
+        .or(settings.get(&Key::Endpoint));
     let plain = endpoint.is_some_and(is_plain);
     let metadata = settings.get(&Key::MetadataEndpoint);
     let metadata = Metadata {
@@ -90,7 +94,9 @@ fn amazon(
         .with_config(Key::Client(ClientConfigKey::AllowHttp), plain.to_string());
     let builder = settings
         .into_iter()
-        .fold(builder, |builder, (key, value)| builder.with_config(key, value))
+        .fold(builder, |builder, (key, value)| {
+            builder.with_config(key, value)
+        })
         .with_url(root)
         .with_retry(retry())
         .with_http_connector(Connector {
@@ -125,7 +131,9 @@ fn google(
         .with_config(Key::Client(ClientConfigKey::AllowHttp), plain.to_string());
     let builder = settings
         .into_iter()
-        .fold(builder, |builder, (key, value)| builder.with_config(key, value))
+        .fold(builder, |builder, (key, value)| {
+            builder.with_config(key, value)
+        })
         .with_url(root)
         .with_retry(retry())
         .with_http_connector(Connector {
@@ -152,7 +160,9 @@ fn azure(
         .with_config(Key::Client(ClientConfigKey::AllowHttp), plain.to_string());
     let builder = settings
         .into_iter()
-        .fold(builder, |builder, (key, value)| builder.with_config(key, value))
+        .fold(builder, |builder, (key, value)| {
+            builder.with_config(key, value)
+        })
         .with_url(root)
         .with_retry(retry())
         .with_http_connector(Connector {
@@ -168,8 +178,12 @@ fn web(root: &str, options: &[(String, String)]) -> Result<Arc<dyn ObjectStore>>
         HttpBuilder::new().with_config(ClientConfigKey::AllowHttp, is_plain(root).to_string());
     let builder = Settings::typed(options)
         .into_iter()
-        .fold(builder, |builder, (key, value)| builder.with_config(key, value));
-    Ok(Arc::new(builder.with_url(root).with_retry(retry()).build()?))
+        .fold(builder, |builder, (key, value)| {
+            builder.with_config(key, value)
+        });
+    Ok(Arc::new(
+        builder.with_url(root).with_retry(retry()).build()?,
+    ))
 }
 
 /// Whether a server is named that speaks HTTP without encryption: who typed that means it.

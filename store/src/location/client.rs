@@ -30,7 +30,9 @@ pub(super) struct Metadata {
 
 /// Nobody gave credentials, and the machine has none of its own.
 #[derive(Debug, thiserror::Error)]
-#[error("no credentials: {ways}. (Asked last: {authority}, which gives them to machines of the cloud)")]
+#[error(
+    "no credentials: {ways}. (Asked last: {authority}, which gives them to machines of the cloud)"
+)]
 struct NoCredentials {
     ways: &'static str,
     authority: String,
@@ -90,7 +92,9 @@ impl Metadata {
 
 /// Whether a request is for a page of a list, by its query: of S3 and Google, or of Azure.
 fn is_list(query: &str) -> bool {
-    query.split('&').any(|part| part == "list-type=2" || part == "comp=list")
+    query
+        .split('&')
+        .any(|part| part == "list-type=2" || part == "comp=list")
 }
 
 async fn sifted(answer: HttpResponse, odd: &OddKeys) -> Result<HttpResponse, HttpError> {
@@ -99,7 +103,9 @@ async fn sifted(answer: HttpResponse, odd: &OddKeys) -> Result<HttpResponse, Htt
     }
     let (head, body) = answer.into_parts();
     let page = body.bytes().await?;
-    let kept = std::str::from_utf8(&page).ok().and_then(|page| odd.sift(page));
+    let kept = std::str::from_utf8(&page)
+        .ok()
+        .and_then(|page| odd.sift(page));
     let body = kept.map_or_else(|| page.into(), Into::into);
     Ok(HttpResponse::from_parts(head, body))
 }

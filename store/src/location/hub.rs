@@ -71,7 +71,9 @@ impl Repository {
         let mut url = endpoint.clone();
         if let Ok(mut parts) = url.path_segments_mut() {
             parts.pop_if_empty().extend(before);
-            parts.extend(["datasets", &self.owner, &self.name]).extend(after);
+            parts
+                .extend(["datasets", &self.owner, &self.name])
+                .extend(after);
         }
         url
     }
@@ -118,7 +120,9 @@ pub(super) fn open(
     };
     let set = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
     let endpoint = typed(SETTINGS[0]).or_else(|| set("HF_ENDPOINT"));
-    let token = typed(SETTINGS[1]).or_else(|| set("HF_TOKEN")).or_else(kept_token);
+    let token = typed(SETTINGS[1])
+        .or_else(|| set("HF_TOKEN"))
+        .or_else(kept_token);
     let client = Client::new(endpoint.as_deref().unwrap_or(ENDPOINT), token)?;
     Ok(Arc::new(HubStore::new(repository.clone(), client)))
 }

@@ -90,7 +90,10 @@ impl Location {
             if !path.is_file() {
                 continue;
             }
-            match path.to_str().map(|text| parse_key(text.trim_start_matches('/'))) {
+            match path
+                .to_str()
+                .map(|text| parse_key(text.trim_start_matches('/')))
+            {
                 Some(Ok(key)) if is_begun(&key) => {}
                 Some(Ok(key)) => names.keys.push(key),
                 _ => names.odd.push(path.to_string_lossy().into_owned()),

@@ -127,7 +127,11 @@ impl Location {
     /// [`Error::Io`].
     pub async fn put_new(&self, bytes: impl Into<PutPayload>) -> Result<bool> {
         let options = PutOptions::from(PutMode::Create);
-        match self.store.put_opts(self.path(), bytes.into(), options).await {
+        match self
+            .store
+            .put_opts(self.path(), bytes.into(), options)
+            .await
+        {
             Ok(_) => Ok(true),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
             Err(source) => Err(self.io("writing", source)),

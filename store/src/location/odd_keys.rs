@@ -95,7 +95,10 @@ fn unescaped(text: &str) -> String {
     let mut parts = text.split('&');
     let mut whole = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        match part.split_once(';').and_then(|(name, rest)| Some((entity(name)?, rest))) {
+        match part
+            .split_once(';')
+            .and_then(|(name, rest)| Some((entity(name)?, rest)))
+        {
             Some((character, rest)) => {
                 whole.push(character);
                 whole += rest;
@@ -134,7 +137,16 @@ mod tests {
     #[test]
     fn odd_keys_are_taken_out_and_kept_in_mind() {
         let entry = |key: &str| format!("<Contents><Key>{key}</Key><Size>1</Size></Contents>");
-        let keys = ["a/b", "a//b", "/a", "a/", "", "a/&#10;", "a/../b", "a &amp; &lt;b"];
+        let keys = [
+            "a/b",
+            "a//b",
+            "/a",
+            "a/",
+            "",
+            "a/&#10;",
+            "a/../b",
+            "a &amp; &lt;b",
+        ];
         let page: String = keys.map(entry).concat();
         let odd = OddKeys::default();
         let kept = odd.sift(&format!("<L>{page}</L>"));
@@ -144,8 +156,12 @@ mod tests {
         assert_eq!(odd.below("a"), ["a/\n", "a/../b", "a//b"]);
         assert_eq!(odd.sift(&entry("a/b")), None);
 
-        let azure = "<Blobs><Blob><Name>x//y</Name></Blob><BlobPrefix><Name>x/</Name></BlobPrefix></Blobs>";
+        let azure =
+            "<Blobs><Blob><Name>x//y</Name></Blob><BlobPrefix><Name>x/</Name></BlobPrefix></Blobs>";
         let kept = odd.sift(azure);
-        assert_eq!(kept.as_deref(), Some("<Blobs><BlobPrefix><Name>x/</Name></BlobPrefix></Blobs>"));
+        assert_eq!(
+            kept.as_deref(),
+            Some("<Blobs><BlobPrefix><Name>x/</Name></BlobPrefix></Blobs>")
+        );
     }
 }

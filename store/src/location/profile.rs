@@ -45,7 +45,8 @@ impl Profile {
         let name = settings.named(SETTINGS[0]).map(str::to_owned);
         let config = file(settings.named(SETTINGS[1]), "config");
         let credentials = file(settings.named(SETTINGS[2]), "credentials");
-        if has_credentials(settings) || name.is_none() && config.is_none() && credentials.is_none() {
+        if has_credentials(settings) || name.is_none() && config.is_none() && credentials.is_none()
+        {
             return None;
         }
         let mut files = EnvConfigFiles::builder();
@@ -101,12 +102,20 @@ fn has_credentials(settings: &Settings<AmazonS3ConfigKey>) -> bool {
         || has(Key::WebIdentityTokenFile) && has(Key::RoleArn)
         || has(Key::ContainerCredentialsRelativeUri)
         || has(Key::ContainerCredentialsFullUri)
-        || skips.is_some_and(|text| ["1", "true", "on", "yes", "y"].contains(&text.to_ascii_lowercase().as_str()))
+        || skips.is_some_and(|text| {
+            ["1", "true", "on", "yes", "y"].contains(&text.to_ascii_lowercase().as_str())
+        })
 }
 
 /// A file of profiles, if it is there.
 fn file(named: Option<&str>, usual: &str) -> Option<PathBuf> {
-    let home = || Some(Path::new(&std::env::var_os("HOME")?).join(".aws").join(usual));
+    let home = || {
+        Some(
+            Path::new(&std::env::var_os("HOME")?)
+                .join(".aws")
+                .join(usual),
+        )
+    };
     let path = named.map(PathBuf::from).or_else(home)?;
     path.is_file().then_some(path)
 }

@@ -24,7 +24,9 @@ impl<K: FromStr + PartialEq> Settings<K> {
     pub(super) fn read(prefix: &str, options: &[(String, String)]) -> Self {
         let variables = std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
-        let variables: Vec<_> = variables.filter(|(key, _)| key.starts_with(prefix)).collect();
+        let variables: Vec<_> = variables
+            .filter(|(key, _)| key.starts_with(prefix))
+            .collect();
         let mut settings = Self::typed(&variables);
         let typed = Self::typed(options);
         settings.known.extend(typed.known);

@@ -1,6 +1,12 @@
 //! What holds of every kind of place.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod credentials;
+mod hub;
+
+use proptest::prelude::*;
+use url::Url;
+
 use super::*;
 
 #[test]
@@ -92,4 +98,254 @@ async fn a_disk_memory_and_buckets_conform() {
     conforms(&Location::parse_with("s3://bucket/below", &server.settings()).unwrap()).await;
     let google = Location::parse_with("gs://other/below", &server.google_settings());
     conforms(&google.unwrap()).await;
+}
+
+/// Keys as people have them, and as they have not.
+fn keys() -> impl Strategy<Value = String> {
+    let part = prop_oneof![
+        "[a-z]{1,3}",
+        "[ #?%+&=~*'\"<>|{}^`\\\\\\[\\]:;,@!$().a-c0-9ü日-]{1,6}",
+        Just("%20".to_owned()),
+        Just("..".to_owned()),
+        Just("a\n".to_owned()),
+        Just(String::new()),
+    ];
+    prop::collection::vec(part, 1..4).prop_map(|parts| parts.join("/"))
+}
+
+/// What a key names: one slash at its end changes nothing.
+fn named(key: &str) -> &str {
+    key.strip_suffix('/').unwrap_or(key)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_key_is_what_was_typed_and_its_text_is_read_back(key in keys(), other in keys()) {
+        for root in [
+            "s3://bucket", "gs://bucket", "az://container", "memory://", "hf://datasets/owner/name@v1",
+            "abfss://files@account.dfs.core.windows.net",
+        ] {
+            let parse = |key: &str| Address::parse(&format!("{root}/{key}"));
+            let Ok(place) = parse(&key) else {
+                // Only what cannot be held is refused.
+                let odd = |part: &str| {
+                    part.is_empty() || part == "." || part == ".." || part.contains(char::is_control)
+                };
+                prop_assert!(named(&key).split('/').any(odd), "{root}/{key} is refused");
+                continue;
+            };
+            prop_assert_eq!(place.key.as_ref(), named(&key));
+            prop_assert_eq!(&Address::parse(&place.to_string()), &Ok(place.clone()));
+            if let Ok(second) = parse(&other) {
+                prop_assert_eq!(place == second, named(&key) == named(&other));
+                prop_assert_eq!(place.to_string() == second.to_string(), place == second);
+            }
+        }
+    }
+
+    #[test]
+    fn paths_and_urls_are_read_back(key in keys()) {
+        let disk = Address::parse(&format!("/folder/{key}"));
+        if let Ok(place) = disk {
+            prop_assert_eq!(&Address::parse(&place.to_string()), &Ok(place.clone()));
+        }
+        // What a server would get for this key.
+        let mut url = Url::parse("https://host:8080/").unwrap();
+        url.path_segments_mut().unwrap().pop_if_empty().extend(key.split('/'));
+        if let Ok(place) = Address::parse(url.as_str()) {
+            prop_assert_eq!(&Address::parse(&place.to_string()), &Ok(place.clone()));
+            if !key.contains("..") && !key.contains('\n') {
+                prop_assert_eq!(place.key.as_ref(), named(&key));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_would_be_lost_is_refused() {
+    for text in [
+        "s3://bucket/a//b",
+        "s3://bucket//a",
+        "s3://bucket/a/../b",
+        "s3://bucket/a\nb",
+        "s3://bucket?x/a",
+        "s3://",
+        "s3:/bucket/a",
+        "https://host/a?signature=b",
+        "https://host/a#b",
+        "https://host/a%2Fb",
+        "https://host/a%FF",
+        "file:///a#b",
+        "file:///a?b",
+        "file://elsewhere/a",
+        "hf://models/a/b",
+        "hf://datasets/a",
+        "hf://datasets/a/b@/c",
+        "hf://datasets/../b/c",
+        "/a\u{7}b",
+    ] {
+        assert!(Location::parse(text).is_err(), "{text} is accepted");
+    }
+}
+
+#[test]
+fn urls_of_servers_and_files_are_decoded_and_others_are_not() {
+    let key = |text: &str| Location::parse(text).unwrap().path().to_string();
+    assert_eq!(key("https://host/a%20b%23c"), "a b#c");
+    assert_eq!(key("file:///a%20b%23c"), "a b#c");
+    assert_eq!(key("s3://bucket/a%20b%23c"), "a%20b%23c");
+    assert_eq!(key("/a%20b%23c"), "a%20b%23c");
+    assert_eq!(key("memory:///ü?+#"), "ü?+#");
+    assert_eq!(key("hf://datasets/o/n@refs/convert/parquet/a#b"), "a#b");
+    assert_eq!(
+        key("https://account.blob.core.windows.net/container/a%20b"),
+        "a b"
+    );
+    let text = "https://account.blob.core.windows.net/container/a%20b";
+    assert_eq!(Location::parse(text).unwrap().to_string(), text);
+    let joined = Location::parse("s3://bucket/a").unwrap().join("b~#/../c");
+    assert_eq!(joined.to_string(), "s3://bucket/a/b~#/%2E%2E/c");
+}
+
+/// Odd and different keys are different objects, under their own names, in every kind of store.
+async fn names_are_kept(place: &Location) {
+    let names = [
+        "res#1x",
+        "res#2x",
+        "a b",
+        "a%20b",
+        "a+b",
+        "ü",
+        "x?y",
+        "x",
+        "50%",
+        "~[a]{b}",
+        "a\\b",
+        "q'\"<&>",
+        " a ",
+        "a;b=c&d",
+        "日本/語",
+    ];
+    for name in names {
+        assert!(place.join(name).put_new(name).await.unwrap(), "{name}");
+    }
+    let mut found: Vec<_> = place.list().await.unwrap();
+    let mut below: Vec<_> = found
+        .iter()
+        .map(|found| found.below(place).unwrap())
+        .collect();
+    below.sort();
+    let mut expected = names.to_vec();
+    expected.sort_unstable();
+    assert_eq!(below, expected);
+    for object in found.drain(..) {
+        let name = object.below(place).unwrap();
+        assert_eq!(object.get().await.unwrap(), name.as_str(), "{object}");
+        if let Some(path) = object.local_path() {
+            assert_eq!(tokio::fs::read_to_string(path).await.unwrap(), name);
+        }
+        object.delete().await.unwrap();
+        assert!(!object.exists().await.unwrap(), "{object}");
+    }
+}
+
+#[tokio::test]
+async fn odd_names_are_kept_on_a_disk_in_memory_and_in_buckets() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = wellspring_s3_testing::Server::start().unwrap();
+    let below = folder.path().join("50% #1 ü");
+    names_are_kept(&Location::parse(below.to_str().unwrap()).unwrap()).await;
+    names_are_kept(&Location::parse("memory://").unwrap()).await;
+    let place = Location::parse_with("s3://bucket/be#low", &server.settings()).unwrap();
+    names_are_kept(&place).await;
+    let google = Location::parse_with("gs://other/be?low", &server.google_settings());
+    names_are_kept(&google.unwrap()).await;
+}
+
+#[tokio::test]
+async fn keys_that_cannot_be_had_do_not_break_a_list() {
+    let server = wellspring_s3_testing::Server::start().unwrap();
+    for i in 0..250 {
+        server.put(&format!("/bucket/ds/{i:03}"), "x");
+    }
+    for key in [
+        "ds/",
+        "ds/001//odd",
+        "ds//",
+        "ds/a/../b",
+        "ds/200/",
+        "/first",
+    ] {
+        server.put(&format!("/bucket/{key}"), "x");
+    }
+    let place = Location::parse_with("s3://bucket/ds", &server.settings()).unwrap();
+    let listing = place.listing().await.unwrap();
+    assert_eq!(listing.objects.len(), 250);
+    assert_eq!(listing.left_out, ["ds//", "ds/001//odd", "ds/a/../b"]);
+    assert_eq!(place.list().await.unwrap().len(), 250);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn names_that_are_not_text_do_not_break_a_list_of_a_disk() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    for name in [&b"a"[..], b"b\xff", b"c\n", b"d#12"] {
+        let path = folder.path().join(std::ffi::OsStr::from_bytes(name));
+        tokio::fs::write(path, "x").await.unwrap();
+    }
+    let place = Location::parse(folder.path().to_str().unwrap()).unwrap();
+    let listing = place.listing().await.unwrap();
+    let names: Vec<_> = listing
+        .objects
+        .iter()
+        .map(|object| object.location.filename())
+        .collect();
+    assert_eq!((names, listing.left_out.len()), (vec![Some("a")], 2));
+}
+
+/// An object under a key as it was typed, in a store of each kind.
+async fn holds_key(root: &str, options: &[(String, String)], key: &str) {
+    let Ok(place) = Location::parse_with(&format!("{root}/{key}"), options) else {
+        return;
+    };
+    let text = place.to_string();
+    match place.put(key.to_owned()).await {
+        Ok(()) => {}
+        // The local store writes `a` as `a#1` first, and so takes no file of such a name.
+        Err(error) if whole_story(&error).contains("trailing") => return,
+        Err(error) => panic!("{text}: {}", whole_story(&error)),
+    }
+    assert_eq!(place.get().await.unwrap(), key, "{text}");
+    let folder = Location::parse_with(root, options).unwrap();
+    let folder = Location {
+        store: Arc::clone(&place.store),
+        ..folder
+    };
+    let listed = folder.list().await.unwrap();
+    assert_eq!(listed.len(), 1, "{text}");
+    assert_eq!(listed[0].path(), place.path(), "{text}");
+    place.delete().await.unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn stores_hold_every_key(keys in prop::collection::vec(keys(), 8)) {
+        let folder = tempfile::tempdir().unwrap();
+        let server = wellspring_s3_testing::Server::start().unwrap();
+        let disk = folder.path().to_str().unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            for key in keys.iter().filter(|key| !key.is_empty() && !key.contains("..")) {
+                holds_key(disk, &[], key).await;
+                holds_key("memory://", &[], key).await;
+                holds_key("s3://bucket", &server.settings(), key).await;
+                holds_key("gs://bucket", &server.google_settings(), key).await;
+            }
+        });
+    }
 }

@@ -4,9 +4,9 @@
 //! It knows what `object_store` asks of S3: objects with ranges and conditions (`If-Match`,
 //! `If-None-Match`), multipart uploads, copies, deletions, and lists of the second version. Every
 //! bucket exists. Conditions are looked at and kept under one lock, so of two writers who race one
-//! wins. It does not look at signatures, and it keeps no times. It speaks Google's dialect too, in which
+//! wins. It does not look at signatures, though it knows whose they are, and it keeps no times. It speaks Google's dialect too, in which
 //! conditions are on generations. To a client that speaks plain HTTP it is a web server, which may know that
-//! an object is elsewhere.
+//! an object is elsewhere. [`Hub`] stands in for the hub of Hugging Face.
 //!
 //! ```
 //! use wellspring_s3_testing::{Fault, Server, Trouble};
@@ -19,10 +19,12 @@
 //! ```
 
 mod http;
+mod hub;
 mod objects;
 mod requests;
 mod trouble;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -30,9 +32,10 @@ use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
+pub use hub::Hub;
 pub use trouble::{Fault, Link, Seen, Trouble};
 
-use objects::Objects;
+use objects::{Condition, Objects};
 use trouble::Network;
 
 /// A running server. It stops when it is dropped.
@@ -51,27 +54,12 @@ impl Server {
     /// # Errors
     /// When there is no free port or no thread.
     pub fn start() -> io::Result<Self> {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()?;
-        let (running, stopped) = oneshot::channel();
         let (objects, network) = (Arc::new(Objects::default()), Arc::new(Network::default()));
         let shared = (Arc::clone(&objects), Arc::clone(&network));
-        std::thread::Builder::new()
-            .name("s3".into())
-            .spawn(move || {
-                runtime.block_on(async {
-                    tokio::select! {
-                        _ = stopped => {}
-                        _ = accept(listener, shared) => {}
-                    }
-                });
-                runtime.shutdown_background();
-            })?;
+        let (address, running) = listen("s3", move |stream| {
+            let (objects, network) = shared.clone();
+            async move { serve(stream, &objects, &network).await }
+        })?;
         Ok(Self {
             address,
             objects,
@@ -91,7 +79,6 @@ impl Server {
     pub fn settings(&self) -> Vec<(String, String)> {
         let settings = [
             ("aws_endpoint", self.endpoint()),
-            ("aws_allow_http", "true".into()),
             ("aws_region", "us-east-1".into()),
             ("aws_access_key_id", "anyone".into()),
             ("aws_secret_access_key", "anything".into()),
@@ -107,10 +94,7 @@ impl Server {
             r#"{{"private_key":"any","private_key_id":"any","client_email":"any","disable_oauth":true,"gcs_base_url":"{}"}}"#,
             self.endpoint()
         );
-        let settings = [
-            ("google_service_account_key", key),
-            ("allow_http", "true".into()),
-        ];
+        let settings = [("google_service_account_key", key)];
         settings.map(|(key, value)| (key.to_owned(), value)).into()
     }
 
@@ -134,6 +118,33 @@ impl Server {
         self.network.set_redirect(path, to);
     }
 
+    /// Puts an object at a path (`/BUCKET/KEY`), also under a key that clients would not write.
+    pub fn put(&self, path: &str, bytes: impl Into<bytes::Bytes>) {
+        let written = self.objects.put(path, bytes.into(), &Condition::Always);
+        debug_assert!(written.is_ok(), "there is no condition");
+    }
+
+    /// Removes every object.
+    pub(crate) fn clear(&self) {
+        self.objects.clear();
+    }
+
+    /// The `Authorization` headers that came so far; an empty text for requests without one.
+    #[must_use]
+    pub fn authorizations(&self) -> BTreeSet<String> {
+        self.network.authorizations()
+    }
+
+    /// Ids of the access keys that requests were signed with.
+    #[must_use]
+    pub fn key_ids(&self) -> BTreeSet<String> {
+        let id = |header: &String| {
+            let (_, rest) = header.split_once("Credential=")?;
+            Some(rest.split_once('/')?.0.to_owned())
+        };
+        self.authorizations().iter().filter_map(id).collect()
+    }
+
     /// From now on lists know of no object that is newer than this call, as those of an eventually
     /// consistent store may; or of all again.
     pub fn freeze_lists(&self, frozen: bool) {
@@ -147,15 +158,41 @@ impl Server {
     }
 }
 
-async fn accept(
+/// Serves each connection to a free port, on a thread of its own, until the sender is dropped.
+fn listen<F: Future<Output = io::Result<()>> + Send + 'static>(
+    name: &str,
+    serve: impl Fn(TcpStream) -> F + Send + 'static,
+) -> io::Result<(SocketAddr, oneshot::Sender<()>)> {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let (running, stopped) = oneshot::channel();
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = stopped => {}
+                    _ = accept(listener, serve) => {}
+                }
+            });
+            runtime.shutdown_background();
+        })?;
+    Ok((address, running))
+}
+
+async fn accept<F: Future<Output = io::Result<()>> + Send + 'static>(
     listener: std::net::TcpListener,
-    (objects, network): (Arc<Objects>, Arc<Network>),
+    serve: impl Fn(TcpStream) -> F,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     loop {
         let (stream, _) = listener.accept().await?;
-        let (objects, network) = (Arc::clone(&objects), Arc::clone(&network));
-        tokio::spawn(async move { drop(serve(stream, &objects, &network).await) });
+        tokio::spawn(serve(stream));
     }
 }
 
@@ -164,6 +201,7 @@ async fn serve(stream: TcpStream, objects: &Objects, network: &Network) -> io::R
     stream.set_nodelay(true)?;
     let mut connection = http::Connection::new(stream);
     while let Some(request) = connection.receive().await? {
+        network.note(request.header("authorization"));
         let answer = match network.redirect(&request.path) {
             Some(to) => http::Answer::new(302, "").with("location", to),
             None => requests::answer(&request, objects),

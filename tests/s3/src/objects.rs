@@ -75,6 +75,11 @@ impl Objects {
         self.held().objects.remove(path).is_some()
     }
 
+    /// Removes all.
+    pub(crate) fn clear(&self) {
+        self.held().objects.clear();
+    }
+
     pub(crate) fn freeze_lists(&self, frozen: bool) {
         let mut held = self.held();
         held.listed = frozen.then(|| held.objects.keys().cloned().collect());

@@ -71,24 +71,29 @@ pub(crate) fn answer(request: &Request, objects: &Objects) -> Answer {
 }
 
 fn get(request: &Request, objects: &Objects) -> Answer {
-    let Some(object) = objects.get(&request.path) else {
-        return Answer::error(404, "NoSuchKey");
-    };
-    let is = |tag: &str| tag == "*" || tag.split(", ").any(|tag| tag == object.etag);
+    match objects.get(&request.path) {
+        Some(found) => object(request, found.bytes, &found.etag),
+        None => Answer::error(404, "NoSuchKey"),
+    }
+}
+
+/// An object, or what of it was asked for under which conditions.
+pub(crate) fn object(request: &Request, bytes: Bytes, etag: &str) -> Answer {
+    let is = |tag: &str| tag == "*" || tag.split(", ").any(|tag| tag == etag);
     if request.header("if-match").is_some_and(|tag| !is(tag)) {
         return Answer::error(412, "PreconditionFailed");
     }
     if request.header("if-none-match").is_some_and(is) {
-        return Answer::new(304, "").with("etag", object.etag);
+        return Answer::new(304, "").with("etag", etag);
     }
-    let size = object.bytes.len();
+    let size = bytes.len();
     let answer = match request.header("range").map(|range| range_of(range, size)) {
-        None => Answer::new(200, object.bytes.clone()),
+        None => Answer::new(200, bytes),
         Some(None) => return Answer::error(416, "InvalidRange"),
-        Some(Some((start, end))) => Answer::new(206, object.bytes.slice(start..end))
+        Some(Some((start, end))) => Answer::new(206, bytes.slice(start..end))
             .with("content-range", format!("bytes {start}-{}/{size}", end - 1)),
     };
-    named(answer, &object.etag)
+    named(answer, etag)
         .with("last-modified", WRITTEN)
         .with("accept-ranges", "bytes")
 }

@@ -1,6 +1,6 @@
 //! The line between client and server, and what goes wrong on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,7 @@ pub struct Link {
 /// What goes wrong with an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Another status, such as 500 or 503, instead of the answer.
+    /// Another status, such as 500 or 503, instead of the answer; 429 asks for a pause of a second.
     Status(u16),
     /// The connection is reset after so many bytes of the body.
     Reset {
@@ -70,6 +70,7 @@ pub(crate) struct Network {
     trouble: Mutex<Option<(Trouble, u64)>>,
     /// Paths that are elsewhere, and where.
     redirects: Mutex<BTreeMap<String, String>>,
+    authorizations: Mutex<BTreeSet<String>>,
     gets: AtomicU64,
     puts: AtomicU64,
     bytes: AtomicU64,
@@ -93,6 +94,21 @@ impl Network {
     /// Where a path is, if it is elsewhere.
     pub(crate) fn redirect(&self, path: &str) -> Option<String> {
         self.redirects().get(path).cloned()
+    }
+
+    /// Keeps in mind with whose authority a request came.
+    pub(crate) fn note(&self, authorization: Option<&str>) {
+        let header = authorization.unwrap_or_default().to_owned();
+        self.noted().insert(header);
+    }
+
+    pub(crate) fn authorizations(&self) -> BTreeSet<String> {
+        self.noted().clone()
+    }
+
+    fn noted(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        let noted = self.authorizations.lock();
+        noted.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn redirects(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
@@ -123,6 +139,9 @@ impl Network {
         }
         let mut end = usize::MAX;
         match self.fault(request) {
+            Some(Fault::Status(429)) => {
+                answer = Answer::error(429, "SlowDown").with("retry-after", "1");
+            }
             Some(Fault::Status(status)) => answer = Answer::error(status, "SlowDown"),
             Some(Fault::Reset { after }) => end = after,
             Some(Fault::Short { by }) => {

@@ -44,10 +44,7 @@ pub(super) enum Refusal {
     #[error("{url} leads nowhere: {reason}")]
     Redirect { url: Url, reason: String },
     #[error("{url} cannot be reached")]
-    Network {
-        url: String,
-        source: reqwest::Error,
-    },
+    Network { url: String, source: reqwest::Error },
     #[error("{url} gives what is not an answer of a hub: {reason}")]
     Answer { url: Url, reason: String },
 }
@@ -190,7 +187,11 @@ impl Client {
         if let Some(range) = range {
             request = request.header(RANGE, range);
         }
-        if let Some(token) = self.token.as_ref().filter(|_| url.origin() == self.endpoint.origin()) {
+        if let Some(token) = self
+            .token
+            .as_ref()
+            .filter(|_| url.origin() == self.endpoint.origin())
+        {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
         request.send().await
@@ -204,7 +205,10 @@ impl Client {
         }
         let header = |name: &str| answer.headers().get(name)?.to_str().ok();
         let message = header("x-error-message").or(header("x-error-code"));
-        let message = message.or(status.canonical_reason()).unwrap_or("no reason").to_owned();
+        let message = message
+            .or(status.canonical_reason())
+            .unwrap_or("no reason")
+            .to_owned();
         let url = bare(url);
         Err(match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Refusal::Closed {
@@ -230,11 +234,16 @@ fn destination(url: &Url, answer: &Response) -> Result<Option<Url>, Refusal> {
         url: bare(url),
         reason,
     };
-    let to = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    let to = answer
+        .headers()
+        .get(LOCATION)
+        .and_then(|value| value.to_str().ok());
     let to = to.ok_or_else(|| bad("it is a redirect without a destination".into()))?;
     let next = url.join(to).map_err(|error| bad(error.to_string()))?;
     if url.scheme() == "https" && next.scheme() != "https" {
-        return Err(bad("it is a redirect to a connection without encryption".into()));
+        return Err(bad(
+            "it is a redirect to a connection without encryption".into()
+        ));
     }
     Ok(Some(next))
 }
@@ -270,7 +279,12 @@ fn bare(url: &Url) -> Url {
 /// The page of the repository that a URL of a file or of the interface is about.
 fn page(url: &Url) -> String {
     let mut page = url.clone();
-    let parts = url.path().trim_start_matches("/api").split('/').skip(1).take(3);
+    let parts = url
+        .path()
+        .trim_start_matches("/api")
+        .split('/')
+        .skip(1)
+        .take(3);
     page.set_path(&parts.collect::<Vec<_>>().join("/"));
     page.to_string()
 }

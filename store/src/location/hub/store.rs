@@ -140,7 +140,10 @@ impl Files {
 }
 
 async fn json<T: for<'a> Deserialize<'a>>(url: &Url, answer: Response) -> Result<T, Refusal> {
-    let bytes = answer.bytes().await.map_err(|source| network(url, source))?;
+    let bytes = answer
+        .bytes()
+        .await
+        .map_err(|source| network(url, source))?;
     serde_json::from_slice(&bytes).map_err(|error| Refusal::Answer {
         url: url.clone(),
         reason: error.to_string(),
@@ -150,7 +153,9 @@ async fn json<T: for<'a> Deserialize<'a>>(url: &Url, answer: Response) -> Result
 /// The URL of `Link: <URL>; rel="next"`.
 fn next_page(url: &Url, answer: &Response) -> Option<Url> {
     let links = answer.headers().get(LINK)?.to_str().ok()?;
-    let next = links.split(',').find(|link| link.contains("rel=\"next\""))?;
+    let next = links
+        .split(',')
+        .find(|link| link.contains("rel=\"next\""))?;
     let (_, rest) = next.split_once('<')?;
     url.join(rest.split_once('>')?.0).ok()
 }

@@ -56,7 +56,9 @@ async fn answer(
     let mut response = HttpResponse::new(status, SdkBody::from(body));
     for (name, value) in &headers {
         if let Ok(value) = value.to_str() {
-            response.headers_mut().append(name.as_str().to_owned(), value.to_owned());
+            response
+                .headers_mut()
+                .append(name.as_str().to_owned(), value.to_owned());
         }
     }
     Ok(response)
