@@ -156,7 +156,8 @@ proptest! {
         url.path_segments_mut().unwrap().pop_if_empty().extend(key.split('/'));
         if let Ok(place) = Address::parse(url.as_str()) {
             prop_assert_eq!(&Address::parse(&place.to_string()), &Ok(place.clone()));
-            if !key.contains("..") && !key.contains('\n') {
+            let odd = key.starts_with('/') || key.contains("..") || key.contains('\n');
+            if !odd {
                 prop_assert_eq!(place.key.as_ref(), named(&key));
             }
         }
@@ -331,17 +332,16 @@ async fn holds_key(root: &str, options: &[(String, String)], key: &str) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 10, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn stores_hold_every_key(keys in prop::collection::vec(keys(), 8)) {
-        let folder = tempfile::tempdir().unwrap();
         let server = wellspring_s3_testing::Server::start().unwrap();
-        let disk = folder.path().to_str().unwrap();
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             for key in keys.iter().filter(|key| !key.is_empty() && !key.contains("..")) {
-                holds_key(disk, &[], key).await;
+                let folder = tempfile::tempdir().unwrap();
+                holds_key(folder.path().to_str().unwrap(), &[], key).await;
                 holds_key("memory://", &[], key).await;
                 holds_key("s3://bucket", &server.settings(), key).await;
                 holds_key("gs://bucket", &server.google_settings(), key).await;
