@@ -1,10 +1,13 @@
 //! Damaged files of a data set, made again from its source.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use wellspring_store::{DatasetWriter, Flaw, Location, Manifest, Place, Reporter, Shard, Split};
+use wellspring_store::{
+    DatasetWriter, Flaw, Location, Manifest, Place, Reporter, Selection, Shard, Split, Trajectory,
+};
 
-use crate::catalogue::{Catalogue, Row};
+use crate::catalogue::{Catalogue, Entry, Row};
 use crate::shards::{Filled, fill, fill_constants};
 use crate::work;
 use crate::{Error, Result};
@@ -27,9 +30,12 @@ pub async fn repair(
         .as_ref()
         .map(|made| made.selection.clone())
         .unwrap_or_default();
+    // What was left out is seen by what is there; a source may hold more by now.
     selection.trajectories = None;
+    selection.exclude.clear();
+    selection.exclude_trajectories.clear();
     let repair = Repair {
-        catalogue: work::catalogue(source, &selection, reporter).await?,
+        catalogue: Arc::new(catalogue(source, &selection, manifest, reporter).await?),
         writer: DatasetWriter::next(root, manifest, u64::MAX)?,
         source,
         root,
@@ -46,6 +52,38 @@ pub async fn repair(
     }
     reporter.end();
     Ok(())
+}
+
+/// What a data set was made from, as far as a source has it.
+async fn catalogue(
+    source: &Location,
+    selection: &Selection,
+    manifest: &Manifest,
+    reporter: &dyn Reporter,
+) -> Result<Catalogue> {
+    let made = manifest.provenance.iter().flat_map(|made| &made.sources);
+    let names: BTreeSet<&str> = made.map(|source| source.name.as_str()).collect();
+    let is_needed = |below: &str| names.is_empty() || names.contains(below);
+    let mut catalogue = work::catalogue_of(source, selection, is_needed, reporter).await?;
+    catalogue.retain(|split, entry| {
+        let held = manifest.splits.get(&split);
+        held.is_some_and(|held| held.trajectories.iter().any(|wanted| is_of(entry, wanted)))
+    });
+    Ok(catalogue)
+}
+
+/// Whether an entry of a source is a trajectory of a data set; earlier versions kept no coordinates.
+fn is_of(entry: &Entry, wanted: &Trajectory) -> bool {
+    let found = &entry.trajectory;
+    match wanted.coordinates.is_empty() {
+        true => {
+            Trajectory {
+                coordinates: BTreeMap::new(),
+                ..found.clone()
+            } == *wanted
+        }
+        false => found == wanted,
+    }
 }
 
 struct Repair<'a> {
@@ -130,8 +168,8 @@ impl Repair<'_> {
     fn entry(&self, split: Split, trajectory: usize) -> Result<usize> {
         let wanted = &self.manifest.splits[&split].trajectories[trajectory];
         let entries = self.catalogue.splits.get(&split);
-        let found = entries
-            .and_then(|entries| entries.iter().position(|entry| entry.trajectory == *wanted));
+        let found =
+            entries.and_then(|entries| entries.iter().position(|entry| is_of(entry, wanted)));
         found.ok_or_else(|| self.unlike(format!("it has no {split} trajectory {}", wanted.source)))
     }
 

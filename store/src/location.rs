@@ -275,12 +275,25 @@ impl Location {
     /// # Errors
     /// [`Error::Io`].
     pub async fn list(&self) -> Result<Vec<Self>> {
+        let found = self.list_sizes().await?.into_iter();
+        Ok(found.map(|(place, _)| place).collect())
+    }
+
+    /// Every object below with its size in bytes, in the order of their paths.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn list_sizes(&self) -> Result<Vec<(Self, u64)>> {
         let found = self.list_objects().await?.into_iter();
         let place = |object: ObjectMeta| Self {
             path: object.location,
             ..self.clone()
         };
-        Ok(found.map(place).collect())
+        let sized = |object: ObjectMeta| {
+            let size = object.size;
+            (place(object), size)
+        };
+        Ok(found.map(sized).collect())
     }
 
     /// What the store's listing says of every object below, at any depth, in the order of their paths.

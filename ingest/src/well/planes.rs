@@ -10,6 +10,7 @@ use super::block::{self, Failure, Region, Scratch, Values};
 use super::gather::{Gather, finite};
 use super::storage::Layout;
 use super::{OpenFile, StoredField};
+use crate::findings::glance::{Glance, Stored};
 use crate::{Error, Result};
 
 /// Bytes of a slab of values that lie in a row: enough for long reads, few enough for a cache.
@@ -37,6 +38,10 @@ pub(crate) struct FieldReader<'a> {
     held: Option<Held>,
     /// The values that the last planes were of.
     last: Range<usize>,
+    /// Whether zero takes the place of values that are not finite.
+    zeroes: bool,
+    /// Of each step that is held, how many did.
+    zeroed: Vec<usize>,
     scratch: Scratch,
 }
 
@@ -58,8 +63,15 @@ impl<'a> FieldReader<'a> {
             space,
             held: None,
             last: 0..0,
+            zeroes: false,
+            zeroed: Vec::new(),
             scratch: Scratch::default(),
         }
+    }
+
+    /// Lets zero take the place of values that are not finite.
+    pub(crate) fn with_zeroes(self, zeroes: bool) -> Self {
+        Self { zeroes, ..self }
     }
 
     /// The slabs that a frame is read in, in order.
@@ -149,9 +161,18 @@ impl<'a> FieldReader<'a> {
         Ok(())
     }
 
-    /// A checksum of the stored values that the last planes were of.
-    pub(crate) fn checksum(&self) -> u64 {
-        xxh3_64(self.values.bytes(self.last.clone()))
+    /// A glance at the stored values that the last planes were of; `fills` are those that the file names
+    /// as missing.
+    pub(crate) fn glance(&self, fills: &[f64]) -> Glance {
+        let checksum = xxh3_64(self.values.bytes(self.last.clone()));
+        let place = self.last.start / self.last.len().max(1);
+        let zeroed = self.zeroed.get(place).copied().unwrap_or(0);
+        Glance::at(self.stored(), checksum, zeroed, fills)
+    }
+
+    /// The stored values that the last planes were of.
+    pub(crate) fn stored(&self) -> Stored<'_> {
+        self.values.some(self.last.clone())
     }
 
     /// Reads and decodes a slab of a frame, and what is stored with it, unless that is in memory.
@@ -174,6 +195,9 @@ impl<'a> FieldReader<'a> {
             &mut self.scratch,
         );
         read.map_err(|failure| self.failed(failure, sample, step))?;
+        if self.zeroes {
+            self.zeroed = self.values.zero_what_is_not_finite(held.steps.len());
+        }
         self.held = Some(held);
         Ok(())
     }
