@@ -12,7 +12,7 @@ use wellspring_store::{
 
 use crate::findings::judge::Judge;
 use crate::findings::track::Named;
-use crate::findings::{Finding, axes};
+use crate::findings::{Finding, FindingKind, axes};
 use crate::source::{Source, SourceFile};
 use crate::well::{FieldReader, OpenFile, WellFile};
 use crate::{Error, Result, pattern, selection};
@@ -212,7 +212,9 @@ impl Catalogue {
         if let Some((_, file)) = open.iter().find(|(known, _)| *known == index) {
             return Ok(Arc::clone(file));
         }
-        let file = Arc::new(self.files[index].open().await?);
+        let mut file = self.files[index].open().await?;
+        file.allow_unwritten = self.judge.allows(FindingKind::Unwritten);
+        let file = Arc::new(file);
         open.insert(0, (index, Arc::clone(&file)));
         open.truncate(OPEN_FILES);
         Ok(file)

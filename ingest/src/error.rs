@@ -196,8 +196,8 @@ pub enum Error {
     /// A frame that the file has room for and that was never written.
     #[error(
         "{file}: {object} was never written at trajectory {trajectory}, step {step}: the program that \
-         made the file may have stopped before; leave the trajectory or the file out, or allow \
-         unwritten frames to have their fill value"
+         made the file may have stopped before; leave the trajectory out (--exclude-trajectory), or let \
+         its frames have their fill value (--allow unwritten)"
     )]
     Unwritten {
         /// The file.

@@ -211,6 +211,7 @@ impl Finding {
         let kind = match error {
             Error::Mixed { .. } => FindingKind::Mixed,
             Error::NotFinite { .. } => FindingKind::NotFinite,
+            Error::Unwritten { .. } => FindingKind::Unwritten,
             _ => FindingKind::Unreadable,
         };
         let mut message = error.to_string();
@@ -221,6 +222,12 @@ impl Finding {
         }
         match error {
             Error::NotFinite {
+                object,
+                trajectory,
+                step,
+                ..
+            }
+            | Error::Unwritten {
                 object,
                 trajectory,
                 step,

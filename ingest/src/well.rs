@@ -81,6 +81,7 @@ impl OpenFile {
         })
     }
 
+    #[cfg(test)]
     /// Frames of a field, by trajectory and step, of which some chunk was never written; those that hold
     /// a fill value are found when they are read. A field that does not vary in time has step 0 only.
     pub(crate) fn unwritten(&self, field: usize) -> impl Iterator<Item = (usize, usize)> {

@@ -121,7 +121,7 @@ impl Checking<'_> {
         let odd = values.iter_mut().filter(|value| !value.is_finite());
         let zeroed = odd.map(|value| *value = 0.0).count();
         let checksum = xxh3_64(bytemuck::cast_slice(stored));
-        Glance::at(Stored::F32(&values), checksum, zeroed, &[])
+        Glance::at(Stored::F32(&values), checksum, (zeroed, false), &[])
     }
 
     /// Whether stored values are all what zero is stored as, to the precision that they have.

@@ -31,12 +31,19 @@ pub(crate) struct Glance {
     pub(crate) fill: Option<f64>,
     /// Values that were not finite and became zero.
     pub(crate) replaced: usize,
+    /// Whether some of it was never written.
+    pub(crate) is_unwritten: bool,
 }
 
 impl Glance {
-    /// Looks at values of which so many were replaced; `fills` are those that the file itself names as
-    /// missing.
-    pub(crate) fn at(values: Stored<'_>, checksum: u64, replaced: usize, fills: &[f64]) -> Self {
+    /// Looks at values of which so many were replaced, and some may never have been written; `fills` are
+    /// those that the file itself names as missing.
+    pub(crate) fn at(
+        values: Stored<'_>,
+        checksum: u64,
+        (replaced, is_unwritten): (usize, bool),
+        fills: &[f64],
+    ) -> Self {
         let (largest, fill) = match values {
             Stored::F32(values) => seen(values, fills),
             Stored::F64(values) => seen(values, fills),
@@ -44,8 +51,10 @@ impl Glance {
         Self {
             checksum,
             largest,
-            fill,
+            // What was never written has fill values.
+            fill: fill.filter(|_| !is_unwritten),
             replaced,
+            is_unwritten,
         }
     }
 
@@ -61,6 +70,7 @@ impl Glance {
             largest,
             fill: self.fill.or(other.fill),
             replaced: self.replaced + other.replaced,
+            is_unwritten: self.is_unwritten || other.is_unwritten,
         }
     }
 
@@ -180,7 +190,7 @@ mod tests {
     use super::*;
 
     fn at(values: &[f32]) -> Glance {
-        Glance::at(Stored::F32(values), 1, 0, &[-999.0])
+        Glance::at(Stored::F32(values), 1, (0, false), &[-999.0])
     }
 
     fn waves(cells: usize) -> Vec<f32> {
@@ -239,7 +249,7 @@ mod tests {
         assert_eq!(with(-999.0), Some(-999.0));
         assert_eq!(with(-998.0), None);
         let wide = [1.0, 9.969_209_968_386_869e36];
-        let glance = Glance::at(Stored::F64(&wide), 1, 0, &[]);
+        let glance = Glance::at(Stored::F64(&wide), 1, (0, false), &[]);
         assert_eq!(glance.fill, Some(wide[1]));
     }
 }

@@ -31,6 +31,9 @@ pub(crate) struct Track {
     /// The first that stands for a missing value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fill: Option<(usize, f64)>,
+    /// The first step that was never written, and how many there are in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unwritten: Option<(usize, usize)>,
     /// The first step with values that became zero, and how many there are in all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replaced: Option<(usize, usize)>,
@@ -74,6 +77,7 @@ impl Track {
                 .into_iter()
                 .collect(),
             fill: glance.fill.map(|value| (step, value)),
+            unwritten: glance.is_unwritten.then_some((step, 1)),
             replaced: (glance.replaced > 0).then_some((step, glance.replaced)),
         }
     }
@@ -94,10 +98,8 @@ impl Track {
         extend(&mut self.still, next.still);
         self.outliers.extend(next.outliers);
         self.fill = self.fill.or(next.fill);
-        self.replaced = match (self.replaced, next.replaced) {
-            (Some((first, count)), Some((_, more))) => Some((first, count + more)),
-            (seen, None) | (None, seen) => seen,
-        };
+        self.unwritten = counted(self.unwritten, next.unwritten);
+        self.replaced = counted(self.replaced, next.replaced);
         self.steps.1 = next.steps.1;
         self.ends.1 = next.ends.1;
     }
@@ -105,12 +107,14 @@ impl Track {
     /// Whether it is of a whole trajectory and nothing is to be said of it.
     pub(crate) fn is_silent(&self, frames: usize) -> bool {
         let odd = self.zero.is_empty() && self.still.is_empty() && self.outliers.is_empty();
-        self.steps == (0, frames) && odd && self.fill.is_none() && self.replaced.is_none()
+        let broken = [self.unwritten, self.replaced].iter().any(Option::is_some);
+        self.steps == (0, frames) && odd && !broken && self.fill.is_none()
     }
 
     /// All that is to be said.
     pub(crate) fn findings(&self, named: &Named<'_>) -> Vec<Finding> {
         let mut findings = Vec::new();
+        findings.extend(self.unwritten.map(|unwritten| named.unwritten(unwritten)));
         findings.extend(self.fill.map(|fill| named.fill(fill)));
         findings.extend(self.replaced.map(|replaced| named.replaced(replaced)));
         if named.time_varying {
@@ -124,6 +128,14 @@ impl Track {
         let outliers = self.outliers.iter();
         findings.extend(outliers.map(|&outlier| named.outlier(outlier)));
         findings
+    }
+}
+
+/// The first of both, and how many there are together.
+fn counted(a: Option<(usize, usize)>, b: Option<(usize, usize)>) -> Option<(usize, usize)> {
+    match (a, b) {
+        (Some((first, count)), Some((_, more))) => Some((first, count + more)),
+        (seen, None) | (None, seen) => seen,
     }
 }
 
@@ -159,6 +171,14 @@ impl Named<'_> {
             value: Some(value),
             ..self.finding(FindingKind::Fill, step, message)
         }
+    }
+
+    fn unwritten(&self, (step, count): (usize, usize)) -> Finding {
+        let (trajectory, at) = (self.trajectory, step * self.every);
+        let message = format!(
+            "{count} frames of trajectory {trajectory} were never written, the first at step {at}"
+        );
+        self.finding(FindingKind::Unwritten, step, message)
     }
 
     fn replaced(&self, (step, count): (usize, usize)) -> Finding {
@@ -242,7 +262,7 @@ mod tests {
     fn track(frames: &[u8], first: usize) -> Track {
         let glance = |&value: &u8| {
             let values = [f32::from(value); 20];
-            Glance::at(Stored::F32(&values), u64::from(value), 0, &[])
+            Glance::at(Stored::F32(&values), u64::from(value), (0, false), &[])
         };
         let mut track = Track::begin((1, 0), first, &glance(&frames[0]));
         frames[1..]

@@ -38,6 +38,8 @@ pub(crate) struct FieldReader<'a> {
     held: Option<Held>,
     /// The values that the last planes were of.
     last: Range<usize>,
+    /// Whether some of them were never written.
+    is_unwritten: bool,
     /// Whether zero takes the place of values that are not finite.
     zeroes: bool,
     /// Of each step that is held, how many did.
@@ -63,6 +65,7 @@ impl<'a> FieldReader<'a> {
             space,
             held: None,
             last: 0..0,
+            is_unwritten: false,
             zeroes: false,
             zeroed: Vec::new(),
             scratch: Scratch::default(),
@@ -144,9 +147,11 @@ impl<'a> FieldReader<'a> {
             None => 0,
         };
         self.last = first..first + gather.frame;
-        let missing = self.file.storage[self.index].missing;
-        let missing = missing.filter(|_| !self.file.allow_unwritten);
-        if missing.is_some_and(|missing| self.values.contain(self.last.clone(), missing)) {
+        let storage = &self.file.storage[self.index];
+        let is_missing = |missing| self.values.contain(self.last.clone(), missing);
+        self.is_unwritten =
+            storage.unwritten.holds(sample, step) || storage.missing.is_some_and(is_missing);
+        if self.is_unwritten && !self.file.allow_unwritten {
             return Err(self.unwritten(sample, step));
         }
         for (component, (plane, map)) in planes.iter_mut().zip(maps).enumerate() {
@@ -181,7 +186,7 @@ impl<'a> FieldReader<'a> {
         let checksum = xxh3_64(self.values.bytes(self.last.clone()));
         let place = self.last.start / self.last.len().max(1);
         let zeroed = self.zeroed.get(place).copied().unwrap_or(0);
-        Glance::at(self.stored(), checksum, zeroed, fills)
+        Glance::at(self.stored(), checksum, (zeroed, self.is_unwritten), fills)
     }
 
     /// The stored values that the last planes were of.
