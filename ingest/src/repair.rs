@@ -35,7 +35,17 @@ pub async fn repair(
     selection.exclude.clear();
     selection.exclude_trajectories.clear();
     let repair = Repair {
-        catalogue: Arc::new(catalogue(source, &selection, manifest, reporter).await?),
+        catalogue: match catalogue(source, &selection, manifest, reporter).await {
+            Ok(catalogue) => Arc::new(catalogue),
+            Err(Error::NoFiles { .. }) => {
+                return Err(Error::Unlike {
+                    source_url: source.to_string(),
+                    root: root.to_string(),
+                    reason: "it has none of the files that the data set was made from".into(),
+                });
+            }
+            Err(error) => return Err(error),
+        },
         writer: DatasetWriter::next(root, manifest, u64::MAX)?,
         source,
         root,
@@ -54,16 +64,20 @@ pub async fn repair(
     Ok(())
 }
 
-/// What a data set was made from, as far as a source has it.
+/// What a data set was made from, as far as a source has it; the source may hold more, and its folders may
+/// have other names.
 async fn catalogue(
     source: &Location,
     selection: &Selection,
     manifest: &Manifest,
     reporter: &dyn Reporter,
 ) -> Result<Catalogue> {
+    fn name(path: &str) -> &str {
+        path.rsplit('/').next().unwrap_or_default()
+    }
     let made = manifest.provenance.iter().flat_map(|made| &made.sources);
-    let names: BTreeSet<&str> = made.map(|source| source.name.as_str()).collect();
-    let is_needed = |below: &str| names.is_empty() || names.contains(below);
+    let names: BTreeSet<&str> = made.map(|source| name(&source.name)).collect();
+    let is_needed = |below: &str| names.is_empty() || names.contains(name(below));
     let mut catalogue = work::catalogue_of(source, selection, is_needed, reporter).await?;
     catalogue.retain(|split, entry| {
         let held = manifest.splits.get(&split);

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod everything;
+mod findings;
 mod hostile;
 mod on_demand;
 mod pieces;
