@@ -13,7 +13,8 @@ pub use answers::{Animate, Eval, ExistingArg, Figures, Report, Sql};
 pub use bench::{Bench, BenchSubject};
 pub use cluster::{Cluster, ClusterRole};
 pub use data::{
-    CompressionArg, Drop, DtypeArg, Ingest, Inspect, NormalizationArg, Simulate, Verify,
+    Check, Choice, CompressionArg, Drop, DtypeArg, Ingest, Inspect, NanArg, NormalizationArg,
+    Simulate, Verify,
 };
 pub use demo::{Demo, DemoSize};
 pub use models::{Export, Import, Plan, Train};
@@ -53,6 +54,7 @@ pub enum Command {
     Demo(Demo),
     Simulate(Simulate),
     Inspect(Inspect),
+    Check(Check),
     Ingest(Ingest),
     Verify(Verify),
     Plan(Plan),

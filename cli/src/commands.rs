@@ -3,6 +3,7 @@
 
 mod animate;
 mod bench;
+mod check;
 mod cluster;
 mod demo;
 mod drop;
@@ -86,6 +87,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Demo(args) => demo::run(&session, &args),
         Command::Simulate(args) => simulate::run(&session, &args),
         Command::Inspect(args) => inspect::run(&session, &args),
+        Command::Check(args) => check::run(&session, &args),
         Command::Ingest(args) => ingest::run(&session, &args),
         Command::Verify(args) => verify::run(&session, &args),
         Command::Plan(args) => plan::run(&session, &args),

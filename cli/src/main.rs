@@ -15,6 +15,7 @@ mod settings;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tracing_subscriber::EnvFilter;
 
 /// A training step takes and gives back memory by the hundred megabytes; this allocator keeps it.
 #[global_allocator]
@@ -38,17 +39,26 @@ fn keep_freed_memory() {
 fn main() -> ExitCode {
     keep_freed_memory();
     let cli = args::Cli::parse();
-    start_logging();
+    start_logging(cli.quiet);
     match commands::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::report(&error),
     }
 }
 
-/// Facts for developers go to standard error, and only when `RUST_LOG` asks for them.
-fn start_logging() {
+/// Warnings go to standard error, and facts for developers when `RUST_LOG` asks for them.
+fn start_logging(quiet: bool) {
+    let level = if quiet {
+        "error"
+    } else {
+        "error,wellspring=warn"
+    };
+    let filter = match std::env::var("RUST_LOG") {
+        Ok(asked) if !asked.is_empty() => EnvFilter::builder().parse_lossy(asked),
+        _ => EnvFilter::builder().parse_lossy(level),
+    };
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
 }

@@ -1,4 +1,5 @@
-//! Draws what the libraries report: a bar with rate and time left on a terminal, nothing in a pipe.
+//! Draws what the libraries report: a bar with rate and time left on a terminal, and notes, which go to
+//! the log file of a batch job too.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +9,10 @@ use wellspring_store::Reporter;
 
 /// One line at a time on standard error.
 pub struct Terminal {
+    /// Nothing is said.
     quiet: bool,
+    /// Bars are drawn.
+    draws: bool,
     bar: Mutex<Option<Stage>>,
 }
 
@@ -22,7 +26,8 @@ struct Stage {
 impl Terminal {
     pub fn new(quiet: bool) -> Self {
         Self {
-            quiet: quiet || !console_is_attended(),
+            quiet,
+            draws: !quiet && console_is_attended(),
             bar: Mutex::new(None),
         }
     }
@@ -39,7 +44,7 @@ fn console_is_attended() -> bool {
 
 impl Reporter for Terminal {
     fn begin(&self, stage: &str, total: Option<u64>, unit: &str) {
-        if self.quiet {
+        if !self.draws {
             return;
         }
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
@@ -74,11 +79,14 @@ impl Reporter for Terminal {
     }
 
     fn note(&self, message: &str) {
-        let guard = self.stage();
-        match guard.as_ref() {
-            Some(stage) => stage.bar.set_message(message.to_owned()),
-            None if self.quiet => {}
-            None => line(&format!("  {message}")),
+        if self.quiet {
+            return;
+        }
+        let told = || line(&format!("  {message}"));
+        match self.stage().as_ref() {
+            // The bar makes room for the line, which stays.
+            Some(stage) => stage.bar.suspend(told),
+            None => told(),
         }
     }
 }

@@ -52,7 +52,7 @@
 //!         let values = (0..4).map(|x| wave[(x + step) % 4]).collect();
 //!         shard.push((0, step as u32), step as f64, &Frames::new(1, 1, 1, vec![4], values)?)?;
 //!     }
-//!     let trajectory = Trajectory { source: "by hand".into(), frames: 5, parameters: BTreeMap::new(), series: BTreeMap::new() };
+//!     let trajectory = Trajectory { source: "by hand".into(), frames: 5, parameters: BTreeMap::new(), ..Trajectory::default() };
 //!     let held = SplitManifest { trajectories: vec![trajectory], shards: vec![shard.finish().await?], constants: None };
 //!     writer.finish(BTreeMap::from([(Split::Test, held)])).await?;
 //!     Dataset::open(&root).await

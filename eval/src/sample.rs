@@ -64,6 +64,7 @@ pub(crate) async fn plane(root: &str) -> Dataset {
                 ("time".into(), 7.0),
             ]),
             series: BTreeMap::from([("forcing".into(), vec![0.0, 0.0, 1.0, 0.0, 1.0])]),
+            ..Trajectory::default()
         };
         let held = SplitManifest {
             trajectories: (0..trajectories).map(held).collect(),

@@ -1,13 +1,16 @@
 //! More trajectories for a data set that is there: its next generation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use wellspring_store::{
-    Dataset, DatasetWriter, Frames, Location, Manifest, Provenance, Reporter, ShardWriter, Split,
-    SplitManifest, checksum, latest,
+    Dataset, DatasetWriter, Frames, Location, Manifest, NotFinite, Provenance, Reporter, Selection,
+    ShardWriter, SourceRecord, Split, SplitManifest, checksum, latest,
 };
 
 use crate::catalogue::Catalogue;
+use crate::findings::judge;
+use crate::findings::{Finding, FindingKind};
 use crate::ledger::{Claim, Ledger};
 use crate::options::IngestOptions;
 use crate::records::{self, SplitRecords};
@@ -16,8 +19,8 @@ use crate::writing::Writing;
 use crate::{Error, Result};
 
 /// Adds the trajectories of a source to a data set, normalised and stored as the others are: of the
-/// options only threads, memory and `overwrite` count, the last for another append that was begun and not
-/// finished. The old generation stays readable. An interruption leaves the data set as it was; the
+/// options only threads, memory, what the selection leaves out and lets through, and `overwrite` count, the
+/// last for another append that was begun and not finished. The old generation stays readable. An interruption leaves the data set as it was; the
 /// same call goes on.
 ///
 /// # Errors
@@ -31,16 +34,16 @@ pub async fn append(
 ) -> Result<Manifest> {
     let manifest = latest(root).await?;
     let made = manifest.provenance.as_ref();
-    let mut selection = made.map(|made| made.selection.clone()).unwrap_or_default();
-    selection.trajectories = None;
-    let catalogue = work::catalogue(source, &selection, reporter).await?;
+    let recorded = made.map(|made| made.selection.clone()).unwrap_or_default();
+    let selection = joined(recorded, &options.selection);
+    let catalogue = Arc::new(work::catalogue(source, &selection, reporter).await?);
     fits(&manifest, &catalogue).map_err(|reason| Error::Unlike {
         source_url: source.to_string(),
         root: root.to_string(),
         reason,
     })?;
     let claim = Claim {
-        key: key(&manifest, &catalogue),
+        key: key(&manifest, &catalogue)?,
         stale: Vec::new(),
     };
     let (ledger, claim) = Ledger::claim(root, &claim, options.overwrite).await?;
@@ -70,7 +73,11 @@ pub async fn append(
         add(splits.entry(split).or_default(), records, &catalogue, split);
     }
     let mut sources = made.map(|made| made.sources.clone()).unwrap_or_default();
-    sources.extend(records::sources(&catalogue, &records));
+    let new = records::sources(&catalogue, &records);
+    let mut findings = records::findings(&catalogue, &records)?;
+    findings.extend(twin_files(&sources, &new));
+    judge::tell(&findings, reporter);
+    sources.extend(new);
     let provenance = Provenance {
         program: work::program(),
         key: claim.key,
@@ -127,15 +134,57 @@ fn starts(manifest: &Manifest, catalogue: &Catalogue) -> BTreeMap<Split, usize> 
         .collect()
 }
 
-fn key(manifest: &Manifest, catalogue: &Catalogue) -> String {
+fn key(manifest: &Manifest, catalogue: &Catalogue) -> Result<String> {
     let names: Vec<_> = catalogue.files.iter().map(|file| &file.below).collect();
+    let selection = serde_json::to_string(&catalogue.selection).map_err(|error| Error::Task {
+        reason: error.to_string(),
+    })?;
     let whole = format!(
-        "{} {} {names:?} {:?}",
+        "{} {} {names:?} {:?} {selection}",
         work::program(),
         manifest.id(),
         catalogue.described
     );
-    checksum(whole.as_bytes())
+    Ok(checksum(whole.as_bytes()))
+}
+
+/// What is taken of more trajectories: what was taken before, but for what they themselves leave out and
+/// let through.
+fn joined(recorded: Selection, more: &Selection) -> Selection {
+    fn both(old: &[String], new: &[String]) -> Vec<String> {
+        let all: BTreeSet<&String> = old.iter().chain(new).collect();
+        all.into_iter().cloned().collect()
+    }
+    Selection {
+        trajectories: None,
+        name: more.name.clone().or(recorded.name),
+        exclude: both(&recorded.exclude, &more.exclude),
+        exclude_trajectories: both(&recorded.exclude_trajectories, &more.exclude_trajectories),
+        allow: both(&recorded.allow, &more.allow),
+        nan: match more.nan {
+            NotFinite::Refuse => recorded.nan,
+            NotFinite::Zero => NotFinite::Zero,
+        },
+        ..recorded
+    }
+}
+
+/// New files with the values of files that are there.
+fn twin_files(old: &[SourceRecord], new: &[SourceRecord]) -> Vec<Finding> {
+    let pairs = new.iter().filter_map(|new| {
+        let twin = |old: &&SourceRecord| old.checksum == new.checksum;
+        Some((new, old.iter().find(twin)?))
+    });
+    let finding = |(new, old): (&SourceRecord, &SourceRecord)| {
+        let kind = match new.split == old.split {
+            true => FindingKind::Duplicate,
+            false => FindingKind::Leak,
+        };
+        let (a, b) = (new.split, old.split);
+        let message = format!("{} ({a}) has the values of {} ({b})", new.name, old.name);
+        Finding::new(kind, &new.name, message)
+    };
+    pairs.map(finding).collect()
 }
 
 /// Puts the constants of the earlier trajectories, as they are stored, before the new ones.

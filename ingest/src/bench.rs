@@ -15,7 +15,7 @@ use crate::{Error, Result};
 /// # Errors
 /// As [`crate::ingest`], but for values, which are not looked at.
 pub async fn decode(source: &Location, threads: usize) -> Result<()> {
-    let catalogue = work::catalogue(source, &Selection::default(), &Silent).await?;
+    let catalogue = Arc::new(work::catalogue(source, &Selection::default(), &Silent).await?);
     let tasks = statistics::pieces(&catalogue).into_iter().map(|piece| {
         let catalogue = Arc::clone(&catalogue);
         async move {

@@ -19,6 +19,7 @@ use crate::work::{Begun, Work};
 ///
 /// # Errors
 /// [`crate::Error::NoFiles`], [`crate::Error::Open`], [`crate::Error::Layout`], [`crate::Error::Mixed`], [`crate::Error::NotFinite`],
+/// [`crate::Error::Empty`], [`crate::Error::Refused`] for a simulation that is broken,
 /// [`crate::Error::Selection`]; [`crate::Error::Underway`] when another ingest into `root` was begun; and
 /// [`crate::Error::Store`] when `root` cannot be written or holds another data set.
 pub async fn ingest(
@@ -34,7 +35,7 @@ pub async fn ingest(
     work.gather(Part::WHOLE, reporter).await?;
     let statistics = work.statistics().await?;
     work.fill(Part::WHOLE, &statistics, reporter).await?;
-    work.commit(&statistics).await
+    work.commit(&statistics, reporter).await
 }
 
 /// How far a part has got.
@@ -83,7 +84,7 @@ pub async fn finish(
     match Work::begin(source, root, options, reporter).await? {
         Begun::Work(work) => {
             let statistics = work.statistics().await?;
-            work.commit(&statistics).await
+            work.commit(&statistics, reporter).await
         }
         Begun::Done(manifest) => Ok(*manifest),
     }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::Finding;
+
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -19,7 +21,10 @@ pub enum Error {
     },
 
     /// A file that HDF5 cannot open: truncated, or of another kind.
-    #[error("cannot open {file} as HDF5; it may be truncated or of another kind")]
+    #[error(
+        "cannot open {file} as HDF5; it may be truncated or of another kind: make it again, or leave it \
+         out (--exclude)"
+    )]
     Open {
         /// The file.
         file: String,
@@ -158,11 +163,43 @@ pub enum Error {
         reason: String,
     },
 
+    /// A file of no bytes.
+    #[error("{file} is empty; make it again, or leave it out (--exclude)")]
+    Empty {
+        /// The file.
+        file: String,
+    },
+
+    /// A simulation that is broken.
+    #[error("{finding}; {}", finding.remedy())]
+    Refused {
+        /// What is wrong with it, and where.
+        finding: Box<Finding>,
+    },
+
     /// A value that is no number.
     #[error(
-        "{file}: {object} has a value that is not finite at trajectory {trajectory}, step {step}"
+        "{file}: {object} has a value that is not finite at trajectory {trajectory}, step {step}; leave \
+         the trajectory out (--exclude-trajectory), or let zero take the place of such values (--nan zero)"
     )]
     NotFinite {
+        /// The file.
+        file: String,
+        /// The field.
+        object: String,
+        /// Sample in the file.
+        trajectory: usize,
+        /// Frame.
+        step: usize,
+    },
+
+    /// A frame that the file has room for and that was never written.
+    #[error(
+        "{file}: {object} was never written at trajectory {trajectory}, step {step}: the program that \
+         made the file may have stopped before; leave the trajectory out (--exclude-trajectory), or let \
+         its frames have their fill value (--allow unwritten)"
+    )]
+    Unwritten {
         /// The file.
         file: String,
         /// The field.

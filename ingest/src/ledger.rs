@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wellspring_store::{ChannelMoments, Location, Shard, Split};
 
+use crate::findings::track::Track;
 use crate::{Error, Result};
 
 /// What is being made.
@@ -36,6 +37,9 @@ pub(crate) struct ShardRecord {
     pub(crate) shard: Shard,
     /// A checksum of what was read, for each row.
     pub(crate) digests: Vec<u64>,
+    /// What was seen while it was filled, as far as there is something to say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tracks: Vec<Track>,
 }
 
 pub(crate) struct Ledger {

@@ -11,6 +11,10 @@
 //! belong together, lack a field, hold a value that is no number or anything that cannot be kept are
 //! refused by name, and so is what a file has in others: external and virtual storage, links.
 //!
+//! **Checking.** A simulation that is certainly broken is refused with field, trajectory and step, what
+//! may be is told through the [`Reporter`](wellspring_store::Reporter); [`FindingKind`] has every kind.
+//! [`check`] gives all [`Finding`]s of a source and writes nothing, [`check_dataset`] those of a data set.
+//!
 //! **Converting.** Two passes: statistics of the training split, then normalised shards. Both are cut
 //! into pieces that leave a record: an interrupted ingest goes on, and [`ingest_part`] and [`finish`]
 //! spread one over machines. Equal sources and options give equal bytes, whoever did which piece. A
@@ -53,14 +57,17 @@
 mod append;
 mod bench;
 mod catalogue;
+mod check;
 mod convert;
 mod error;
 mod extents;
+mod findings;
 mod inspect;
 mod ledger;
 mod leftovers;
 mod on_demand;
 mod options;
+mod pattern;
 mod records;
 mod remote;
 mod repair;
@@ -78,8 +85,10 @@ mod writing;
 
 pub use append::append;
 pub use bench::decode;
+pub use check::{check, check_dataset};
 pub use convert::{Stage, finish, ingest, ingest_part};
 pub use error::{Error, Result};
+pub use findings::{Finding, FindingKind, Severity};
 pub use inspect::{Summary, inspect, read_frame};
 pub use on_demand::{open, promise};
 pub use options::{IngestOptions, Part};

@@ -93,7 +93,7 @@ pub async fn open(
     };
     let (outline, origin) = OnDemand::new(*work).await?;
     if origin.missing() == 0 {
-        origin.work.commit(&origin.statistics).await?;
+        origin.work.commit(&origin.statistics, reporter).await?;
         return Ok(Dataset::open_with(root, cache).await?);
     }
     Ok(Dataset::of_origin(root, outline, Arc::new(origin), cache)?)
@@ -125,6 +125,18 @@ impl Promise {
             shard_bytes: self.shard_bytes,
             ..IngestOptions::default()
         })
+    }
+}
+
+/// Whoever reads a shard listens to nothing else: what is to be told goes into the log.
+struct Logged;
+
+impl Reporter for Logged {
+    fn begin(&self, _: &str, _: Option<u64>, _: &str) {}
+    fn advance(&self, _: u64) {}
+    fn end(&self) {}
+    fn note(&self, message: &str) {
+        tracing::warn!("{message}");
     }
 }
 
@@ -205,7 +217,7 @@ impl OnDemand {
             shards.missing.remove(&name) && shards.missing.is_empty()
         };
         if is_last {
-            self.work.commit(&self.statistics).await?;
+            self.work.commit(&self.statistics, &Logged).await?;
         }
         Ok(shard)
     }

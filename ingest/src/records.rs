@@ -6,7 +6,10 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use wellspring_store::{DatasetWriter, Location, SourceRecord, Split, SplitManifest, Trajectory};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, Entry};
+use crate::findings::Finding;
+use crate::findings::track::Track;
+use crate::findings::twins::{Member, twins};
 use crate::ledger::{self, Ledger, ShardRecord};
 use crate::writing::jobs;
 use crate::{Error, Result};
@@ -31,6 +34,28 @@ impl SplitRecords {
                 .collect(),
             constants: self.constants.as_ref().map(|record| record.shard.clone()),
         }
+    }
+}
+
+impl SplitRecords {
+    /// The trajectories by the checksums of their values.
+    fn members(&self, catalogue: &Catalogue, split: Split) -> Vec<Member> {
+        let mut digests = self.shards.iter().flat_map(|record| &record.digests);
+        let mut constants = self.constants.iter().flat_map(|record| &record.digests);
+        let entries = catalogue.splits[&split].iter();
+        let member = |entry: &Entry| {
+            let mut sum = Xxh3::new();
+            let own = digests.by_ref().take(entry.trajectory.frames);
+            own.chain(constants.by_ref().take(1))
+                .for_each(|digest| sum.update(&digest.to_le_bytes()));
+            Member {
+                split,
+                file: catalogue.files[entry.file].below.clone(),
+                sample: entry.sample,
+                digest: sum.digest(),
+            }
+        };
+        entries.map(member).collect()
     }
 }
 
@@ -135,6 +160,33 @@ pub(crate) fn sources(
             structure: structure.clone(),
         })
         .collect()
+}
+
+/// All that is to be said of the frames that were read, and of trajectories that are there twice.
+pub(crate) fn findings(
+    catalogue: &Catalogue,
+    records: &BTreeMap<Split, SplitRecords>,
+) -> Result<Vec<Finding>> {
+    let (mut findings, mut members) = (Vec::new(), Vec::new());
+    for (&split, held) in records {
+        let mut tracks: BTreeMap<(usize, usize), Track> = BTreeMap::new();
+        let recorded = held.shards.iter().chain(&held.constants);
+        for track in recorded.flat_map(|record| &record.tracks) {
+            match tracks.get_mut(&(track.entry, track.field)) {
+                Some(before) => before.join(track.clone()),
+                None => drop(tracks.insert((track.entry, track.field), track.clone())),
+            }
+        }
+        for (&(entry, field), track) in &tracks {
+            let named = catalogue.named(split, entry, field);
+            let found = track.findings(&named).into_iter();
+            let passed = found.map(|finding| catalogue.judge.pass(finding));
+            findings.extend(passed.collect::<Result<Vec<_>>>()?);
+        }
+        members.extend(held.members(catalogue, split));
+    }
+    findings.extend(twins(&members));
+    Ok(findings)
 }
 
 /// Stores what the sources hold beside fields.

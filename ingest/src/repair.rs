@@ -1,10 +1,13 @@
 //! Damaged files of a data set, made again from its source.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use wellspring_store::{DatasetWriter, Flaw, Location, Manifest, Place, Reporter, Shard, Split};
+use wellspring_store::{
+    DatasetWriter, Flaw, Location, Manifest, Place, Reporter, Selection, Shard, Split, Trajectory,
+};
 
-use crate::catalogue::{Catalogue, Row};
+use crate::catalogue::{Catalogue, Entry, Row};
 use crate::shards::{Filled, fill, fill_constants};
 use crate::work;
 use crate::{Error, Result};
@@ -27,9 +30,22 @@ pub async fn repair(
         .as_ref()
         .map(|made| made.selection.clone())
         .unwrap_or_default();
+    // What was left out is seen by what is there; a source may hold more by now.
     selection.trajectories = None;
+    selection.exclude.clear();
+    selection.exclude_trajectories.clear();
     let repair = Repair {
-        catalogue: work::catalogue(source, &selection, reporter).await?,
+        catalogue: match catalogue(source, &selection, manifest, reporter).await {
+            Ok(catalogue) => Arc::new(catalogue),
+            Err(Error::NoFiles { .. }) => {
+                return Err(Error::Unlike {
+                    source_url: source.to_string(),
+                    root: root.to_string(),
+                    reason: "it has none of the files that the data set was made from".into(),
+                });
+            }
+            Err(error) => return Err(error),
+        },
         writer: DatasetWriter::next(root, manifest, u64::MAX)?,
         source,
         root,
@@ -46,6 +62,42 @@ pub async fn repair(
     }
     reporter.end();
     Ok(())
+}
+
+/// What a data set was made from, as far as a source has it; the source may hold more, and its folders may
+/// have other names.
+async fn catalogue(
+    source: &Location,
+    selection: &Selection,
+    manifest: &Manifest,
+    reporter: &dyn Reporter,
+) -> Result<Catalogue> {
+    fn name(path: &str) -> &str {
+        path.rsplit('/').next().unwrap_or_default()
+    }
+    let made = manifest.provenance.iter().flat_map(|made| &made.sources);
+    let names: BTreeSet<&str> = made.map(|source| name(&source.name)).collect();
+    let is_needed = |below: &str| names.is_empty() || names.contains(name(below));
+    let mut catalogue = work::catalogue_of(source, selection, is_needed, reporter).await?;
+    catalogue.retain(|split, entry| {
+        let held = manifest.splits.get(&split);
+        held.is_some_and(|held| held.trajectories.iter().any(|wanted| is_of(entry, wanted)))
+    });
+    Ok(catalogue)
+}
+
+/// Whether an entry of a source is a trajectory of a data set; earlier versions kept no coordinates.
+fn is_of(entry: &Entry, wanted: &Trajectory) -> bool {
+    let found = &entry.trajectory;
+    match wanted.coordinates.is_empty() {
+        true => {
+            Trajectory {
+                coordinates: BTreeMap::new(),
+                ..found.clone()
+            } == *wanted
+        }
+        false => found == wanted,
+    }
 }
 
 struct Repair<'a> {
@@ -130,8 +182,8 @@ impl Repair<'_> {
     fn entry(&self, split: Split, trajectory: usize) -> Result<usize> {
         let wanted = &self.manifest.splits[&split].trajectories[trajectory];
         let entries = self.catalogue.splits.get(&split);
-        let found = entries
-            .and_then(|entries| entries.iter().position(|entry| entry.trajectory == *wanted));
+        let found =
+            entries.and_then(|entries| entries.iter().position(|entry| is_of(entry, wanted)));
         found.ok_or_else(|| self.unlike(format!("it has no {split} trajectory {}", wanted.source)))
     }
 

@@ -50,6 +50,23 @@ pub(crate) fn space(selection: &Selection, grid: &Grid) -> Result<Vec<AxisSelect
     Ok(axes)
 }
 
+/// Trajectories that are left out: pattern of the file, and sample.
+///
+/// # Errors
+/// [`Error::Selection`] for one that is not `FILE#SAMPLE`.
+pub(crate) fn left_out(selection: &Selection) -> Result<Vec<(&str, usize)>> {
+    fn parsed(text: &str) -> Option<(&str, usize)> {
+        let (file, sample) = text.rsplit_once('#')?;
+        Some((file, sample.parse().ok()?)).filter(|(file, _)| !file.is_empty())
+    }
+    let each = |text| {
+        let reason = || format!("{text} is no trajectory such as a.hdf5#3");
+        parsed(text).ok_or_else(|| Error::Selection { reason: reason() })
+    };
+    let texts = selection.exclude_trajectories.iter();
+    texts.map(|text| each(text)).collect()
+}
+
 /// The schema of what is taken.
 ///
 /// # Errors
@@ -62,7 +79,7 @@ pub(crate) fn schema(
 ) -> Result<Schema> {
     let axes = whole.grid.axes.iter().zip(space);
     let schema = Schema {
-        name: whole.name.clone(),
+        name: selection.name.clone().unwrap_or(whole.name.clone()),
         grid: Grid {
             kind: whole.grid.kind.clone(),
             axes: axes

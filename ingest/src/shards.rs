@@ -7,14 +7,18 @@ use wellspring_store::{Affine, Frames, Row as StoredRow, ShardWriter, Split};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::catalogue::{Catalogue, Row, TakenField};
+use crate::findings::glance::Glance;
+use crate::findings::track::Track;
+use crate::findings::watch::Watch;
 use crate::statistics::constant_frame;
 use crate::well::{FieldReader, OpenFile};
 use crate::{Error, Result};
 
-/// A filled shard, and a checksum of what was read for each of its rows.
+/// A filled shard, a checksum of what was read for each of its rows, and what was seen of it.
 pub(crate) struct Filled {
     pub(crate) shard: ShardWriter,
     pub(crate) digests: Vec<u64>,
+    pub(crate) tracks: Vec<Track>,
 }
 
 /// Fills a shard with rows of a split.
@@ -34,14 +38,17 @@ pub(crate) async fn fill(
             files: &files,
             affine: &affine,
             readers: None,
+            watch: Watch::new(&catalogue, split),
         };
         let mut filled = Filled {
             shard,
             digests: Vec::new(),
+            tracks: Vec::new(),
         };
         for batch in rows.chunks(filled.shard.batch_rows()) {
             filling.batch(batch, &mut filled)?;
         }
+        filled.tracks = filling.watch.tracks();
         Ok(filled)
     });
     work.await.map_err(Error::task)?
@@ -57,6 +64,7 @@ struct Filling<'a> {
     affine: &'a Affine,
     /// Of the file that was read last.
     readers: Option<(usize, Readers<'a>)>,
+    watch: Watch<'a>,
 }
 
 impl Filling<'_> {
@@ -107,6 +115,8 @@ impl Filling<'_> {
                 .clone()
                 .map(|channel| Some(self.affine.stored(channel)))
                 .collect();
+            let fills = catalogue.fills(entry.file, field);
+            let mut seen: Vec<Option<Glance>> = vec![None; rows.len()];
             for slab in reader.slabs() {
                 for (place, (row, sum)) in rows.iter().zip(&mut *sums).enumerate() {
                     let start = (first + place) * cells;
@@ -117,8 +127,16 @@ impl Filling<'_> {
                         .collect();
                     let frame = (entry.sample, catalogue.step_of_file(row.step));
                     reader.planes(frame, &slab, &maps, &mut planes)?;
-                    sum.update(&reader.checksum().to_le_bytes());
+                    let glance = reader.glance(fills);
+                    sum.update(&glance.checksum.to_le_bytes());
+                    seen[place] = Some(match seen[place].take() {
+                        Some(seen) => seen.and(&glance),
+                        None => glance,
+                    });
                 }
+            }
+            for (row, glance) in rows.iter().zip(seen.iter().flatten()) {
+                self.watch.look(row.entry, field, row.step, glance)?;
             }
         }
         Ok(())
@@ -134,17 +152,24 @@ pub(crate) async fn fill_constants(
     affine: &Affine,
     mut shard: ShardWriter,
 ) -> Result<Filled> {
-    let mut digests = Vec::new();
+    let (mut digests, mut tracks) = (Vec::new(), Vec::new());
     let space = catalogue.schema.grid.shape();
     for (entry, held) in catalogue.splits[&split].iter().enumerate() {
-        let (values, sums) = constant_frame(catalogue, split, entry).await?;
+        let read = constant_frame(catalogue, split, entry).await?;
         let channels = affine.shift.len();
-        let mut frame = Frames::new(1, 1, channels, space.clone(), values)?;
+        let mut frame = Frames::new(1, 1, channels, space.clone(), read.values)?;
         affine.normalise(&mut frame);
         shard.push(((first + entry) as u32, 0), held.times[0], &frame)?;
         let mut sum = Xxh3::new();
-        sums.iter().for_each(|read| sum.update(&read.to_le_bytes()));
+        read.sums
+            .iter()
+            .for_each(|read| sum.update(&read.to_le_bytes()));
         digests.push(sum.digest());
+        tracks.extend(read.tracks);
     }
-    Ok(Filled { shard, digests })
+    Ok(Filled {
+        shard,
+        digests,
+        tracks,
+    })
 }

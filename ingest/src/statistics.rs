@@ -10,6 +10,9 @@ use std::sync::Arc;
 use wellspring_store::{ChannelMoments, ChannelStatistics, Split, Statistics};
 
 use crate::catalogue::Catalogue;
+use crate::findings::glance::Glance;
+use crate::findings::track::Track;
+use crate::findings::watch::{Watch, refuse_fill};
 use crate::well::OpenFile;
 use crate::{Error, Result};
 
@@ -72,8 +75,7 @@ impl Piece {
         };
         let work = tokio::task::spawn_blocking(move || match (&self, files.values().next()) {
             (Self::Frames(split, entry, steps), Some(file)) => {
-                let sample = catalogue.splits[split][*entry].sample;
-                frames(&catalogue, file, sample, steps.clone())
+                frames(&catalogue, file, (*split, *entry), steps.clone())
             }
             _ => Ok(Vec::new()),
         });
@@ -84,22 +86,27 @@ impl Piece {
 fn frames(
     catalogue: &Catalogue,
     file: &OpenFile,
-    sample: usize,
+    (split, entry): (Split, usize),
     steps: Range<usize>,
 ) -> Result<Vec<ChannelMoments>> {
+    let held = &catalogue.splits[&split][entry];
     let mut moments = vec![ChannelMoments::default(); catalogue.schema.channels().len()];
     let row = catalogue.schema.grid.cells() / catalogue.schema.grid.shape()[0];
     for (field, mut reader) in catalogue.readers(file, true) {
         let channels = field.channels.clone();
+        let fills = catalogue.fills(held.file, field);
         for slab in reader.slabs() {
             let cells = slab.rows.len() * row;
             let empty = || vec![vec![0.0_f32; cells]; channels.len()];
             let (mut before, mut now) = (empty(), empty());
             for step in steps.start.saturating_sub(1)..steps.end {
                 let mut planes: Vec<&mut [f32]> = now.iter_mut().map(Vec::as_mut_slice).collect();
-                let place = (sample, catalogue.step_of_file(step));
+                let place = (held.sample, catalogue.step_of_file(step));
                 reader.raw_planes(place, &slab, &mut planes)?;
                 if step >= steps.start {
+                    // Before it is in the statistics; the second pass looks at everything else.
+                    let fill = reader.stored().fill(fills);
+                    refuse_fill(catalogue, (split, entry), field, step, fill)?;
                     let pairs = now.iter().zip(&before);
                     for (moments, (now, before)) in moments[channels.clone()].iter_mut().zip(pairs)
                     {
@@ -116,42 +123,63 @@ fn frames(
 async fn constants(catalogue: &Arc<Catalogue>, split: Split) -> Result<Vec<ChannelMoments>> {
     let mut moments = vec![ChannelMoments::default(); catalogue.schema.constant_channels().len()];
     for entry in 0..catalogue.splits[&split].len() {
-        let (frame, _) = constant_frame(catalogue, split, entry).await?;
+        let frame = constant_frame(catalogue, split, entry).await?;
         let cells = catalogue.schema.grid.cells();
-        for (moments, values) in moments.iter_mut().zip(frame.chunks(cells)) {
+        for (moments, values) in moments.iter_mut().zip(frame.values.chunks(cells)) {
             moments.add(values, None);
         }
     }
     Ok(moments)
 }
 
-/// The fields of a trajectory that do not vary in time, (C, *space), and a checksum of their values.
+/// The fields of a trajectory that do not vary in time.
+pub(crate) struct ConstantFrame {
+    /// (C, *space).
+    pub(crate) values: Vec<f32>,
+    /// Checksums of the stored values.
+    pub(crate) sums: Vec<u64>,
+    pub(crate) tracks: Vec<Track>,
+}
+
+/// Reads the fields of a trajectory that do not vary in time.
 pub(crate) async fn constant_frame(
     catalogue: &Arc<Catalogue>,
     split: Split,
     entry: usize,
-) -> Result<(Vec<f32>, Vec<u64>)> {
+) -> Result<ConstantFrame> {
     let held = &catalogue.splits[&split][entry];
-    let (file, sample) = (catalogue.file(held.file).await?, held.sample);
+    let (file, sample, file_index) = (catalogue.file(held.file).await?, held.sample, held.file);
     let catalogue = Arc::clone(catalogue);
     let work = tokio::task::spawn_blocking(move || {
         let cells = catalogue.schema.grid.cells();
         let row = cells / catalogue.schema.grid.shape()[0];
-        let mut frame = vec![0.0; catalogue.schema.constant_channels().len() * cells];
-        let mut sums = Vec::new();
+        let mut values = vec![0.0; catalogue.schema.constant_channels().len() * cells];
+        let (mut sums, mut watch) = (Vec::new(), Watch::new(&catalogue, split));
         for (field, mut reader) in catalogue.readers(&file, false) {
             let (first, last) = (field.channels.start * cells, field.channels.end * cells);
+            let fills = catalogue.fills(file_index, field);
+            let mut seen: Option<Glance> = None;
             for slab in reader.slabs() {
                 let place = slab.rows.start * row..slab.rows.end * row;
-                let mut planes: Vec<&mut [f32]> = frame[first..last]
+                let mut planes: Vec<&mut [f32]> = values[first..last]
                     .chunks_mut(cells)
                     .map(|plane| &mut plane[place.clone()])
                     .collect();
                 reader.raw_planes((sample, 0), &slab, &mut planes)?;
-                sums.push(reader.checksum());
+                let glance = reader.glance(fills);
+                sums.push(glance.checksum);
+                seen = Some(seen.map_or(glance.clone(), |seen| seen.and(&glance)));
+            }
+            if let Some(glance) = seen {
+                watch.look(entry, field, 0, &glance)?;
             }
         }
-        Ok((frame, sums))
+        let tracks = watch.tracks();
+        Ok(ConstantFrame {
+            values,
+            sums,
+            tracks,
+        })
     });
     work.await.map_err(Error::task)?
 }

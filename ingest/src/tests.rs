@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod everything;
+mod findings;
 mod hostile;
 mod on_demand;
 mod pieces;
 mod quirks;
 mod remote;
 mod simulations;
+mod unwritten;
 
 use std::path::Path;
 

@@ -10,6 +10,7 @@ use wellspring_store::{
 };
 
 use crate::catalogue::Catalogue;
+use crate::findings::judge::{self, Judge};
 use crate::ledger::{self, Claim, Ledger};
 use crate::options::{IngestOptions, Part};
 use crate::source::Source;
@@ -40,7 +41,7 @@ impl Work {
         options: &IngestOptions,
         reporter: &dyn Reporter,
     ) -> Result<Begun> {
-        let catalogue = catalogue(source, &options.selection, reporter).await?;
+        let catalogue = Arc::new(catalogue(source, &options.selection, reporter).await?);
         let given = given(options, &catalogue).await?;
         let key = key(&catalogue, options, given.as_ref())?;
         let mut stale = Vec::new();
@@ -185,8 +186,12 @@ impl Work {
 
     /// The manifest, from the records of all shards; then the records go. Another process may have been
     /// faster, and have tidied up.
-    pub(crate) async fn commit(&self, statistics: &Statistics) -> Result<Manifest> {
-        let manifest = match self.publish(statistics).await {
+    pub(crate) async fn commit(
+        &self,
+        statistics: &Statistics,
+        reporter: &dyn Reporter,
+    ) -> Result<Manifest> {
+        let manifest = match self.publish(statistics, reporter).await {
             Ok(manifest) => manifest,
             Err(error) => {
                 let there = Manifest::load(&self.root).await.ok();
@@ -197,11 +202,12 @@ impl Work {
         Ok(manifest)
     }
 
-    async fn publish(&self, statistics: &Statistics) -> Result<Manifest> {
+    async fn publish(&self, statistics: &Statistics, reporter: &dyn Reporter) -> Result<Manifest> {
         let writer = self.writer(statistics).await?;
         let starts = BTreeMap::new();
         let records = records::all(&self.catalogue, &writer, &self.ledger, &starts).await?;
         let records = records.whole(&self.root)?;
+        judge::tell(&records::findings(&self.catalogue, &records)?, reporter);
         let mut splits = BTreeMap::new();
         for (&split, record) in &records {
             let trajectories = records::trajectories(&self.catalogue, split);
@@ -230,23 +236,36 @@ impl Work {
     }
 }
 
-/// Opens a source: what is in it, as far as it is selected.
+/// Opens a source: what is in it, as far as it is selected. Tells what is odd.
 pub(crate) async fn catalogue(
     source: &Location,
     selection: &Selection,
     reporter: &dyn Reporter,
-) -> Result<Arc<Catalogue>> {
+) -> Result<Catalogue> {
+    catalogue_of(source, selection, |_| true, reporter).await
+}
+
+/// Opens the files of a source whose paths below it are needed.
+pub(crate) async fn catalogue_of(
+    source: &Location,
+    selection: &Selection,
+    is_needed: impl Fn(&str) -> bool,
+    reporter: &dyn Reporter,
+) -> Result<Catalogue> {
     hdf5::silence_errors(true);
-    let source = Source::list(source).await?;
-    if source.ignored > 0 {
-        reporter.note(&format!(
-            "{} files that are no HDF5 of a split are left out",
-            source.ignored
-        ));
-    }
-    Ok(Arc::new(
-        Catalogue::open(source, selection.clone(), reporter).await?,
-    ))
+    let judge = Judge::of(selection)?;
+    let mut source = Source::list(source, &selection.exclude).await?;
+    source.files.retain(|file| is_needed(&file.below));
+    let mut findings = source.rest.findings();
+    source
+        .rest
+        .notes()
+        .iter()
+        .for_each(|note| reporter.note(note));
+    let selection = selection.clone();
+    let opened = Catalogue::open(source, selection, judge, &mut findings, reporter).await;
+    judge::tell(&findings, reporter);
+    opened
 }
 
 /// Removes what only the work on a data set needed, and what it replaced.

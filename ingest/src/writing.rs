@@ -88,6 +88,7 @@ impl Writing<'_> {
         let record = ShardRecord {
             shard: filled.shard.finish().await?,
             digests: filled.digests,
+            tracks: filled.tracks,
         };
         self.ledger.put(name, &record).await
     }

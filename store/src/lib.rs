@@ -106,7 +106,7 @@
 //!             source: "by hand".into(),
 //!             frames: 2,
 //!             parameters: BTreeMap::new(),
-//!             series: BTreeMap::new(),
+//!             ..Trajectory::default()
 //!         }],
 //!         shards: vec![shard.finish().await?],
 //!         constants: None,
@@ -175,7 +175,8 @@ pub use origin::Origin;
 pub use patch::Patch;
 pub use plan::{Order, Plan, Share};
 pub use provenance::{
-    Attachment, AxisSelection, Contents, Provenance, Selection, SourceRecord, StoredValue,
+    Attachment, AxisSelection, Contents, NotFinite, Provenance, Selection, SourceRecord,
+    StoredValue,
 };
 pub use report::{Reporter, Silent};
 pub use scan::{Piece, Scanner, Wanted};

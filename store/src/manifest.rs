@@ -90,7 +90,7 @@ pub enum Compression {
 }
 
 /// One simulation run; its index in the split is its name.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Trajectory {
     /// Where it came from: file and sample.
     pub source: String,
@@ -101,6 +101,9 @@ pub struct Trajectory {
     /// Scalars that change in time, one value per frame.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub series: BTreeMap<String, Vec<f64>>,
+    /// Coordinates along the axes whose own differ from the grid's, by the name of the axis.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub coordinates: BTreeMap<String, Vec<f64>>,
 }
 
 /// One Arrow file.

@@ -92,6 +92,38 @@ pub struct Selection {
     /// Every how many frames one is taken, from the first on; 0 and 1 for all.
     #[serde(skip_serializing_if = "is_one")]
     pub time_stride: usize,
+    /// What the data set is called; by default as its files call it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Files that are left out: patterns of their paths below the source.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+    /// Trajectories that are left out, each as `FILE#SAMPLE`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exclude_trajectories: Vec<String>,
+    /// Kinds of broken simulations that are let through.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<String>,
+    /// What becomes of values that are not finite.
+    #[serde(skip_serializing_if = "NotFinite::is_refused")]
+    pub nan: NotFinite,
+}
+
+/// What becomes of values that are NaN or infinite.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NotFinite {
+    /// A source that holds one is refused.
+    #[default]
+    Refuse,
+    /// They become zero, in field units.
+    Zero,
+}
+
+impl NotFinite {
+    fn is_refused(&self) -> bool {
+        *self == Self::Refuse
+    }
 }
 
 fn is_one(stride: &usize) -> bool {

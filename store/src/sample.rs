@@ -26,7 +26,7 @@ pub(crate) fn trajectories(frames: &[usize]) -> Vec<Trajectory> {
         source: format!("sample {i}"),
         frames,
         parameters: BTreeMap::from([("Reynolds".into(), 100.0 * i as f64)]),
-        series: BTreeMap::new(),
+        ..Trajectory::default()
     };
     frames.iter().enumerate().map(trajectory).collect()
 }

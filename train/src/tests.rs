@@ -67,7 +67,7 @@ fn waves(runtime: &Runtime, channels: [&str; 2]) -> Arc<Dataset> {
             source: "by hand".into(),
             frames: 8,
             parameters: BTreeMap::new(),
-            series: BTreeMap::new(),
+            ..Trajectory::default()
         };
         let held = SplitManifest {
             trajectories: vec![trajectory.clone(), trajectory],

@@ -90,8 +90,12 @@ Examples:
   wellspring ingest sims ds --normalization zscore --stats /data/the_well/shear_flow/stats.yaml
   wellspring ingest sims small --fields velocity --crop 0..128,64..192 --stride 2 --time-stride 5
   wellspring ingest more ds --append
+  wellspring ingest sims ds --exclude 'old/*' --exclude-trajectory run_7.hdf5#3 --allow time
   wellspring ingest s3://bucket/shear_flow ds --on-demand --stats s3://bucket/shear_flow/stats.yaml
   wellspring ingest sims ds --part 3/16      on one of 16 machines, then once: ingest sims ds --finish
+
+A simulation that is broken is refused with field, trajectory and step, what is odd is told; `wellspring
+check` gives all of it beforehand.
 
 After an interruption, the same command goes on where it stopped.")]
 pub struct Ingest {
@@ -153,6 +157,13 @@ pub struct Ingest {
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub time_stride: usize,
 
+    /// What the data set is called, instead of what its files say; they may then say different names
+    #[arg(long)]
+    pub name: Option<String>,
+
+    #[command(flatten)]
+    pub choice: Choice,
+
     /// Do one of N equal parts of the work, 0/N to N-1/N
     #[arg(long, value_name = "I/N", conflicts_with_all = ["finish", "append"])]
     pub part: Option<String>,
@@ -174,6 +185,64 @@ pub struct Ingest {
     #[arg(long, conflicts_with_all = ["dtype", "compression", "normalization", "stats", "shard_mib",
         "fields", "trajectories", "crop", "stride", "time_stride"])]
     pub append: bool,
+}
+
+/// What is left out of a source, and what is let through.
+#[derive(Debug, Args)]
+pub struct Choice {
+    /// Leave files out: a pattern of a name or of a path below SOURCE, with * ? and **; may be given several
+    /// times
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+
+    /// Leave a trajectory out: its file, or a pattern of it, and its number in the file; may be given several
+    /// times
+    #[arg(long, value_name = "FILE#N")]
+    pub exclude_trajectory: Vec<String>,
+
+    /// Let findings through that are refused otherwise: time, fill, unwritten
+    #[arg(long, value_delimiter = ',', value_name = "KINDS")]
+    pub allow: Vec<String>,
+
+    /// What becomes of values that are NaN or infinite: the source is refused, or they become zero
+    #[arg(long, value_enum, default_value_t = NanArg::Refuse)]
+    pub nan: NanArg,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum NanArg {
+    Refuse,
+    Zero,
+}
+
+/// Say all that is wrong or odd in simulations or a data set, and write nothing
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wellspring check sims && wellspring ingest sims ds
+  wellspring check s3://bucket/shear_flow --format csv > findings.csv
+  wellspring check sims --exclude 'old/*' --allow time
+  wellspring check ds
+
+Refused are unreadable, mixed, unwritten, fill, not-finite and time; told are zero, still, outlier,
+coordinates, leak, duplicate and left-out. --exclude, --exclude-trajectory, --allow and --nan are those of
+`wellspring ingest`; a data set has no use for them.
+
+Exit codes: 0 nothing would be refused, 1 something would, 2 a misuse.")]
+pub struct Check {
+    /// A folder in The Well's layout, a file, or a data set, or a URL of any of them
+    pub path: String,
+
+    #[command(flatten)]
+    pub choice: Choice,
+
+    /// table | csv | json | md | parquet
+    #[arg(long, default_value = "table")]
+    pub format: String,
+
+    /// Trajectories read at the same time; by default one per core
+    #[arg(long)]
+    pub threads: Option<usize>,
 }
 
 /// Take a split out of a data set

@@ -1,12 +1,16 @@
 //! `wellspring ingest`: reads The Well's HDF5, writes shards and, last of all, the manifest. An
 //! interruption leaves no data set, but what the same command goes on from.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result};
 use wellspring_ingest::{IngestOptions, Part, Stage};
-use wellspring_store::{AxisSelection, Compression, Dtype, Manifest, Normalization, Selection};
+use wellspring_store::{
+    AxisSelection, Compression, Dtype, Manifest, Normalization, NotFinite, Selection,
+};
 
 use super::Session;
-use crate::args::{self, CompressionArg, DtypeArg, NormalizationArg};
+use crate::args::{self, CompressionArg, DtypeArg, NanArg, NormalizationArg};
 use crate::failure::{Misuse, misuse};
 use crate::progress::line;
 
@@ -90,7 +94,29 @@ fn selection(args: &args::Ingest) -> Result<Selection> {
         trajectories,
         space: space(args.crop.as_deref(), args.stride.as_deref())?,
         time_stride: args.time_stride,
+        name: args.name.clone(),
+        ..args.choice.selection()
     })
+}
+
+impl args::Choice {
+    /// Everything but what these leave out and let through, whatever the order in which they were typed.
+    pub fn selection(&self) -> Selection {
+        let sorted = |texts: &[String]| {
+            let all: BTreeSet<String> = texts.iter().map(|text| text.trim().to_owned()).collect();
+            all.into_iter().collect()
+        };
+        Selection {
+            exclude: sorted(&self.exclude),
+            exclude_trajectories: sorted(&self.exclude_trajectory),
+            allow: sorted(&self.allow),
+            nan: match self.nan {
+                NanArg::Refuse => NotFinite::Refuse,
+                NanArg::Zero => NotFinite::Zero,
+            },
+            ..Selection::default()
+        }
+    }
 }
 
 /// The cells of each axis; nothing for all of them.

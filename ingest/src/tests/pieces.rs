@@ -177,6 +177,7 @@ async fn a_selection_takes_what_it_says() {
         trajectories: Some((1, 4)),
         space: vec![axis(0, 8, 2), axis(3, 12, 4)],
         time_stride: 3,
+        ..Selection::default()
     };
     let bare = IngestOptions { selection, ..bare };
     let (root, manifest) = made(folder.path(), &bare).await;
@@ -253,6 +254,7 @@ async fn a_selection_that_cannot_be_is_refused() {
             space,
             trajectories,
             time_stride: 1,
+            ..Selection::default()
         };
         let options = IngestOptions {
             selection,

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::filters::Decoder;
 use super::storage::{Chunk, Chunks, Element, Layout, Storage};
 use crate::extents::ReadAt;
+use crate::findings::glance::Stored;
 
 /// Values of a box as the file has them.
 pub(super) enum Values {
@@ -34,11 +35,46 @@ impl Values {
         }
     }
 
+    /// Whether a number is among some of the values.
+    pub(super) fn contain(&self, range: Range<usize>, number: f64) -> bool {
+        match self {
+            Self::F32(values) => values[range].iter().any(|&x| f64::from(x) == number),
+            Self::F64(values) => values[range].contains(&number),
+        }
+    }
+
     /// The bytes of some of the values.
     pub(super) fn bytes(&self, range: Range<usize>) -> &[u8] {
         match self {
             Self::F32(values) => bytemuck::cast_slice(&values[range]),
             Self::F64(values) => bytemuck::cast_slice(&values[range]),
+        }
+    }
+
+    /// Some of the values.
+    pub(super) fn some(&self, range: Range<usize>) -> Stored<'_> {
+        match self {
+            Self::F32(values) => Stored::F32(&values[range]),
+            Self::F64(values) => Stored::F64(&values[range]),
+        }
+    }
+
+    /// Puts zero where a value is not finite; how often, in each of so many equal parts.
+    pub(super) fn zero_what_is_not_finite(&mut self, parts: usize) -> Vec<usize> {
+        macro_rules! each {
+            ($values:ident) => {{
+                let length = ($values.len() / parts.max(1)).max(1);
+                let parts = $values.chunks_mut(length);
+                let zeroed = parts.map(|part| {
+                    let odd = part.iter_mut().filter(|value| !value.is_finite());
+                    odd.map(|value| *value = 0.0).count()
+                });
+                zeroed.collect()
+            }};
+        }
+        match self {
+            Self::F32(values) => each!(values),
+            Self::F64(values) => each!(values),
         }
     }
 }

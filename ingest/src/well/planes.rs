@@ -10,6 +10,7 @@ use super::block::{self, Failure, Region, Scratch, Values};
 use super::gather::{Gather, finite};
 use super::storage::Layout;
 use super::{OpenFile, StoredField};
+use crate::findings::glance::{Glance, Stored};
 use crate::{Error, Result};
 
 /// Bytes of a slab of values that lie in a row: enough for long reads, few enough for a cache.
@@ -37,6 +38,12 @@ pub(crate) struct FieldReader<'a> {
     held: Option<Held>,
     /// The values that the last planes were of.
     last: Range<usize>,
+    /// Whether some of them were never written.
+    is_unwritten: bool,
+    /// Whether zero takes the place of values that are not finite.
+    zeroes: bool,
+    /// Of each step that is held, how many did.
+    zeroed: Vec<usize>,
     scratch: Scratch,
 }
 
@@ -58,8 +65,16 @@ impl<'a> FieldReader<'a> {
             space,
             held: None,
             last: 0..0,
+            is_unwritten: false,
+            zeroes: false,
+            zeroed: Vec::new(),
             scratch: Scratch::default(),
         }
+    }
+
+    /// Lets zero take the place of values that are not finite.
+    pub(crate) fn with_zeroes(self, zeroes: bool) -> Self {
+        Self { zeroes, ..self }
     }
 
     /// The slabs that a frame is read in, in order.
@@ -115,8 +130,8 @@ impl<'a> FieldReader<'a> {
     /// Fills planes with a slab of a frame, one for each component, mapping every value.
     ///
     /// # Errors
-    /// [`Error::Bytes`], [`Error::Layout`], [`Error::Read`]; [`Error::NotFinite`] for a value that
-    /// is no number.
+    /// [`Error::Bytes`], [`Error::Layout`], [`Error::Read`]; [`Error::Unwritten`];
+    /// [`Error::NotFinite`] for a value that is no number.
     pub(crate) fn planes<M: Fn(f64) -> f32 + Copy>(
         &mut self,
         (sample, step): (usize, usize),
@@ -131,6 +146,14 @@ impl<'a> FieldReader<'a> {
             Some(held) => (step.max(held.steps.start) - held.steps.start) * gather.frame,
             None => 0,
         };
+        self.last = first..first + gather.frame;
+        let storage = &self.file.storage[self.index];
+        let is_missing = |missing| self.values.contain(self.last.clone(), missing);
+        self.is_unwritten =
+            storage.unwritten.holds(sample, step) || storage.missing.is_some_and(is_missing);
+        if self.is_unwritten && !self.file.allow_unwritten {
+            return Err(self.unwritten(sample, step));
+        }
         for (component, (plane, map)) in planes.iter_mut().zip(maps).enumerate() {
             match &self.values {
                 Values::F32(values) => gather.plane(&values[first..], component, *map, plane),
@@ -145,13 +168,30 @@ impl<'a> FieldReader<'a> {
                 });
             }
         }
-        self.last = first..first + gather.frame;
         Ok(())
     }
 
-    /// A checksum of the stored values that the last planes were of.
-    pub(crate) fn checksum(&self) -> u64 {
-        xxh3_64(self.values.bytes(self.last.clone()))
+    fn unwritten(&self, trajectory: usize, step: usize) -> Error {
+        Error::Unwritten {
+            file: self.file.well.named.clone(),
+            object: self.field.path.clone(),
+            trajectory,
+            step,
+        }
+    }
+
+    /// A glance at the stored values that the last planes were of; `fills` are those that the file names
+    /// as missing.
+    pub(crate) fn glance(&self, fills: &[f64]) -> Glance {
+        let checksum = xxh3_64(self.values.bytes(self.last.clone()));
+        let place = self.last.start / self.last.len().max(1);
+        let zeroed = self.zeroed.get(place).copied().unwrap_or(0);
+        Glance::at(self.stored(), checksum, (zeroed, self.is_unwritten), fills)
+    }
+
+    /// The stored values that the last planes were of.
+    pub(crate) fn stored(&self) -> Stored<'_> {
+        self.values.some(self.last.clone())
     }
 
     /// Reads and decodes a slab of a frame, and what is stored with it, unless that is in memory.
@@ -164,8 +204,11 @@ impl<'a> FieldReader<'a> {
             return Ok(());
         }
         self.held = None;
-        let region = self.region(&held);
         let storage = &self.file.storage[self.index];
+        if storage.unwritten.holds(sample, step) && !self.file.allow_unwritten {
+            return Err(self.unwritten(sample, step));
+        }
+        let region = self.region(&held);
         let read = block::read(
             storage,
             self.file.bytes.as_ref(),
@@ -174,6 +217,9 @@ impl<'a> FieldReader<'a> {
             &mut self.scratch,
         );
         read.map_err(|failure| self.failed(failure, sample, step))?;
+        if self.zeroes {
+            self.zeroed = self.values.zero_what_is_not_finite(held.steps.len());
+        }
         self.held = Some(held);
         Ok(())
     }

@@ -9,12 +9,12 @@ use super::address::parse_key;
 use crate::Result;
 
 /// What lies below a place, and what is there and cannot be had.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Listing {
-    /// Every object, at any depth, in the order of their paths.
-    pub objects: Vec<ObjectMeta>,
+    /// Every object with its size in bytes, at any depth, in the order of their paths.
+    pub objects: Vec<(Location, u64)>,
     /// Names of objects that were left out, since no place can be named after them: those with empty
-    /// parts (`a//b`), with control characters or, on a disk, without a text.
+    /// parts (`a//b`) or control characters, and files whose names are not UTF-8.
     pub left_out: Vec<String>,
 }
 
@@ -33,18 +33,26 @@ impl Location {
     /// # Errors
     /// [`Error::Io`](crate::Error::Io).
     pub async fn list_objects(&self) -> Result<Vec<ObjectMeta>> {
-        let listing = self.listing().await?;
-        for name in &listing.left_out {
+        let (objects, left_out) = self.found().await?;
+        for name in &left_out {
             tracing::warn!("{self}: {name:?} is left out of the list: no place can have this name");
         }
-        Ok(listing.objects)
+        Ok(objects)
     }
 
-    /// Every object below, and the names of those that cannot be had.
+    /// Every object below with its size, and the names of those that cannot be had.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io).
     pub async fn listing(&self) -> Result<Listing> {
+        let (objects, left_out) = self.found().await?;
+        let sized = |object: ObjectMeta| (self.at(object.location), object.size);
+        let objects = objects.into_iter().map(sized).collect();
+        Ok(Listing { objects, left_out })
+    }
+
+    /// What is below, and the names of what cannot be had.
+    async fn found(&self) -> Result<(Vec<ObjectMeta>, Vec<String>)> {
         let found = self.store.list(Some(self.path())).try_collect().await;
         let mut left_out = self.odd.below(self.path().as_ref());
         let mut objects: Vec<ObjectMeta> = match found {
@@ -59,7 +67,7 @@ impl Location {
             Err(source) => return Err(self.io("listing", source)),
         };
         objects.sort_by(|a, b| a.location.cmp(&b.location));
-        Ok(Listing { objects, left_out })
+        Ok((objects, left_out))
     }
 
     /// What the store says of objects, without those that are there no longer.

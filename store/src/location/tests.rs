@@ -302,7 +302,7 @@ async fn names_that_are_not_text_do_not_break_a_list_of_a_disk() {
     let names: Vec<_> = listing
         .objects
         .iter()
-        .map(|object| object.location.filename())
+        .map(|(object, _)| object.name())
         .collect();
     assert_eq!((names, listing.left_out.len()), (vec![Some("a")], 2));
 }

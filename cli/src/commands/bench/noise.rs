@@ -55,7 +55,7 @@ pub async fn write() -> Result<(TempDir, Location)> {
         source: "noise".into(),
         frames: FRAMES,
         parameters: BTreeMap::new(),
-        series: BTreeMap::new(),
+        ..Trajectory::default()
     };
     let held = SplitManifest {
         trajectories: vec![trajectory; TRAJECTORIES],

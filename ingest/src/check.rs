@@ -1,0 +1,176 @@
+//! Everything that is wrong or odd in a source or a data set, without making anything.
+
+mod dataset;
+
+use std::sync::Arc;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use wellspring_store::{Location, Reporter, Selection, Split};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::catalogue::{Catalogue, Entry, TakenField};
+use crate::findings::Finding;
+use crate::findings::glance::Glance;
+use crate::findings::judge::Judge;
+use crate::findings::track::Track;
+use crate::findings::twins::{Member, twins};
+use crate::source::Source;
+use crate::well::{FieldReader, OpenFile};
+use crate::{Error, Result};
+
+pub use dataset::check_dataset;
+
+/// All findings of what a selection takes of a source, in the order of files, trajectories and fields;
+/// trajectories that are there twice come last. Reads every value that an ingest would, in so many files
+/// at the same time.
+///
+/// # Errors
+/// [`Error::NoFiles`], [`Error::Selection`]; [`Error::Store`] when the source cannot be listed. What is
+/// wrong with a file is a finding.
+pub async fn check(
+    source: &Location,
+    selection: &Selection,
+    threads: usize,
+    reporter: &dyn Reporter,
+) -> Result<Vec<Finding>> {
+    hdf5::silence_errors(true);
+    let judge = Judge::of(selection)?.going_on();
+    let source = Source::list(source, &selection.exclude).await?;
+    source
+        .rest
+        .notes()
+        .iter()
+        .for_each(|note| reporter.note(note));
+    let mut findings = source.rest.findings();
+    let opened = Catalogue::open(source, selection.clone(), judge, &mut findings, reporter).await;
+    let catalogue = match opened {
+        // Every file there is has a finding.
+        Err(Error::NoFiles { .. }) => return Ok(findings),
+        opened => Arc::new(opened?),
+    };
+    let splits = catalogue.splits.iter();
+    let places = splits.flat_map(|(&split, entries)| (0..entries.len()).map(move |at| (split, at)));
+    let places: Vec<(Split, usize)> = places.collect();
+    let frames = |(split, entry): &(Split, usize)| {
+        catalogue.splits[split][*entry].trajectory.frames as u64 * catalogue.frame_bytes()
+    };
+    let total = places.iter().map(frames).sum();
+    reporter.begin("checking", Some(total), "bytes");
+    let looks = places.iter().map(|place| {
+        let (catalogue, bytes) = (Arc::clone(&catalogue), frames(place));
+        async move {
+            let seen = look(catalogue, *place).await?;
+            reporter.advance(bytes);
+            Ok::<_, Error>(seen)
+        }
+    });
+    let looks = futures::stream::iter(looks).buffered(threads.max(1));
+    let seen: Vec<Seen> = looks.try_collect().await?;
+    reporter.end();
+    let members: Vec<Member> = seen.iter().filter_map(|seen| seen.member.clone()).collect();
+    findings.extend(seen.into_iter().flat_map(|seen| seen.findings));
+    // What is wrong with a file as a whole, each of its trajectories says.
+    findings.dedup();
+    findings.extend(twins(&members));
+    Ok(findings)
+}
+
+/// What was seen of a trajectory.
+#[derive(Default)]
+struct Seen {
+    findings: Vec<Finding>,
+    /// Where all of it could be read.
+    member: Option<Member>,
+}
+
+async fn look(catalogue: Arc<Catalogue>, (split, entry): (Split, usize)) -> Result<Seen> {
+    let held = &catalogue.splits[&split][entry];
+    let below = catalogue.files[held.file].below.clone();
+    let file = match catalogue.file(held.file).await {
+        Ok(file) => file,
+        Err(error) => {
+            let finding = catalogue.judge.unless_it_ends(&below, Err(error))?;
+            return Ok(Seen {
+                findings: finding.into_iter().collect(),
+                member: None,
+            });
+        }
+    };
+    let work = tokio::task::spawn_blocking(move || trajectory(&catalogue, &file, (split, entry)));
+    work.await.map_err(Error::task)?
+}
+
+fn trajectory(
+    catalogue: &Catalogue,
+    file: &OpenFile,
+    (split, entry): (Split, usize),
+) -> Result<Seen> {
+    let held = &catalogue.splits[&split][entry];
+    let below = &catalogue.files[held.file].below;
+    let (mut findings, mut sum, mut whole) = (Vec::new(), Xxh3::new(), true);
+    for time_varying in [true, false] {
+        for (field, mut reader) in catalogue.readers(file, time_varying) {
+            match glances(catalogue, held, field, &mut reader) {
+                Ok(glances) => {
+                    let named = catalogue.named(split, entry, field.place);
+                    let track = track((entry, field.place), &glances, &mut sum);
+                    let found = track.map(|track| track.findings(&named));
+                    for finding in found.into_iter().flatten() {
+                        findings.push(catalogue.judge.pass(finding)?);
+                    }
+                }
+                Err(error) => {
+                    whole = false;
+                    findings.extend(catalogue.judge.unless_it_ends(below, Err(error))?);
+                }
+            }
+        }
+    }
+    let member = whole.then(|| Member {
+        split,
+        file: below.clone(),
+        sample: held.sample,
+        digest: sum.digest(),
+    });
+    Ok(Seen { findings, member })
+}
+
+/// A glance at each frame of a field.
+fn glances(
+    catalogue: &Catalogue,
+    held: &Entry,
+    field: &TakenField,
+    reader: &mut FieldReader<'_>,
+) -> Result<Vec<Glance>> {
+    let row = catalogue.schema.grid.cells() / catalogue.schema.grid.shape()[0];
+    let fills = catalogue.fills(held.file, field);
+    let frames = match field.time_varying {
+        true => held.trajectory.frames,
+        false => 1,
+    };
+    let mut glances: Vec<Glance> = Vec::new();
+    for slab in reader.slabs() {
+        let mut planes = vec![vec![0.0_f32; slab.rows.len() * row]; field.channels.len()];
+        for step in 0..frames {
+            let mut planes: Vec<&mut [f32]> = planes.iter_mut().map(Vec::as_mut_slice).collect();
+            let place = (held.sample, catalogue.step_of_file(step));
+            reader.raw_planes(place, &slab, &mut planes)?;
+            let glance = reader.glance(fills);
+            match glances.get_mut(step) {
+                Some(seen) => *seen = seen.clone().and(&glance),
+                None => glances.push(glance),
+            }
+        }
+    }
+    Ok(glances)
+}
+
+fn track(key: (usize, usize), glances: &[Glance], sum: &mut Xxh3) -> Option<Track> {
+    glances
+        .iter()
+        .for_each(|glance| sum.update(&glance.checksum.to_le_bytes()));
+    let (first, rest) = glances.split_first()?;
+    let mut track = Track::begin(key, 0, first);
+    rest.iter().for_each(|glance| track.push(glance));
+    Some(track)
+}

@@ -1,0 +1,136 @@
+//! The findings of a data set, which are those of what it was made from as far as its values tell.
+
+use wellspring_store::{Dataset, Dtype, Frames, Reporter, Split};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use crate::Result;
+use crate::findings::glance::{Glance, Stored};
+use crate::findings::track::{Named, Track};
+use crate::findings::twins::{Member, twins};
+use crate::findings::{Finding, axes};
+
+/// Frames that are read together.
+const TOGETHER: usize = 16;
+
+/// All findings of a data set, by split and trajectory; the files of findings are its splits. A value that
+/// is not finite, and a time axis that goes back, are refused as in a source, though nothing ends here.
+///
+/// # Errors
+/// [`crate::Error::Store`] when it cannot be read.
+pub async fn check_dataset(dataset: &Dataset, reporter: &dyn Reporter) -> Result<Vec<Finding>> {
+    let (mut findings, mut members) = (Vec::new(), Vec::new());
+    let splits = &dataset.manifest().splits;
+    let frames: usize = splits.values().map(|held| held.frames()).sum();
+    reporter.begin("checking", Some(frames as u64), "frames");
+    for (&split, held) in splits {
+        for (trajectory, what) in held.trajectories.iter().enumerate() {
+            let checking = Checking {
+                dataset,
+                split,
+                trajectory,
+                frames: what.frames,
+            };
+            checking.times(&mut findings).await?;
+            if !what.coordinates.is_empty() {
+                let split = split.to_string();
+                findings.push(axes::coordinates(&split, trajectory, &what.coordinates));
+            }
+            members.push(checking.values(&mut findings, reporter).await?);
+        }
+    }
+    reporter.end();
+    findings.extend(twins(&members));
+    Ok(findings)
+}
+
+/// A trajectory of a data set.
+struct Checking<'a> {
+    dataset: &'a Dataset,
+    split: Split,
+    trajectory: usize,
+    frames: usize,
+}
+
+impl Checking<'_> {
+    async fn times(&self, findings: &mut Vec<Finding>) -> Result<()> {
+        let times = self
+            .dataset
+            .times(self.split, self.trajectory, 0..self.frames);
+        let split = self.split.to_string();
+        findings.extend(axes::time(&split, (self.trajectory, 1), &times.await?));
+        Ok(())
+    }
+
+    async fn values(&self, findings: &mut Vec<Finding>, reporter: &dyn Reporter) -> Result<Member> {
+        let channels = self.dataset.schema().channels();
+        let mut tracks: Vec<Option<Track>> = vec![None; channels.len()];
+        let mut sum = Xxh3::new();
+        for start in (0..self.frames).step_by(TOGETHER) {
+            let steps = start..(start + TOGETHER).min(self.frames);
+            let frames = self
+                .dataset
+                .read(self.split, self.trajectory, steps.clone());
+            let frames = frames.await?;
+            for step in steps {
+                for (channel, track) in tracks.iter_mut().enumerate() {
+                    let glance = self.glance(&frames, step - start, channel);
+                    sum.update(&glance.checksum.to_le_bytes());
+                    match track {
+                        Some(track) => track.push(&glance),
+                        None => {
+                            *track = Some(Track::begin((self.trajectory, channel), step, &glance))
+                        }
+                    }
+                }
+                reporter.advance(1);
+            }
+        }
+        let split = self.split.to_string();
+        for (field, track) in channels.iter().zip(tracks.iter().flatten()) {
+            let named = Named {
+                file: &split,
+                field,
+                trajectory: self.trajectory,
+                frames: self.frames,
+                every: 1,
+                time_varying: true,
+            };
+            findings.extend(track.findings(&named));
+        }
+        Ok(Member {
+            split: self.split,
+            file: split,
+            sample: self.trajectory,
+            digest: sum.digest(),
+        })
+    }
+
+    /// In field units, but for a checksum of what is stored.
+    fn glance(&self, frames: &Frames, step: usize, channel: usize) -> Glance {
+        let manifest = self.dataset.manifest();
+        let stored = frames.channel(step, 0, channel);
+        let affine = manifest.affine();
+        let (shift, scale) = (affine.shift[channel], affine.scale[channel]);
+        let mut values: Vec<f32> = stored
+            .iter()
+            .map(|&value| (f64::from(value) * scale + shift) as f32)
+            .collect();
+        if self.is_zero(stored, affine.stored(channel)(0.0)) {
+            values.fill(0.0);
+        }
+        let odd = values.iter_mut().filter(|value| !value.is_finite());
+        let zeroed = odd.map(|value| *value = 0.0).count();
+        let checksum = xxh3_64(bytemuck::cast_slice(stored));
+        Glance::at(Stored::F32(&values), checksum, (zeroed, false), &[])
+    }
+
+    /// Whether stored values are all what zero is stored as, to the precision that they have.
+    fn is_zero(&self, stored: &[f32], zero: f32) -> bool {
+        let precision = match self.dataset.manifest().dtype {
+            Dtype::F32 => 0.0,
+            Dtype::F16 => 1e-3,
+        };
+        let first = stored.first().copied().unwrap_or_default();
+        (first - zero).abs() <= precision * zero.abs() && stored.iter().all(|&x| x == first)
+    }
+}

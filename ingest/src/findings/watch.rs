@@ -1,0 +1,84 @@
+//! Looks at frames while they are read for something else.
+
+use std::collections::BTreeMap;
+
+use wellspring_store::Split;
+
+use super::FindingKind;
+use super::glance::Glance;
+use super::track::Track;
+use crate::Result;
+use crate::catalogue::{Catalogue, TakenField};
+
+/// The tracks of a split's trajectories, as far as their frames went by.
+pub(crate) struct Watch<'a> {
+    catalogue: &'a Catalogue,
+    split: Split,
+    /// By trajectory and field.
+    tracks: BTreeMap<(usize, usize), Track>,
+}
+
+impl<'a> Watch<'a> {
+    pub(crate) fn new(catalogue: &'a Catalogue, split: Split) -> Self {
+        Self {
+            catalogue,
+            split,
+            tracks: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a glance in at the next frame of a field of a trajectory.
+    ///
+    /// # Errors
+    /// [`crate::Error::Refused`] for a value that stands for a missing one.
+    pub(crate) fn look(
+        &mut self,
+        entry: usize,
+        field: &TakenField,
+        step: usize,
+        glance: &Glance,
+    ) -> Result<()> {
+        let place = (self.split, entry);
+        refuse_fill(self.catalogue, place, field, step, glance.fill)?;
+        let key = (entry, field.place);
+        match self.tracks.get_mut(&key) {
+            Some(track) => track.push(glance),
+            None => {
+                self.tracks.insert(key, Track::begin(key, step, glance));
+            }
+        }
+        Ok(())
+    }
+
+    /// The tracks that have something to say, alone or with what other shards hold.
+    pub(crate) fn tracks(self) -> Vec<Track> {
+        let entries = &self.catalogue.splits[&self.split];
+        let fields = &self.catalogue.fields;
+        let frames = |track: &Track| match fields[track.field].time_varying {
+            true => entries[track.entry].trajectory.frames,
+            false => 1,
+        };
+        let tracks = self.tracks.into_values();
+        tracks
+            .filter(|track| !track.is_silent(frames(track)))
+            .collect()
+    }
+}
+
+/// Refuses a value that stands for a missing one, unless such values are let through.
+///
+/// # Errors
+/// [`crate::Error::Refused`].
+pub(crate) fn refuse_fill(
+    catalogue: &Catalogue,
+    (split, entry): (Split, usize),
+    field: &TakenField,
+    step: usize,
+    fill: Option<f64>,
+) -> Result<()> {
+    let Some(value) = fill.filter(|_| !catalogue.judge.allows(FindingKind::Fill)) else {
+        return Ok(());
+    };
+    let named = catalogue.named(split, entry, field.place);
+    catalogue.judge.pass(named.fill((step, value))).map(drop)
+}
