@@ -32,16 +32,23 @@ Start here:
   wellspring demo                    the whole way on simulated data, in minutes on a CPU
   wellspring help train              what a command does, with examples
 
-Paths may be folders or URLs: s3://bucket/prefix, gs://, az://, https:// (to read).
-Credentials and endpoints come from the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT, ...) or from
---storage-option aws_endpoint=URL; the names are object_store's.")]
+Paths may be folders or URLs: s3://bucket/prefix, gs://, az://; https:// and data sets of the Hugging
+Face hub, hf://datasets/OWNER/NAME[@REVISION]/PATH, are only read. What follows a bucket is the key as
+it is typed; in https:// and file://, %20 is a space.
+Credentials and endpoints come from the environment (AWS_ACCESS_KEY_ID, AWS_PROFILE, AWS_ENDPOINT,
+HF_TOKEN, ...) or from --storage-option; the names are object_store's, such as
+  aws_endpoint=http://localhost:9000   another server; one that is http:// is taken at its word
+  aws_profile=NAME                     a profile of ~/.aws, if there are no keys; also one of SSO
+  aws_skip_signature=true              a public bucket, without credentials
+  aws_request_payer=true               a bucket whose readers pay
+  hf_token=TOKEN                       a gated data set of the hub")]
 pub struct Cli {
     /// No progress on the terminal, only results and errors
     #[arg(long, short, global = true)]
     pub quiet: bool,
 
-    /// A setting of the buckets that are named, such as aws_endpoint=http://localhost:9000; wins
-    /// over the environment
+    /// A setting of the places that are named, such as aws_endpoint=http://localhost:9000; wins
+    /// over the environment. Each place takes what it knows
     #[arg(long, global = true, value_name = "KEY=VALUE")]
     pub storage_option: Vec<String>,
 

@@ -44,7 +44,7 @@ pub async fn promise(
     };
     work.gather(Part::WHOLE, reporter).await?;
     let promise = Promise {
-        source: source.to_string(),
+        source: source.pinned().await?.to_string(),
         stats: options.stats.as_ref().map(Location::to_string),
         selection: options.selection.clone(),
         dtype: options.dtype,

@@ -4,6 +4,7 @@
 mod everything;
 mod findings;
 mod hostile;
+mod hub;
 mod on_demand;
 mod pieces;
 mod quirks;

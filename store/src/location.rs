@@ -24,6 +24,7 @@ use object_store::path::Path;
 pub use self::listing::Listing;
 
 use self::address::{Address, Kind};
+use self::hub::HubStore;
 use self::odd_keys::OddKeys;
 use crate::{Error, Result};
 
@@ -58,6 +59,8 @@ pub struct Location {
     address: Address,
     /// What its lists left out.
     odd: Arc<OddKeys>,
+    /// The store, if it is the hub.
+    hub: Option<Arc<HubStore>>,
 }
 
 impl Location {
@@ -81,7 +84,7 @@ impl Location {
             reason,
         };
         let address = Address::parse(text).map_err(bad)?;
-        let odd = Arc::default();
+        let (odd, mut hub) = (Arc::default(), None);
         let store: Arc<dyn ObjectStore> = match &address.kind {
             // Writes go to a temporary file that is renamed into place.
             Kind::Disk => Arc::new(LocalFileSystem::new()),
@@ -90,13 +93,17 @@ impl Location {
                 bucket::open(&address, options, &odd).map_err(|error| bad(whole_story(&error)))?
             }
             Kind::Hub(repository) => {
-                hub::open(repository, options).map_err(|error| bad(whole_story(&error)))?
+                let opened = hub::open(repository, options);
+                let opened = opened.map_err(|error| bad(whole_story(&error)))?;
+                hub = Some(Arc::clone(&opened));
+                opened
             }
         };
         Ok(Self {
             store,
             address,
             odd,
+            hub,
         })
     }
 
@@ -110,6 +117,7 @@ impl Location {
                 key: path,
             },
             odd: Arc::default(),
+            hub: None,
         }
     }
 
@@ -120,6 +128,23 @@ impl Location {
         let mut place = self.clone();
         place.address.join(below);
         place
+    }
+
+    /// The place under a name that keeps its meaning: a branch of the hub becomes the commit that it was
+    /// when it was first asked for something. Other places are what they are.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the hub does not say what the branch is.
+    pub async fn pinned(&self) -> Result<Self> {
+        let mut place = self.clone();
+        if let (Kind::Hub(repository), Some(hub)) = (&self.address.kind, &self.hub) {
+            let commit = hub.commit().await;
+            let commit = commit.map_err(|source| self.io("looking for", source))?;
+            let repository = repository.at(commit);
+            place.address.root = format!("hf://{repository}");
+            place.address.kind = Kind::Hub(repository);
+        }
+        Ok(place)
     }
 
     /// Another place in the same store.

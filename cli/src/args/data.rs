@@ -53,6 +53,7 @@ pub struct Simulate {
 Examples:
   wellspring inspect sims/data/train/shear_flow_Reynolds_1e+04_Schmidt_1e+00_0.hdf5
   wellspring inspect s3://bucket/ds
+  wellspring inspect hf://datasets/polymathic-ai/shear_flow/data/train/FILE.hdf5
   wellspring inspect https://host/data/train/file.hdf5       only its structure is fetched
   wellspring inspect ds --plot --field velocity_x --step 5
   wellspring inspect runs/ckm")]
@@ -91,6 +92,7 @@ Examples:
   wellspring ingest sims small --fields velocity --crop 0..128,64..192 --stride 2 --time-stride 5
   wellspring ingest more ds --append
   wellspring ingest sims ds --exclude 'old/*' --exclude-trajectory run_7.hdf5#3 --allow time
+  wellspring ingest hf://datasets/polymathic-ai/shear_flow ds --on-demand
   wellspring ingest s3://bucket/shear_flow ds --on-demand --stats s3://bucket/shear_flow/stats.yaml
   wellspring ingest sims ds --part 3/16      on one of 16 machines, then once: ingest sims ds --finish
 

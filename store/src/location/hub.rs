@@ -6,12 +6,11 @@ mod store;
 use std::fmt;
 use std::sync::Arc;
 
-use object_store::ObjectStore;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
 use self::client::Client;
-use self::store::HubStore;
+pub(super) use self::store::HubStore;
 
 /// Server and token; in the environment `HF_ENDPOINT` and `HF_TOKEN`.
 pub(super) const SETTINGS: [&str; 2] = ["hf_endpoint", "hf_token"];
@@ -66,6 +65,14 @@ impl Repository {
         percent_decode_str(typed).decode_utf8_lossy().into_owned()
     }
 
+    /// The repository at another revision.
+    pub(super) fn at(&self, revision: &str) -> Self {
+        Self {
+            revision: Some(revision.to_owned()),
+            ..self.clone()
+        }
+    }
+
     /// A URL of the hub, by the parts of its path before and after the name.
     fn url(&self, endpoint: &Url, before: &[&str], after: &[&str]) -> Url {
         let mut url = endpoint.clone();
@@ -111,7 +118,7 @@ fn revision_ends(text: &str) -> usize {
 pub(super) fn open(
     repository: &Repository,
     options: &[(String, String)],
-) -> object_store::Result<Arc<dyn ObjectStore>> {
+) -> object_store::Result<Arc<HubStore>> {
     super::settings::all_known(options)?;
     let typed = |name: &str| {
         let mut found = options.iter().rev();

@@ -26,8 +26,9 @@ use super::client::{Client, Refusal, network};
 /// How often the rest of a file is asked for when an answer breaks off.
 const RESUMES: u32 = 6;
 
+/// It resolves its revision once, when something is first asked for.
 #[derive(Debug)]
-pub(super) struct HubStore(Arc<Files>);
+pub(in super::super) struct HubStore(Arc<Files>);
 
 #[derive(Debug)]
 struct Files {
@@ -63,6 +64,14 @@ impl HubStore {
             commit: OnceCell::new(),
             found: Mutex::default(),
         }))
+    }
+
+    /// What the revision means to this store.
+    ///
+    /// # Errors
+    /// When the hub does not say.
+    pub(in super::super) async fn commit(&self) -> Result<&str> {
+        self.0.commit().await
     }
 }
 

@@ -81,6 +81,11 @@ async fn a_branch_that_moves_does_not_mix_files() {
         place(&hub, "/README.md").get().await.unwrap(),
         "something else"
     );
+    let pinned = early.pinned().await.unwrap().to_string();
+    assert_eq!(
+        pinned,
+        format!("hf://datasets/lab/flow@{:040x}/README.md", 10)
+    );
     let commit = format!("@{:040x}/README.md", 10);
     assert_eq!(place(&hub, &commit).get().await.unwrap(), "read me");
 }
