@@ -1,5 +1,7 @@
 //! Every trajectory of a source, what of it is taken, and the files it lies in.
 
+mod looking;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map;
 use std::ops::Range;
@@ -7,14 +9,15 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 use wellspring_store::{
-    Attachment, AxisSelection, Contents, Field, Reporter, Schema, Selection, Split, Trajectory,
+    Attachment, AxisSelection, Contents, Reporter, Schema, Selection, Split, Trajectory,
 };
 
+use self::looking::Looking;
 use crate::findings::judge::Judge;
 use crate::findings::track::Named;
 use crate::findings::{Finding, FindingKind, axes};
 use crate::source::{Source, SourceFile};
-use crate::well::{FieldReader, OpenFile, WellFile};
+use crate::well::{FieldReader, OpenFile};
 use crate::{Error, Result, pattern, selection};
 
 /// Files that stay open, with their indices, for whoever reads them next.
@@ -131,44 +134,20 @@ impl Catalogue {
         Ok(catalogue)
     }
 
-    /// Times of all trajectories, and coordinates, of which each keeps what differs from the grid.
+    /// Looks at the times and coordinates of every trajectory, and leaves those coordinates that are taken
+    /// and differ from the grid's.
     fn look_at_axes(&mut self, findings: &mut Vec<Finding>) -> Result<()> {
         let every = self.selection.time_stride.max(1);
         for entries in self.splits.values_mut() {
-            let mut before: Option<&Entry> = None;
-            for entry in entries {
-                let grid = &self.schema.grid.axes;
-                let cells = grid.iter().zip(&self.space);
+            for entry in entries.iter_mut() {
                 let coordinates = &mut entry.trajectory.coordinates;
-                for (axis, taken) in cells {
-                    if let Some(own) = coordinates.get_mut(&axis.name) {
-                        *own = taken
-                            .cells()
-                            .filter_map(|cell| own.get(cell).copied())
-                            .collect();
-                    }
-                }
-                coordinates.retain(|name, own| {
-                    !grid
-                        .iter()
-                        .any(|axis| axis.name == *name && axis.coordinates == *own)
-                });
-                let before = before
-                    .replace(entry)
-                    .filter(|other| other.file == entry.file);
+                axes::cut(coordinates, &self.schema.grid.axes, &self.space);
+            }
+            for (place, entry) in entries.iter().enumerate() {
+                let before = place.checked_sub(1).map(|place| &entries[place]);
                 let file = &self.files[entry.file].below;
-                if !before.is_some_and(|other| same(&other.times, &entry.times)) {
-                    let time = axes::time(file, (entry.sample, every), &entry.times);
-                    findings.extend(time.map(|found| self.judge.pass(found)).transpose()?);
-                }
-                let own = &entry.trajectory.coordinates;
-                if !own.is_empty()
-                    && !before.is_some_and(|other| other.trajectory.coordinates == *own)
-                {
-                    findings.push(
-                        self.judge
-                            .pass(axes::coordinates(file, entry.sample, own))?,
-                    );
+                for finding in entry.findings(before, file, every) {
+                    findings.push(self.judge.pass(finding)?);
                 }
             }
         }
@@ -303,106 +282,4 @@ fn fields(selection: &Selection, whole: &Schema) -> Result<Vec<TakenField>> {
         });
     }
     Ok(fields)
-}
-
-/// Bit by bit: a time that is no number equals itself.
-fn same(a: &[f64], b: &[f64]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
-}
-
-/// What was found in the files so far.
-#[derive(Default)]
-struct Looking {
-    first: Option<WellFile>,
-    files: Vec<SourceFile>,
-    described: Vec<(u64, Attachment)>,
-    fills: Vec<BTreeMap<String, Vec<f64>>>,
-    splits: BTreeMap<Split, Vec<Entry>>,
-}
-
-impl Looking {
-    /// Opens a file and takes its trajectories in, if it belongs with the first.
-    async fn file(
-        &mut self,
-        source: SourceFile,
-        selection: &Selection,
-        excluded: impl Fn(usize) -> bool,
-    ) -> Result<()> {
-        let (file, contents) = source.look().await?;
-        if let Some(first) = &self.first {
-            first.fits(&file)?;
-            if selection.name.is_none() {
-                named_alike(first, &file)?;
-            }
-        }
-        let described = json(&contents)?;
-        let described = Attachment::of("sources", "json", &described);
-        self.described.push((source.bytes().await?, described));
-        self.fills.push(fills(&file.schema, &contents));
-        let grid = &self.first.as_ref().unwrap_or(&file).schema.grid.axes;
-        let own = file.schema.grid.axes.iter();
-        let own: Vec<Vec<f64>> = own.map(|axis| axis.coordinates.clone()).collect();
-        let own = axes::own_coordinates(grid, &own);
-        let entries = self.splits.entry(source.split).or_default();
-        for sample in (0..file.samples).filter(|&sample| !excluded(sample)) {
-            let place = (self.files.len(), sample);
-            let mut entry = Entry::of(&file, source.name(), place, selection);
-            entry.trajectory.coordinates.clone_from(&own);
-            entries.push(entry);
-        }
-        self.files.push(source);
-        self.first.get_or_insert(file);
-        Ok(())
-    }
-}
-
-/// Whether two files say that they are of one data set.
-fn named_alike(first: &WellFile, file: &WellFile) -> Result<()> {
-    let (name, found) = (&first.schema.name, &file.schema.name);
-    if name == found {
-        return Ok(());
-    }
-    Err(Error::Mixed {
-        file: file.named.clone(),
-        other: first.named.clone(),
-        reason: format!(
-            "its dataset_name is {found}, not {name} (a name for all of them, --name, takes them as one)"
-        ),
-    })
-}
-
-/// The values that a file names as missing ones, as NetCDF and CF do.
-fn fills(schema: &Schema, contents: &Contents) -> BTreeMap<String, Vec<f64>> {
-    let named = |field: &Field| {
-        let path = format!("/t{}_fields/{}", field.order as usize, field.name);
-        let held = contents.attributes.get(&path)?;
-        let values = ["_FillValue", "missing_value"].into_iter();
-        let values = values.filter_map(|name| held.get(name)?.as_f64()).flatten();
-        // Zero is what any field may hold, and NaN is refused anyway.
-        let values: Vec<f64> = values
-            .filter(|value| value.is_finite() && *value != 0.0)
-            .collect();
-        (!values.is_empty()).then(|| (field.name.clone(), values))
-    };
-    schema.fields.iter().filter_map(named).collect()
-}
-
-impl Entry {
-    fn of(file: &WellFile, name: &str, (index, sample): (usize, usize), taken: &Selection) -> Self {
-        let every = taken.time_stride.max(1);
-        let some = |values: &[f64]| values.iter().step_by(every).copied().collect::<Vec<f64>>();
-        let series = file.series(sample).into_iter();
-        Self {
-            file: index,
-            sample,
-            times: some(file.times(sample)),
-            trajectory: Trajectory {
-                source: format!("{name}#{sample}"),
-                frames: file.frames.div_ceil(every),
-                parameters: file.parameters(sample),
-                series: series.map(|(name, values)| (name, some(&values))).collect(),
-                coordinates: BTreeMap::new(),
-            },
-        }
-    }
 }

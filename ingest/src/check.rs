@@ -35,14 +35,15 @@ pub async fn check(
 ) -> Result<Vec<Finding>> {
     hdf5::silence_errors(true);
     let judge = Judge::of(selection)?.going_on();
-    let source = Source::list(source, &selection.exclude).await?;
-    source
+    let found = Source::list(source, &selection.exclude).await?;
+    found
         .rest
         .notes()
         .iter()
         .for_each(|note| reporter.note(note));
-    let mut findings = source.rest.findings();
-    let opened = Catalogue::open(source, selection.clone(), judge, &mut findings, reporter).await;
+    found.holds_files(source)?;
+    let mut findings = found.rest.findings();
+    let opened = Catalogue::open(found, selection.clone(), judge, &mut findings, reporter).await;
     let catalogue = match opened {
         // Every file there is has a finding.
         Err(Error::NoFiles { .. }) => return Ok(findings),

@@ -254,16 +254,18 @@ pub(crate) async fn catalogue_of(
 ) -> Result<Catalogue> {
     hdf5::silence_errors(true);
     let judge = Judge::of(selection)?;
-    let mut source = Source::list(source, &selection.exclude).await?;
-    source.files.retain(|file| is_needed(&file.below));
-    let mut findings = source.rest.findings();
-    source
+    let mut found = Source::list(source, &selection.exclude).await?;
+    found.files.retain(|file| is_needed(&file.below));
+    found
         .rest
         .notes()
         .iter()
         .for_each(|note| reporter.note(note));
-    let selection = selection.clone();
-    let opened = Catalogue::open(source, selection, judge, &mut findings, reporter).await;
+    let mut findings = found.rest.findings();
+    let opened = match found.holds_files(source) {
+        Ok(()) => Catalogue::open(found, selection.clone(), judge, &mut findings, reporter).await,
+        Err(error) => Err(error),
+    };
     judge::tell(&findings, reporter);
     opened
 }

@@ -78,6 +78,7 @@ fn data_set(manifest: &Manifest) -> String {
             last.copied().unwrap_or_default()
         );
     }
+    text += &coordinates(manifest);
     text += "\nfields:\n";
     for field in &schema.fields {
         let rank = ["scalar", "vector", "tensor"][field.order as usize];
@@ -122,6 +123,25 @@ fn data_set(manifest: &Manifest) -> String {
         );
     }
     text
+}
+
+/// Axes along which some trajectories have coordinates of their own, and between which ends those lie.
+fn coordinates(manifest: &Manifest) -> String {
+    let mut axes: BTreeMap<&str, (usize, f64, f64)> = BTreeMap::new();
+    for trajectory in manifest.splits.values().flat_map(|held| &held.trajectories) {
+        for (axis, own) in &trajectory.coordinates {
+            let (count, low, high) =
+                axes.entry(axis)
+                    .or_insert((0, f64::INFINITY, f64::NEG_INFINITY));
+            *count += 1;
+            *low = own.iter().copied().fold(*low, f64::min);
+            *high = own.iter().copied().fold(*high, f64::max);
+        }
+    }
+    let line = |(axis, (count, low, high)): (&&str, &(usize, f64, f64))| {
+        format!("  {axis:<4} {count:>5} trajectories have their own, from {low} to {high}\n")
+    };
+    axes.iter().map(line).collect()
 }
 
 fn channels(manifest: &Manifest) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wellspring_store::Axis;
+use wellspring_store::{Axis, AxisSelection};
 
 use super::{Finding, FindingKind};
 
@@ -39,6 +39,22 @@ pub(crate) fn own_coordinates(grid: &[Axis], own: &[Vec<f64>]) -> BTreeMap<Strin
     axes.filter(|(axis, own)| axis.coordinates != **own)
         .map(|(axis, own)| (axis.name.clone(), own.clone()))
         .collect()
+}
+
+/// Leaves the cells that are taken of some coordinates, and those axes that then differ from the grid's.
+pub(crate) fn cut(own: &mut BTreeMap<String, Vec<f64>>, grid: &[Axis], space: &[AxisSelection]) {
+    for (axis, taken) in grid.iter().zip(space) {
+        let Some(coordinates) = own.get_mut(&axis.name) else {
+            continue;
+        };
+        let cells = taken.cells();
+        *coordinates = cells
+            .filter_map(|cell| coordinates.get(cell).copied())
+            .collect();
+        if *coordinates == axis.coordinates {
+            own.remove(&axis.name);
+        }
+    }
 }
 
 /// That some trajectories of a file, from `first` on, lie on coordinates of their own.

@@ -186,7 +186,7 @@ async fn time_that_goes_back_is_refused_unless_it_is_let_through() {
     convert(folder.path(), &options(allowing("time")))
         .await
         .unwrap();
-    // Of every third frame, none goes back... but the third does.
+    // Only the frames that are taken count.
     let every = |time_stride| Selection {
         time_stride,
         ..Selection::default()
@@ -576,9 +576,7 @@ async fn what_is_left_out_stays_out() {
         exclude_trajectories: vec!["data/train/a.hdf5#0".into(), "c.hdf5#1".into()],
         ..Selection::default()
     };
-    let (root, first) = convert(folder.path(), &options(selection))
-        .await
-        .unwrap();
+    let (root, first) = convert(folder.path(), &options(selection)).await.unwrap();
     let held = |manifest: &Manifest, split| -> Vec<String> {
         let held = manifest.splits[&split].trajectories.iter();
         held.map(|trajectory| trajectory.source.clone()).collect()
