@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use wellspring_store::Location;
 
-use crate::{DeviceChoice, Error, Precision, Result};
+use crate::{DeviceChoice, Error, Precision, Result, checkpoint};
 
 pub(crate) use data::mebibytes;
 pub use data::{DataConfig, Roots};
@@ -134,15 +134,18 @@ impl Config {
     /// not what a run writes.
     pub async fn load(run: &Location) -> Result<Self> {
         let place = run.join("config.toml");
+        let damaged = |reason: String| Error::Damaged {
+            object: place.to_string(),
+            reason,
+        };
         let Some(bytes) = place.get_opt().await? else {
+            if !checkpoint::steps(run).await?.is_empty() {
+                return Err(damaged("it is missing, and there are checkpoints".into()));
+            }
             return Err(Error::NoCheckpoint {
                 run: run.to_string(),
                 which: String::new(),
             });
-        };
-        let damaged = |reason: String| Error::Damaged {
-            object: place.to_string(),
-            reason,
         };
         let text = std::str::from_utf8(&bytes).map_err(|error| damaged(error.to_string()))?;
         Self::from_toml(text).map_err(|error| damaged(error.to_string()))

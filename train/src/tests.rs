@@ -3,6 +3,7 @@
 
 mod padding;
 mod resume;
+mod scales;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ struct Waves {
     boundary: Boundary,
     /// One value of the first frames instead of what it would be.
     outlier: Option<f32>,
+    /// What all values are multiplied by.
+    unit: f32,
 }
 
 impl Default for Waves {
@@ -33,6 +36,7 @@ impl Default for Waves {
             space: [32, 32],
             boundary: Boundary::Periodic,
             outlier: None,
+            unit: 1.0,
         }
     }
 }
@@ -52,7 +56,7 @@ fn waves(runtime: &Runtime, of: &Waves) -> Arc<Dataset> {
     let frame = |trajectory: usize, step: usize| {
         let wave = |i: usize| {
             let (c, x, y) = (i / (nx * ny), i / ny % nx, i % ny);
-            ((x + 2 * y * c + 3 * step + 5 * trajectory) as f32 * 0.19635).sin()
+            ((x + 2 * y * c + 3 * step + 5 * trajectory) as f32 * 0.19635).sin() * of.unit
         };
         let mut values: Vec<f32> = (0..2 * nx * ny).map(wave).collect();
         if let (Some(outlier), 3) = (of.outlier, step) {
@@ -86,13 +90,10 @@ fn waves(runtime: &Runtime, of: &Waves) -> Arc<Dataset> {
         let writer = DatasetWriter::create(&root, options).await.unwrap();
         let mut shard = writer.shard(Split::Train, 0).unwrap();
         for (trajectory, step) in (0..2).flat_map(|t| (0..8).map(move |s| (t, s))) {
-            shard
-                .push(
-                    (trajectory as u32, step as u32),
-                    step as f64,
-                    &frame(trajectory, step),
-                )
-                .unwrap();
+            let key = (trajectory as u32, step as u32);
+            let mut frame = frame(trajectory, step);
+            writer.affine().normalise(&mut frame);
+            shard.push(key, step as f64, &frame).unwrap();
         }
         let trajectory = Trajectory {
             source: "by hand".into(),

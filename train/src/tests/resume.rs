@@ -327,6 +327,23 @@ fn a_run_without_a_sound_checkpoint_says_so_and_stays() {
     assert!(run.files() == before);
 }
 
+#[test]
+fn a_lost_or_malformed_configuration_is_named() {
+    let run = Run::new();
+    run.stop_after(&nine_steps(), 3);
+    run.delete("config.toml");
+    let said = run.go(&nine_steps()).unwrap_err().to_string();
+    assert!(
+        said.contains("config.toml is damaged: it is missing"),
+        "{said}"
+    );
+    for text in ["[model", "[model]\nheads = 0", "\u{0}"] {
+        run.put("config.toml", text);
+        let said = run.loaded().unwrap_err().to_string();
+        assert!(said.contains("config.toml is damaged"), "{said}");
+    }
+}
+
 /// A damaged checkpoint of a later step is no reason to delete a sound one.
 #[test]
 fn what_was_passed_over_is_not_kept_instead_of_what_is_sound() {
