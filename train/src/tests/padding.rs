@@ -78,7 +78,16 @@ fn a_padded_pass_is_the_plain_one_of_a_padded_input() {
         for (name, var) in model.parameters().iter() {
             let pair = [&found, &expected].map(|slopes| flat(slopes.get(var).unwrap()));
             assert!(pair[0].iter().any(|&slope| slope != 0.0), "{name}");
-            assert_eq!(pair[0], pair[1], "{strategy:?} {boundary:?} {name}");
+            let largest = pair[1]
+                .iter()
+                .fold(0.0_f32, |most, slope| most.max(slope.abs()));
+            for (found, expected) in pair[0].iter().zip(&pair[1]) {
+                let apart = (found - expected).abs();
+                assert!(
+                    apart <= 1e-4 * largest + 1e-9,
+                    "{strategy:?} {boundary:?} {name}: {apart}"
+                );
+            }
         }
     }
 }
