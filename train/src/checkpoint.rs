@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use wellspring_store::{Location, Reporter};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::config::MOST_STEPS;
 use crate::domain::Domains;
 use crate::model::{Parameters, Surrogate};
 use crate::optim::AdamW;
@@ -44,8 +45,11 @@ impl State {
     async fn read(place: &Location, step: u64) -> Result<Self> {
         let bytes = present(place).await?;
         let state: Self = serde_json::from_slice(&bytes).map_err(|error| damaged(place, error))?;
-        if state.step != step {
-            let reason = format!("it says step {}, its folder step {step}", state.step);
+        if state.step != step || step > MOST_STEPS {
+            let reason = format!(
+                "it says step {}, its folder step {step}, and a run has at most {MOST_STEPS}",
+                state.step
+            );
             return Err(damaged(place, reason));
         }
         Ok(state)

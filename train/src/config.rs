@@ -29,7 +29,7 @@ pub struct Config {
 }
 
 /// The most steps of a run: a resumed one counts through them to find its place.
-const MOST_STEPS: u64 = 1_000_000_000;
+pub(crate) const MOST_STEPS: u64 = 1_000_000_000;
 
 /// `[optim]`: AdamW, a linear warm-up and a cosine to zero.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -290,18 +290,33 @@ fn a_damaged_checkpoint_is_passed_over() {
         let notes = run.notes.taken();
         assert!(notes.contains("taking the checkpoint of step 6"), "{notes}");
     }
+    // A step that no run reaches, in a folder of its name, is not counted up to.
+    let far = "checkpoints/9223372036854775808";
+    for name in ["model.safetensors", "optimizer.safetensors"] {
+        let bytes = sound[&format!("checkpoints/00000006/{name}")].clone();
+        run.put(&format!("{far}/{name}"), bytes);
+    }
+    let text = String::from_utf8(sound["checkpoints/00000006/state.json"].clone()).unwrap();
+    let text = text.replace("\"step\": 6", "\"step\": 9223372036854775808");
+    run.put(&format!("{far}/state.json"), text);
     // The run goes on from there, and is then as if nothing had been.
     run.go(&nine_steps()).unwrap();
     assert!(weights(&run.runtime, &run.place) == learned);
+}
 
-    let named = Checkpoint::find(&run.place, Some(9), &Silent);
-    assert_eq!(run.runtime.block_on(named).unwrap().state.step, 9);
-    let named = Checkpoint::find(&run.place, Some(8), &Silent);
-    let error = run.runtime.block_on(named).unwrap_err();
+#[test]
+fn a_checkpoint_that_is_named_is_that_one_or_none() {
+    let run = Run::new();
+    run.go(&nine_steps()).unwrap();
+    let named = |step| {
+        let found = Checkpoint::find(&run.place, Some(step), &Silent);
+        run.runtime.block_on(found)
+    };
+    assert_eq!(named(9).unwrap().state.step, 9);
+    let error = named(8).unwrap_err();
     assert!(matches!(error, Error::NoCheckpoint { .. }), "{error}");
-    run.put(model, "");
-    let named = Checkpoint::find(&run.place, Some(9), &Silent);
-    let error = run.runtime.block_on(named).unwrap_err();
+    run.put("checkpoints/00000009/model.safetensors", "");
+    let error = named(9).unwrap_err();
     assert!(matches!(error, Error::Damaged { .. }), "{error}");
 }
 
