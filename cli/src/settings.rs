@@ -42,10 +42,11 @@ fn laid_over(name: &str, mut table: Table, overrides: &[String]) -> Result<Confi
         let train = table.get("train").and_then(Value::as_table);
         train.is_some_and(|train| train.contains_key(key))
     };
-    if has(&typed, "steps") && !has(&typed, "epochs") {
-        if let Some(Value::Table(train)) = table.get_mut("train") {
-            train.remove("epochs");
-        }
+    if has(&typed, "steps")
+        && !has(&typed, "epochs")
+        && let Some(Value::Table(train)) = table.get_mut("train")
+    {
+        train.remove("epochs");
     }
     let text = toml::to_string(&table)?;
     Config::from_toml(&text).with_context(|| name.to_owned())
