@@ -128,3 +128,11 @@ fn turbulence_gravity_cooling() {
     };
     goes_all_the_way(&waves, 6);
 }
+
+/// An axis of 66 points, as post_neutron_star_merger has: no patch divides it.
+#[test]
+fn an_axis_that_no_patch_divides() {
+    let fields = [("density", TensorOrder::Scalar)];
+    let axes = [("x", 16, OPEN), ("y", 16, WALL), ("z", 66, PERIODIC)];
+    goes_all_the_way(&waves("post_neutron_star_merger", &axes, &fields), 1);
+}

@@ -202,3 +202,42 @@ fn a_stride_goes_from_training_to_the_tables() {
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.err.contains("data.context, stride"), "{said:?}");
 }
+
+#[test]
+fn a_run_that_goes_on_keeps_its_settings_its_schedule_and_its_end() {
+    let place = Workplace::new().with_data_set();
+    let said = place.do_it(&format!(
+        "train --out run {SMALL} --set train.steps=3 --set train.batch=1"
+    ));
+    assert!(said.err.contains("are no inputs of the model"), "{said:?}");
+    let before = place.files("run");
+    let said = place.do_it("train --out run --resume");
+    assert!(said.err.contains("run is finished"), "{said:?}");
+    assert!(!said.err.contains("NaN"), "{said:?}");
+    assert!(place.files("run") == before);
+
+    let said = place.do_it("train --out run --resume --set train.steps=5");
+    assert!(said.err.contains("train.steps = 5 (was 3)"), "{said:?}");
+    assert!(said.err.contains("--set optim.horizon=5"), "{said:?}");
+    let config = std::fs::read_to_string(place.path("run/config.toml")).unwrap();
+    for kept in ["batch = 1", "context = 3", "steps = 5", "horizon = 3"] {
+        assert!(config.contains(kept), "{kept}: {config}");
+    }
+
+    std::fs::write(
+        place.path("run/checkpoints/00000005/model.safetensors"),
+        "cut off",
+    )
+    .unwrap();
+    for command in [
+        "eval run ds -r results --rollout 2 --schedule 16",
+        "export run weights.safetensors",
+        "train --out run --resume",
+    ] {
+        let said = place.do_it(command);
+        let passed = "00000005/model.safetensors";
+        assert!(said.err.contains(passed), "{command}: {said:?}");
+        assert!(said.err.contains("step 3"), "{command}: {said:?}");
+    }
+    place.do_it("export run weights.safetensors --step 5");
+}

@@ -4,34 +4,62 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use toml::{Table, Value};
+use wellspring_store::Location;
 use wellspring_train::Config;
 
 use crate::failure::misuse;
 
 /// Reads a run's configuration; unknown keys and wrong types name themselves.
 pub fn resolve(file: Option<&Path>, overrides: &[String]) -> Result<Config> {
-    let mut table = match file {
-        Some(path) => read(path)?,
-        None => Table::new(),
-    };
+    match file {
+        Some(path) => {
+            let name = format!("configuration {}", path.display());
+            laid_over(&name, read(path)?, overrides)
+        }
+        None => laid_over("configuration from --set", Table::new(), overrides),
+    }
+}
+
+/// Lays `--set` over the configuration that a run holds.
+pub fn resumed(place: &Location, held: &[u8], overrides: &[String]) -> Result<Config> {
+    let name = format!("the run's configuration {place}");
+    let text = std::str::from_utf8(held).with_context(|| format!("{name} is not text"))?;
+    laid_over(&name, table(&name, text)?, overrides)
+}
+
+fn laid_over(name: &str, mut table: Table, overrides: &[String]) -> Result<Config> {
+    let mut typed = Table::new();
     for text in overrides {
         let Some((key, value)) = text.split_once('=') else {
             misuse!("--set {text}: expected KEY=VALUE, such as optim.lr=3e-4");
         };
-        set(&mut table, key.trim(), parse(value.trim()))?;
+        let (key, value) = (key.trim(), parse(value.trim()));
+        set(&mut typed, key, value.clone())?;
+        set(&mut table, key, value)?;
+    }
+    // Epochs are instead of steps: whoever types steps alone means them.
+    let has = |table: &Table, key: &str| {
+        let train = table.get("train").and_then(Value::as_table);
+        train.is_some_and(|train| train.contains_key(key))
+    };
+    if has(&typed, "steps")
+        && !has(&typed, "epochs")
+        && let Some(Value::Table(train)) = table.get_mut("train")
+    {
+        train.remove("epochs");
     }
     let text = toml::to_string(&table)?;
-    Config::from_toml(&text).with_context(|| match file {
-        Some(path) => format!("configuration {}", path.display()),
-        None => "configuration from --set".to_owned(),
-    })
+    Config::from_toml(&text).with_context(|| name.to_owned())
 }
 
 fn read(path: &Path) -> Result<Table> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read configuration {}", path.display()))?;
-    text.parse()
-        .with_context(|| format!("configuration {} is not TOML", path.display()))
+    table(&format!("configuration {}", path.display()), &text)
+}
+
+fn table(name: &str, text: &str) -> Result<Table> {
+    text.parse().with_context(|| format!("{name} is not TOML"))
 }
 
 /// A TOML value where it is one (`3`, `[4, 8]`, `true`), else the text itself.
@@ -74,6 +102,27 @@ mod tests {
         let config = resolve(Some(&file), &["optim.lr=0.25".into()]).unwrap();
         assert_eq!(config.optim.lr, 0.25);
         assert_eq!(config.data.root.list(), ["ds"]);
+    }
+
+    #[test]
+    fn a_resumed_run_keeps_what_is_not_set() {
+        let held = b"[data]\nroot = \"ds\"\n[optim]\nlr = 0.1\n[train]\nbatch = 7\nepochs = 2\n";
+        let place = Location::parse("memory:///run/config.toml").unwrap();
+        let over = |set: &[&str]| {
+            let set: Vec<String> = set.iter().map(|&text| text.to_owned()).collect();
+            resumed(&place, held, &set).unwrap()
+        };
+        let config = over(&["optim.lr=0.25"]);
+        assert_eq!((config.optim.lr, config.train.batch), (0.25, 7));
+        assert_eq!(config.train.epochs, Some(2));
+        // Steps are instead of epochs.
+        let config = over(&["train.steps=30"]);
+        assert_eq!((config.train.steps, config.train.epochs), (30, None));
+        let error = resumed(&place, b"[train", &[]).unwrap_err();
+        assert!(
+            format!("{error:#}").contains("run/config.toml"),
+            "{error:#}"
+        );
     }
 
     #[test]

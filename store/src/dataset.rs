@@ -147,7 +147,9 @@ impl Dataset {
         trajectory: usize,
         steps: Range<usize>,
     ) -> Result<Vec<f64>> {
-        let (run, _lease) = self.run(self.locate(split, trajectory, steps, 1)?).await?;
+        let time = steps.len();
+        let pieces = self.locate(split, trajectory, steps, 1)?;
+        let (run, _lease) = self.run(pieces, time).await?;
         let rows = run.pieces.iter().flat_map(|(piece, shard)| {
             let rows = piece.rows.clone();
             rows.map(|row| shard.key(row).2)
@@ -169,10 +171,8 @@ impl Dataset {
             return Err(out_of_range(split, trajectory, 0..1, 0));
         }
         let id = ShardId { split, index: None };
-        let lease = self.cache.lease(&[id], Room::Take).await?;
-        let Some(shard) = lease.open(id).await? else {
-            return Ok(None);
-        };
+        let lease = Arc::new(self.cache.lease(&[id], Room::Take).await?);
+        let shard = open_in(std::slice::from_ref(&lease), id).await?;
         let channels = self.schema().constant_channels().len();
         let mut frame = Frames::zeros(1, 1, channels, self.schema().grid.shape());
         shard.copy(trajectory..trajectory + 1, 1, &mut frame, (0, 0));
@@ -235,31 +235,43 @@ impl Dataset {
 
     /// So many frames of one trajectory, from their pieces.
     async fn gather(&self, pieces: Vec<Piece>, time: usize) -> Result<Frames> {
-        let (run, _lease) = self.run(pieces).await?;
+        let (run, _lease) = self.run(pieces, time).await?;
         let mut frames = self.empty(time, 1);
         run.copy(&mut frames, 0);
         Ok(frames)
     }
 
-    async fn run(&self, pieces: Vec<Piece>) -> Result<(Run, Arc<Lease>)> {
+    async fn run(&self, pieces: Vec<Piece>, time: usize) -> Result<(Run, Arc<Lease>)> {
         let shards: Vec<ShardId> = pieces.iter().map(|piece| piece.shard).collect();
         let lease = Arc::new(self.cache.lease(&shards, Room::Take).await?);
-        let run = Run::open(pieces, std::slice::from_ref(&lease)).await?;
+        let run = Run::open(pieces, time, std::slice::from_ref(&lease)).await?;
         Ok((run, lease))
     }
 }
 
 impl Run {
-    /// Waits for the shards of some pieces, each in one of the leases.
-    pub(crate) async fn open(pieces: Vec<Piece>, leases: &[Arc<Lease>]) -> Result<Self> {
+    /// Waits for the shards of some pieces, which have every one of `time` frames between them and each
+    /// lie in one of the leases: what no piece fills would be whatever was in that memory before.
+    pub(crate) async fn open(
+        pieces: Vec<Piece>,
+        time: usize,
+        leases: &[Arc<Lease>],
+    ) -> Result<Self> {
         let mut open = Vec::with_capacity(pieces.len());
+        let mut filled = 0;
         for piece in pieces {
-            for lease in leases {
-                if let Some(shard) = lease.open(piece.shard).await? {
-                    open.push((piece, shard));
-                    break;
-                }
+            if piece.time == filled {
+                filled += piece.rows.len().div_ceil(piece.stride.max(1));
             }
+            let shard = open_in(leases, piece.shard).await?;
+            open.push((piece, shard));
+        }
+        if filled != time {
+            return Err(Error::Shape {
+                what: "frames of a window in its shards".into(),
+                expected: time.to_string(),
+                found: filled.to_string(),
+            });
         }
         Ok(Self { pieces: open })
     }
@@ -273,6 +285,19 @@ impl Run {
     }
 }
 
+/// Waits for a shard that one of some leases holds.
+async fn open_in(leases: &[Arc<Lease>], id: ShardId) -> Result<Arc<ShardData>> {
+    for lease in leases {
+        if let Some(shard) = lease.open(id).await? {
+            return Ok(shard);
+        }
+    }
+    Err(Error::NotHeld {
+        split: id.split.to_string(),
+        shard: id.index,
+    })
+}
+
 fn out_of_range(split: Split, trajectory: usize, steps: Range<usize>, frames: usize) -> Error {
     Error::OutOfRange {
         split: split.to_string(),
@@ -280,5 +305,30 @@ fn out_of_range(split: Split, trajectory: usize, steps: Range<usize>, frames: us
         start: steps.start,
         end: steps.end,
         frames,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    /// A window whose shard nobody holds, or that misses a frame, is an error: its memory was used before.
+    #[tokio::test]
+    async fn a_window_is_whole_or_refused() {
+        let root = Location::parse("memory:///ds").unwrap();
+        let options = sample::options(&[7]);
+        sample::write(&root, &[7], options).await.unwrap();
+        let dataset = sample::open(&root).await;
+        let pieces = dataset.locate(Split::Train, 0, 0..2, 1).unwrap();
+        let shards: Vec<ShardId> = pieces.iter().map(|piece| piece.shard).collect();
+        let lease = dataset.cache.lease(&shards, Room::Take).await.unwrap();
+        let leases = [Arc::new(lease)];
+        Run::open(pieces.clone(), 2, &leases).await.unwrap();
+        let error = Run::open(pieces.clone(), 2, &[]).await.unwrap_err();
+        assert!(matches!(error, Error::NotHeld { .. }), "{error}");
+        let error = Run::open(pieces, 3, &leases).await.unwrap_err();
+        assert!(error.to_string().contains("expected 3, found 2"), "{error}");
     }
 }

@@ -260,6 +260,18 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
+    /// A shard that is read without being held: a fault of this program, found before it gives frames
+    /// that nothing was read into.
+    #[error(
+        "shard {shard:?} of {split} is read but not held; this is a fault of wellspring, report it"
+    )]
+    NotHeld {
+        /// The split.
+        split: String,
+        /// Its index in the split; none for the constants.
+        shard: Option<usize>,
+    },
+
     /// A background task ended without an answer.
     #[error("a background task of the loader ended early: {reason}")]
     Task {

@@ -229,7 +229,7 @@ impl<T: Value> Reader<T> {
         let leases = self.stages.leases(place, last, &pieces).await?;
         let mut runs = Vec::with_capacity(pieces.len());
         for pieces in pieces {
-            runs.push(Run::open(pieces, &leases).await?);
+            runs.push(Run::open(pieces, time, &leases).await?);
         }
         Ok(Gathering {
             windows,

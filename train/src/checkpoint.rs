@@ -1,13 +1,17 @@
 //! A run at rest: `checkpoints/STEP/{model,optimizer}.safetensors` and, last of all, `state.json`
 //! with their checksums. A folder without a state is no checkpoint: an interruption left it.
+//!
+//! Whoever opens the newest checkpoint takes the newest whose files are those that were written; what
+//! is passed over is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
-use wellspring_store::Location;
+use wellspring_store::{Location, Reporter};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::config::MOST_STEPS;
 use crate::domain::Domains;
 use crate::model::{Parameters, Surrogate};
 use crate::optim::AdamW;
@@ -36,14 +40,62 @@ impl State {
     pub fn weights(&self) -> &str {
         self.checksums.get(MODEL).map_or("", String::as_str)
     }
+
+    /// The state of a checkpoint in the folder of some step.
+    async fn read(place: &Location, step: u64) -> Result<Self> {
+        let bytes = present(place).await?;
+        let state: Self = serde_json::from_slice(&bytes).map_err(|error| damaged(place, error))?;
+        if state.step != step || step > MOST_STEPS {
+            let reason = format!(
+                "it says step {}, its folder step {step}, and a run has at most {MOST_STEPS}",
+                state.step
+            );
+            return Err(damaged(place, reason));
+        }
+        Ok(state)
+    }
+
+    /// A file beside it, as it was written.
+    async fn file(&self, folder: &Location, name: &str) -> Result<File> {
+        let place = folder.join(name);
+        let bytes = present(&place).await?;
+        if self.checksums.get(name) != Some(&checksum(&bytes)) {
+            let found = bytes.len();
+            let reason =
+                format!("its checksum is not the one in {STATE}, and it has {found} bytes");
+            return Err(damaged(&place, reason));
+        }
+        Ok(File {
+            object: place.to_string(),
+            bytes,
+        })
+    }
 }
 
-/// One whole checkpoint.
+/// One sound checkpoint, read.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
-    folder: Location,
     /// Its `state.json`.
     pub state: State,
+    model: File,
+    /// Moments of AdamW, where they were asked for.
+    optimizer: Option<File>,
+}
+
+/// The bytes of a file that are those that were written.
+#[derive(Debug, Clone)]
+struct File {
+    object: String,
+    bytes: Vec<u8>,
+}
+
+/// What of a checkpoint is needed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Need {
+    /// To predict.
+    Weights,
+    /// To go on training.
+    Moments,
 }
 
 impl Checkpoint {
@@ -54,7 +106,7 @@ impl Checkpoint {
         domains: &Domains,
         parameters: &Parameters,
         optimizer: &AdamW,
-    ) -> Result<Self> {
+    ) -> Result<()> {
         let folder = folder(run, step);
         let mut checksums = BTreeMap::new();
         for (name, bytes) in [
@@ -70,78 +122,107 @@ impl Checkpoint {
             domains: domains.clone(),
             checksums,
         };
-        let text = serde_json::to_vec_pretty(&state).map_err(|error| Error::Damaged {
-            object: folder.join(STATE).to_string(),
-            reason: error.to_string(),
-        })?;
-        folder.join(STATE).put(text).await?;
-        Ok(Self { folder, state })
+        let place = folder.join(STATE);
+        let text = serde_json::to_vec_pretty(&state).map_err(|error| damaged(&place, error))?;
+        Ok(place.put(text).await?)
     }
 
-    /// The checkpoint after a step, or the last one.
+    /// The checkpoint after a step, or the newest sound one; `reporter` hears what is passed over.
     ///
     /// # Errors
-    /// [`Error::NoCheckpoint`] when there is none, [`Error::Damaged`] when its state is no state.
-    pub async fn find(run: &Location, step: Option<u64>) -> Result<Self> {
-        let step = match step {
-            Some(step) => Some(step),
-            None => steps(run).await?.pop(),
+    /// [`Error::NoCheckpoint`] when there is none, [`Error::Damaged`] when the one that was named is,
+    /// [`Error::NoSoundCheckpoint`] when all are.
+    pub async fn find(run: &Location, step: Option<u64>, reporter: &dyn Reporter) -> Result<Self> {
+        let found = match step {
+            Some(step) if !folders(run).await?.contains(&step) => None,
+            Some(step) => Some(Self::open(run, step, Need::Weights).await?),
+            None => Self::newest(run, Need::Weights, reporter).await?,
         };
-        let missing = || Error::NoCheckpoint {
+        found.ok_or_else(|| Error::NoCheckpoint {
             run: run.to_string(),
             which: step
                 .map(|step| format!(" of step {step}"))
                 .unwrap_or_default(),
-        };
-        let folder = folder(run, step.ok_or_else(missing)?);
-        let place = folder.join(STATE);
-        let bytes = place.get_opt().await?.ok_or_else(missing)?;
-        let state = serde_json::from_slice(&bytes).map_err(|error| Error::Damaged {
-            object: place.to_string(),
-            reason: error.to_string(),
-        })?;
-        Ok(Self { folder, state })
+        })
     }
 
-    async fn read(&self, name: &str) -> Result<(Vec<u8>, String)> {
-        let place = self.folder.join(name);
-        let bytes = place.get().await?;
-        if self.state.checksums.get(name) != Some(&checksum(&bytes)) {
-            return Err(Error::Damaged {
-                object: place.to_string(),
-                reason: "its checksum is not the one in state.json".into(),
+    /// The newest checkpoint that training can go on from; none where none was ever whole.
+    pub(crate) async fn resumable(run: &Location, reporter: &dyn Reporter) -> Result<Option<Self>> {
+        Self::newest(run, Need::Moments, reporter).await
+    }
+
+    async fn newest(run: &Location, need: Need, reporter: &dyn Reporter) -> Result<Option<Self>> {
+        let mut passed = Vec::new();
+        let mut found = None;
+        for &step in folders(run).await?.iter().rev() {
+            match Self::open(run, step, need).await {
+                Ok(checkpoint) => {
+                    found = Some(checkpoint);
+                    break;
+                }
+                Err(Error::Damaged { object, reason }) => {
+                    passed.push(format!("{object}: {reason}"))
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if found.is_none() && !steps(run).await?.is_empty() {
+            return Err(Error::NoSoundCheckpoint {
+                run: run.to_string(),
+                damage: passed.join("; "),
             });
         }
-        Ok((bytes.to_vec(), place.to_string()))
+        let taken = match &found {
+            Some(checkpoint) => format!("taking the checkpoint of step {}", checkpoint.state.step),
+            None => "there is no checkpoint before it".into(),
+        };
+        for damage in passed {
+            reporter.note(&format!("warning: passed over {damage}; {taken}"));
+        }
+        Ok(found)
+    }
+
+    async fn open(run: &Location, step: u64, need: Need) -> Result<Self> {
+        let folder = folder(run, step);
+        let state = State::read(&folder.join(STATE), step).await?;
+        let optimizer = match need {
+            Need::Weights => None,
+            Need::Moments => Some(state.file(&folder, OPTIMIZER).await?),
+        };
+        Ok(Self {
+            model: state.file(&folder, MODEL).await?,
+            optimizer,
+            state,
+        })
     }
 
     /// The weights as they lie: a PyTorch state dict in safetensors.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`] when they are not what was written.
-    pub async fn weights(&self) -> Result<Vec<u8>> {
-        Ok(self.read(MODEL).await?.0)
+    #[must_use]
+    pub fn weights(&self) -> &[u8] {
+        &self.model.bytes
     }
 
     /// A model with this checkpoint's weights, for the channels and boundaries of its first domain.
     ///
     /// # Errors
-    /// [`Error::Damaged`] or [`Error::Weights`].
-    pub async fn model(&self, config: &Config, device: DeviceChoice) -> Result<Surrogate> {
+    /// [`Error::Weights`] where the configuration is another model's.
+    pub fn model(&self, config: &Config, device: DeviceChoice) -> Result<Surrogate> {
         let domains = &self.state.domains;
         let model = fresh(config, domains, &device.open()?)?;
-        let (bytes, object) = self.read(MODEL).await?;
-        model.parameters().load_safetensors(&bytes, &object)?;
+        let File { object, bytes } = &self.model;
+        model.parameters().load_safetensors(bytes, object)?;
         model.view(
             domains.places(domains.first())?,
             domains.first().boundaries.clone(),
         )
     }
 
-    pub(crate) async fn optimizer(&self, parameters: &Parameters) -> Result<AdamW> {
+    /// AdamW as it was, where the checkpoint was opened to go on training; else as it begins.
+    pub(crate) fn optimizer(&self, parameters: &Parameters) -> Result<AdamW> {
         let mut optimizer = AdamW::new(parameters)?;
-        let (bytes, object) = self.read(OPTIMIZER).await?;
-        optimizer.load_safetensors(&bytes, self.state.step, &object)?;
+        if let Some(File { object, bytes }) = &self.optimizer {
+            optimizer.load_safetensors(bytes, self.state.step, object)?;
+        }
         Ok(optimizer)
     }
 }
@@ -158,41 +239,70 @@ pub(crate) fn fresh(config: &Config, domains: &Domains, device: &Device) -> Resu
     Ok(model.in_precision(config.train.precision))
 }
 
-/// Deletes all but the last `keep` checkpoints. The state goes first, so a half-deleted one is none.
-pub(crate) async fn retain(run: &Location, keep: usize) -> Result<()> {
-    let steps = steps(run).await?;
+/// Deletes all but the last `keep` checkpoints up to a step. Those of later steps are damaged, or the run
+/// would not be here; it comes by and writes them again. The state goes first, so a half-deleted
+/// one is none.
+pub(crate) async fn retain(run: &Location, keep: usize, step: u64) -> Result<()> {
+    let mut steps = steps(run).await?;
+    steps.retain(|&held| held <= step);
     for &step in &steps[..steps.len().saturating_sub(keep)] {
         for name in [STATE, MODEL, OPTIMIZER] {
             folder(run, step).join(name).delete().await?;
         }
         if let Some(path) = folder(run, step).local_path() {
-            // An object store has no folders; a disk would keep an empty one.
+            // An object store has no folders; a disk would keep an empty one, which hurts nobody.
             tokio::fs::remove_dir(path).await.ok();
         }
     }
     Ok(())
 }
 
-/// Steps with a whole checkpoint, ascending.
+/// Steps with a state, ascending.
 pub(crate) async fn steps(run: &Location) -> Result<Vec<u64>> {
+    let files = files(run).await?.into_iter();
+    let states = files.filter(|(_, name)| name == STATE);
+    Ok(states.map(|(step, _)| step).collect())
+}
+
+/// Steps with a folder, which an interrupted writing may have left without a state.
+async fn folders(run: &Location) -> Result<BTreeSet<u64>> {
+    let files = files(run).await?.into_iter();
+    Ok(files.map(|(step, _)| step).collect())
+}
+
+/// Every file of a checkpoint by the step of its folder. What has another name is not ours.
+async fn files(run: &Location) -> Result<BTreeSet<(u64, String)>> {
     let root = run.join("checkpoints");
     let held = root.list().await?;
-    let mut steps: Vec<u64> = held
-        .iter()
-        .filter_map(|object| {
-            object
-                .below(&root)?
-                .strip_suffix("/state.json")?
-                .parse()
-                .ok()
-        })
-        .collect();
-    steps.sort_unstable();
-    Ok(steps)
+    let file = |object: &Location| {
+        let path = object.below(&root)?;
+        let (folder, name) = path.split_once('/')?;
+        Some((folder.parse().ok()?, name.to_owned()))
+    };
+    Ok(held.iter().filter_map(file).collect())
 }
 
 fn folder(run: &Location, step: u64) -> Location {
     run.join("checkpoints").join(&format!("{step:08}"))
+}
+
+/// A file that must be there.
+async fn present(place: &Location) -> Result<Vec<u8>> {
+    let bytes = place.get_opt().await?;
+    let missing = || {
+        damaged(
+            place,
+            "it is missing; writing it was interrupted, or it was lost",
+        )
+    };
+    Ok(bytes.ok_or_else(missing)?.to_vec())
+}
+
+fn damaged(place: &Location, reason: impl ToString) -> Error {
+    Error::Damaged {
+        object: place.to_string(),
+        reason: reason.to_string(),
+    }
 }
 
 fn checksum(bytes: &[u8]) -> String {

@@ -3,11 +3,14 @@
 mod data;
 mod model;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use wellspring_store::Location;
 
-use crate::{DeviceChoice, Error, Precision, Result};
+use crate::{DeviceChoice, Error, Precision, Result, checkpoint};
 
+pub(crate) use data::mebibytes;
 pub use data::{DataConfig, Roots};
 pub use model::{Mlp, ModelConfig, PatchSize, Strategy};
 
@@ -25,6 +28,9 @@ pub struct Config {
     pub train: TrainConfig,
 }
 
+/// The most steps of a run: a resumed one counts through them to find its place.
+pub(crate) const MOST_STEPS: u64 = 1_000_000_000;
+
 /// `[optim]`: AdamW, a linear warm-up and a cosine to zero.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -35,6 +41,14 @@ pub struct OptimConfig {
     pub weight_decay: f64,
     /// Steps of warm-up.
     pub warmup: u64,
+    /// The step at which the cosine ends. If not said, the steps that the run begins with; they are
+    /// written into its configuration, so that a run that is given more steps keeps its schedule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub horizon: Option<u64>,
+    /// The largest norm of a gradient, over all weights: a larger one is scaled to it. No limit if
+    /// not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip: Option<f64>,
 }
 
 impl Default for OptimConfig {
@@ -43,6 +57,8 @@ impl Default for OptimConfig {
             lr: 1e-3,
             weight_decay: 1e-4,
             warmup: 500,
+            horizon: None,
+            clip: None,
         }
     }
 }
@@ -114,15 +130,69 @@ impl Config {
     /// The configuration of a run.
     ///
     /// # Errors
-    /// [`Error::NoCheckpoint`] when there is no run.
+    /// [`Error::NoCheckpoint`] when there is no run, [`Error::Damaged`] when its `config.toml` is
+    /// not what a run writes.
     pub async fn load(run: &Location) -> Result<Self> {
-        match run.join("config.toml").get_opt().await? {
-            Some(bytes) => Self::from_toml(&String::from_utf8_lossy(&bytes)),
-            None => Err(Error::NoCheckpoint {
+        let place = run.join("config.toml");
+        let damaged = |reason: String| Error::Damaged {
+            object: place.to_string(),
+            reason,
+        };
+        let Some(bytes) = place.get_opt().await? else {
+            if !checkpoint::steps(run).await?.is_empty() {
+                return Err(damaged("it is missing, and there are checkpoints".into()));
+            }
+            return Err(Error::NoCheckpoint {
                 run: run.to_string(),
                 which: String::new(),
-            }),
+            });
+        };
+        let text = std::str::from_utf8(&bytes).map_err(|error| damaged(error.to_string()))?;
+        Self::from_toml(text).map_err(|error| damaged(error.to_string()))
+    }
+
+    /// Steps in all, where an epoch has so many.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for more than a run can have.
+    pub(crate) fn steps(&self, epoch: u64) -> Result<u64> {
+        let Some(epochs) = self.train.epochs else {
+            return Ok(self.train.steps);
+        };
+        let steps = epochs.saturating_mul(epoch);
+        let most = format!("at most {MOST_STEPS} steps; an epoch has {epoch}");
+        need(steps <= MOST_STEPS, "train.epochs", epochs, &most)?;
+        Ok(steps)
+    }
+
+    /// Keys whose values are other ones than before: "optim.lr = 0.0005 (was 0.001)".
+    pub(crate) fn changes(&self, before: &Self) -> Result<Vec<String>> {
+        let table = |config: &Self| {
+            toml::Table::try_from(config).map_err(|error| Error::Config {
+                reason: error.to_string(),
+            })
+        };
+        let (before, now) = (table(before)?, table(self)?);
+        let mut changes = Vec::new();
+        for (section, held) in &now {
+            let was = before.get(section).and_then(toml::Value::as_table);
+            let is = held.as_table();
+            let keys: BTreeSet<&String> = was.iter().chain(&is).flat_map(|t| t.keys()).collect();
+            for key in keys {
+                let [was, is] = [was, is].map(|table| table.and_then(|table| table.get(key)));
+                if was != is {
+                    let said = |value: Option<&toml::Value>| {
+                        value.map_or_else(|| "not said".to_owned(), toml::Value::to_string)
+                    };
+                    changes.push(format!(
+                        "{section}.{key} = {} (was {})",
+                        said(is),
+                        said(was)
+                    ));
+                }
+            }
         }
+        Ok(changes)
     }
 
     /// All keys with their values.
@@ -141,14 +211,26 @@ impl Config {
     /// [`Error::Value`] or [`Error::LongContext`].
     pub fn validate(&self) -> Result<()> {
         self.model.validate()?;
-        let positive = |key, value: usize| need(value > 0, key, value, "at least 1");
         self.data.validate()?;
-        positive("train.batch", self.train.batch)?;
-        positive("train.keep", self.train.keep)?;
-        positive(
-            "train.checkpoint_every",
-            self.train.checkpoint_every as usize,
+        let train = &self.train;
+        let steps = format!("at most {MOST_STEPS}");
+        need(
+            train.steps <= MOST_STEPS,
+            "train.steps",
+            train.steps,
+            &steps,
         )?;
+        counted("train.batch", train.batch as u64, 1_000_000)?;
+        need(train.keep > 0, "train.keep", train.keep, "at least 1")?;
+        let every = train.checkpoint_every;
+        need(every > 0, "train.checkpoint_every", every, "at least 1")?;
+        if let Some(horizon) = self.optim.horizon {
+            need(horizon > 0, "optim.horizon", horizon, "at least 1")?;
+        }
+        if let Some(clip) = self.optim.clip {
+            let positive = clip.is_finite() && clip > 0.0;
+            need(positive, "optim.clip", clip, "a positive number")?;
+        }
         let lr = self.optim.lr;
         need(
             lr.is_finite() && lr > 0.0,
@@ -189,6 +271,12 @@ impl Config {
     }
 }
 
+/// A number of things, each of which takes memory or time.
+fn counted(key: &'static str, value: u64, most: u64) -> Result<()> {
+    let holds = (1..=most).contains(&value);
+    need(holds, key, value, &format!("from 1 to {most}"))
+}
+
 fn need(holds: bool, key: &'static str, value: impl ToString, expected: &str) -> Result<()> {
     if holds {
         return Ok(());
@@ -216,6 +304,31 @@ mod tests {
     }
 
     #[test]
+    fn changes_name_their_keys() {
+        let before = Config::default();
+        let mut now = before.clone();
+        (now.optim.lr, now.optim.clip) = (5e-4, Some(1.0));
+        now.train.epochs = Some(2);
+        let expected = [
+            "optim.clip = 1.0 (was not said)",
+            "optim.lr = 0.0005 (was 0.001)",
+            "train.epochs = 2 (was not said)",
+        ];
+        assert_eq!(now.changes(&before).unwrap(), expected);
+        assert!(now.changes(&now).unwrap().is_empty());
+    }
+
+    #[test]
+    fn epochs_beyond_counting_are_refused() {
+        let mut config = Config::default();
+        config.train.epochs = Some(3);
+        assert_eq!(config.steps(7).unwrap(), 21);
+        config.train.epochs = Some(u64::MAX / 2);
+        let error = config.steps(7).unwrap_err().to_string();
+        assert!(error.contains("train.epochs"), "{error}");
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_by_its_key() {
         for (text, key) in [
             ("[optim]\nspeed = 1", "speed"),
@@ -235,6 +348,24 @@ mod tests {
             ("[data]\ntemperature = 0.0", "data.temperature"),
             ("[data]\nlanes = 0", "data.lanes"),
             ("[data]\nstarts = 0", "data.starts"),
+            ("[model]\npatches = [0]", "model.patches"),
+            ("[model]\ndim = 0", "model.dim"),
+            ("[model]\ndim = 4611686018427387904", "model.dim"),
+            ("[model]\nheads = 0", "model.heads"),
+            ("[model]\nblocks = 4611686018427387904", "model.blocks"),
+            ("[train]\nsteps = 4611686018427387904", "train.steps"),
+            ("[train]\nbatch = 4611686018427387904", "train.batch"),
+            ("[train]\nsteps = -1", "steps"),
+            ("[data]\nstride = 4611686018427387904", "data.stride"),
+            ("[data]\nthreads = 4611686018427387904", "data.threads"),
+            ("[data]\ntemperature = 1e-300", "data.temperature"),
+            (
+                "[data]\nroot = [\"a\", \"b\"]\nweights = [1e308, 1e308]",
+                "data.weights",
+            ),
+            ("[optim]\nclip = 0.0", "optim.clip"),
+            ("[optim]\nclip = inf", "optim.clip"),
+            ("[optim]\nhorizon = 0", "optim.horizon"),
         ] {
             let error = Config::from_toml(text).unwrap_err().to_string();
             assert!(error.contains(key), "{error}");

@@ -1,10 +1,12 @@
 //! What a model is made for: the states of one data set, or of several that share a vocabulary of
 //! named channels.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use wellspring_store::{Boundary, Dataset};
+use wellspring_store::{Boundary, Dataset, Split};
 
 use crate::{Error, Result};
 
@@ -38,10 +40,62 @@ impl Domain {
     }
 }
 
+/// What a data set holds beside what models see: stored, and no input of any model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unseen {
+    /// Channels of fields that do not vary in time.
+    pub constants: Vec<String>,
+    /// Parameters of the simulations, constant and in time.
+    pub scalars: Vec<String>,
+}
+
+impl Unseen {
+    /// Of a data set's training split.
+    #[must_use]
+    pub fn of(dataset: &Dataset) -> Self {
+        let split = dataset.manifest().splits.get(&Split::Train);
+        let trajectories = split.iter().flat_map(|held| &held.trajectories);
+        let names = trajectories.flat_map(|held| held.parameters.keys().chain(held.series.keys()));
+        let scalars: BTreeSet<&String> = names.collect();
+        Self {
+            constants: dataset.schema().constant_channels(),
+            scalars: scalars.into_iter().cloned().collect(),
+        }
+    }
+
+    /// Whether models see all that there is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.constants.is_empty() && self.scalars.is_empty()
+    }
+}
+
+impl fmt::Display for Unseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = [
+            ("fields that do not vary in time", &self.constants),
+            ("scalars", &self.scalars),
+        ];
+        let kinds = kinds.iter().filter(|(_, names)| !names.is_empty());
+        let kinds: Vec<String> = kinds
+            .map(|(kind, names)| format!("{kind} ({})", names.join(", ")))
+            .collect();
+        write!(f, "{} are no inputs of the model", kinds.join(" and "))
+    }
+}
+
 /// The domains that a model learns from, at least one, on grids of as many axes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "Vec<Domain>")]
 pub struct Domains(Vec<Domain>);
+
+impl TryFrom<Vec<Domain>> for Domains {
+    type Error = Error;
+
+    fn try_from(domains: Vec<Domain>) -> Result<Self> {
+        Self::new(domains)
+    }
+}
 
 impl Domains {
     /// # Errors
@@ -55,6 +109,14 @@ impl Domains {
             });
         };
         let axes = first.space.len();
+        let sided = |domain: &&Domain| domain.boundaries.len() != domain.space.len();
+        if let Some(domain) = domains.iter().find(sided) {
+            return Err(Error::Shape {
+                what: "boundaries of a data set",
+                expected: format!("two for each of the {} axes", domain.space.len()),
+                found: format!("{:?} of {}", domain.boundaries, domain.name),
+            });
+        }
         if let Some(other) = domains.iter().find(|other| other.space.len() != axes) {
             return Err(Error::Shape {
                 what: "axes of data sets that one model learns from",
@@ -143,6 +205,35 @@ mod tests {
             space: vec![32, 32],
             boundaries: vec![[boundary; 2]; 2],
         }
+    }
+
+    #[test]
+    fn what_is_no_domain_is_no_model() {
+        let read = |text: &str| serde_json::from_str::<Domains>(text);
+        let error = read("[]").unwrap_err().to_string();
+        assert!(error.contains("must name a data set"), "{error}");
+        let mut odd = domain(&["u"], Boundary::Open);
+        odd.boundaries.pop();
+        let text = serde_json::to_string(&[odd]).unwrap();
+        let error = read(&text).unwrap_err();
+        assert!(error.to_string().contains("two for each"), "{error}");
+        let sound = Domains::new(vec![domain(&["u"], Boundary::Open)]).unwrap();
+        let text = serde_json::to_string(&sound).unwrap();
+        assert!(text.starts_with("[{"), "{text}");
+        assert_eq!(read(&text).unwrap(), sound);
+    }
+
+    #[test]
+    fn what_no_model_sees_is_named() {
+        let unseen = Unseen {
+            constants: vec!["mask".into()],
+            scalars: vec!["Reynolds".into(), "Schmidt".into()],
+        };
+        assert_eq!(
+            unseen.to_string(),
+            "fields that do not vary in time (mask) and scalars (Reynolds, Schmidt) are no inputs of the model"
+        );
+        assert!(Unseen::default().is_empty());
     }
 
     #[test]

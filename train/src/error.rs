@@ -25,38 +25,6 @@ pub enum Error {
         expected: String,
     },
 
-    /// A patch size that does not divide the grid.
-    #[error(
-        "patch size {patch} does not divide the grid {space:?}: axis {axis} has {length} points, not a multiple of {size}"
-    )]
-    Indivisible {
-        /// As asked for.
-        patch: String,
-        /// The grid.
-        space: Vec<usize>,
-        /// Which axis.
-        axis: usize,
-        /// Its points.
-        length: usize,
-        /// The patch size along it.
-        size: usize,
-    },
-
-    /// A grid smaller than what one token looks at.
-    #[error(
-        "axis {axis} of the grid {space:?} has {length} points, fewer than the {kernel} that one token looks at"
-    )]
-    SmallGrid {
-        /// The grid.
-        space: Vec<usize>,
-        /// Which axis.
-        axis: usize,
-        /// Its points.
-        length: usize,
-        /// Points that the two convolutions look at.
-        kernel: usize,
-    },
-
     /// A patch size that the model was not made for.
     #[error("the model has no patch size {patch}; it has {available}")]
     NoPatch {
@@ -106,13 +74,25 @@ pub enum Error {
         which: String,
     },
 
-    /// A checkpoint whose bytes are not those that were written.
-    #[error("{object} is damaged: {reason}; delete its folder to go on from the checkpoint before")]
+    /// A file of a run that is not what was written.
+    #[error("{object} is damaged: {reason}; restore it from a copy, or take another checkpoint")]
     Damaged {
         /// URL of the file.
         object: String,
         /// What is wrong with it.
         reason: String,
+    },
+
+    /// A run all of whose checkpoints are damaged.
+    #[error(
+        "no checkpoint of {run} is sound: {damage}; restore these files from a copy, \
+         or begin again in another folder"
+    )]
+    NoSoundCheckpoint {
+        /// The run.
+        run: String,
+        /// Each file with what is wrong with it.
+        damage: String,
     },
 
     /// A run where one was to begin.
@@ -131,17 +111,15 @@ pub enum Error {
         reason: String,
     },
 
-    /// A loss that left the numbers.
-    #[error(
-        "the loss is {loss} at step {step} (patch size {patch}); the checkpoint before it is kept: resume with a lower optim.lr"
-    )]
+    /// A loss, a gradient or a weight that left the numbers.
+    #[error("{what} at step {step}; {}", after_divergence(*kept))]
     Diverged {
         /// The step.
         step: u64,
-        /// The patch size that was drawn.
-        patch: String,
-        /// The loss.
-        loss: f32,
+        /// "the loss is NaN with patches of 8x8", ...
+        what: String,
+        /// The checkpoint to go on from.
+        kept: Option<u64>,
     },
 
     /// A device that this program cannot use.
@@ -160,4 +138,13 @@ pub enum Error {
     /// Data or a run could not be read or written.
     #[error(transparent)]
     Store(#[from] wellspring_store::Error),
+}
+
+/// What to do when a run has diverged.
+fn after_divergence(kept: Option<u64>) -> String {
+    let milder = "a lower optim.lr, or with optim.clip = 1.0";
+    match kept {
+        Some(step) => format!("the checkpoint of step {step} is kept: --resume with {milder}"),
+        None => format!("there is no checkpoint before it: begin again with {milder}"),
+    }
 }

@@ -191,10 +191,7 @@ pub fn readings(config: &Config, datasets: &[Arc<Dataset>], from: u64) -> Result
     let mix = Mix::new(config, &feeds.iter().collect::<Vec<_>>());
     let mut steps = vec![0; feeds.len()];
     let epoch: u64 = feeds.iter().map(Feed::epoch_steps).sum();
-    let total = config
-        .train
-        .epochs
-        .map_or(config.train.steps, |epochs| epochs * epoch);
+    let total = config.steps(epoch)?;
     (0..from).for_each(|step| feeds[mix.drawn(step)].given += 1);
     (from..total).for_each(|step| steps[mix.drawn(step)] += 1);
     let readings = feeds.into_iter().zip(steps).map(|(feed, steps)| {

@@ -86,7 +86,7 @@ pub use config::{
     Config, DataConfig, Mlp, ModelConfig, OptimConfig, PatchSize, Roots, Strategy, TrainConfig,
 };
 pub use device::{DeviceChoice, Precision};
-pub use domain::{Domain, Domains};
+pub use domain::{Domain, Domains, Unseen};
 pub use error::{Error, Result};
 pub use feed::{Reading, readings};
 pub use log::Event;

@@ -2,7 +2,7 @@
 //! whole with each checkpoint; what came after the last one is done again anyway.
 
 use serde::{Deserialize, Serialize};
-use wellspring_store::{Location, Traffic};
+use wellspring_store::{Location, Reporter, Traffic};
 
 use crate::{Error, Result};
 
@@ -31,6 +31,9 @@ pub enum Event {
         patch: String,
         /// Learning rate.
         lr: f64,
+        /// Norm of the gradient over all weights, before it is clipped.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        norm: Option<f64>,
         /// Time since the step before.
         seconds: f64,
         /// The part of it that waited for data.
@@ -61,16 +64,30 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// The log of a run up to a step.
-    pub(crate) async fn load(run: &Location, step: u64) -> Result<Self> {
+    /// The log of a run up to a step. What cannot be read of it is left out and told: it is a
+    /// record, and nothing that is computed depends on it.
+    pub(crate) async fn load(run: &Location, step: u64, reporter: &dyn Reporter) -> Result<Self> {
         let place = run.join("log.jsonl");
-        let bytes = place.get_opt().await?.unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
-        let lines: Result<Vec<Event>, _> = text.lines().map(serde_json::from_str).collect();
-        let mut lines = lines.map_err(|error| Error::Damaged {
-            object: place.to_string(),
-            reason: error.to_string(),
-        })?;
+        let Some(bytes) = place.get_opt().await? else {
+            if step > 0 {
+                reporter.note(&format!("warning: {place} is missing; it begins anew"));
+            }
+            return Ok(Self::default());
+        };
+        let (mut lines, mut damaged) = (Vec::new(), Vec::new());
+        for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
+            match serde_json::from_slice::<Event>(line) {
+                _ if line.trim_ascii().is_empty() => {}
+                Ok(event) => lines.push(event),
+                Err(error) => damaged.push((index + 1, error)),
+            }
+        }
+        if let Some((line, error)) = damaged.first() {
+            let count = damaged.len();
+            reporter.note(&format!(
+                "warning: {count} lines of {place} cannot be read and are left out; line {line}: {error}"
+            ));
+        }
         lines.retain(|event| event.step() <= step);
         Ok(Self { lines })
     }
@@ -80,11 +97,14 @@ impl Log {
     }
 
     pub(crate) async fn write(&self, run: &Location) -> Result<()> {
-        let mut text = String::new();
+        let (place, mut text) = (run.join("log.jsonl"), String::new());
         for event in &self.lines {
-            text += &serde_json::to_string(event).unwrap_or_default();
+            text += &serde_json::to_string(event).map_err(|error| Error::Damaged {
+                object: place.to_string(),
+                reason: error.to_string(),
+            })?;
             text.push('\n');
         }
-        Ok(run.join("log.jsonl").put(text.into_bytes()).await?)
+        Ok(place.put(text.into_bytes()).await?)
     }
 }

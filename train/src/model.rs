@@ -10,6 +10,7 @@ mod csm;
 mod fixed;
 mod initial;
 mod modulation;
+mod padding;
 mod parameters;
 mod pass;
 mod perturbation;
@@ -23,9 +24,13 @@ use wellspring_store::{Boundary, Patch};
 use crate::config::{ModelConfig, Strategy};
 use crate::{Error, Precision, Result};
 use modulation::{Geometry, Modulation, Patching};
+use padding::Padding;
 pub use parameters::Parameters;
 pub(crate) use pass::Pass;
 pub use perturbation::Perturbation;
+
+/// Beyond this a typing error is likelier than a machine with the memory.
+const MOST_PARAMETERS: usize = 20_000_000_000;
 
 /// A model for a grid of some number of axes and a state of some channels.
 #[derive(Debug, Clone)]
@@ -54,6 +59,18 @@ impl Surrogate {
     ) -> Result<Self> {
         config.validate()?;
         let expected = initial::weights(config, fields, boundaries.len());
+        let mut counts = expected.iter().map(initial::Weight::count);
+        let count = counts.try_fold(0_usize, |sum, count| sum.checked_add(count?));
+        if count.is_none_or(|count| count > MOST_PARAMETERS) {
+            return Err(Error::Value {
+                key: "model.dim",
+                value: config.dim.to_string(),
+                expected: format!(
+                    "with {} blocks and {fields} channels these are more than {MOST_PARAMETERS} parameters",
+                    config.blocks
+                ),
+            });
+        }
         Ok(Self {
             config: config.clone(),
             vocabulary: fields,
@@ -119,10 +136,11 @@ impl Surrogate {
         self.fields.len()
     }
 
-    /// Tokens of a frame at a patch size.
+    /// Tokens of a frame at a patch size; where no whole number of patches covers an axis, the last
+    /// counts too. A token of a ckm or fixed model has always cells of the grid in it.
     ///
     /// # Errors
-    /// [`Error::NoPatch`], [`Error::Indivisible`], [`Error::SmallGrid`]: before anything runs.
+    /// [`Error::NoPatch`]; [`Error::Shape`] for an axis without points: before anything runs.
     pub fn tokens(&self, patch: &Patch, space: &[usize]) -> Result<usize> {
         Ok(self.geometry(patch, space)?.grid().iter().product())
     }
@@ -173,10 +191,11 @@ impl Surrogate {
         if perturbation.jitters() && self.config.strategy == Strategy::Csm {
             geometry.pad_at_random(patch, &self.boundaries, perturbation);
         }
+        let padding = Padding::new(&geometry.padding, &self.boundaries, self.config.strategy);
         Ok(Pass {
             model: self,
             perturbation,
-            patching: Patching::of(&self.parameters, &geometry, &self.boundaries)?,
+            patching: Patching::of(&self.parameters, &geometry, padding)?,
             geometry,
             time,
             batch,

@@ -17,6 +17,7 @@ mod matrix;
 mod mse;
 mod norm;
 mod qk_norm;
+mod squares;
 mod swiglu;
 #[cfg(test)]
 mod testing;
@@ -30,5 +31,6 @@ pub(crate) use linear::linear;
 pub(crate) use mse::mse;
 pub(crate) use norm::group_norm;
 pub(crate) use qk_norm::{HeadOrder, Rotation, qk_norm};
+pub(crate) use squares::sum_of_squares;
 pub(crate) use swiglu::swiglu;
 pub(crate) use unfold::{Tiling, fold, unfold};

@@ -1,7 +1,7 @@
 //! A trained model as what evaluation wants: a context and a patch size in, the next frame out.
 
 use candle_core::Device;
-use wellspring_store::{Frames, Location, Patch};
+use wellspring_store::{Frames, Location, Patch, Reporter};
 
 use crate::checkpoint::Checkpoint;
 use crate::domain::{Domain, Domains};
@@ -20,14 +20,20 @@ pub struct Predictor {
 }
 
 impl Predictor {
-    /// Loads a run's checkpoint, the last one unless a step is named.
+    /// Loads a run's checkpoint, the newest sound one unless a step is named; `reporter` hears of
+    /// damaged ones that are passed over.
     ///
     /// # Errors
-    /// [`crate::Error::NoCheckpoint`], `Damaged`, `Weights`, `Device`.
-    pub async fn load(run: &Location, step: Option<u64>, device: DeviceChoice) -> Result<Self> {
+    /// [`crate::Error::NoCheckpoint`], `NoSoundCheckpoint`, `Damaged`, `Weights`, `Device`.
+    pub async fn load(
+        run: &Location,
+        step: Option<u64>,
+        device: DeviceChoice,
+        reporter: &dyn Reporter,
+    ) -> Result<Self> {
         let config = Config::load(run).await?;
-        let checkpoint = Checkpoint::find(run, step).await?;
-        let mut model = checkpoint.model(&config, device).await?;
+        let checkpoint = Checkpoint::find(run, step, reporter).await?;
+        let mut model = checkpoint.model(&config, device)?;
         if device == DeviceChoice::Cpu {
             // bf16 saves no time there.
             model = model.in_precision(Precision::F32);

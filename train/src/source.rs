@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use wellspring_store::{Batch, Dataset, Patch, Traffic};
 
-use crate::domain::{Domain, Domains};
+use crate::domain::{Domain, Domains, Unseen};
 use crate::feed::{Feed, Mix};
 use crate::model::Surrogate;
 use crate::{Config, Result};
@@ -46,6 +46,11 @@ impl Source {
     /// The next batch, of this epoch or the one after.
     pub(crate) fn next(&mut self, runtime: &Handle) -> Result<Batch> {
         self.feed.next(runtime)
+    }
+
+    /// What it holds that the model does not see.
+    pub(crate) fn unseen(&self) -> Unseen {
+        Unseen::of(&self.feed.dataset)
     }
 
     /// What reading it has cost.

@@ -4,10 +4,10 @@ use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor, Var};
 use wellspring_store::{Frames, Patch};
 
-use crate::Result;
 use crate::model::{Perturbation, Surrogate};
 use crate::ops::mse;
 use crate::revin::Revin;
+use crate::{Error, Result};
 
 /// Mean squared error of the normalised change, over every context frame for a causal model, else
 /// the last: a scalar that `backward` can start from. Frames are (T + 1, B, C, *space).
@@ -21,7 +21,7 @@ pub fn training_loss(
     perturbation: &Perturbation,
     device: &Device,
 ) -> Result<Tensor> {
-    let time = frames.time() - 1;
+    let time = context(frames, 1)?;
     let revin = Revin::of(frames, time);
     let input = revin.input(frames, time, device)?;
     let output = model.forward_perturbed(&input, patch, perturbation)?;
@@ -44,7 +44,7 @@ pub fn training_gradients(
     limit: u64,
     device: &Device,
 ) -> Result<(f32, GradStore)> {
-    let time = frames.time() - 1;
+    let time = context(frames, 1)?;
     let revin = Revin::of(frames, time);
     let input = revin.input(frames, time, device)?;
     let pass = model.pass(&input, patch, perturbation)?;
@@ -98,6 +98,16 @@ fn take(gradients: &mut GradStore, found: &mut GradStore, model: &Surrogate) {
     }
 }
 
+/// Frames of a context, of which so many are its future.
+fn context(frames: &Frames, future: usize) -> Result<usize> {
+    let time = frames.time().checked_sub(future).filter(|&time| time > 0);
+    time.ok_or_else(|| Error::Shape {
+        what: "frames in time",
+        expected: format!("at least {}", future + 1),
+        found: frames.time().to_string(),
+    })
+}
+
 /// The frame after a context (T, B, C, *space) in the units of the context: (1, B, C, *space).
 ///
 /// # Errors
@@ -108,7 +118,7 @@ pub fn predict(
     patch: &Patch,
     device: &Device,
 ) -> Result<Frames> {
-    let time = context.time();
+    let time = self::context(context, 0)?;
     let revin = Revin::of(context, time);
     let input = revin.input(context, time, device)?;
     let (frozen, still) = (model.frozen(), Perturbation::none());

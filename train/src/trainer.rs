@@ -12,13 +12,14 @@ use candle_core::Device;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tokio::runtime::Handle;
-use wellspring_store::{Dataset, Frames, Location, Patch, Reporter};
+use wellspring_store::{Dataset, Frames, Location, Patch, Reporter, Silent};
 
 use crate::checkpoint::{self, Checkpoint, fresh};
+use crate::config::mebibytes;
 use crate::domain::{Domain, Domains};
 use crate::log::{Event, Log};
 use crate::model::{Perturbation, Surrogate};
-use crate::optim::{AdamW, learning_rate};
+use crate::optim::{AdamW, clip, gradient_norm, learning_rate};
 use crate::source::Sources;
 use crate::{Config, Error, Result, training_gradients};
 
@@ -29,8 +30,9 @@ pub struct Outcome {
     pub step: u64,
     /// Steps taken before it went on.
     pub begun: u64,
-    /// Mean loss of the last steps, at most a hundred.
-    pub loss: f32,
+    /// Mean loss of the last steps, at most a hundred; of a finished run, that of its last. None where
+    /// no step was taken.
+    pub loss: Option<f32>,
     /// Numbers that the model has learned.
     pub parameters: usize,
     /// Whether it was asked to stop before its end.
@@ -39,13 +41,14 @@ pub struct Outcome {
 
 /// Trains a model on one data set or several and leaves it in `run`. Blocks; call it from a thread that is not the runtime's.
 ///
-/// With `resume` it goes on from the last whole checkpoint. When `stop` becomes true it writes a
-/// checkpoint after the current step and returns.
+/// With `resume` it goes on from the newest sound checkpoint; a run that has all its steps is left as
+/// it is. What differs from how the run began is told, and so is what of the data no model sees. When
+/// `stop` becomes true it writes a checkpoint after the current step and returns.
 ///
 /// # Errors
 /// [`Error::RunExists`] without `resume` where a run is, [`Error::Resume`] when the run is of another
-/// model or other data sets, [`Error::Diverged`], and what reading and writing may give. Checkpoints that
-/// were written stay.
+/// model or other data sets, [`Error::NoSoundCheckpoint`], [`Error::Diverged`], and what reading and
+/// writing may give. Checkpoints that were written stay.
 pub fn train(
     config: &Config,
     datasets: Vec<Arc<Dataset>>,
@@ -56,7 +59,15 @@ pub fn train(
     reporter: &dyn Reporter,
 ) -> Result<Outcome> {
     config.validate()?;
-    let mut trainer = Trainer::begin(config, datasets, run, resume, runtime)?;
+    let before = runtime.block_on(previous(config, run, &datasets, resume, reporter))?;
+    let mut trainer = Trainer::new(config, datasets, run, before.as_ref(), runtime)?;
+    if let Some(before) = before {
+        if trainer.step >= trainer.steps {
+            return Ok(trainer.outcome(trainer.step, before.checkpoint.state.loss, false));
+        }
+        trainer.go_on(&before, reporter)?;
+    }
+    trainer.start(reporter)?;
     reporter.begin("training", Some(trainer.steps), "steps");
     reporter.advance(trainer.step);
     let outcome = trainer.run(stop, reporter);
@@ -65,7 +76,8 @@ pub fn train(
 }
 
 struct Trainer<'a> {
-    config: &'a Config,
+    /// What was asked for, with the schedule's horizon.
+    config: Config,
     run: &'a Location,
     runtime: &'a Handle,
     domains: Domains,
@@ -77,55 +89,121 @@ struct Trainer<'a> {
     /// Steps taken, and in all.
     step: u64,
     steps: u64,
+    /// The step of the newest checkpoint.
+    kept: Option<u64>,
 }
 
 impl<'a> Trainer<'a> {
-    fn begin(
-        config: &'a Config,
+    /// Writes nothing yet.
+    fn new(
+        config: &Config,
         datasets: Vec<Arc<Dataset>>,
         run: &'a Location,
-        resume: bool,
+        before: Option<&Previous>,
         runtime: &'a Handle,
     ) -> Result<Self> {
         let domains = Domains::new(datasets.iter().map(|data| Domain::of(data)).collect())?;
         let device = config.train.device.open()?;
-        let found = runtime.block_on(previous(config, run, &datasets, resume))?;
-        let model = match &found {
-            Some(checkpoint) => runtime.block_on(checkpoint.model(config, config.train.device))?,
-            None => fresh(config, &domains, &device)?,
+        let (model, optimizer) = match before {
+            Some(Previous { checkpoint, .. }) => {
+                let model = checkpoint.model(config, config.train.device)?;
+                let optimizer = checkpoint.optimizer(model.parameters())?;
+                (model, optimizer)
+            }
+            None => {
+                let model = fresh(config, &domains, &device)?;
+                let optimizer = AdamW::new(model.parameters())?;
+                (model, optimizer)
+            }
         };
-        let step = found.as_ref().map_or(0, |checkpoint| checkpoint.state.step);
-        let sources = Sources::new(config, datasets, &domains, &model)?.after(step);
-        let (optimizer, log) = match &found {
-            Some(checkpoint) => runtime.block_on(async {
-                Ok::<_, Error>((
-                    checkpoint.optimizer(model.parameters()).await?,
-                    Log::load(run, step).await?,
-                ))
-            })?,
-            None => (AdamW::new(model.parameters())?, Log::default()),
-        };
-        runtime.block_on(run.join("config.toml").put(config.to_toml()?.into_bytes()))?;
-        let epochs = config.train.epochs;
-        let mut trainer = Self {
-            config,
+        let kept = before.map(|before| before.checkpoint.state.step);
+        let step = kept.unwrap_or(0);
+        let sources = Sources::new(config, datasets, &domains, &model)?;
+        let steps = config.steps(sources.epoch_steps())?;
+        Ok(Self {
+            config: config.clone(),
             run,
             runtime,
             domains,
             device,
             model,
             optimizer,
-            steps: epochs.map_or(config.train.steps, |epochs| epochs * sources.epoch_steps()),
-            sources,
-            log,
+            sources: sources.after(step),
+            log: Log::default(),
             step,
-        };
-        trainer.log.push(Event::Start {
-            step,
+            steps,
+            kept,
+        })
+    }
+
+    /// Takes over what a run has beside its checkpoint: its log and, unless another was typed, its
+    /// schedule's horizon. Says what has changed.
+    fn go_on(&mut self, before: &Previous, reporter: &dyn Reporter) -> Result<()> {
+        self.log = self
+            .runtime
+            .block_on(Log::load(self.run, self.step, reporter))?;
+        let mut was = before.config.clone();
+        if was.optim.horizon.is_none() && self.step > 0 {
+            // Runs that began before there was a horizon ended their schedule with their steps.
+            was.optim.horizon = Some(was.steps(self.sources.epoch_steps())?.max(1));
+        }
+        let optim = &mut self.config.optim;
+        optim.horizon = optim.horizon.or(was.optim.horizon);
+        let changes = self.config.changes(&was)?;
+        if !changes.is_empty() {
+            let changes = changes.join(", ");
+            reporter.note(&format!("from step {} on {changes}", self.step));
+        }
+        Ok(())
+    }
+
+    /// Writes what is needed to resume, and says once what a person should know of the run.
+    fn start(&mut self, reporter: &dyn Reporter) -> Result<()> {
+        self.config.optim.horizon.get_or_insert(self.steps.max(1));
+        for source in self.sources.iter() {
+            let unseen = source.unseen();
+            if !unseen.is_empty() {
+                reporter.note(&format!("{}: {unseen}", source.domain.name));
+            }
+        }
+        let horizon = self.horizon();
+        if self.steps > horizon {
+            reporter.note(&format!(
+                "warning: the learning rate is {} from step {horizon} on, where its schedule ends, and there \
+                 are {} steps; --set optim.horizon={} stretches the schedule, and changes the rate at once",
+                self.rate(horizon),
+                self.steps,
+                self.steps
+            ));
+        }
+        let config = self.config.to_toml()?.into_bytes();
+        self.runtime
+            .block_on(self.run.join("config.toml").put(config))?;
+        self.log.push(Event::Start {
+            step: self.step,
             version: env!("CARGO_PKG_VERSION").into(),
-            device: config.train.device.to_string(),
+            device: self.config.train.device.to_string(),
         });
-        Ok(trainer)
+        Ok(())
+    }
+
+    /// The step at which the schedule of the learning rate ends.
+    fn horizon(&self) -> u64 {
+        self.config.optim.horizon.unwrap_or(self.steps)
+    }
+
+    fn rate(&self, step: u64) -> f64 {
+        learning_rate(&self.config.optim, step, self.horizon())
+    }
+
+    fn outcome(&self, begun: u64, loss: Option<f32>, stopped: bool) -> Outcome {
+        Outcome {
+            step: self.step,
+            begun,
+            loss,
+            parameters: self.model.parameters().count(),
+            stopped,
+        }
     }
 
     /// The patch size of a step, the same on every machine, and what it adds at random.
@@ -149,7 +227,6 @@ impl<'a> Trainer<'a> {
     fn run(&mut self, stop: &AtomicBool, reporter: &dyn Reporter) -> Result<Outcome> {
         let begun = self.step;
         let mut recent = Vec::new();
-        let mut written = None;
         while self.step < self.steps && !stop.load(Ordering::SeqCst) {
             let began = Instant::now();
             let source = self.sources.of_mut(self.step);
@@ -157,13 +234,20 @@ impl<'a> Trainer<'a> {
             let batch = source.next(self.runtime)?;
             let waited = began.elapsed().as_secs_f64();
             let (patch, perturbation) = self.draw(self.step, batch.frames.batch());
-            let loss = self.learn(&batch.frames, &patch, &perturbation)?;
+            let (loss, norm) = match self.learn(&batch.frames, &patch, &perturbation) {
+                Ok(learned) => learned,
+                Err(error) => {
+                    self.leave_log(reporter);
+                    return Err(error);
+                }
+            };
             self.log.push(Event::Step {
                 step: self.step,
                 loss,
                 data,
                 patch: patch.to_string(),
-                lr: learning_rate(&self.config.optim, self.step - 1, self.steps),
+                lr: self.rate(self.step - 1),
+                norm: Some(norm),
                 seconds: began.elapsed().as_secs_f64(),
                 waited,
             });
@@ -171,48 +255,62 @@ impl<'a> Trainer<'a> {
             reporter.advance(1);
             if self.step.is_multiple_of(self.config.train.checkpoint_every) {
                 self.save(Some(loss))?;
-                written = Some(self.step);
             }
         }
-        if written != Some(self.step) {
+        if self.kept != Some(self.step) {
             self.save(recent.last().copied())?;
         }
         let last = &recent[recent.len().saturating_sub(100)..];
-        Ok(Outcome {
-            step: self.step,
-            begun,
-            loss: last.iter().sum::<f32>() / last.len() as f32,
-            parameters: self.model.parameters().count(),
-            stopped: self.step < self.steps,
-        })
+        let mean = (!last.is_empty()).then(|| last.iter().sum::<f32>() / last.len() as f32);
+        Ok(self.outcome(begun, mean, self.step < self.steps))
     }
 
+    /// One step: the loss before it and the norm of its gradient.
     fn learn(
         &mut self,
         frames: &Frames,
         patch: &Patch,
         perturbation: &Perturbation,
-    ) -> Result<f32> {
+    ) -> Result<(f32, f64)> {
         let model = &self.sources.of(self.step).model;
-        let limit = self.config.train.activations_mib << 20;
-        let (value, gradients) =
+        let limit = mebibytes(self.config.train.activations_mib);
+        let (loss, mut gradients) =
             training_gradients(model, frames, patch, perturbation, limit, &self.device)?;
-        if !value.is_finite() {
-            return Err(Error::Diverged {
-                step: self.step + 1,
-                patch: patch.to_string(),
-                loss: value,
-            });
+        let parameters = self.model.parameters();
+        let norm = gradient_norm(parameters, &gradients)?;
+        if !loss.is_finite() || !norm.is_finite() {
+            let what = format!(
+                "with patches of {patch} the loss is {loss} and its gradient's norm {norm}"
+            );
+            return Err(self.diverged(self.step + 1, what));
         }
         let optim = &self.config.optim;
-        let lr = learning_rate(optim, self.step, self.steps);
+        if let Some(most) = optim.clip {
+            clip(parameters, &mut gradients, norm, most)?;
+        }
+        let lr = self.rate(self.step);
         self.optimizer
-            .step(self.model.parameters(), &gradients, lr, optim.weight_decay)?;
+            .step(parameters, &gradients, lr, optim.weight_decay)?;
         self.step += 1;
-        Ok(value)
+        Ok((loss, norm))
+    }
+
+    fn diverged(&self, step: u64, what: String) -> Error {
+        let kept = self.kept;
+        Error::Diverged { step, what, kept }
+    }
+
+    /// Leaves the losses that led to an error.
+    fn leave_log(&self, reporter: &dyn Reporter) {
+        if let Err(error) = self.runtime.block_on(self.log.write(self.run)) {
+            reporter.note(&format!("warning: the log could not be written: {error}"));
+        }
     }
 
     fn save(&mut self, loss: Option<f32>) -> Result<()> {
+        if let Some(name) = self.model.parameters().not_finite()? {
+            return Err(self.diverged(self.step, format!("{name} is no longer a number")));
+        }
         for source in self.sources.iter() {
             self.log.push(Event::Read {
                 step: self.step,
@@ -231,28 +329,39 @@ impl<'a> Trainer<'a> {
                 &self.optimizer,
             )
             .await?;
-            checkpoint::retain(self.run, self.config.train.keep).await
-        })
+            checkpoint::retain(self.run, self.config.train.keep, self.step).await
+        })?;
+        self.kept = Some(self.step);
+        Ok(())
     }
 }
 
-/// The checkpoint to go on from, if there is one and it fits.
+/// What a run that goes on has been.
+struct Previous {
+    checkpoint: Checkpoint,
+    config: Config,
+}
+
+/// What to go on from, if there is a run and it fits.
 async fn previous(
     config: &Config,
     run: &Location,
     datasets: &[Arc<Dataset>],
     resume: bool,
-) -> Result<Option<Checkpoint>> {
-    let held = !checkpoint::steps(run).await?.is_empty();
-    if !resume && (held || run.join("config.toml").exists().await?) {
-        return Err(Error::RunExists {
-            run: run.to_string(),
-        });
-    }
-    if !held {
+    reporter: &dyn Reporter,
+) -> Result<Option<Previous>> {
+    if !resume {
+        let held = !checkpoint::steps(run).await?.is_empty();
+        if held || run.join("config.toml").exists().await? {
+            return Err(Error::RunExists {
+                run: run.to_string(),
+            });
+        }
         return Ok(None);
     }
-    let checkpoint = Checkpoint::find(run, None).await?;
+    let Some(checkpoint) = Checkpoint::resumable(run, reporter).await? else {
+        return Ok(None);
+    };
     let before = Config::load(run).await?;
     let differs = |what: &str| Error::Resume {
         run: run.to_string(),
@@ -276,7 +385,10 @@ async fn previous(
     if !checkpoint.state.domains.are_of(datasets) {
         return Err(differs(&format!("the data set {}", config.data.root)));
     }
-    Ok(Some(checkpoint))
+    Ok(Some(Previous {
+        checkpoint,
+        config: before,
+    }))
 }
 
 /// Begins a run with weights from elsewhere: a checkpoint of step 0.
@@ -292,13 +404,12 @@ pub async fn import(
 ) -> Result<()> {
     config.validate()?;
     let domains = Domains::new(datasets.iter().map(|data| Domain::of(data)).collect())?;
-    previous(config, run, datasets, false).await?;
+    previous(config, run, datasets, false, &Silent).await?;
     let model = fresh(config, &domains, &config.train.device.open()?)?;
     model.parameters().load_safetensors(weights, object)?;
     run.join("config.toml")
         .put(config.to_toml()?.into_bytes())
         .await?;
     let optimizer = AdamW::new(model.parameters())?;
-    Checkpoint::write(run, (0, None), &domains, model.parameters(), &optimizer).await?;
-    Ok(())
+    Checkpoint::write(run, (0, None), &domains, model.parameters(), &optimizer).await
 }

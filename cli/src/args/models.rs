@@ -10,13 +10,17 @@ use clap::Args;
 Every key has a default but data.root, so a configuration file may be short, or absent:
   wellspring train --set data.root=ds --set model.strategy=ckm --out runs/ckm
   wellspring train config.toml --out runs/ckm --set train.steps=2000
-  wellspring train --out runs/ckm --resume             go on from the last checkpoint
+  wellspring train --out runs/ckm --resume             go on from the newest sound checkpoint
+  wellspring train --out runs/ckm --resume --set train.steps=4000 --set optim.horizon=4000
   wellspring train config.toml --out s3://bucket/runs/ckm --set train.device=cuda
   wellspring train --out runs/both --set 'data.root=[\"ds1\", \"ds2\"]'   one model of several data sets
   wellspring train --out runs/3d --set data.root=ds3 --set 'model.patches=[16, \"16x8x8\"]'
 
 Ctrl-C or SIGTERM writes a checkpoint and stops; --resume goes on as if nothing had happened.
-The resolved configuration is left in RUN/config.toml.")]
+The resolved configuration is left in RUN/config.toml; with --resume, --set is laid over it. The
+schedule of the learning rate ends at optim.horizon, the steps that the run began with: more steps
+alone leave it as it is. optim.clip=1.0 limits the gradient's norm. Where no whole number of patches
+covers an axis, the grid is padded: around a periodic one, else with its edge.")]
 pub struct Train {
     /// A TOML configuration
     pub config: Option<PathBuf>,
@@ -25,11 +29,12 @@ pub struct Train {
     #[arg(long, value_name = "RUN")]
     pub out: String,
 
-    /// Override a key, such as optim.lr=3e-4 or model.strategy=csm
+    /// Override a key, such as optim.lr=3e-4 or model.strategy=csm; of the run's own configuration
+    /// with --resume
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 
-    /// Go on from the run's last checkpoint
+    /// Go on from the run's newest sound checkpoint
     #[arg(long)]
     pub resume: bool,
 }
@@ -73,7 +78,7 @@ pub struct Export {
     /// The file to write: a path or a URL
     pub out: String,
 
-    /// Checkpoint by step; by default the last
+    /// Checkpoint by step; by default the newest that is sound
     #[arg(long)]
     pub step: Option<u64>,
 }

@@ -231,9 +231,9 @@ impl Demo<'_> {
             for strategy in [Strategy::Ckm, Strategy::Csm, Strategy::Fixed] {
                 let name = model_name(strategy);
                 let run = self.location(&format!("runs/{name}"))?;
-                let predictor =
-                    self.session
-                        .wait(Predictor::load(&run, None, DeviceChoice::Cpu))?;
+                let (device, reporter) = (DeviceChoice::Cpu, &self.session.reporter);
+                let predictor = Predictor::load(&run, None, device, reporter);
+                let predictor = self.session.wait(predictor)?;
                 let schedules: &[&str] = match strategy {
                     Strategy::Fixed => &["16"],
                     Strategy::Ckm | Strategy::Csm => &["4", "8", "16", "4,8,16"],

@@ -52,7 +52,7 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
                 Err(error) => misuse!("--device: {error}"),
             };
             let predictor = session
-                .wait(Predictor::load(&run, args.step, device))
+                .wait(Predictor::load(&run, args.step, device, &session.reporter))
                 .with_context(|| format!("cannot load a model from {run}"))?;
             let name = args.name.as_deref().or(run.name()).unwrap_or("model");
             evaluation.model(session, predictor, name, &args.schedules)?

@@ -38,7 +38,7 @@ fn describe(session: &Session, path: &str) -> Result<String> {
         return Ok(promised + &data_set(dataset.manifest()));
     }
     if has("config.toml")? {
-        return session.wait(run_folder(&location));
+        return session.wait(run_folder(session, &location));
     }
     if !session.wait(location.join("runs").list())?.is_empty() {
         return session.wait(async {
@@ -196,10 +196,10 @@ fn parameters(manifest: &Manifest) -> String {
     text
 }
 
-async fn run_folder(run: &Location) -> Result<String> {
+async fn run_folder(session: &Session, run: &Location) -> Result<String> {
     let config = Config::load(run).await?;
     let mut text = format!("run {run}\n\n{}", config.to_toml()?);
-    match Checkpoint::find(run, None).await {
+    match Checkpoint::find(run, None, &session.reporter).await {
         Ok(checkpoint) => {
             let state = checkpoint.state;
             let loss = state

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::json;
 use wellspring_store::{Bill, Traffic};
-use wellspring_train::Reading;
+use wellspring_train::{Reading, Unseen};
 
 use super::{Session, print, train};
 use crate::args;
@@ -25,6 +25,7 @@ pub fn run(session: &Session, args: &args::Plan) -> Result<()> {
     let readings = wellspring_train::readings(&config, &datasets, 0)?;
     let mut figures = Vec::new();
     for ((root, dataset), reading) in config.data.root.list().iter().zip(&datasets).zip(&readings) {
+        let unseen = Unseen::of(dataset);
         let promised = dataset.origin().map(|origin| origin.missing());
         let rate = match args.dry || promised.is_some() {
             true => None,
@@ -37,9 +38,13 @@ pub fn run(session: &Session, args: &args::Plan) -> Result<()> {
             "bill": reading.bill,
             "promised_shards": promised,
             "windows_per_second": rate,
+            "no_inputs": { "constants": unseen.constants, "scalars": unseen.scalars },
         }));
         if !args.json {
             print(described(root, reading, rate, promised))?;
+            if !unseen.is_empty() {
+                print(format!("  {unseen}\n"))?;
+            }
         }
     }
     if args.json {
@@ -91,10 +96,10 @@ fn described(root: &str, reading: &Reading, rate: Option<f64>, promised: Option<
             &format!("  promised: {promised} of its shards are made when they are first read\n");
     }
     if let Some(rate) = rate {
-        let time = Duration::from_secs_f64(bill.windows as f64 / rate.max(1e-9));
-        text += &format!(
-            "  about {rate:.0} windows/s, {time:.1?} for all if nothing else takes time\n"
-        );
+        let time = Duration::try_from_secs_f64(bill.windows as f64 / rate.max(1e-9));
+        let time = time.map_or_else(|_| "for ever".into(), |time| format!("{time:.1?}"));
+        text +=
+            &format!("  about {rate:.0} windows/s, {time} for all if nothing else takes time\n");
     }
     text
 }

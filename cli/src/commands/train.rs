@@ -16,31 +16,46 @@ use crate::{interrupt, settings};
 
 pub fn run(session: &Session, args: &args::Train) -> Result<()> {
     let run = session.locate(&args.out)?;
-    let config = match (&args.config, args.resume) {
-        (None, true) if args.set.is_empty() => session.wait(Config::load(&run))?,
-        (file, _) => settings::resolve(file.as_deref(), &args.set)?,
-    };
+    let config = configuration(session, args, &run)?;
     if config.data.root.list().is_empty() {
         misuse!("no data set: add --set data.root=DS, or root = \"DS\" under [data]");
     }
     let outcome = train(session, &config, &run, args.resume)?;
+    let (out, step) = (&args.out, outcome.step);
+    let next = format!("wellspring eval {out} {}", config.data.root.list()[0]);
     if outcome.stopped {
         line(&format!(
-            "stopped at step {}; go on with: wellspring train --out {} --resume",
-            outcome.step, args.out
+            "stopped at step {step}; go on with: wellspring train --out {out} --resume"
+        ));
+    } else if args.resume && outcome.begun == step {
+        line(&format!(
+            "{out} is finished: it has taken all of its {step} steps, and is left as it is; more with \
+             --resume --set train.steps=N --set optim.horizon=N; next: {next}"
         ));
     } else {
+        let loss = outcome
+            .loss
+            .map_or_else(String::new, |loss| format!(", loss {loss:.4}"));
         line(&format!(
-            "{}: {} parameters, {} steps, loss {:.4}; next: wellspring eval {} {}",
-            args.out,
+            "{out}: {} parameters, {step} steps{loss}; next: {next}",
             outcome.parameters,
-            outcome.step,
-            outcome.loss,
-            args.out,
-            config.data.root.list()[0]
         ));
     }
     Ok(())
+}
+
+/// What was typed; of a run that goes on without a file, laid over the configuration that it has.
+fn configuration(session: &Session, args: &args::Train, run: &Location) -> Result<Config> {
+    if args.config.is_none() && args.resume {
+        let place = run.join("config.toml");
+        match session.wait(place.get_opt())? {
+            Some(held) => return settings::resumed(&place, &held, &args.set),
+            // A job that is begun with --resume and its settings begins the run.
+            None if !args.set.is_empty() => {}
+            None => return Ok(session.wait(Config::load(run))?),
+        }
+    }
+    settings::resolve(args.config.as_deref(), &args.set)
 }
 
 /// The data sets of a configuration.

@@ -12,12 +12,13 @@ use crate::settings;
 
 pub fn export(session: &Session, args: &args::Export) -> Result<()> {
     let run = session.locate(&args.run)?;
-    let (step, bytes) = session.wait(async {
-        let checkpoint = Checkpoint::find(&run, args.step).await?;
-        Ok::<_, wellspring_train::Error>((checkpoint.state.step, checkpoint.weights().await?))
-    })?;
-    session.wait(session.locate(&args.out)?.put(bytes))?;
-    line(&format!("{}: the weights of step {step}", args.out));
+    let checkpoint = session.wait(Checkpoint::find(&run, args.step, &session.reporter))?;
+    let out = session.locate(&args.out)?;
+    session.wait(out.put(checkpoint.weights().to_vec()))?;
+    line(&format!(
+        "{}: the weights of step {}",
+        args.out, checkpoint.state.step
+    ));
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use wellspring_store::CacheOptions;
 
-use super::need;
+use super::{counted, need};
 use crate::Result;
 
 /// `[data]`
@@ -97,14 +97,19 @@ impl Default for DataConfig {
     }
 }
 
+/// So many MiB in bytes; the most that there can be for more.
+pub(crate) fn mebibytes(mib: u64) -> u64 {
+    mib.saturating_mul(1 << 20)
+}
+
 impl DataConfig {
     /// How much of a data set is held, and where.
     #[must_use]
     pub fn cache(&self) -> CacheOptions {
         let folder = self.cache.as_ref();
         CacheOptions {
-            memory: self.memory_mib << 20,
-            folder: folder.map(|folder| (folder.into(), self.cache_mib << 20)),
+            memory: mebibytes(self.memory_mib),
+            folder: folder.map(|folder| (folder.into(), mebibytes(self.cache_mib))),
         }
     }
 
@@ -125,24 +130,23 @@ impl DataConfig {
         let (roots, weights) = (self.root.list().len(), &self.weights);
         need(
             weights.is_empty()
-                || weights.len() == roots && weights.iter().all(|w| w.is_finite() && *w > 0.0),
+                || weights.len() == roots && weights.iter().all(|w| (1e-9..=1e9).contains(w)),
             "data.weights",
             format!("{weights:?}"),
-            "one positive number for each data set of data.root",
+            "one number from 1e-9 to 1e9 for each data set of data.root",
         )?;
         let temperature = self.temperature;
         need(
-            temperature.is_finite() && temperature > 0.0,
+            (0.1..=1e9).contains(&temperature),
             "data.temperature",
             temperature,
-            "a positive number",
+            "from 0.1 to 1e9",
         )?;
-        need(self.stride > 0, "data.stride", self.stride, "at least 1")?;
-        need(self.every > 0, "data.every", self.every, "at least 1")?;
-        let starts = self.starts.unwrap_or(1);
-        need(starts > 0, "data.starts", starts, "at least 1")?;
-        let lanes = self.lanes.unwrap_or(1);
-        need(lanes > 0, "data.lanes", lanes, "at least 1")?;
-        need(self.threads > 0, "data.threads", self.threads, "at least 1")
+        const MANY: u64 = 1_000_000_000;
+        counted("data.stride", self.stride as u64, MANY)?;
+        counted("data.every", self.every as u64, MANY)?;
+        counted("data.starts", self.starts.unwrap_or(1) as u64, MANY)?;
+        counted("data.lanes", self.lanes.unwrap_or(1) as u64, MANY)?;
+        counted("data.threads", self.threads as u64, 1024)
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use wellspring_store::Patch;
 
-use super::need;
+use super::{counted, need};
 use crate::Result;
 
 /// How a model's patch size can vary.
@@ -152,10 +152,10 @@ impl ModelConfig {
     pub fn validate(&self) -> Result<()> {
         let (dim, heads, groups) = (self.dim, self.heads, self.groups);
         need(
-            dim > 0 && dim.is_multiple_of(4),
+            (4..=65_536).contains(&dim) && dim.is_multiple_of(4),
             "model.dim",
             dim,
-            "a multiple of 4",
+            "a multiple of 4, at most 65536",
         )?;
         need(
             heads > 0 && dim.is_multiple_of(heads),
@@ -176,7 +176,7 @@ impl ModelConfig {
             groups,
             "a divisor of model.dim / 4",
         )?;
-        need(self.blocks > 0, "model.blocks", self.blocks, "at least 1")?;
+        counted("model.blocks", self.blocks as u64, 4096)?;
         let known = |size: &usize| [4, 8, 16, 32].contains(size);
         let all_known = |patch: &PatchSize| patch.sizes().is_some_and(|p| p.iter().all(known));
         let patches: Vec<String> = self.patches.iter().map(PatchSize::to_string).collect();

@@ -17,31 +17,7 @@ impl Modulation for Fixed {
                 available: own.to_string(),
             });
         }
-        without_overlap(patch, space, Stages::along(patch, space.len())?)
+        let stages = Stages::along(patch, space.len())?;
+        Geometry::new(space, stages.clone(), stages)
     }
-}
-
-/// Kernels that move by their own size, and tile the grid.
-pub(super) fn without_overlap(
-    patch: &Patch,
-    space: &[usize],
-    stages: Vec<Stages>,
-) -> Result<Geometry> {
-    for (axis, (&length, &size)) in space.iter().zip(patch.sizes()).enumerate() {
-        if length == 0 || !length.is_multiple_of(size) {
-            return Err(Error::Indivisible {
-                patch: patch.to_string(),
-                space: space.to_vec(),
-                axis,
-                length,
-                size,
-            });
-        }
-    }
-    Ok(Geometry {
-        space: space.to_vec(),
-        padding: vec![(0, 0); space.len()],
-        kernel: stages.clone(),
-        stride: stages,
-    })
 }

@@ -11,6 +11,14 @@ pub(crate) struct Weight {
     pub(crate) initial: Initial,
 }
 
+impl Weight {
+    /// Numbers in it; none where they are more than can be counted.
+    pub(crate) fn count(&self) -> Option<usize> {
+        let mut sizes = self.shape.iter();
+        sizes.try_fold(1_usize, |product, &size| product.checked_mul(size))
+    }
+}
+
 /// How a weight begins.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Initial {

@@ -3,11 +3,12 @@
 use candle_core::Tensor;
 use wellspring_store::{Boundary, Patch};
 
+use super::padding::{Padding, margin};
 use super::resize::resized;
 use super::stages::Stages;
 use super::{Parameters, Perturbation};
-use crate::Result;
 use crate::ops::Tiling;
+use crate::{Error, Result};
 
 /// A strategy: how a patch size becomes kernels, strides and padding.
 pub(crate) trait Modulation {
@@ -28,6 +29,31 @@ pub(crate) struct Geometry {
 }
 
 impl Geometry {
+    /// Kernels and strides over a grid, padded where they do not tile it.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for an axis without points.
+    pub(super) fn new(space: &[usize], kernel: Vec<Stages>, stride: Vec<Stages>) -> Result<Self> {
+        if space.contains(&0) {
+            return Err(Error::Shape {
+                what: "points along each axis of the grid",
+                expected: "at least 1".into(),
+                found: format!("{space:?}"),
+            });
+        }
+        let axes = space.iter().zip(kernel.iter().zip(&stride));
+        let padding = axes.map(|(&length, (k, s))| {
+            let seen = k.first + (k.second - 1) * s.first;
+            margin(length, seen, s.first * s.second)
+        });
+        Ok(Self {
+            space: space.to_vec(),
+            padding: padding.collect(),
+            kernel,
+            stride,
+        })
+    }
+
     /// The first convolution, on the padded grid.
     pub(crate) fn first(&self) -> Tiling {
         let padded = self
@@ -72,17 +98,6 @@ impl Geometry {
     pub(crate) fn grid(&self) -> Vec<usize> {
         self.second().grid()
     }
-
-    /// Takes the padding off a field (N, *space, C).
-    pub(crate) fn crop(&self, y: &Tensor) -> Result<Tensor> {
-        let mut y = y.clone();
-        for (axis, (&n, &(low, high))) in self.space.iter().zip(&self.padding).enumerate() {
-            if low + high > 0 {
-                y = y.narrow(axis + 1, low, n)?;
-            }
-        }
-        Ok(y.contiguous()?)
-    }
 }
 
 /// The kernels of one forward pass, as large as its geometry asks, and its padding.
@@ -91,16 +106,11 @@ pub(crate) struct Patching {
     pub(crate) embed2: Tensor,
     pub(crate) debed1: Tensor,
     pub(crate) debed2: Tensor,
-    padding: Vec<(usize, usize)>,
-    boundaries: Vec<[Boundary; 2]>,
+    pub(crate) padding: Padding,
 }
 
 impl Patching {
-    pub(crate) fn of(
-        p: &Parameters,
-        geometry: &Geometry,
-        boundaries: &[[Boundary; 2]],
-    ) -> Result<Self> {
+    pub(crate) fn of(p: &Parameters, geometry: &Geometry, padding: Padding) -> Result<Self> {
         let first: Vec<usize> = geometry.kernel.iter().map(|k| k.first).collect();
         let second: Vec<usize> = geometry.kernel.iter().map(|k| k.second).collect();
         Ok(Self {
@@ -108,8 +118,7 @@ impl Patching {
             embed2: resized(p.get("embed.proj2.weight")?, &second)?,
             debed1: resized(p.get("debed.proj1.weight")?, &second)?,
             debed2: resized(p.get("debed.proj2.weight")?, &first)?,
-            padding: geometry.padding.clone(),
-            boundaries: boundaries.to_vec(),
+            padding,
         })
     }
 
@@ -130,11 +139,7 @@ impl Patching {
         p: &Parameters,
         embedding: &Tensor,
     ) -> Result<Option<(Tensor, Tensor)>> {
-        let learned = self.padding.iter().zip(&self.boundaries);
-        if learned
-            .clone()
-            .any(|(&(low, high), &[side, _])| low + high > 0 && side != Boundary::Periodic)
-        {
+        if self.padding.is_learned() {
             return Ok(None);
         }
         let (outputs, inputs) = (self.embed1.dim(0)?, self.embed1.dim(1)?);
@@ -146,65 +151,5 @@ impl Patching {
         let bias = rows.matmul(&p.get("space_bag.linear.bias")?.reshape((inputs, 1))?)?;
         let bias = bias.reshape((outputs, cells))?.sum(1)?;
         Ok(Some((kernel, bias)))
-    }
-
-    /// Pads (N, *space, C) around periodic axes.
-    pub(crate) fn wrap(&self, x: &Tensor) -> Result<Tensor> {
-        let mut x = x.clone();
-        for (axis, (&(low, high), sides)) in self.padding.iter().zip(&self.boundaries).enumerate() {
-            if low + high == 0 {
-                continue;
-            }
-            let n = x.dim(axis + 1)?;
-            let (below, above) = match sides[0] {
-                Boundary::Periodic => (
-                    x.narrow(axis + 1, n - low, low)?,
-                    x.narrow(axis + 1, 0, high)?,
-                ),
-                Boundary::Wall | Boundary::Open => {
-                    let mut shape = x.dims().to_vec();
-                    shape[axis + 1] = low;
-                    let below = Tensor::zeros(shape.as_slice(), x.dtype(), x.device())?;
-                    shape[axis + 1] = high;
-                    (below, Tensor::zeros(shape, x.dtype(), x.device())?)
-                }
-            };
-            let parts = [(low, below), (n, x), (high, above)];
-            let parts: Vec<Tensor> = parts
-                .into_iter()
-                .filter(|(n, _)| *n > 0)
-                .map(|(_, part)| part)
-                .collect();
-            x = Tensor::cat(&parts, axis + 1)?;
-        }
-        Ok(x)
-    }
-
-    /// Pads (N, *space, C): around periodic axes, else with the learned value of the boundary's type
-    /// at each side; a corner gets the sum of its sides' values.
-    pub(crate) fn pad(&self, x: &Tensor, p: &Parameters) -> Result<Tensor> {
-        let mut x = self.wrap(x)?;
-        let channels = x.dim(x.rank() - 1)?;
-        for (axis, (&(low, high), sides)) in self.padding.iter().zip(&self.boundaries).enumerate() {
-            if sides[0] == Boundary::Periodic || low + high == 0 {
-                continue;
-            }
-            let values = p
-                .get("patch_jitterer.padding_tokens")?
-                .reshape((2, channels))?;
-            let n = x.dim(axis + 1)?;
-            let edges = [(sides[0], 0..low), (sides[1], n - high..n)];
-            let mut shape = vec![1; x.rank()];
-            (shape[axis + 1], shape[x.rank() - 1]) = (n, channels);
-            for (side, cells) in edges {
-                let mask: Vec<f32> = (0..n)
-                    .map(|i| if cells.contains(&i) { 1.0 } else { 0.0 })
-                    .collect();
-                let mask = Tensor::from_vec(mask, (n, 1), x.device())?;
-                let value = values.narrow(0, usize::from(side.code()), 1)?;
-                x = x.broadcast_add(&mask.matmul(&value)?.reshape(shape.as_slice())?)?;
-            }
-        }
-        Ok(x)
     }
 }

@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
 use super::initial::{Initial, Weight};
+use crate::ops::sum_of_squares;
 use crate::tensors;
 use crate::{Error, Result};
 
@@ -68,6 +69,16 @@ impl Parameters {
     #[must_use]
     pub fn count(&self) -> usize {
         self.vars.values().map(|var| var.elem_count()).sum()
+    }
+
+    /// The first that has a value which is no number, or is infinite.
+    pub(crate) fn not_finite(&self) -> Result<Option<&str>> {
+        for (name, var) in self.iter() {
+            if !sum_of_squares(var)?.is_finite() {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
     }
 
     /// The bytes of a safetensors file that `torch.load_state_dict` takes.

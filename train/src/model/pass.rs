@@ -119,12 +119,12 @@ impl Pass<'_> {
         let embedding = self.field_embedding()?;
         let y = match patching.composed(p, &embedding)? {
             Some((kernel, bias)) => {
-                let x = patching.wrap(x)?;
+                let x = patching.padding.fields(x)?;
                 linear(&unfold(&x, &first)?, &kernel, Some(&bias))?
             }
             None => {
                 let x = linear(x, &embedding, Some(p.get("space_bag.linear.bias")?))?;
-                let x = patching.pad(&x, p)?;
+                let x = patching.padding.features(&x, p)?;
                 linear(
                     &unfold(&x, &first)?,
                     &patching.kernel_rows(&patching.embed1)?,
@@ -174,7 +174,7 @@ impl Pass<'_> {
         )?;
         let kernel = self.selected(&patching.debed2, 1)?;
         let y = self.transposed(&gelu(&y)?, &kernel, &first)?;
-        let y = geometry.crop(&y)?;
+        let y = patching.padding.crop(&y)?;
         Ok(y.broadcast_add(&self.selected(p.get("debed.proj2.bias")?, 0)?)?)
     }
 
