@@ -41,6 +41,22 @@ impl Workplace {
         self.command(words).output().unwrap().into()
     }
 
+    /// The program after some words of a shell, such as `ulimit -v 4000000`.
+    pub(crate) fn run_within(&self, limits: &str, words: &str) -> Said {
+        let program = self.command(words);
+        let mut command = Command::new("sh");
+        command.current_dir(&self.0);
+        command.args(["-c", &format!("{limits}; exec \"$0\" \"$@\"")]);
+        command.arg(program.get_program()).args(program.get_args());
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.output().unwrap().into()
+    }
+
     /// Runs what must succeed.
     pub(crate) fn do_it(&self, words: &str) -> Said {
         let said = self.run(words);

@@ -35,8 +35,12 @@ fn a_key_is_what_was_typed() {
         let said = run("ingest src", &url, &format!("--crop 0..16,0..{cells}"));
         match said.code {
             0 => typed.push((url, cells)),
-            // Refused by what was typed.
-            _ => assert!(said.err.contains(name), "{said:?}"),
+            // Refused for what was typed, and not for what lies there.
+            _ => {
+                let empty = Server::start().unwrap();
+                let said = run("ingest src", &url, &options(empty.settings()));
+                assert!(said.code != 0 && said.err.contains(name), "{said:?}");
+            }
         }
     }
     for (url, cells) in typed {

@@ -20,13 +20,13 @@ fn is_refused_unless_allowed(file: &str, field: &str, trajectory: u64, step: u64
     place.do_it("verify ds");
 }
 
-/// Ingested, with a line on standard error, and found by `check`, in the source and in the data set.
+/// Ingested, with a line on standard error that names the trajectory; `check` has the step, and finds it in the
+/// data set too.
 fn is_told(file: &str, field: &str, trajectory: u64, step: u64) {
     let place = of_one(file);
-    let numbers = [trajectory.to_string(), step.to_string()];
     place
         .run("ingest src ds")
-        .tells(&["a.hdf5", field, &numbers[0], &numbers[1]]);
+        .tells(&["a.hdf5", field, &trajectory.to_string()]);
     place.do_it("verify ds");
     let (passes, rows) = check(&place, "src");
     assert!(passes, "{rows:?}");
@@ -121,4 +121,28 @@ fn nan_under_a_mask_is_refused_or_asked_to_be_zero() {
     let rms = place.ask_frames("ds", query)[0]["rms"].as_f64().unwrap();
     assert!(rms > 0.1 && rms < 1.0, "{rms}");
     place.train_and_evaluate("ds", "");
+}
+
+/// Ends without a panic and within 6 GB, with a line that names the file and the object.
+fn is_refused_in_good_order(file: &str, object: &str) {
+    let place = of_one(file);
+    place
+        .run_within("ulimit -v 6000000", "ingest src ds")
+        .refuses(&["a.hdf5", object]);
+    assert!(!place.path("ds/manifest.json").exists());
+}
+
+#[test]
+fn an_axis_of_no_rows_is_refused() {
+    is_refused_in_good_order("empty-axis", "dimensions");
+}
+
+#[test]
+fn more_trajectories_than_can_be_are_refused() {
+    is_refused_in_good_order("endless-trajectories", "trajectories");
+}
+
+#[test]
+fn a_field_in_another_file_is_refused() {
+    is_refused_in_good_order("field-elsewhere", "pressure");
 }

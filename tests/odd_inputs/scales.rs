@@ -96,12 +96,14 @@ fn units_of_1e_24_are_units_by_root_mean_square() {
 #[test]
 fn small_changes_on_a_large_offset_are_changes() {
     let (offset, control) = (scored("offset", ""), scored("units-1e0", ""));
-    let [vrmse, of_persistence, _] = offset.scores;
-    assert!(
-        vrmse > 0.5 * control.scores[0] && vrmse < 2.0 * control.scores[0],
-        "{vrmse}"
-    );
-    assert!(of_persistence >= 1.0, "{of_persistence}");
+    // Far from 0, where an error that nobody sees is; The Well's ε of 1e-7 may be a part of so small a variance.
+    for (score, control) in offset.scores.iter().zip(control.scores) {
+        assert!(
+            score / control > 0.5 && score / control < 2.0,
+            "{:?}",
+            offset.scores
+        );
+    }
     let query = "SELECT avg(field_var(density)) AS var FROM frames";
     let var = |scored: &Scored| {
         scored.place.ask_frames("ds", query)[0]["var"]

@@ -76,6 +76,26 @@ def broken_simulations(out):
     holed = np.array([0, 1, 2, np.nan, 4, 5], "f4")
     sound(times=holed).write(out / "time-nan.hdf5")
     with_test(out, "nan-under-mask", under_mask)
+    hostile(out)
+
+
+def hostile(out):
+    def elsewhere(file):
+        del file["t0_fields/pressure"]
+        file["t0_fields/pressure"] = h5py.ExternalLink("other.hdf5", "/pressure")
+
+    def empty_axis(file):
+        del file["dimensions/x"]
+        file["dimensions/x"] = np.zeros((0, 16), "f4")
+        varying(file["dimensions/x"], sample=True, time=False)
+
+    def endless(file):
+        file.attrs["n_trajectories"] = 2**40
+
+    same = {"pressure": Field(2 + waves(SHAPE, 1)[0], sample_varying=False)}
+    sound(after=elsewhere).write(out / "field-elsewhere.hdf5")
+    sound(after=empty_axis).write(out / "empty-axis.hdf5")
+    WellFile("flow", SHAPE, same, after=endless).write(out / "endless-trajectories.hdf5")
 
 
 def unwritten(fill):
