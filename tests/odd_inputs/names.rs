@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{add, check, of_one, source, with_test};
-use crate::program::Workplace;
+use crate::program::{SMALL, Workplace};
 
 /// The views that group or show by data set.
 const VIEWS: [&str; 9] = [
@@ -61,7 +61,7 @@ fn two_grids_of_one_name_are_never_mixed() {
             (&test, &format!("{src}/test/b.hdf5")),
         ]);
         place.do_it(&format!("ingest {root}-src {root}"));
-        let small = crate::program::SMALL.replace("data.root=ds", &format!("data.root={root}"));
+        let small = SMALL.replace("data.root=ds", &format!("data.root={root}"));
         place.do_it(&format!(
             "train --out {root}-run {small} --set train.steps=1"
         ));
@@ -87,9 +87,8 @@ fn two_grids_of_one_name_are_never_mixed() {
     assert_eq!(drawn("both"), drawn("one") + drawn("two"));
     place.do_it("report both-results page.html");
     let page = std::fs::read_to_string(place.path("page.html")).unwrap();
-    for (_, names) in [rows(&place, "both-results", "leaderboard")] {
-        assert!(names.iter().all(|name| page.contains(name)), "{names:?}");
-    }
+    let (_, names) = rows(&place, "both-results", "leaderboard");
+    assert!(names.iter().all(|name| page.contains(name)), "{names:?}");
 }
 
 #[test]
