@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use wellspring_ingest::{Packing, Waves};
@@ -65,18 +64,7 @@ fn recorded(place: &Workplace, root: &str) -> Vec<(PathBuf, SystemTime)> {
 
 /// The program where no file may have more than so many KiB, as on a disk that is full.
 fn on_a_full_disk(place: &Workplace, kib: u64, words: &str) -> Said {
-    let program = place.command(words);
-    let limited = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", kib * 2);
-    let mut command = Command::new("sh");
-    command.current_dir(place.path("")).args(["-c", &limited]);
-    command.arg(program.get_program()).args(program.get_args());
-    for (name, value) in program.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    command.output().unwrap().into()
+    place.run_within(&format!("trap '' XFSZ; ulimit -f {}", kib * 2), words)
 }
 
 #[test]

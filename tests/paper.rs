@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use wellspring_ingest::{Packing, WaveField, Waves};
 use wellspring_store::{Boundary, TensorOrder};
 
-use crate::program::{SMALL, Workplace};
+use crate::program::{Said, Workplace};
 
 pub(crate) const PERIODIC: [Boundary; 2] = [Boundary::Periodic; 2];
 pub(crate) const OPEN: [Boundary; 2] = [Boundary::Open; 2];
@@ -46,31 +46,53 @@ pub(crate) const SUPERNOVA: [(&str, TensorOrder); 4] = [
     ("velocity", TensorOrder::Vector),
 ];
 
-/// Through ingest, a training step and an evaluation, with The Well's fields and boundaries.
-fn goes_all_the_way(waves: &Waves, channels: usize) {
+/// What of a data set must be in its manifest: its name, its axes with what happens at their ends, and
+/// how many channels it has, constant ones included.
+pub(crate) struct Expected<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) axes: &'a [(&'a str, [Boundary; 2])],
+    pub(crate) channels: usize,
+    pub(crate) constants: usize,
+}
+
+/// Through ingest, training steps and an evaluation, from `src` to `ds`.
+pub(crate) fn goes_all_the_way(place: &Workplace, expected: &Expected<'_>) -> Said {
+    let said = place.do_it("ingest src ds");
+    place.do_it("verify ds");
+    let manifest = place.manifest("ds");
+    assert_eq!(manifest["schema"]["name"], expected.name);
+    let axes = manifest["schema"]["grid"]["axes"].as_array().unwrap();
+    assert_eq!(axes.len(), expected.axes.len());
+    for (axis, (name, sides)) in axes.iter().zip(expected.axes) {
+        assert_eq!(axis["name"], *name);
+        let sides = sides.map(|side| format!("{side:?}").to_lowercase());
+        assert_eq!(axis["boundary"], serde_json::json!(sides), "{name}");
+    }
+    let statistics = manifest["statistics"].as_object().unwrap().len();
+    assert_eq!(statistics, expected.channels + expected.constants);
+    place.train_and_evaluate("ds", "");
+    let rows = place.ask("ds-results", "SELECT DISTINCT field FROM metrics");
+    assert_eq!(rows.len(), expected.channels, "{rows:?}");
+    said
+}
+
+fn waves_go_all_the_way(waves: &Waves, channels: usize) {
     let place = Workplace::new();
     for (seed, split) in ["train", "valid", "test"].iter().enumerate() {
         let path = place.path(&format!("src/data/{split}/{}.hdf5", waves.name));
         waves.write(&path, seed as u64).unwrap();
     }
-    place.do_it("ingest src ds");
-    place.do_it("verify ds");
-    let text = std::fs::read_to_string(place.path("ds/manifest.json")).unwrap();
-    let manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(manifest["schema"]["name"], *waves.name);
-    let axes = manifest["schema"]["grid"]["axes"].as_array().unwrap();
-    for (axis, (name, _, sides)) in axes.iter().zip(&waves.axes) {
-        assert_eq!(axis["name"], **name);
-        let sides = sides.map(|side| format!("{side:?}").to_lowercase());
-        assert_eq!(axis["boundary"], serde_json::json!(sides));
-    }
-    assert_eq!(manifest["statistics"].as_object().unwrap().len(), channels);
-    place.do_it(&format!(
-        "train --out run {SMALL} --set train.steps=1 --set train.batch=1"
-    ));
-    place.do_it("eval run ds -r results --rollout 2 --schedule 8");
-    let rows = place.ask("results", "SELECT DISTINCT field FROM metrics");
-    assert_eq!(rows.len(), channels, "{rows:?}");
+    let axes = waves
+        .axes
+        .iter()
+        .map(|(name, _, sides)| (name.as_str(), *sides));
+    let expected = Expected {
+        name: &waves.name,
+        axes: &axes.collect::<Vec<_>>(),
+        channels,
+        constants: 0,
+    };
+    goes_all_the_way(&place, &expected);
 }
 
 #[test]
@@ -82,7 +104,7 @@ fn active_matter() {
         ("E", TensorOrder::Tensor),
     ];
     let axes = [("x", 32, PERIODIC), ("y", 32, PERIODIC)];
-    goes_all_the_way(&waves("active_matter", &axes, &fields), 11);
+    waves_go_all_the_way(&waves("active_matter", &axes, &fields), 11);
 }
 
 #[test]
@@ -93,13 +115,13 @@ fn rayleigh_benard() {
         ("velocity", TensorOrder::Vector),
     ];
     let axes = [("x", 64, PERIODIC), ("y", 16, WALL)];
-    goes_all_the_way(&waves("rayleigh_benard", &axes, &fields), 4);
+    waves_go_all_the_way(&waves("rayleigh_benard", &axes, &fields), 4);
 }
 
 #[test]
 fn shear_flow() {
     let axes = [("x", 16, PERIODIC), ("y", 32, PERIODIC)];
-    goes_all_the_way(&waves("shear_flow", &axes, &FLOW), 4);
+    waves_go_all_the_way(&waves("shear_flow", &axes, &FLOW), 4);
 }
 
 #[test]
@@ -110,13 +132,13 @@ fn turbulent_radiative_layer_2d() {
         ("velocity", TensorOrder::Vector),
     ];
     let axes = [("x", 16, PERIODIC), ("y", 48, OPEN)];
-    goes_all_the_way(&waves("turbulent_radiative_layer_2D", &axes, &fields), 4);
+    waves_go_all_the_way(&waves("turbulent_radiative_layer_2D", &axes, &fields), 4);
 }
 
 #[test]
 fn supernova_explosion() {
     let axes = [("x", 16, OPEN), ("y", 16, OPEN), ("z", 16, OPEN)];
-    goes_all_the_way(&waves("supernova_explosion", &axes, &SUPERNOVA), 6);
+    waves_go_all_the_way(&waves("supernova_explosion", &axes, &SUPERNOVA), 6);
 }
 
 #[test]
@@ -126,7 +148,7 @@ fn turbulence_gravity_cooling() {
         packing: Packing::Gzip(4),
         ..waves("turbulence_gravity_cooling", &axes, &SUPERNOVA)
     };
-    goes_all_the_way(&waves, 6);
+    waves_go_all_the_way(&waves, 6);
 }
 
 /// An axis of 66 points, as post_neutron_star_merger has: no patch divides it.

@@ -41,6 +41,22 @@ impl Workplace {
         self.command(words).output().unwrap().into()
     }
 
+    /// The program after some words of a shell, such as `ulimit -v 4000000`.
+    pub(crate) fn run_within(&self, limits: &str, words: &str) -> Said {
+        let program = self.command(words);
+        let mut command = Command::new("sh");
+        command.current_dir(&self.0);
+        command.args(["-c", &format!("{limits}; exec \"$0\" \"$@\"")]);
+        command.arg(program.get_program()).args(program.get_args());
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.output().unwrap().into()
+    }
+
     /// Runs what must succeed.
     pub(crate) fn do_it(&self, words: &str) -> Said {
         let said = self.run(words);
@@ -67,6 +83,62 @@ impl Workplace {
         self
     }
 
+    /// Copies files or folders of `tests/data` to places below this folder.
+    pub(crate) fn lay(&self, files: &[(&str, &str)]) {
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data");
+        for (file, to) in files {
+            copy(&data.join(file), &self.path(to));
+        }
+    }
+
+    /// The manifest of a data set.
+    pub(crate) fn manifest(&self, root: &str) -> serde_json::Value {
+        let text = std::fs::read(self.path(root).join("manifest.json")).unwrap();
+        serde_json::from_slice(&text).unwrap()
+    }
+
+    /// Answers a query over the frames of a data set as JSON.
+    pub(crate) fn ask_frames(&self, root: &str, query: &str) -> Vec<serde_json::Value> {
+        let mut asking = self.command(&format!("sql --data {root} --format json"));
+        let said = Said::from(asking.arg(query).output().unwrap());
+        assert_eq!(said.code, 0, "{query}\n{said:?}");
+        serde_json::from_str(&said.out).unwrap()
+    }
+
+    /// Three training steps and an evaluation of a data set, beside persistence, all of finite numbers. Gives
+    /// the row of the leaderboard, and leaves `ROOT-run` and `ROOT-results`.
+    pub(crate) fn train_and_evaluate(&self, root: &str, more: &str) -> serde_json::Value {
+        let small = SMALL.replace("data.root=ds", &format!("data.root={root}"));
+        self.do_it(&format!(
+            "train --out {root}-run {small} --set model.patches=[4] --set train.steps=3 --set train.batch=1 {more}"
+        ));
+        let losses = self.losses(&format!("{root}-run"));
+        assert!(losses.len() == 3 && losses.iter().all(|loss| loss.is_finite()));
+        let results = format!("{root}-results");
+        for subject in [format!("{root}-run {root}"), format!("persistence {root}")] {
+            let context = ["", "--context 3"][usize::from(subject.starts_with("persistence"))];
+            self.do_it(&format!(
+                "eval {subject} -r {results} --rollout 2 {context}"
+            ));
+        }
+        let broken = "SELECT run, field, metric, lead FROM metrics WHERE value IS NULL \
+            OR metric = 'nonfinite' AND value > 0 OR metric = 'vrmse' AND (isnan(value) OR value > 1e6)";
+        assert_eq!(self.ask(&results, broken), Vec::<serde_json::Value>::new());
+        let ours = format!("SELECT * FROM leaderboard WHERE name = '{root}-run'");
+        self.ask(&results, &ours).remove(0)
+    }
+
+    /// The loss of every step of a run, by its log.
+    pub(crate) fn losses(&self, run: &str) -> Vec<f64> {
+        let log = std::fs::read_to_string(self.path(run).join("log.jsonl")).unwrap();
+        let events = log.lines().filter(|line| !line.trim().is_empty());
+        events
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .filter(|event| event["event"] == "step")
+            .map(|event| event["loss"].as_f64().unwrap_or(f64::NAN))
+            .collect()
+    }
+
     /// What a run's checkpoint after so many steps has learned.
     pub(crate) fn weights(&self, run: &str, steps: u64) -> Vec<u8> {
         let checkpoint = format!("{run}/checkpoints/{steps:08}/model.safetensors");
@@ -90,6 +162,18 @@ pub(crate) fn options(settings: Vec<(String, String)>) -> String {
     settings.collect::<Vec<_>>().join(" ")
 }
 
+fn copy(from: &Path, to: &Path) {
+    if !from.is_dir() {
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(from, to).unwrap();
+        return;
+    }
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        copy(&entry.path(), &to.join(entry.file_name()));
+    }
+}
+
 fn gather(folder: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return;
@@ -102,6 +186,41 @@ fn gather(folder: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
             let bytes = std::fs::read(&path).unwrap();
             files.push((path, bytes));
         }
+    }
+}
+
+impl Said {
+    /// It succeeded, and a line on standard error has all these words; numbers stand alone in it.
+    #[track_caller]
+    pub(crate) fn tells(&self, words: &[&str]) {
+        assert_eq!(self.code, 0, "{self:?}");
+        self.names(words);
+    }
+
+    /// It failed without a panic, and a line on standard error has all these words.
+    #[track_caller]
+    pub(crate) fn refuses(&self, words: &[&str]) {
+        assert_eq!(self.code, 1, "{self:?}");
+        assert!(!self.err.contains("panicked"), "{}", self.err);
+        self.names(words);
+    }
+
+    #[track_caller]
+    pub(crate) fn names(&self, words: &[&str]) {
+        let named = self
+            .err
+            .lines()
+            .any(|line| words.iter().all(|word| has(line, word)));
+        assert!(named, "no line has {words:?}:\n{}", self.err);
+    }
+}
+
+fn has(line: &str, word: &str) -> bool {
+    match word.parse::<u64>() {
+        Ok(_) => line
+            .split(|c: char| !c.is_alphanumeric())
+            .any(|part| part == word),
+        Err(_) => line.contains(word),
     }
 }
 
