@@ -71,6 +71,7 @@ mod model;
 mod ops;
 mod optim;
 mod predictor;
+mod previous;
 mod revin;
 mod source;
 mod step;

@@ -12,7 +12,7 @@ use candle_core::Device;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tokio::runtime::Handle;
-use wellspring_store::{Dataset, Frames, Location, Patch, Reporter, Silent};
+use wellspring_store::{Dataset, Frames, Location, Patch, Reporter};
 
 use crate::checkpoint::{self, Checkpoint, fresh};
 use crate::config::mebibytes;
@@ -20,6 +20,7 @@ use crate::domain::{Domain, Domains};
 use crate::log::{Event, Log};
 use crate::model::{Perturbation, Surrogate};
 use crate::optim::{AdamW, clip, gradient_norm, learning_rate};
+use crate::previous::Previous;
 use crate::source::Sources;
 use crate::{Config, Error, Result, training_gradients};
 
@@ -59,7 +60,12 @@ pub fn train(
     reporter: &dyn Reporter,
 ) -> Result<Outcome> {
     config.validate()?;
-    let before = runtime.block_on(previous(config, run, &datasets, resume, reporter))?;
+    let before = runtime.block_on(async {
+        match resume {
+            true => Previous::find(config, run, &datasets, reporter).await,
+            false => refuse_held(run).await.map(|()| None),
+        }
+    })?;
     let mut trainer = Trainer::new(config, datasets, run, before.as_ref(), runtime)?;
     if let Some(before) = before {
         if trainer.step >= trainer.steps {
@@ -142,11 +148,7 @@ impl<'a> Trainer<'a> {
         self.log = self
             .runtime
             .block_on(Log::load(self.run, self.step, reporter))?;
-        let mut was = before.config.clone();
-        if was.optim.horizon.is_none() && self.step > 0 {
-            // Runs that began before there was a horizon ended their schedule with their steps.
-            was.optim.horizon = Some(was.steps(self.sources.epoch_steps())?.max(1));
-        }
+        let was = before.scheduled(self.sources.epoch_steps())?;
         let optim = &mut self.config.optim;
         optim.horizon = optim.horizon.or(was.optim.horizon);
         let changes = self.config.changes(&was)?;
@@ -336,59 +338,15 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// What a run that goes on has been.
-struct Previous {
-    checkpoint: Checkpoint,
-    config: Config,
-}
-
-/// What to go on from, if there is a run and it fits.
-async fn previous(
-    config: &Config,
-    run: &Location,
-    datasets: &[Arc<Dataset>],
-    resume: bool,
-    reporter: &dyn Reporter,
-) -> Result<Option<Previous>> {
-    if !resume {
-        let held = !checkpoint::steps(run).await?.is_empty();
-        if held || run.join("config.toml").exists().await? {
-            return Err(Error::RunExists {
-                run: run.to_string(),
-            });
-        }
-        return Ok(None);
+/// Refuses a place where a run is.
+async fn refuse_held(run: &Location) -> Result<()> {
+    let held = !checkpoint::steps(run).await?.is_empty();
+    if held || run.join("config.toml").exists().await? {
+        return Err(Error::RunExists {
+            run: run.to_string(),
+        });
     }
-    let Some(checkpoint) = Checkpoint::resumable(run, reporter).await? else {
-        return Ok(None);
-    };
-    let before = Config::load(run).await?;
-    let differs = |what: &str| Error::Resume {
-        run: run.to_string(),
-        reason: format!("{what} is not the one that it began with"),
-    };
-    if before.model != config.model {
-        return Err(differs("[model]"));
-    }
-    if !before.data.reads_alike(&config.data) {
-        return Err(differs(
-            "data.context, stride, every, starts, weights, temperature or lanes",
-        ));
-    }
-    let drawn = |config: &Config| {
-        let train = &config.train;
-        (train.seed, train.batch, train.jitter, train.drop_path)
-    };
-    if drawn(&before) != drawn(config) {
-        return Err(differs("train.seed, batch, jitter or drop_path"));
-    }
-    if !checkpoint.state.domains.are_of(datasets) {
-        return Err(differs(&format!("the data set {}", config.data.root)));
-    }
-    Ok(Some(Previous {
-        checkpoint,
-        config: before,
-    }))
+    Ok(())
 }
 
 /// Begins a run with weights from elsewhere: a checkpoint of step 0.
@@ -404,7 +362,7 @@ pub async fn import(
 ) -> Result<()> {
     config.validate()?;
     let domains = Domains::new(datasets.iter().map(|data| Domain::of(data)).collect())?;
-    previous(config, run, datasets, false, &Silent).await?;
+    refuse_held(run).await?;
     let model = fresh(config, &domains, &config.train.device.open()?)?;
     model.parameters().load_safetensors(weights, object)?;
     run.join("config.toml")
