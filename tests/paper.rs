@@ -55,28 +55,31 @@ pub(crate) struct Expected<'a> {
     pub(crate) constants: usize,
 }
 
-/// Through ingest, training steps and an evaluation, from `src` to `ds`.
-pub(crate) fn goes_all_the_way(place: &Workplace, expected: &Expected<'_>) -> Said {
-    let said = place.do_it("ingest src ds");
-    place.do_it("verify ds");
-    let manifest = place.manifest("ds");
-    assert_eq!(manifest["schema"]["name"], expected.name);
-    let axes = manifest["schema"]["grid"]["axes"].as_array().unwrap();
-    assert_eq!(axes.len(), expected.axes.len());
-    for (axis, (name, sides)) in axes.iter().zip(expected.axes) {
-        assert_eq!(axis["name"], *name);
-        let sides = sides.map(|side| format!("{side:?}").to_lowercase());
-        assert_eq!(axis["boundary"], serde_json::json!(sides), "{name}");
+impl Expected<'_> {
+    /// Through ingest, training steps and an evaluation, from `src` to `ds`.
+    pub(crate) fn goes_all_the_way(&self, place: &Workplace) -> Said {
+        let said = place.do_it("ingest src ds");
+        place.do_it("verify ds");
+        let manifest = place.manifest("ds");
+        assert_eq!(manifest["schema"]["name"], self.name);
+        let axes = manifest["schema"]["grid"]["axes"].as_array().unwrap();
+        assert_eq!(axes.len(), self.axes.len());
+        for (axis, (name, sides)) in axes.iter().zip(self.axes) {
+            assert_eq!(axis["name"], *name);
+            let sides = sides.map(|side| format!("{side:?}").to_lowercase());
+            assert_eq!(axis["boundary"], serde_json::json!(sides), "{name}");
+        }
+        let statistics = manifest["statistics"].as_object().unwrap().len();
+        assert_eq!(statistics, self.channels + self.constants);
+        place.train_and_evaluate("ds", "");
+        let rows = place.ask("ds-results", "SELECT DISTINCT field FROM metrics");
+        assert_eq!(rows.len(), self.channels, "{rows:?}");
+        said
     }
-    let statistics = manifest["statistics"].as_object().unwrap().len();
-    assert_eq!(statistics, expected.channels + expected.constants);
-    place.train_and_evaluate("ds", "");
-    let rows = place.ask("ds-results", "SELECT DISTINCT field FROM metrics");
-    assert_eq!(rows.len(), expected.channels, "{rows:?}");
-    said
 }
 
-fn waves_go_all_the_way(waves: &Waves, channels: usize) {
+/// Through ingest, training steps and an evaluation, with The Well's fields and boundaries.
+fn goes_all_the_way(waves: &Waves, channels: usize) {
     let place = Workplace::new();
     for (seed, split) in ["train", "valid", "test"].iter().enumerate() {
         let path = place.path(&format!("src/data/{split}/{}.hdf5", waves.name));
@@ -92,7 +95,7 @@ fn waves_go_all_the_way(waves: &Waves, channels: usize) {
         channels,
         constants: 0,
     };
-    goes_all_the_way(&place, &expected);
+    expected.goes_all_the_way(&place);
 }
 
 #[test]
@@ -104,7 +107,7 @@ fn active_matter() {
         ("E", TensorOrder::Tensor),
     ];
     let axes = [("x", 32, PERIODIC), ("y", 32, PERIODIC)];
-    waves_go_all_the_way(&waves("active_matter", &axes, &fields), 11);
+    goes_all_the_way(&waves("active_matter", &axes, &fields), 11);
 }
 
 #[test]
@@ -115,13 +118,13 @@ fn rayleigh_benard() {
         ("velocity", TensorOrder::Vector),
     ];
     let axes = [("x", 64, PERIODIC), ("y", 16, WALL)];
-    waves_go_all_the_way(&waves("rayleigh_benard", &axes, &fields), 4);
+    goes_all_the_way(&waves("rayleigh_benard", &axes, &fields), 4);
 }
 
 #[test]
 fn shear_flow() {
     let axes = [("x", 16, PERIODIC), ("y", 32, PERIODIC)];
-    waves_go_all_the_way(&waves("shear_flow", &axes, &FLOW), 4);
+    goes_all_the_way(&waves("shear_flow", &axes, &FLOW), 4);
 }
 
 #[test]
@@ -132,13 +135,13 @@ fn turbulent_radiative_layer_2d() {
         ("velocity", TensorOrder::Vector),
     ];
     let axes = [("x", 16, PERIODIC), ("y", 48, OPEN)];
-    waves_go_all_the_way(&waves("turbulent_radiative_layer_2D", &axes, &fields), 4);
+    goes_all_the_way(&waves("turbulent_radiative_layer_2D", &axes, &fields), 4);
 }
 
 #[test]
 fn supernova_explosion() {
     let axes = [("x", 16, OPEN), ("y", 16, OPEN), ("z", 16, OPEN)];
-    waves_go_all_the_way(&waves("supernova_explosion", &axes, &SUPERNOVA), 6);
+    goes_all_the_way(&waves("supernova_explosion", &axes, &SUPERNOVA), 6);
 }
 
 #[test]
@@ -148,7 +151,7 @@ fn turbulence_gravity_cooling() {
         packing: Packing::Gzip(4),
         ..waves("turbulence_gravity_cooling", &axes, &SUPERNOVA)
     };
-    waves_go_all_the_way(&waves, 6);
+    goes_all_the_way(&waves, 6);
 }
 
 /// An axis of 66 points, as post_neutron_star_merger has: no patch divides it.

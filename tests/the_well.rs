@@ -4,7 +4,7 @@
 use serde_json::Value;
 use wellspring_store::Boundary;
 
-use crate::paper::{Expected, OPEN, PERIODIC, WALL, goes_all_the_way};
+use crate::paper::{Expected, OPEN, PERIODIC, WALL};
 use crate::program::{Said, Workplace};
 
 fn goes(
@@ -21,7 +21,7 @@ fn goes(
         channels,
         constants,
     };
-    let said = goes_all_the_way(&place, &expected);
+    let said = expected.goes_all_the_way(&place);
     (place, said)
 }
 
