@@ -515,13 +515,9 @@ async fn files_of_two_names_are_one_data_set_only_if_that_is_named() {
     // So are files that are added, whatever they say.
     let more = tempfile::tempdir().unwrap();
     waves().write(&file(&more, "valid/d"), 7).unwrap();
-    let manifest = append(
-        &place(more.path()),
-        &root,
-        &options(Selection::default()),
-        &Silent,
-    );
-    assert_eq!(manifest.await.unwrap().schema.name, "both");
+    let (source, options) = (place(more.path()), options(Selection::default()));
+    let manifest = append(&source, &root, &options, &Silent).await.unwrap();
+    assert_eq!(manifest.schema.name, "both");
 }
 
 #[tokio::test]
@@ -587,16 +583,12 @@ async fn what_is_left_out_stays_out() {
     );
     assert_eq!(held(&first, Split::Test), ["c.hdf5#0"]);
     // Other choices are other work.
-    let other = ingest(
-        &place(folder.path()),
-        &root,
-        &options(Selection {
-            exclude: vec!["empty*".into()],
-            ..Selection::default()
-        }),
-        &Silent,
-    );
-    assert!(matches!(other.await, Err(Error::Store(_))));
+    let other = options(Selection {
+        exclude: vec!["empty*".into()],
+        ..Selection::default()
+    });
+    let other = ingest(&place(folder.path()), &root, &other, &Silent).await;
+    assert!(matches!(other, Err(Error::Store(_))));
     // What is added leaves out what it is asked to, and what is made again leaves nothing else out.
     let more = sources();
     for name in ["train/a", "train/b", "test/c"] {
