@@ -116,7 +116,9 @@ impl Rest {
         }
         let unnameable = self.unnameable.iter();
         notes.extend(unnameable.map(|name| {
-            format!("{name:?} is left out: an empty part (//) or control characters are in its name")
+            format!(
+                "{name:?} is left out: an empty part (//) or control characters are in its name"
+            )
         }));
         let idle = self.idle.iter();
         notes.extend(idle.map(|pattern| format!("no file is excluded by {pattern}")));

@@ -13,7 +13,7 @@ use object_store::{
 use url::Url;
 
 use super::address::Address;
-use super::client::{Connector, Metadata};
+use super::client::Connector;
 use super::odd_keys::OddKeys;
 use super::profile;
 use super::settings::{self, Settings};
@@ -28,6 +28,9 @@ const AZURE_WAYS: &str = "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOU
      AZURE_STORAGE_SAS_TOKEN or AZURE_CLIENT_ID, AZURE_CLIENT_SECRET and AZURE_TENANT_ID, in the environment \
      or as storage options (azure_storage_account_key=...), or azure_use_azure_cli=true; a public container \
      takes azure_skip_signature=true";
+
+/// The service that gives credentials to a machine of Amazon's, Microsoft's, or, by this address, Google's.
+const METADATA: &str = "http://169.254.169.254";
 
 /// A failing request is tried again by the store's client for about ten seconds.
 fn retry() -> RetryConfig {
@@ -70,6 +73,22 @@ fn not_supported(
     }
 }
 
+/// A builder with its settings. A server without encryption that was named is meant.
+macro_rules! configured {
+    ($builder:expr, $key:ident, $settings:expr, $plain:expr, $root:expr, $connector:expr) => {{
+        let allow_http = $key::Client(ClientConfigKey::AllowHttp);
+        let builder = $builder.with_config(allow_http, $plain.to_string());
+        $settings
+            .into_iter()
+            .fold(builder, |builder, (key, value)| {
+                builder.with_config(key, value)
+            })
+            .with_url($root)
+            .with_retry(retry())
+            .with_http_connector($connector)
+    }};
+}
+
 fn amazon(
     root: &str,
     options: &[(String, String)],
@@ -86,23 +105,10 @@ fn amazon(
         .or(settings.get(&Key::Endpoint));
     let plain = endpoint.is_some_and(is_plain);
     let metadata = settings.get(&Key::MetadataEndpoint);
-    let metadata = Metadata {
-        authorities: vec![authority(metadata.unwrap_or("http://169.254.169.254"))],
-        ways: AMAZON_WAYS,
-    };
-    let builder = AmazonS3Builder::from_env()
-        .with_config(Key::Client(ClientConfigKey::AllowHttp), plain.to_string());
-    let builder = settings
-        .into_iter()
-        .fold(builder, |builder, (key, value)| {
-            builder.with_config(key, value)
-        })
-        .with_url(root)
-        .with_retry(retry())
-        .with_http_connector(Connector {
-            odd: Arc::clone(odd),
-            metadata,
-        });
+    let authority = authority(metadata.unwrap_or(METADATA));
+    let connector = Connector::new(odd, vec![authority], AMAZON_WAYS);
+    let builder = AmazonS3Builder::from_env();
+    let builder = configured!(builder, Key, settings, plain, root, connector);
     let Some(profile) = profile else {
         return Ok(Arc::new(builder.build()?));
     };
@@ -123,23 +129,13 @@ fn google(
     let of_key = settings.get(&Key::ServiceAccountKey);
     let plain = settings.get(&Key::BaseUrl).is_some_and(is_plain)
         || of_key.is_some_and(|key| key.contains(r#""gcs_base_url":"http://"#));
-    let metadata = Metadata {
-        authorities: vec!["metadata.google.internal".into(), "169.254.169.254".into()],
-        ways: GOOGLE_WAYS,
-    };
-    let builder = GoogleCloudStorageBuilder::from_env()
-        .with_config(Key::Client(ClientConfigKey::AllowHttp), plain.to_string());
-    let builder = settings
-        .into_iter()
-        .fold(builder, |builder, (key, value)| {
-            builder.with_config(key, value)
-        })
-        .with_url(root)
-        .with_retry(retry())
-        .with_http_connector(Connector {
-            odd: Arc::clone(odd),
-            metadata,
-        });
+    let mut authorities = vec!["metadata.google.internal".into(), authority(METADATA)];
+    // As the client looks for the service.
+    let named = ["GCE_METADATA_HOST", "GCE_METADATA_ROOT", "GCE_METADATA_IP"];
+    authorities.extend(named.iter().filter_map(|name| std::env::var(name).ok()));
+    let connector = Connector::new(odd, authorities, GOOGLE_WAYS);
+    let builder = GoogleCloudStorageBuilder::from_env();
+    let builder = configured!(builder, Key, settings, plain, root, connector);
     Ok(Arc::new(builder.build()?))
 }
 
@@ -152,23 +148,10 @@ fn azure(
     let settings = Settings::read("AZURE_", options);
     let plain = settings.get(&Key::Endpoint).is_some_and(is_plain);
     let metadata = settings.get(&Key::MsiEndpoint);
-    let metadata = Metadata {
-        authorities: vec![authority(metadata.unwrap_or("http://169.254.169.254"))],
-        ways: AZURE_WAYS,
-    };
-    let builder = MicrosoftAzureBuilder::from_env()
-        .with_config(Key::Client(ClientConfigKey::AllowHttp), plain.to_string());
-    let builder = settings
-        .into_iter()
-        .fold(builder, |builder, (key, value)| {
-            builder.with_config(key, value)
-        })
-        .with_url(root)
-        .with_retry(retry())
-        .with_http_connector(Connector {
-            odd: Arc::clone(odd),
-            metadata,
-        });
+    let authority = authority(metadata.unwrap_or(METADATA));
+    let connector = Connector::new(odd, vec![authority], AZURE_WAYS);
+    let builder = MicrosoftAzureBuilder::from_env();
+    let builder = configured!(builder, Key, settings, plain, root, connector);
     Ok(Arc::new(builder.build()?))
 }
 

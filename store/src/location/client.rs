@@ -15,17 +15,28 @@ use super::odd_keys::OddKeys;
 /// Makes the clients of a store.
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
-    pub(super) odd: Arc<OddKeys>,
-    pub(super) metadata: Metadata,
+    odd: Arc<OddKeys>,
+    metadata: Metadata,
 }
 
 /// The service that gives credentials to a machine of a cloud. It is asked when there are no others.
 #[derive(Debug, Clone)]
-pub(super) struct Metadata {
+struct Metadata {
     /// Host, and port if it is not the usual one.
-    pub(super) authorities: Vec<String>,
+    authorities: Vec<String>,
     /// How else credentials are given.
-    pub(super) ways: &'static str,
+    ways: &'static str,
+}
+
+impl Connector {
+    /// Keeps the odd keys of lists; knows where a cloud's service of credentials is, and which other ways
+    /// there are to give them.
+    pub(super) fn new(odd: &Arc<OddKeys>, authorities: Vec<String>, ways: &'static str) -> Self {
+        Self {
+            odd: Arc::clone(odd),
+            metadata: Metadata { authorities, ways },
+        }
+    }
 }
 
 /// Nobody gave credentials, and the machine has none of its own.

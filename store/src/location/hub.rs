@@ -129,7 +129,9 @@ pub(super) fn open(
     let endpoint = typed(SETTINGS[0]).or_else(|| set("HF_ENDPOINT"));
     let token = typed(SETTINGS[1])
         .or_else(|| set("HF_TOKEN"))
-        .or_else(kept_token);
+        .or_else(kept_token)
+        // An empty one that was typed keeps the others away.
+        .filter(|token| !token.is_empty());
     let client = Client::new(endpoint.as_deref().unwrap_or(ENDPOINT), token)?;
     Ok(Arc::new(HubStore::new(repository.clone(), client)))
 }
@@ -142,5 +144,5 @@ fn kept_token() -> Option<String> {
         .or_else(|| Some(path("XDG_CACHE_HOME")?.join("huggingface/token")))
         .or_else(|| Some(path("HOME")?.join(".cache/huggingface/token")))?;
     let token = std::fs::read_to_string(file).ok()?;
-    Some(token.trim().to_owned()).filter(|token| !token.is_empty())
+    Some(token.trim().to_owned())
 }

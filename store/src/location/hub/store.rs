@@ -11,8 +11,9 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload, ListResult,
+    MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, Result,
 };
 use reqwest::header::{CONTENT_RANGE, LINK};
 use reqwest::{Response, StatusCode};
@@ -219,16 +220,29 @@ impl Body {
                 }
                 Some(Ok(_)) => {}
                 // An answer that ends early is a broken one too.
-                None if self.resumes < RESUMES => self.answer = None,
-                Some(Err(_)) if self.resumes < RESUMES => self.answer = None,
-                None => return Ok(None),
-                Some(Err(source)) => {
-                    let address = self.files.address(&self.key).await?;
-                    return Err(network(&address, source).about(&self.key));
-                }
+                None | Some(Err(_)) if self.resumes < RESUMES => self.answer = None,
+                broken => return Err(self.broken(broken.and_then(reqwest::Result::err)).await),
             }
         }
         Ok(None)
+    }
+
+    async fn broken(&self, source: Option<reqwest::Error>) -> Error {
+        let url = match self.files.address(&self.key).await {
+            Ok(url) => url,
+            Err(error) => return error,
+        };
+        let refusal = match source {
+            Some(source) => network(&url, source),
+            None => {
+                let reason = format!(
+                    "{} bytes less than it said",
+                    self.rest.end - self.rest.start
+                );
+                Refusal::Answer { url, reason }
+            }
+        };
+        refusal.about(&self.key)
     }
 
     async fn resume(&mut self) -> Result<&mut BoxStream<'static, reqwest::Result<Bytes>>> {
@@ -260,6 +274,14 @@ impl ObjectStore for HubStore {
             let meta = files.meta(location, size).await?;
             options.check_preconditions(&meta)?;
             return Ok(result(meta, 0..size, stream::empty().boxed()));
+        }
+        if let Some(GetRange::Bounded(range)) = &options.range
+            && range.is_empty()
+        {
+            return Err(Error::Generic {
+                store: "hub",
+                source: format!("no bytes of {location} were asked for").into(),
+            });
         }
         let range = options.range.as_ref().map(ToString::to_string);
         let (answer, url) = files.get(location, range.as_deref()).await?;
