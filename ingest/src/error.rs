@@ -173,6 +173,23 @@ pub enum Error {
         step: usize,
     },
 
+    /// A frame that the file has room for and that was never written.
+    #[error(
+        "{file}: {object} was never written at trajectory {trajectory}, step {step}: the program that \
+         made the file may have stopped before; leave the trajectory or the file out, or allow \
+         unwritten frames to have their fill value"
+    )]
+    Unwritten {
+        /// The file.
+        file: String,
+        /// The field.
+        object: String,
+        /// Sample in the file.
+        trajectory: usize,
+        /// Frame.
+        step: usize,
+    },
+
     /// A folder or file could not be made or moved.
     #[error("cannot write {path}")]
     Disk {

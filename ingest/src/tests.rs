@@ -8,6 +8,7 @@ mod pieces;
 mod quirks;
 mod remote;
 mod simulations;
+mod unwritten;
 
 use std::path::Path;
 

@@ -16,6 +16,7 @@ mod gather;
 mod heap;
 mod planes;
 mod storage;
+mod unwritten;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,6 +60,8 @@ pub(crate) struct OpenFile {
     /// Of each field.
     storage: Vec<Storage>,
     bytes: Arc<dyn ReadAt>,
+    /// Whether frames that were never written are read as their fill value, and not refused.
+    pub(crate) allow_unwritten: bool,
 }
 
 impl OpenFile {
@@ -73,8 +76,21 @@ impl OpenFile {
         Ok(Self {
             storage: access.sound(named, storage.collect())?,
             bytes: access.bytes().map_err(|source| unread(named, source))?,
+            allow_unwritten: false,
             well,
         })
+    }
+
+    /// Frames of a field, by trajectory and step, of which some chunk was never written; those that hold
+    /// a fill value are found when they are read. A field that does not vary in time has step 0 only.
+    pub(crate) fn unwritten(&self, field: usize) -> impl Iterator<Item = (usize, usize)> {
+        let (well, unwritten) = (&self.well, &self.storage[field].unwritten);
+        let steps = match well.stored[field].field.time_varying {
+            true => well.frames,
+            false => 1,
+        };
+        let frames = (0..well.samples).flat_map(move |sample| (0..steps).map(move |n| (sample, n)));
+        frames.filter(|&(sample, step)| unwritten.holds(sample, step))
     }
 }
 

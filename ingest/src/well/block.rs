@@ -34,6 +34,14 @@ impl Values {
         }
     }
 
+    /// Whether a number is among some of the values.
+    pub(super) fn contain(&self, range: Range<usize>, number: f64) -> bool {
+        match self {
+            Self::F32(values) => values[range].iter().any(|&x| f64::from(x) == number),
+            Self::F64(values) => values[range].contains(&number),
+        }
+    }
+
     /// The bytes of some of the values.
     pub(super) fn bytes(&self, range: Range<usize>) -> &[u8] {
         match self {

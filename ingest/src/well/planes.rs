@@ -115,8 +115,8 @@ impl<'a> FieldReader<'a> {
     /// Fills planes with a slab of a frame, one for each component, mapping every value.
     ///
     /// # Errors
-    /// [`Error::Bytes`], [`Error::Layout`], [`Error::Read`]; [`Error::NotFinite`] for a value that
-    /// is no number.
+    /// [`Error::Bytes`], [`Error::Layout`], [`Error::Read`]; [`Error::Unwritten`];
+    /// [`Error::NotFinite`] for a value that is no number.
     pub(crate) fn planes<M: Fn(f64) -> f32 + Copy>(
         &mut self,
         (sample, step): (usize, usize),
@@ -131,6 +131,12 @@ impl<'a> FieldReader<'a> {
             Some(held) => (step.max(held.steps.start) - held.steps.start) * gather.frame,
             None => 0,
         };
+        self.last = first..first + gather.frame;
+        let missing = self.file.storage[self.index].missing;
+        let missing = missing.filter(|_| !self.file.allow_unwritten);
+        if missing.is_some_and(|missing| self.values.contain(self.last.clone(), missing)) {
+            return Err(self.unwritten(sample, step));
+        }
         for (component, (plane, map)) in planes.iter_mut().zip(maps).enumerate() {
             match &self.values {
                 Values::F32(values) => gather.plane(&values[first..], component, *map, plane),
@@ -145,8 +151,16 @@ impl<'a> FieldReader<'a> {
                 });
             }
         }
-        self.last = first..first + gather.frame;
         Ok(())
+    }
+
+    fn unwritten(&self, trajectory: usize, step: usize) -> Error {
+        Error::Unwritten {
+            file: self.file.well.named.clone(),
+            object: self.field.path.clone(),
+            trajectory,
+            step,
+        }
     }
 
     /// A checksum of the stored values that the last planes were of.
@@ -164,8 +178,11 @@ impl<'a> FieldReader<'a> {
             return Ok(());
         }
         self.held = None;
-        let region = self.region(&held);
         let storage = &self.file.storage[self.index];
+        if storage.unwritten.holds(sample, step) && !self.file.allow_unwritten {
+            return Err(self.unwritten(sample, step));
+        }
+        let region = self.region(&held);
         let read = block::read(
             storage,
             self.file.bytes.as_ref(),

@@ -1,10 +1,15 @@
 //! How the values of a field lie in a file: at an offset, in chunks, or in a way that only the HDF5
 //! library knows.
 
+use std::collections::BTreeMap;
+
+use hdf5::filters::Filter;
+use hdf5::plist::dataset_create::Layout as Kind;
 use hdf5::{Dataset, File};
 
 use super::StoredField;
 use super::filters::Step;
+use super::unwritten::{self, Unwritten};
 use crate::{Error, Result};
 
 /// Chunks beyond this size are left to the library, which need not hold all of one.
@@ -32,14 +37,17 @@ pub(super) struct Storage {
     pub(super) shape: Vec<usize>,
     pub(super) element: Element,
     pub(super) layout: Layout,
+    pub(super) unwritten: Unwritten,
+    /// A value that stands for one that was never written.
+    pub(super) missing: Option<f64>,
 }
 
 pub(super) enum Layout {
     /// All of them in a row, from this offset on.
     Contiguous(u64),
     Chunked(Chunks),
-    /// Whatever the library makes of it: another type or byte order, another filter, values that were
-    /// never written.
+    /// Whatever the library makes of it: another type or byte order, another filter, a fill value for
+    /// what was never written.
     Library,
 }
 
@@ -69,41 +77,48 @@ impl Storage {
             source,
         };
         let dataset = file.dataset(&field.path).map_err(failed)?;
-        let stored = dataset.dtype().map_err(failed)?;
-        let native = [
-            (hdf5::Datatype::from_type::<f32>(), Element::F32),
-            (hdf5::Datatype::from_type::<f64>(), Element::F64),
-        ];
-        let native = native
-            .into_iter()
-            .find_map(|(known, element)| (known.ok()? == stored).then_some(element));
-        let shape = dataset.shape();
-        // Addresses are counted from the end of a user block, of which few files have one.
-        let layout = match native {
-            Some(element) if file.userblock() == 0 && cfg!(target_endian = "little") => {
-                layout(&dataset, &shape, element, file.size()).map_err(failed)?
-            }
-            _ => Layout::Library,
+        let look = Look {
+            native: native(&dataset).map_err(failed)?,
+            shape: dataset.get_shape().map_err(failed)?,
+            filters: dataset
+                .dcpl()
+                .and_then(|c| c.get_filters())
+                .map_err(failed)?,
+            file: file.size(),
+            dataset: &dataset,
         };
+        let (layout, unwritten) = look.layout(field).map_err(failed)?;
         if matches!(layout, Layout::Library) {
-            readable(&dataset, field, named)?;
+            readable(&look.filters, field, named)?;
         }
+        let created = dataset.dcpl().map_err(failed)?;
         Ok(Self {
+            missing: unwritten::missing_value(&created).map_err(failed)?,
+            element: look.native.unwrap_or(Element::F64),
+            shape: look.shape,
             dataset,
-            shape,
-            element: native.unwrap_or(Element::F64),
             layout,
+            unwritten,
         })
     }
 }
 
+/// The type of a dataset's values, if that is one of this machine's.
+fn native(dataset: &Dataset) -> hdf5::Result<Option<Element>> {
+    let stored = dataset.dtype()?;
+    let known = [
+        (hdf5::Datatype::from_type::<f32>()?, Element::F32),
+        (hdf5::Datatype::from_type::<f64>()?, Element::F64),
+    ];
+    let found = known.into_iter().find(|(known, _)| *known == stored);
+    Ok(found
+        .filter(|_| cfg!(target_endian = "little"))
+        .map(|(_, element)| element))
+}
+
 /// Refuses a filter that nobody here can undo.
-fn readable(dataset: &Dataset, field: &StoredField, named: &str) -> Result<()> {
-    match dataset
-        .filters()
-        .iter()
-        .find(|filter| !filter.is_available())
-    {
+fn readable(filters: &[Filter], field: &StoredField, named: &str) -> Result<()> {
+    match filters.iter().find(|filter| !filter.is_available()) {
         None => Ok(()),
         Some(filter) => Err(Error::Layout {
             file: named.to_owned(),
@@ -117,24 +132,62 @@ fn readable(dataset: &Dataset, field: &StoredField, named: &str) -> Result<()> {
     }
 }
 
-/// Where the values lie in a file of so many bytes, beyond which nothing can.
-fn layout(dataset: &Dataset, shape: &[usize], element: Element, file: u64) -> hdf5::Result<Layout> {
-    if let Some(offset) = dataset.offset() {
-        let end = bytes_of(shape, element).and_then(|bytes| offset.checked_add(bytes as u64));
-        return match end.filter(|&end| end <= file) {
+/// What is known of a dataset before its values are looked for.
+struct Look<'a> {
+    dataset: &'a Dataset,
+    native: Option<Element>,
+    shape: Vec<usize>,
+    filters: Vec<Filter>,
+    /// Bytes of the file, beyond which nothing can lie.
+    file: u64,
+}
+
+impl Look<'_> {
+    fn layout(&self, field: &StoredField) -> hdf5::Result<(Layout, Unwritten)> {
+        let created = self.dataset.dcpl()?;
+        match (created.get_layout()?, created.get_chunk()?) {
+            (Kind::Contiguous, _) => match self.dataset.offset() {
+                Some(offset) => Ok((self.contiguous(offset)?, Unwritten::Nothing)),
+                None => Ok((Layout::Library, Unwritten::Everything)),
+            },
+            (Kind::Chunked, Some(chunk)) => self.chunked(&chunk, field),
+            _ => Ok((Layout::Library, Unwritten::Nothing)),
+        }
+    }
+
+    fn contiguous(&self, offset: u64) -> hdf5::Result<Layout> {
+        let Some(element) = self.native else {
+            return Ok(Layout::Library);
+        };
+        let end = bytes_of(&self.shape, element);
+        let end = end.and_then(|bytes| offset.checked_add(bytes as u64));
+        match end.filter(|&end| end <= self.file) {
             Some(_) => Ok(Layout::Contiguous(offset)),
             None => Err("its values would lie beyond the end of the file".into()),
-        };
-    }
-    let Some(chunk) = dataset.chunk() else {
-        return Ok(Layout::Library);
-    };
-    let steps: Option<Vec<Step>> = dataset.filters().iter().map(Step::of).collect();
-    match (steps, bytes_of(&chunk, element)) {
-        (Some(steps), Some(bytes)) if bytes <= LARGEST_CHUNK && bytes > 0 => {
-            chunks(dataset, shape, chunk, steps, file)
         }
-        _ => Ok(Layout::Library),
+    }
+
+    fn chunked(&self, chunk: &[usize], field: &StoredField) -> hdf5::Result<(Layout, Unwritten)> {
+        if chunk.len() != self.shape.len() || chunk.contains(&0) {
+            return Err("its chunks have other axes than its values".into());
+        }
+        let axes = self.shape.iter().zip(chunk);
+        let grid: Vec<usize> = axes.map(|(n, c)| n.div_ceil(*c)).collect();
+        let found = chunks(self.dataset, chunk, &grid)?;
+        let varies = [field.field.sample_varying, field.field.time_varying];
+        let unwritten = Unwritten::of(found.keys().copied(), chunk, &grid, varies);
+        let steps: Option<Vec<Step>> = self.filters.iter().map(Step::of).collect();
+        let bytes = self.native.and_then(|element| bytes_of(chunk, element));
+        let layout = match (steps, bytes, &unwritten) {
+            (Some(steps), Some(1..=LARGEST_CHUNK), Unwritten::Nothing) => Layout::Chunked(Chunks {
+                shape: chunk.to_vec(),
+                grid,
+                steps,
+                table: found.into_values().collect(),
+            }),
+            _ => Layout::Library,
+        };
+        Ok((layout, unwritten))
     }
 }
 
@@ -144,50 +197,39 @@ fn bytes_of(shape: &[usize], element: Element) -> Option<usize> {
     axes.try_fold(element.bytes(), |bytes, &n| bytes.checked_mul(n))
 }
 
+/// The chunks that are in the file, by their place in the grid of chunks, row-major.
 fn chunks(
     dataset: &Dataset,
-    shape: &[usize],
-    chunk: Vec<usize>,
-    steps: Vec<Step>,
-    file: u64,
-) -> hdf5::Result<Layout> {
-    let grid: Vec<usize> = shape
-        .iter()
-        .zip(&chunk)
-        .map(|(n, c)| n.div_ceil(*c))
-        .collect();
-    let count = grid.iter().product();
-    // Each takes a byte at least.
-    if dataset.num_chunks() != Some(count) || count as u64 > file {
-        // Some were never written; the library knows what they hold.
-        return Ok(Layout::Library);
-    }
-    let empty = Chunk {
-        address: u64::MAX,
-        bytes: 0,
-        skipped: 0,
+    chunk: &[usize],
+    grid: &[usize],
+) -> hdf5::Result<BTreeMap<usize, Chunk>> {
+    let place = |offset: &[u64]| {
+        let mut axes = offset.iter().zip(chunk).zip(grid);
+        axes.try_fold(0_usize, |place, ((&at, &c), &n)| {
+            let at = usize::try_from(at).ok()? / c;
+            let at = (at < n).then_some(at)?;
+            place.checked_mul(n)?.checked_add(at)
+        })
     };
-    let mut table = vec![empty; count];
-    dataset.chunks_visit(|found| {
-        let places = found.offset.iter().zip(&chunk).zip(&grid);
-        let place = places.fold(0, |place, ((&at, &c), &n)| place * n + at as usize / c);
-        let Some(entry) = table.get_mut(place) else {
-            return -1;
+    let mut found = BTreeMap::new();
+    let mut stray = false;
+    dataset.chunks_visit(|chunk| {
+        let known = Chunk {
+            address: chunk.addr,
+            bytes: usize::try_from(chunk.size).unwrap_or(usize::MAX),
+            skipped: chunk.filter_mask,
         };
-        *entry = Chunk {
-            address: found.addr,
-            bytes: found.size as usize,
-            skipped: found.filter_mask,
+        // Two chunks of one place, or one outside the grid: which values hold cannot be known.
+        stray |= match place(chunk.offset) {
+            Some(place) => found.insert(place, known).is_some(),
+            None => true,
         };
         0
     })?;
-    if table.iter().any(|chunk| chunk.address == u64::MAX) {
-        return Ok(Layout::Library);
+    match stray {
+        false => Ok(found),
+        true => {
+            Err("its index of chunks is damaged: a chunk lies outside it, or twice in it".into())
+        }
     }
-    Ok(Layout::Chunked(Chunks {
-        shape: chunk,
-        grid,
-        steps,
-        table,
-    }))
 }
