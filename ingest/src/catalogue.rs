@@ -10,6 +10,7 @@ use wellspring_store::{
     Attachment, AxisSelection, Contents, Reporter, Schema, Selection, Split, Trajectory,
 };
 
+use crate::remarks::Remarks;
 use crate::source::{Source, SourceFile};
 use crate::well::{FieldReader, OpenFile, WellFile};
 use crate::{Error, Result, selection};
@@ -34,8 +35,7 @@ pub(crate) struct Catalogue {
 /// A field that is taken.
 #[derive(Debug, Clone)]
 pub(crate) struct TakenField {
-    /// Among the file's fields.
-    index: usize,
+    name: String,
     pub(crate) time_varying: bool,
     /// Its channels among those of the frames, or of the constants.
     pub(crate) channels: Range<usize>,
@@ -54,7 +54,7 @@ pub(crate) struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Row {
     pub(crate) entry: usize,
-    pub(crate) trajectory: u32,
+    pub(crate) trajectory: usize,
     pub(crate) step: usize,
 }
 
@@ -69,11 +69,15 @@ impl Catalogue {
         let mut first: Option<WellFile> = None;
         let mut described = Vec::new();
         let mut splits: BTreeMap<Split, Vec<Entry>> = BTreeMap::new();
+        let mut remarks = Remarks::default();
         reporter.begin("looking at files", Some(files.len() as u64), "files");
         for (index, source) in files.iter().enumerate() {
             let (file, contents) = source.look().await?;
             if let Some(first) = &first {
                 first.fits(&file)?;
+            }
+            for remark in file.remarks(&contents) {
+                remarks.add(&source.below, remark);
             }
             let contents = json(&contents)?;
             described.push((
@@ -87,6 +91,7 @@ impl Catalogue {
             reporter.advance(1);
         }
         reporter.end();
+        remarks.tell(reporter);
         let Some(first) = first else {
             return Err(Error::NoFiles {
                 source_url: "the source".into(),
@@ -125,7 +130,7 @@ impl Catalogue {
         let rows = |(entry, held): (usize, &Entry)| {
             (0..held.trajectory.frames).map(move |step| Row {
                 entry,
-                trajectory: (first + entry) as u32,
+                trajectory: first + entry,
                 step,
             })
         };
@@ -171,15 +176,21 @@ impl Catalogue {
     }
 
     /// Readers of the fields that vary in time, or of those that do not.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] for a file that lacks one.
     pub(crate) fn readers<'a>(
         &'a self,
         file: &'a OpenFile,
         time_varying: bool,
-    ) -> Vec<(&'a TakenField, FieldReader<'a>)> {
-        self.fields
-            .iter()
+    ) -> Result<Vec<(&'a TakenField, FieldReader<'a>)>> {
+        let fields = self.fields.iter();
+        fields
             .filter(|field| field.time_varying == time_varying)
-            .map(|field| (field, FieldReader::new(file, field.index, &self.space)))
+            .map(|field| {
+                let index = file.well.field(&field.name)?;
+                Ok((field, FieldReader::new(file, index, &self.space)))
+            })
             .collect()
     }
 
@@ -204,7 +215,7 @@ fn fields(selection: &Selection, whole: &Schema) -> Result<Vec<TakenField>> {
         let channels = *next..*next + field.channels(&whole.grid).len();
         *next = channels.end;
         fields.push(TakenField {
-            index,
+            name: field.name.clone(),
             time_varying: field.time_varying,
             channels,
         });

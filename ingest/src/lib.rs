@@ -7,9 +7,10 @@
 //! each axis, scalars, coordinates and boundary conditions. A missing axis is filled by repetition, as
 //! The Well's own loader does. Values in f32 and f64, contiguous or in chunks, with gzip, shuffle,
 //! Fletcher32 and LZF, are read by their offsets and decoded on all threads; other types, layouts and
-//! filters go through the HDF5 library. All that is no field is kept too, exactly. Files that do not
-//! belong together, lack a field, hold a value that is no number or anything that cannot be kept are
-//! refused by name, and so is what a file has in others: external and virtual storage, links.
+//! filters go through the HDF5 library. All that is no field is kept too, exactly; what cannot be kept
+//! (references, compounds, more than 64 MiB, what lies in another file) is named once and recorded.
+//! Files that do not belong together, lack a field, hold a value that is no number or frames that were
+//! never written are refused by name, and so is a field that lies in another file.
 //!
 //! **Converting.** Two passes: statistics of the training split, then normalised shards. Both are cut
 //! into pieces that leave a record: an interrupted ingest goes on, and [`ingest_part`] and [`finish`]
@@ -62,6 +63,7 @@ mod leftovers;
 mod on_demand;
 mod options;
 mod records;
+mod remarks;
 mod remote;
 mod repair;
 mod selection;

@@ -89,7 +89,7 @@ fn frames(
 ) -> Result<Vec<ChannelMoments>> {
     let mut moments = vec![ChannelMoments::default(); catalogue.schema.channels().len()];
     let row = catalogue.schema.grid.cells() / catalogue.schema.grid.shape()[0];
-    for (field, mut reader) in catalogue.readers(file, true) {
+    for (field, mut reader) in catalogue.readers(file, true)? {
         let channels = field.channels.clone();
         for slab in reader.slabs() {
             let cells = slab.rows.len() * row;
@@ -139,7 +139,7 @@ pub(crate) async fn constant_frame(
         let row = cells / catalogue.schema.grid.shape()[0];
         let mut frame = vec![0.0; catalogue.schema.constant_channels().len() * cells];
         let mut sums = Vec::new();
-        for (field, mut reader) in catalogue.readers(&file, false) {
+        for (field, mut reader) in catalogue.readers(&file, false)? {
             let (first, last) = (field.channels.start * cells, field.channels.end * cells);
             for slab in reader.slabs() {
                 let place = slab.rows.start * row..slab.rows.end * row;
