@@ -15,14 +15,17 @@
 //! | `leak`        | a trajectory that is in two splits                              | told |
 //! | `duplicate`   | a trajectory that is in a split twice                           | told |
 //! | `left-out`    | an HDF5 file that is of no split                                | told |
+//! | `remark`      | something beside the values that is left out or read in another way | told |
 //!
 //! What is refused ends an ingest at the first; [`check`](crate::check) goes on and gives all.
 //! [`glance`] looks at one frame, [`track`] at a trajectory, [`watch`] at all that go by; [`twins`] looks
-//! for the same trajectory elsewhere, [`axes`] at times and coordinates, and [`judge`] decides.
+//! for the same trajectory elsewhere, [`axes`] at times and coordinates, [`remarks`] gathers what is true of
+//! many files, and [`judge`] decides.
 
 pub(crate) mod axes;
 pub(crate) mod glance;
 pub(crate) mod judge;
+pub(crate) mod remarks;
 pub(crate) mod track;
 pub(crate) mod twins;
 pub(crate) mod watch;
@@ -61,6 +64,8 @@ pub enum FindingKind {
     Duplicate,
     /// An HDF5 file that is of no split.
     LeftOut,
+    /// Something beside the values that is left out or read in another way.
+    Remark,
 }
 
 /// What becomes of a finding.
@@ -74,7 +79,7 @@ pub enum Severity {
 
 impl FindingKind {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Unreadable,
         Self::Mixed,
         Self::Unwritten,
@@ -88,6 +93,7 @@ impl FindingKind {
         Self::Leak,
         Self::Duplicate,
         Self::LeftOut,
+        Self::Remark,
     ];
 
     /// What becomes of it where nothing else is asked for.
@@ -141,6 +147,7 @@ impl fmt::Display for FindingKind {
             Self::Leak => "leak",
             Self::Duplicate => "duplicate",
             Self::LeftOut => "left-out",
+            Self::Remark => "remark",
         })
     }
 }
