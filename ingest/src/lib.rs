@@ -1,9 +1,9 @@
 //! The Well's HDF5 in, data sets out; and simulators that write The Well's HDF5.
 //!
 //! **Reading.** [`ingest`] takes a folder in The Well's layout (`data/train/*.hdf5`, ...), a single
-//! file, or the URL of either. Of a remote file only the ranges that are needed are fetched, and up to
-//! 16 GiB of them are kept in the temporary folder for the second pass; the store must give ranges. It
-//! understands fields of rank 0, 1 and 2, with or without variation in time, between samples and along
+//! file, or the URL of either, also of a data set of the Hugging Face hub. Of a remote file only the
+//! ranges that are needed are fetched, and up to 16 GiB of them are kept in the temporary folder for the
+//! second pass; the store must give ranges. It understands fields of rank 0, 1 and 2, with or without variation in time, between samples and along
 //! each axis, scalars, coordinates and boundary conditions. A missing axis is filled by repetition, as
 //! The Well's own loader does. Values in f32 and f64, contiguous or in chunks, with gzip, shuffle,
 //! Fletcher32 and LZF, are read by their offsets and decoded on all threads; other types, layouts and

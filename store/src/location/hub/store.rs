@@ -227,7 +227,7 @@ impl Body {
         Ok(None)
     }
 
-    async fn broken(&self, source: Option<reqwest::Error>) -> Error {
+    async fn broken(self, source: Option<reqwest::Error>) -> Error {
         let url = match self.files.address(&self.key).await {
             Ok(url) => url,
             Err(error) => return error,
