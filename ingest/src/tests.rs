@@ -4,6 +4,7 @@
 mod damage;
 mod everything;
 mod hostile;
+mod ledger;
 mod odd;
 mod on_demand;
 mod pieces;
