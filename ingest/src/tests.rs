@@ -6,6 +6,7 @@ mod everything;
 mod findings;
 mod hostile;
 mod hub;
+mod ledger;
 mod odd;
 mod on_demand;
 mod pieces;

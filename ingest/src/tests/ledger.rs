@@ -1,0 +1,50 @@
+//! What an ingest has left: what cannot be read is not taken for absent.
+
+use wellspring_s3_testing::{Fault, Server, Trouble};
+use wellspring_store::{Location, Shard};
+
+use crate::Error;
+use crate::ledger::{Claim, Ledger, ShardRecord};
+
+fn claim(key: &str) -> Claim {
+    Claim {
+        key: key.into(),
+        stale: Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_says_nothing_is_not_removed_unasked() {
+    let root = Location::parse("memory:///ds").unwrap();
+    let place = root.join("ingest/claim.json");
+    place.put("{\"of\": \"another version\"}").await.unwrap();
+    let refused = Ledger::claim(&root, &claim("ours"), false).await;
+    assert!(matches!(refused.err(), Some(Error::Record { .. })));
+    assert!(place.exists().await.unwrap());
+    let (_, ours) = Ledger::claim(&root, &claim("ours"), true).await.unwrap();
+    assert_eq!(ours, claim("ours"));
+}
+
+#[tokio::test]
+async fn a_shard_is_missing_only_where_the_store_says_so() {
+    let server = Server::start().unwrap();
+    let root = Location::parse_with("s3://bucket/ds", &server.settings()).unwrap();
+    let (ledger, _) = Ledger::claim(&root, &claim("ours"), false).await.unwrap();
+    let record = ShardRecord {
+        shard: Shard::of("train/00000.arrow".into(), 1, b"bytes"),
+        digests: Vec::new(),
+    };
+    ledger.put("train/00000", &record).await.unwrap();
+    assert_eq!(ledger.found("train/00000").await.unwrap(), None);
+    let shard = root.join("train/00000.arrow");
+    shard.put("bytes").await.unwrap();
+    assert_eq!(ledger.found("train/00000").await.unwrap(), Some(record));
+    server.trouble(Trouble {
+        method: "HEAD",
+        fault: Fault::Status(403),
+        every: 1,
+        times: u64::MAX,
+    });
+    let refused = ledger.found("train/00000").await;
+    assert!(matches!(refused, Err(Error::Store(_))), "{refused:?}");
+}
