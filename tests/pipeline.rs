@@ -197,7 +197,7 @@ fn a_stride_goes_from_training_to_the_tables() {
         assert!(row["of_persistence"].as_f64().unwrap() > 0.0);
     }
     let said = place.run(&format!(
-        "train --out run {SMALL} --set train.steps=4 --resume"
+        "train --out run {SMALL} --set train.steps=4 --set data.stride=1 --resume"
     ));
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.err.contains("data.context, stride"), "{said:?}");
