@@ -240,7 +240,7 @@ fn fields_of_another_order_are_the_same_fields() {
     let place = source(&[("order-ab", "train/a.hdf5"), ("order-ba", "train/b.hdf5")]);
     place.do_it("ingest src ds");
     place.do_it("verify ds");
-    let query = "SELECT trajectory, avg(field_mean(A)) AS a, avg(field_mean(B)) AS b \
+    let query = "SELECT trajectory, avg(field_mean(\"A\")) AS a, avg(field_mean(\"B\")) AS b \
         FROM frames GROUP BY trajectory ORDER BY trajectory";
     let rows = place.ask_frames("ds", query);
     for (row, mean) in rows.iter().zip([3.0, 3.0, 7.0, 7.0]) {
