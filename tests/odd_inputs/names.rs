@@ -43,11 +43,13 @@ fn are_never_mixed(place: &Workplace, evaluate: impl Fn(&str, &str)) {
     }
     for view in VIEWS {
         let (both, names) = rows(place, "both-results", view);
-        let (mut alone, _) = rows(place, "one-results", view);
-        alone.extend(rows(place, "two-results", view).0);
+        let alone = ["one-results", "two-results"].map(|results| rows(place, results, view).0);
+        // On a small grid a view may have nothing to show.
+        let shown = alone.iter().filter(|rows| !rows.is_empty()).count();
+        let mut alone = alone.concat();
         alone.sort();
         assert_eq!(both, alone, "{view}");
-        assert!(both.is_empty() || names.len() == 2, "{view}: {names:?}");
+        assert_eq!(names.len(), shown, "{view}: {names:?}");
     }
 }
 
@@ -238,7 +240,7 @@ fn fields_of_another_order_are_the_same_fields() {
     let place = source(&[("order-ab", "train/a.hdf5"), ("order-ba", "train/b.hdf5")]);
     place.do_it("ingest src ds");
     place.do_it("verify ds");
-    let query = "SELECT trajectory, avg(field_mean(A)) AS a, avg(field_mean(B)) AS b \
+    let query = "SELECT trajectory, avg(field_mean(\"A\")) AS a, avg(field_mean(\"B\")) AS b \
         FROM frames GROUP BY trajectory ORDER BY trajectory";
     let rows = place.ask_frames("ds", query);
     for (row, mean) in rows.iter().zip([3.0, 3.0, 7.0, 7.0]) {
