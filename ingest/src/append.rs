@@ -199,11 +199,11 @@ async fn earlier(
         .get(&split)
         .map_or(0, |held| held.trajectories.len());
     let dataset = Dataset::open(root).await?;
-    for trajectory in 0..count {
+    for (trajectory, number) in (0..count).zip(0_u32..) {
         let frame: Option<Frames> = dataset.constants(split, trajectory).await?;
         let time = dataset.times(split, trajectory, 0..1).await?[0];
         if let Some(frame) = frame {
-            shard.push((trajectory as u32, 0), time, &frame)?;
+            shard.push((number, 0), time, &frame)?;
         }
     }
     Ok(shard)

@@ -27,7 +27,7 @@ pub async fn decode(source: &Location, threads: usize) -> Result<()> {
                 (catalogue.file(held.file).await?, held.sample)
             };
             let work = tokio::task::spawn_blocking(move || {
-                for (_, mut reader) in catalogue.readers(&file, true) {
+                for (_, mut reader) in catalogue.readers(&file, true)? {
                     for slab in reader.slabs() {
                         for step in steps.clone() {
                             reader.load(sample, catalogue.step_of_file(step), &slab)?;

@@ -45,8 +45,6 @@ pub(crate) struct Catalogue {
 pub(crate) struct TakenField {
     /// Among the fields that are taken.
     pub(crate) place: usize,
-    /// Among the file's fields.
-    index: usize,
     pub(crate) name: String,
     pub(crate) time_varying: bool,
     /// Its channels among those of the frames, or of the constants.
@@ -66,7 +64,7 @@ pub(crate) struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Row {
     pub(crate) entry: usize,
-    pub(crate) trajectory: u32,
+    pub(crate) trajectory: usize,
     pub(crate) step: usize,
 }
 
@@ -97,6 +95,7 @@ impl Catalogue {
             reporter.advance(1);
         }
         reporter.end();
+        looking.remarks.tell(reporter);
         let Some(first) = looking.first else {
             return Err(Error::NoFiles {
                 source_url: "the source".into(),
@@ -168,7 +167,7 @@ impl Catalogue {
         let rows = |(entry, held): (usize, &Entry)| {
             (0..held.trajectory.frames).map(move |step| Row {
                 entry,
-                trajectory: (first + entry) as u32,
+                trajectory: first + entry,
                 step,
             })
         };
@@ -216,17 +215,21 @@ impl Catalogue {
     }
 
     /// Readers of the fields that vary in time, or of those that do not.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] for a file that lacks one.
     pub(crate) fn readers<'a>(
         &'a self,
         file: &'a OpenFile,
         time_varying: bool,
-    ) -> Vec<(&'a TakenField, FieldReader<'a>)> {
-        self.fields
-            .iter()
+    ) -> Result<Vec<(&'a TakenField, FieldReader<'a>)>> {
+        let fields = self.fields.iter();
+        fields
             .filter(|field| field.time_varying == time_varying)
             .map(|field| {
-                let reader = FieldReader::new(file, field.index, &self.space);
-                (field, reader.with_zeroes(self.judge.zeroes()))
+                let index = file.well.field(&field.name)?;
+                let reader = FieldReader::new(file, index, &self.space);
+                Ok((field, reader.with_zeroes(self.judge.zeroes())))
             })
             .collect()
     }
@@ -275,7 +278,6 @@ fn fields(selection: &Selection, whole: &Schema) -> Result<Vec<TakenField>> {
         *next = channels.end;
         fields.push(TakenField {
             place: fields.len(),
-            index,
             name: field.name.clone(),
             time_varying: field.time_varying,
             channels,

@@ -117,7 +117,7 @@ fn trajectory(
     let below = &catalogue.files[held.file].below;
     let (mut findings, mut sum, mut whole) = (Vec::new(), Xxh3::new(), true);
     for time_varying in [true, false] {
-        for (field, mut reader) in catalogue.readers(file, time_varying) {
+        for (field, mut reader) in catalogue.readers(file, time_varying)? {
             match glances(catalogue, held, field, &mut reader) {
                 Ok(glances) => {
                     let named = catalogue.named(split, entry, field.place);

@@ -96,6 +96,18 @@ pub enum Error {
         wanted: String,
     },
 
+    /// What another ingest left says nothing that can be understood.
+    #[error(
+        "{object} is damaged, or another version of the program wrote it; finish that work with the \
+         program that began it, or overwrite it"
+    )]
+    Record {
+        /// URL of the record.
+        object: String,
+        /// Where it ends to be understood.
+        source: serde_json::Error,
+    },
+
     /// A part has to wait for others.
     #[error(
         "{missing} of {total} pieces of the statistics are missing in {root}: other parts have to \

@@ -14,10 +14,9 @@
 
 use std::collections::BTreeSet;
 
-use object_store::ObjectStoreExt as _;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use wellspring_store::{ChannelMoments, Location, Shard, Split};
+use wellspring_store::{self as store, ChannelMoments, Location, Shard, Split};
 
 use crate::findings::track::Track;
 use crate::{Error, Result};
@@ -79,19 +78,22 @@ impl Ledger {
         let place = folder.join("claim.json");
         let ours = json(claim)?;
         while !place.put_new(ours.clone()).await? {
-            let found: Option<Claim> = read(&place).await?;
-            match found {
-                Some(found) if found.key == claim.key => {
+            match stated::<Claim>(&place).await {
+                Ok(Some(found)) if found.key == claim.key => {
                     return Ok((Self::open(root, &found).await?, found));
                 }
-                Some(found) if !replace => {
+                Ok(Some(found)) if !replace => {
                     return Err(Error::Underway {
                         root: root.to_string(),
                         found: found.key,
                         wanted: claim.key.clone(),
                     });
                 }
-                _ => clear(&folder).await?,
+                // It was there, and is gone.
+                Ok(None) => {}
+                Ok(Some(_)) => clear(&folder).await?,
+                Err(Error::Record { .. }) if replace => clear(&folder).await?,
+                Err(error) => return Err(error),
             }
         }
         Ok((Self::open(root, claim).await?, claim.clone()))
@@ -134,9 +136,14 @@ impl Ledger {
             return Ok(None);
         };
         let place = self.root.join(&record.shard.path);
-        let found = place.object_store().head(place.path()).await;
-        let whole = found.is_ok_and(|found| found.size == record.shard.bytes);
-        Ok(whole.then_some(record))
+        match place.size().await {
+            Ok(bytes) => Ok((bytes == record.shard.bytes).then_some(record)),
+            Err(store::Error::Io {
+                source: object_store::Error::NotFound { .. },
+                ..
+            }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     pub(crate) async fn put(&self, name: &str, record: &impl Serialize) -> Result<()> {
@@ -150,7 +157,7 @@ impl Ledger {
 
 /// How the shards of the work at `root` are made when they are first read, if they are.
 pub(crate) async fn promised<T: DeserializeOwned>(root: &Location) -> Result<Option<T>> {
-    read(&root.join(PROMISE)).await
+    stated(&root.join(PROMISE)).await
 }
 
 /// Says so.
@@ -184,7 +191,19 @@ fn json(record: &impl Serialize) -> Result<Vec<u8>> {
     })
 }
 
-/// A record; one that cannot be read counts for nothing.
+/// What a claim or a promise says, which nobody may take for absent.
+async fn stated<T: DeserializeOwned>(place: &Location) -> Result<Option<T>> {
+    let Some(bytes) = place.get_opt().await? else {
+        return Ok(None);
+    };
+    let record = serde_json::from_slice(&bytes).map_err(|source| Error::Record {
+        object: place.to_string(),
+        source,
+    })?;
+    Ok(Some(record))
+}
+
+/// A record of work that was done; one that is damaged counts for nothing, and the work is done again.
 async fn read<T: DeserializeOwned>(place: &Location) -> Result<Option<T>> {
     let bytes = place.get_opt().await?;
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))

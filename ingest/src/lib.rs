@@ -7,9 +7,10 @@
 //! each axis, scalars, coordinates and boundary conditions. A missing axis is filled by repetition, as
 //! The Well's own loader does. Values in f32 and f64, contiguous or in chunks, with gzip, shuffle,
 //! Fletcher32 and LZF, are read by their offsets and decoded on all threads; other types, layouts and
-//! filters go through the HDF5 library. All that is no field is kept too, exactly. Files that do not
-//! belong together, lack a field, hold a value that is no number or anything that cannot be kept are
-//! refused by name, and so is what a file has in others: external and virtual storage, links.
+//! filters go through the HDF5 library. All that is no field is kept too, exactly; what cannot be kept
+//! (references, compounds, more than 64 MiB, what lies in another file) is named once and recorded.
+//! Files that do not belong together, lack a field, hold a value that is no number or frames that were
+//! never written are refused by name, and so is a field that lies in another file.
 //!
 //! **Checking.** A simulation that is certainly broken is refused with field, trajectory and step, what
 //! may be is told through the [`Reporter`](wellspring_store::Reporter); [`FindingKind`] has every kind.
@@ -69,6 +70,7 @@ mod on_demand;
 mod options;
 mod pattern;
 mod records;
+mod remarks;
 mod remote;
 mod repair;
 mod selection;

@@ -171,7 +171,7 @@ impl Repair<'_> {
             let entry = self.entry(split, index)?;
             rows.extend(steps.map(|step| Row {
                 entry,
-                trajectory: index as u32,
+                trajectory: index,
                 step,
             }));
         }

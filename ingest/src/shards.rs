@@ -54,6 +54,13 @@ pub(crate) async fn fill(
     work.await.map_err(Error::task)?
 }
 
+/// A trajectory or step as a shard has it.
+fn number(index: usize) -> Result<u32> {
+    u32::try_from(index).map_err(|_| Error::Selection {
+        reason: format!("trajectories and steps are numbered in 32 bits, which {index} exceeds"),
+    })
+}
+
 /// Of each field that is taken.
 type Readers<'a> = Vec<(&'a TakenField, FieldReader<'a>)>;
 
@@ -78,12 +85,16 @@ impl Filling<'_> {
             self.run(run, first, &mut channels, sums)?;
             first += run.len();
         }
-        let keys = rows.iter().map(|row| StoredRow {
-            trajectory: row.trajectory,
-            step: row.step as u32,
-            time: entries[row.entry].times[row.step],
+        let keys = rows.iter().map(|row| {
+            Ok(StoredRow {
+                trajectory: number(row.trajectory)?,
+                step: number(row.step)?,
+                time: entries[row.entry].times[row.step],
+            })
         });
-        filled.shard.push_rows(keys.collect(), channels)?;
+        filled
+            .shard
+            .push_rows(keys.collect::<Result<_>>()?, channels)?;
         filled.digests.extend(sums.iter().map(Xxh3::digest));
         Ok(())
     }
@@ -106,7 +117,7 @@ impl Filling<'_> {
             .is_none_or(|(file, _)| *file != entry.file)
         {
             let files = self.files;
-            let readers = catalogue.readers(&files[&entry.file], true);
+            let readers = catalogue.readers(&files[&entry.file], true)?;
             self.readers = Some((entry.file, readers));
         }
         for (field, reader) in self.readers.iter_mut().flat_map(|(_, readers)| readers) {
@@ -159,7 +170,7 @@ pub(crate) async fn fill_constants(
         let channels = affine.shift.len();
         let mut frame = Frames::new(1, 1, channels, space.clone(), read.values)?;
         affine.normalise(&mut frame);
-        shard.push(((first + entry) as u32, 0), held.times[0], &frame)?;
+        shard.push((number(first + entry)?, 0), held.times[0], &frame)?;
         let mut sum = Xxh3::new();
         read.sums
             .iter()

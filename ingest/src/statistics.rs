@@ -92,7 +92,7 @@ fn frames(
     let held = &catalogue.splits[&split][entry];
     let mut moments = vec![ChannelMoments::default(); catalogue.schema.channels().len()];
     let row = catalogue.schema.grid.cells() / catalogue.schema.grid.shape()[0];
-    for (field, mut reader) in catalogue.readers(file, true) {
+    for (field, mut reader) in catalogue.readers(file, true)? {
         let channels = field.channels.clone();
         let fills = catalogue.fills(held.file, field);
         for slab in reader.slabs() {
@@ -155,7 +155,7 @@ pub(crate) async fn constant_frame(
         let row = cells / catalogue.schema.grid.shape()[0];
         let mut values = vec![0.0; catalogue.schema.constant_channels().len() * cells];
         let (mut sums, mut watch) = (Vec::new(), Watch::new(&catalogue, split));
-        for (field, mut reader) in catalogue.readers(&file, false) {
+        for (field, mut reader) in catalogue.readers(&file, false)? {
             let (first, last) = (field.channels.start * cells, field.channels.end * cells);
             let fills = catalogue.fills(file_index, field);
             let mut seen: Option<Glance> = None;

@@ -1,9 +1,11 @@
 //! From HDF5 files to shards and back, through every quirk of The Well's layout.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod damage;
 mod everything;
 mod findings;
 mod hostile;
+mod odd;
 mod on_demand;
 mod pieces;
 mod quirks;

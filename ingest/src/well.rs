@@ -9,12 +9,15 @@ mod block;
 mod boundary;
 mod contents;
 mod describe;
+mod dimensions;
 mod driver;
 mod enclosed;
 mod filters;
 mod gather;
 mod heap;
+mod kind;
 mod planes;
+mod scalars;
 mod storage;
 mod unwritten;
 
@@ -26,6 +29,8 @@ use wellspring_store::{Contents, Field, Schema, TensorOrder};
 
 pub(crate) use planes::FieldReader;
 
+use self::dimensions::Rows;
+use self::scalars::Scalar;
 use self::storage::Storage;
 use crate::extents::ReadAt;
 use crate::source::Access;
@@ -49,9 +54,12 @@ pub(crate) struct WellFile {
     pub(crate) stored: Vec<StoredField>,
     pub(crate) samples: usize,
     pub(crate) frames: usize,
-    /// One list for each sample, or one for all.
-    times: Vec<Vec<f64>>,
+    times: Rows,
+    /// Along each axis.
+    coordinates: Vec<Rows>,
     scalars: BTreeMap<String, Scalar>,
+    /// What a person should know of the file, though it is taken.
+    remarks: Vec<String>,
 }
 
 /// A file whose fields can be read.
@@ -139,12 +147,12 @@ pub(crate) struct StoredField {
     dim_varying: Vec<bool>,
 }
 
-/// A number for each sample and frame, as far as it varies.
-#[derive(Debug)]
-struct Scalar {
-    sample_varying: bool,
-    time_varying: bool,
-    values: Vec<f64>,
+/// A remark on what is there for more trajectories than there are.
+fn longer(object: &str, found: usize, samples: usize) -> String {
+    format!(
+        "{object} is for {found} trajectories, and {samples} are left: the first are taken, though one \
+         before the last may be the one that was removed"
+    )
 }
 
 impl WellFile {
@@ -157,10 +165,7 @@ impl WellFile {
             file: named.to_owned(),
             source,
         });
-        let described = file.and_then(|file| {
-            enclosed::check(&file, named)?;
-            describe::describe(file, access, named)
-        });
+        let described = file.and_then(|file| describe::describe(file, access, named));
         access.sound(named, described)
     }
 
@@ -172,9 +177,25 @@ impl WellFile {
         self.access.sound(&self.named, contents::read(self))
     }
 
+    /// What a person should know of the file, though it is taken: sentences, of which the last are about
+    /// its contents.
+    pub(crate) fn remarks(&self, contents: &Contents) -> Vec<String> {
+        let mut remarks = self.remarks.clone();
+        remarks.extend(contents::remarks(contents));
+        remarks
+    }
+
     /// Times of a sample's frames.
     pub(crate) fn times(&self, sample: usize) -> &[f64] {
-        self.times.get(sample).unwrap_or(&self.times[0])
+        self.times.of(sample)
+    }
+
+    /// Coordinates along each axis, as a sample has them.
+    pub(crate) fn coordinates(&self, sample: usize) -> Vec<&[f64]> {
+        self.coordinates
+            .iter()
+            .map(|axis| axis.of(sample))
+            .collect()
     }
 
     /// Scalars of a sample that do not vary in time.
@@ -183,9 +204,8 @@ impl WellFile {
             .scalars
             .iter()
             .filter(|(_, scalar)| !scalar.time_varying);
-        let value = |scalar: &Scalar| scalar.values[if scalar.sample_varying { sample } else { 0 }];
         constant
-            .map(|(name, scalar)| (name.clone(), value(scalar)))
+            .map(|(name, scalar)| (name.clone(), scalar.of(sample, self.frames)[0]))
             .collect()
     }
 
@@ -195,17 +215,19 @@ impl WellFile {
             .scalars
             .iter()
             .filter(|(_, scalar)| scalar.time_varying);
-        let values = |scalar: &Scalar| {
-            let start = if scalar.sample_varying {
-                sample * self.frames
-            } else {
-                0
-            };
-            scalar.values[start..start + self.frames].to_vec()
-        };
         varying
-            .map(|(name, scalar)| (name.clone(), values(scalar)))
+            .map(|(name, scalar)| (name.clone(), scalar.of(sample, self.frames).to_vec()))
             .collect()
+    }
+
+    /// The index of a field among the file's own, which may come in another order than those of the
+    /// first file.
+    ///
+    /// # Errors
+    /// [`Error::Layout`].
+    pub(crate) fn field(&self, name: &str) -> Result<usize> {
+        let index = self.stored.iter().position(|s| s.field.name == name);
+        index.ok_or_else(|| self.layout(name, "is no field of this file; did the file change?"))
     }
 
     /// Whether another file can be of the same data set.
@@ -221,21 +243,21 @@ impl WellFile {
             let shapes = (self.schema.grid.shape(), other.schema.grid.shape());
             return mixed(format!("the grid is {:?}, not {:?}", shapes.1, shapes.0));
         }
-        let names = |file: &Self| {
-            file.stored
-                .iter()
-                .map(|s| s.field.name.clone())
-                .collect::<Vec<_>>()
-        };
-        if let Some(missing) = names(self).iter().find(|name| !names(other).contains(name)) {
-            return mixed(format!("it has no field {missing}"));
+        // Their order is each file's own.
+        for field in &self.stored {
+            let name = &field.field.name;
+            match other.stored.iter().find(|s| s.field.name == *name) {
+                None => return mixed(format!("it has no field {name}")),
+                Some(found) if found != field => {
+                    return mixed(format!("its field {name} varies along other axes"));
+                }
+                Some(_) => {}
+            }
         }
-        if self.stored != other.stored {
-            return mixed(format!(
-                "its fields are {}, not {}",
-                names(other).join(" "),
-                names(self).join(" ")
-            ));
+        let known = |name: &String| self.stored.iter().any(|s| s.field.name == *name);
+        let mut names = other.stored.iter().map(|stored| &stored.field.name);
+        if let Some(more) = names.find(|name| !known(name)) {
+            return mixed(format!("it has a field {more}"));
         }
         if self.schema.boundaries() != other.schema.boundaries() {
             return mixed("its boundary conditions differ".into());
@@ -246,12 +268,16 @@ impl WellFile {
     /// How a field is stored: shape, layout, filters and bytes.
     ///
     /// # Errors
-    /// [`Error::Bytes`].
+    /// [`Error::Bytes`], [`Error::Read`].
     pub(crate) fn storage(&self, field: &str) -> Result<String> {
-        let stored = self.stored.iter().find(|stored| stored.field.name == field);
-        let dataset = stored.and_then(|stored| self.file.dataset(&stored.path).ok());
-        let said = dataset.map_or("unreadable".into(), |dataset| described(&dataset));
-        self.access.sound(&self.named, Ok(said))
+        let path = &self.stored[self.field(field)?].path;
+        let described = self.file.dataset(path).and_then(|it| described(&it));
+        let described = described.map_err(|source| Error::Read {
+            file: self.named.clone(),
+            object: path.clone(),
+            source,
+        });
+        self.access.sound(&self.named, described)
     }
 
     fn layout(&self, object: impl Into<String>, reason: impl Into<String>) -> Error {
@@ -263,20 +289,21 @@ impl WellFile {
     }
 }
 
-fn described(dataset: &Dataset) -> String {
-    let layout = match dataset.chunk() {
+fn described(dataset: &Dataset) -> hdf5::Result<String> {
+    let created = dataset.dcpl()?;
+    let layout = match created.get_chunk()? {
         Some(chunk) => format!("chunks of {chunk:?}"),
         None => "contiguous".into(),
     };
-    let filters = dataset.filters();
+    let filters = created.get_filters()?;
     let filters: Vec<String> = filters.iter().map(|filter| format!("{filter:?}")).collect();
     let filters = match filters.is_empty() {
         true => String::new(),
         false => format!(", {}", filters.join(" ")),
     };
-    format!(
+    Ok(format!(
         "{:?}, {layout}{filters}, {} bytes",
-        dataset.shape(),
+        dataset.get_shape()?,
         dataset.storage_size()
-    )
+    ))
 }

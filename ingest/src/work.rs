@@ -56,9 +56,11 @@ impl Work {
                     _ => Err(exists(root)),
                 };
             }
-            // One that cannot be read is replaced all the same; its files are not known.
-            if let Ok(manifest) = there {
-                stale = manifest.paths().map(str::to_owned).collect();
+            match there {
+                Ok(manifest) => stale = manifest.paths().map(str::to_owned).collect(),
+                Err(error @ wellspring_store::Error::Io { .. }) => return Err(error.into()),
+                // One that is damaged is replaced all the same; its files are not known.
+                Err(_) => {}
             }
         }
         let claim = Claim { key, stale };

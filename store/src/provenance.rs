@@ -167,13 +167,22 @@ impl AxisSelection {
 }
 
 /// All that an HDF5 file holds beside the values of its fields, exactly: attributes by the path of
-/// their object, and arrays by theirs.
+/// their object, and arrays by theirs; and a list of what could not be kept.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Contents {
     /// "/t0_fields/pressure" → "dim_varying" → value; "/" is the root group.
     pub attributes: BTreeMap<String, BTreeMap<String, StoredValue>>,
     /// "/boundary_conditions/x_periodic/mask" → values.
     pub arrays: BTreeMap<String, StoredValue>,
+    /// Other paths of what is kept: "/again" → "/t0_fields".
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub links: BTreeMap<String, String>,
+    /// What was left out and why: "/dimensions/x@REFERENCE_LIST" → "its type is a compound".
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<String, String>,
+    /// Texts that are no UTF-8 and were taken for Latin-1: "/@author".
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub latin1: Vec<String>,
 }
 
 /// An attribute or a small array.

@@ -6,6 +6,7 @@ use wellspring_store::{Attachment, Contents, Field, Schema, Selection, Split, Tr
 
 use super::{Entry, json};
 use crate::findings::{Finding, axes};
+use crate::remarks::Remarks;
 use crate::source::SourceFile;
 use crate::well::WellFile;
 use crate::{Error, Result};
@@ -20,6 +21,7 @@ pub(super) struct Looking {
     /// Of each file, the values that it names as missing, by field.
     pub(super) fills: Vec<BTreeMap<String, Vec<f64>>>,
     pub(super) splits: BTreeMap<Split, Vec<Entry>>,
+    pub(super) remarks: Remarks,
 }
 
 impl Looking {
@@ -37,19 +39,19 @@ impl Looking {
                 named_alike(first, &file)?;
             }
         }
+        for remark in file.remarks(&contents) {
+            self.remarks.add(&source.below, remark);
+        }
         let described = json(&contents)?;
         let described = Attachment::of("sources", "json", &described);
         self.described.push((source.bytes().await?, described));
         self.fills.push(fills(&file.schema, &contents));
         let grid = &self.first.as_ref().unwrap_or(&file).schema.grid.axes;
-        let own = file.schema.grid.axes.iter();
-        let own: Vec<Vec<f64>> = own.map(|axis| axis.coordinates.clone()).collect();
-        let own = axes::own_coordinates(grid, &own);
         let entries = self.splits.entry(source.split).or_default();
         for sample in (0..file.samples).filter(|&sample| !excluded(sample)) {
             let place = (self.files.len(), sample);
             let mut entry = Entry::of(&file, source.name(), place, selection);
-            entry.trajectory.coordinates.clone_from(&own);
+            entry.trajectory.coordinates = axes::own_coordinates(grid, &file.coordinates(sample));
             entries.push(entry);
         }
         self.files.push(source);

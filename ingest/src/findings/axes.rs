@@ -34,10 +34,10 @@ pub(crate) fn time(file: &str, (sample, every): (usize, usize), times: &[f64]) -
 }
 
 /// The coordinates along the axes of a trajectory that differ from those of the grid.
-pub(crate) fn own_coordinates(grid: &[Axis], own: &[Vec<f64>]) -> BTreeMap<String, Vec<f64>> {
+pub(crate) fn own_coordinates(grid: &[Axis], own: &[&[f64]]) -> BTreeMap<String, Vec<f64>> {
     let axes = grid.iter().zip(own);
     axes.filter(|(axis, own)| axis.coordinates != **own)
-        .map(|(axis, own)| (axis.name.clone(), own.clone()))
+        .map(|(axis, own)| (axis.name.clone(), own.to_vec()))
         .collect()
 }
 

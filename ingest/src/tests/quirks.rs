@@ -15,7 +15,7 @@ pub(crate) fn value(index: &[usize]) -> f64 {
     index.iter().fold(0.5, |sum, &i| sum * 1.7 + i as f64).sin() * 10.0 + 3.0
 }
 
-fn texts(at: &hdf5::Group, name: &str, values: &[&str]) {
+pub(crate) fn texts(at: &hdf5::Group, name: &str, values: &[&str]) {
     let values: Vec<VarLenUnicode> = values.iter().map(|v| v.parse().unwrap()).collect();
     at.new_attr::<VarLenUnicode>()
         .shape([values.len()])
@@ -86,9 +86,13 @@ fn field(
 
 /// A file with every kind of field, walls below and an open end above on y.
 pub(crate) fn write_file(path: &Path) {
-    let file = File::create(path).unwrap();
-    text(&file, "dataset_name", "quirks");
-    text(&file, "grid_type", "cartesian");
+    write_into(&File::create(path).unwrap());
+}
+
+/// Writes all of it into a file that was created in any way.
+pub(crate) fn write_into(file: &File) {
+    text(file, "dataset_name", "quirks");
+    text(file, "grid_type", "cartesian");
     file.new_attr::<i64>()
         .create("n_spatial_dims")
         .unwrap()

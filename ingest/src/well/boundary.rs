@@ -7,15 +7,18 @@ use crate::Result;
 
 /// The types at the low and high side of the named axes, as The Well's loader has them: a side is
 /// open or periodic where any point of it is marked so, a wall where all points are, and open where no
-/// condition says otherwise.
-pub(super) fn read(root: &Object<'_>, axes: &[String]) -> Result<Vec<[Boundary; 2]>> {
+/// condition says otherwise. A word that is none of the three is taken for a wall, with a remark.
+pub(super) fn read(
+    root: &Object<'_>,
+    axes: &[String],
+    remarks: &mut Vec<String>,
+) -> Result<Vec<[Boundary; 2]>> {
     let mut sides = vec![[Boundary::Open; 2]; axes.len()];
-    let Some(conditions) = root.group_opt("boundary_conditions") else {
+    let Some(conditions) = root.group_opt("boundary_conditions")? else {
         return Ok(sides);
     };
-    for name in conditions.group.member_names().unwrap_or_default() {
-        let condition = conditions.group(&name)?;
-        let boundary = kind(&condition)?;
+    for condition in conditions.groups()? {
+        let boundary = kind(&condition, remarks)?;
         let dims = condition.texts("associated_dims")?;
         let mask = Mask::read(&condition, &dims)?;
         for (place, dim) in dims.iter().enumerate() {
@@ -76,15 +79,18 @@ impl Mask {
     }
 }
 
-fn kind(condition: &Object<'_>) -> Result<Boundary> {
+fn kind(condition: &Object<'_>, remarks: &mut Vec<String>) -> Result<Boundary> {
     let text = condition.text("bc_type")?;
     match text.to_ascii_lowercase().as_str() {
         "wall" => Ok(Boundary::Wall),
         "open" => Ok(Boundary::Open),
         "periodic" => Ok(Boundary::Periodic),
-        _ => Err(condition.layout(
-            "bc_type",
-            format!("is {text:?}, not wall, open or periodic"),
-        )),
+        _ => {
+            remarks.push(format!(
+                "{} is {text:?}, not wall, open or periodic: it is taken for a wall",
+                condition.path
+            ));
+            Ok(Boundary::Wall)
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! A driver through which the HDF5 library reads a file, wherever it is. All unsafe code of this crate is
-//! here.
+//! A driver through which the HDF5 library reads a file, wherever it is. The unsafe code of
+//! this crate is here, and one call in `kind.rs`.
 //!
 //! It opens the one file that it is given: none that a file names. The library calls the functions of
 //! a [`Class`] with a file that [`open`] made, always under its global lock. See "HDF5 Virtual File Layer" and `H5FDdevelop.h` of HDF5 2.
@@ -27,12 +27,15 @@ use crate::extents::ReadAt;
 struct Given {
     bytes: Arc<dyn ReadAt>,
     size: u64,
+    /// Where the addresses that the file has of itself begin.
+    base: u64,
 }
 
 /// Opens a file of some bytes for reading.
 pub(super) fn open(bytes: Arc<dyn ReadAt>) -> hdf5::Result<File> {
     let size = bytes.length().map_err(|error| error.to_string())?;
-    let given = Given { bytes, size };
+    let base = heap::base(bytes.as_ref(), size).map_err(|error| error.to_string())?;
+    let given = Given { bytes, size, base };
     hdf5::sync::sync(|| {
         let driver = driver()?;
         let access = FileAccess::try_new()?;
@@ -245,14 +248,14 @@ unsafe extern "C" fn read(
     buffer: *mut c_void,
 ) -> herr_t {
     // SAFETY: so the caller says. The bytes may not have been written before, so they are now.
-    let (bytes, into) = unsafe {
+    let (given, into) = unsafe {
         ptr::write_bytes(buffer.cast::<u8>(), 0, size);
         let into = std::slice::from_raw_parts_mut(buffer.cast::<u8>(), size);
-        (&(*file).given.bytes, into)
+        (&(*file).given, into)
     };
     let read = catch_unwind(AssertUnwindSafe(|| {
-        bytes.read_at(address, into)?;
-        heap::check(bytes.as_ref(), address, into)
+        given.bytes.read_at(address, into)?;
+        heap::check(given.bytes.as_ref(), given.base, address, into)
     }));
     match read {
         Ok(Ok(())) => 0,

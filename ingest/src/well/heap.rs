@@ -20,10 +20,30 @@ const HEAD: u64 = 16;
 /// Where heads have the length of what they are the head of.
 const LENGTH: usize = 8;
 
-/// Fails if `bytes`, which lie at an address of a file, begin a heap that cannot be walked through.
-pub(super) fn check(file: &dyn ReadAt, address: u64, bytes: &[u8]) -> io::Result<()> {
+/// How every HDF5 file begins, behind a user block if it has one.
+const SUPERBLOCK: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
+
+/// Where a file begins whose addresses are counted from there: at 0, or behind a user block of 512, 1024,
+/// 2048... bytes. See "II. Disk Format: Level 0" of the specification.
+pub(super) fn base(file: &dyn ReadAt, size: u64) -> io::Result<u64> {
+    let mut at = 0;
+    while size.saturating_sub(at) >= SUPERBLOCK.len() as u64 {
+        let mut found = [0; SUPERBLOCK.len()];
+        file.read_at(at, &mut found)?;
+        if found == SUPERBLOCK {
+            return Ok(at);
+        }
+        at = if at == 0 { 512 } else { 2 * at };
+    }
+    // The library will say that this is no HDF5.
+    Ok(0)
+}
+
+/// Fails if `bytes`, which lie at a place of a file whose addresses begin at `base`, begin a heap that
+/// cannot be walked through.
+pub(super) fn check(file: &dyn ReadAt, base: u64, address: u64, bytes: &[u8]) -> io::Result<()> {
     if bytes.starts_with(&LOCAL) {
-        return check_local(file, address, bytes);
+        return check_local(file, base, address, bytes);
     }
     if !bytes.starts_with(&SIGNATURE) {
         return Ok(());
@@ -54,11 +74,12 @@ pub(super) fn check(file: &dyn ReadAt, address: u64, bytes: &[u8]) -> io::Result
 }
 
 /// Walks a local heap's list of free blocks. One that leads out of the heap the library refuses itself.
-fn check_local(file: &dyn ReadAt, address: u64, bytes: &[u8]) -> io::Result<()> {
+fn check_local(file: &dyn ReadAt, base: u64, address: u64, bytes: &[u8]) -> io::Result<()> {
     let field = |at| number(bytes, at);
     let (Some(size), Some(mut free), Some(segment)) = (field(LENGTH), field(16), field(24)) else {
         return Ok(());
     };
+    let segment = base.saturating_add(segment);
     // Brent's way to find a circle: compared is a block that is renewed after 1, 2, 4, 8... steps.
     let (mut seen, mut steps, mut renewed) = (free, 0_u64, 1_u64);
     while free != NONE && free <= size.saturating_sub(HEAD) {
@@ -122,7 +143,7 @@ mod tests {
     fn a_walk_that_would_not_end_is_refused() {
         let rest = 4096 - 16 - (16 + 8) - (16 + 56);
         let (file, bytes) = collection([8, 50, rest]);
-        check(&file, 0, &bytes).unwrap();
+        check(&file, 0, 0, &bytes).unwrap();
         for sizes in [
             [8, 50, 0],
             [8, 50, 15],
@@ -130,19 +151,20 @@ mod tests {
             [8, u64::MAX, rest],
         ] {
             let (file, bytes) = collection(sizes);
-            let error = check(&file, 0, &bytes).unwrap_err();
+            let error = check(&file, 0, 0, &bytes).unwrap_err();
             assert!(
                 error.to_string().contains("global heap"),
                 "{sizes:?}: {error}"
             );
         }
-        check(&file, 0, b"something else").unwrap();
-        assert!(check(&file, 0, &SIGNATURE).is_err());
+        check(&file, 0, 0, b"something else").unwrap();
+        assert!(check(&file, 0, 0, &SIGNATURE).is_err());
     }
 
     #[test]
     fn a_free_list_that_leads_back_is_refused() {
-        let heap = |next: [u64; 2]| {
+        // A user block of some zeros, or none.
+        let heap_behind = |base: usize, next: [u64; 2]| {
             let mut bytes = LOCAL.to_vec();
             // 64 bytes, the first free ones at 16, the segment right behind.
             [64_u64, 16, 32]
@@ -153,9 +175,14 @@ mod tests {
                 bytes[32 + at..32 + at + 8].copy_from_slice(&next.to_le_bytes());
             }
             let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&vec![0; base]).unwrap();
             file.write_all(&bytes).unwrap();
-            check(&file, 0, &bytes[..32])
+            check(&file, base as u64, base as u64, &bytes[..32])
         };
+        let heap = |next| heap_behind(0, next);
+        heap_behind(512, [40, NONE]).unwrap();
+        let error = heap_behind(512, [40, 16]).unwrap_err().to_string();
+        assert!(error.contains("local heap at byte 512"), "{error}");
         heap([40, NONE]).unwrap();
         heap([40, 1 << 40]).unwrap();
         for next in [[40, 16], [16, 0], [40, 40]] {

@@ -226,10 +226,19 @@ fn chunks(
         };
         0
     })?;
-    match stray {
+    // A damaged address leads into another chunk more often than not.
+    let mut places: Vec<(u64, u64)> = found
+        .values()
+        .map(|chunk| (chunk.address, chunk.bytes as u64))
+        .collect();
+    places.sort_unstable();
+    let overlap = places
+        .windows(2)
+        .any(|pair| pair[0].0.saturating_add(pair[0].1) > pair[1].0);
+    match stray || overlap {
         false => Ok(found),
         true => {
-            Err("its index of chunks is damaged: a chunk lies outside it, or twice in it".into())
+            Err("its index of chunks is damaged: chunks lie outside it, twice in it, or over one another".into())
         }
     }
 }
