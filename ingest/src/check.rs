@@ -36,11 +36,8 @@ pub async fn check(
     hdf5::silence_errors(true);
     let judge = Judge::of(selection)?.going_on();
     let found = Source::list(source, &selection.exclude).await?;
-    found
-        .rest
-        .notes()
-        .iter()
-        .for_each(|note| reporter.note(note));
+    let notes = found.rest.notes();
+    notes.iter().for_each(|note| reporter.note(note));
     found.holds_files(source)?;
     let mut findings = found.rest.findings();
     let opened = Catalogue::open(found, selection.clone(), judge, &mut findings, reporter).await;
@@ -49,6 +46,21 @@ pub async fn check(
         Err(Error::NoFiles { .. }) => return Ok(findings),
         opened => Arc::new(opened?),
     };
+    let seen = look_at_all(&catalogue, threads, reporter).await?;
+    let members: Vec<Member> = seen.iter().filter_map(|seen| seen.member.clone()).collect();
+    findings.extend(seen.into_iter().flat_map(|seen| seen.findings));
+    // What is wrong with a file as a whole, each of its trajectories says.
+    findings.dedup();
+    findings.extend(twins(&members));
+    Ok(findings)
+}
+
+/// What is seen of every trajectory, in order.
+async fn look_at_all(
+    catalogue: &Arc<Catalogue>,
+    threads: usize,
+    reporter: &dyn Reporter,
+) -> Result<Vec<Seen>> {
     let splits = catalogue.splits.iter();
     let places = splits.flat_map(|(&split, entries)| (0..entries.len()).map(move |at| (split, at)));
     let places: Vec<(Split, usize)> = places.collect();
@@ -58,7 +70,7 @@ pub async fn check(
     let total = places.iter().map(frames).sum();
     reporter.begin("checking", Some(total), "bytes");
     let looks = places.iter().map(|place| {
-        let (catalogue, bytes) = (Arc::clone(&catalogue), frames(place));
+        let (catalogue, bytes) = (Arc::clone(catalogue), frames(place));
         async move {
             let seen = look(catalogue, *place).await?;
             reporter.advance(bytes);
@@ -66,14 +78,9 @@ pub async fn check(
         }
     });
     let looks = futures::stream::iter(looks).buffered(threads.max(1));
-    let seen: Vec<Seen> = looks.try_collect().await?;
+    let seen = looks.try_collect().await?;
     reporter.end();
-    let members: Vec<Member> = seen.iter().filter_map(|seen| seen.member.clone()).collect();
-    findings.extend(seen.into_iter().flat_map(|seen| seen.findings));
-    // What is wrong with a file as a whole, each of its trajectories says.
-    findings.dedup();
-    findings.extend(twins(&members));
-    Ok(findings)
+    Ok(seen)
 }
 
 /// What was seen of a trajectory.

@@ -206,7 +206,8 @@ pub struct Choice {
     #[arg(long, value_delimiter = ',', value_name = "KINDS")]
     pub allow: Vec<String>,
 
-    /// What becomes of values that are NaN or infinite: the source is refused, or they become zero
+    /// What becomes of values that are NaN or infinite: the source is refused, or they become zero in field
+    /// units, for the statistics too
     #[arg(long, value_enum, default_value_t = NanArg::Refuse)]
     pub nan: NanArg,
 }

@@ -24,24 +24,31 @@ pub fn run(session: &Session, args: &args::Check) -> Result<()> {
     match findings.iter().filter(is_refused).count() {
         0 => {
             line(&format!(
-                "{}: {} findings, none of which is refused",
+                "{}: {} findings, of which none would be refused",
                 args.path,
                 findings.len()
             ));
             Ok(())
         }
-        refused => bail!("{refused} findings of {} are refused", args.path),
+        refused => bail!(
+            "{}: {} findings, of which {refused} would be refused",
+            args.path,
+            findings.len()
+        ),
     }
 }
 
 fn findings(session: &Session, args: &args::Check) -> Result<Vec<Finding>> {
     let place = session.locate(&args.path)?;
     let reporter = &session.reporter;
-    if session.wait(place.join("manifest.json").exists())? {
+    let is_file = place
+        .name()
+        .is_some_and(|name| name.ends_with(".hdf5") || name.ends_with(".h5"));
+    if !is_file && session.wait(place.join("manifest.json").exists())? {
         let dataset = session.open(&args.path, CacheOptions::default())?;
         return Ok(session.wait(wellspring_ingest::check_dataset(&dataset, reporter))?);
     }
-    let selection = args.choice.selection();
+    let selection = args.choice.selection()?;
     let threads = args.threads.unwrap_or(IngestOptions::default().threads);
     let checking = wellspring_ingest::check(&place, &selection, threads, reporter);
     Ok(session.wait(checking)?)

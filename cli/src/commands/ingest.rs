@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
-use wellspring_ingest::{IngestOptions, Part, Stage};
+use wellspring_ingest::{FindingKind, IngestOptions, Part, Stage};
 use wellspring_store::{
     AxisSelection, Compression, Dtype, Manifest, Normalization, NotFinite, Selection,
 };
@@ -95,18 +95,24 @@ fn selection(args: &args::Ingest) -> Result<Selection> {
         space: space(args.crop.as_deref(), args.stride.as_deref())?,
         time_stride: args.time_stride,
         name: args.name.clone(),
-        ..args.choice.selection()
+        ..args.choice.selection()?
     })
 }
 
 impl args::Choice {
     /// Everything but what these leave out and let through, whatever the order in which they were typed.
-    pub fn selection(&self) -> Selection {
+    pub fn selection(&self) -> Result<Selection> {
+        for text in &self.allow {
+            let kind: FindingKind = typed(text.trim().parse())?;
+            if !kind.may_be_allowed() {
+                misuse!("--allow {kind}: only time, fill and unwritten can be let through");
+            }
+        }
         let sorted = |texts: &[String]| {
             let all: BTreeSet<String> = texts.iter().map(|text| text.trim().to_owned()).collect();
             all.into_iter().collect()
         };
-        Selection {
+        Ok(Selection {
             exclude: sorted(&self.exclude),
             exclude_trajectories: sorted(&self.exclude_trajectory),
             allow: sorted(&self.allow),
@@ -115,7 +121,7 @@ impl args::Choice {
                 NanArg::Zero => NotFinite::Zero,
             },
             ..Selection::default()
-        }
+        })
     }
 }
 

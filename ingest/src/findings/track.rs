@@ -31,9 +31,9 @@ pub(crate) struct Track {
     /// The first that stands for a missing value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fill: Option<(usize, f64)>,
-    /// The first step that was never written, and how many there are in all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    unwritten: Option<(usize, usize)>,
+    /// Steps that were never written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unwritten: Runs,
     /// The first step with values that became zero, and how many there are in all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replaced: Option<(usize, usize)>,
@@ -77,7 +77,7 @@ impl Track {
                 .into_iter()
                 .collect(),
             fill: glance.fill.map(|value| (step, value)),
-            unwritten: glance.is_unwritten.then_some((step, 1)),
+            unwritten: once(glance.is_unwritten),
             replaced: (glance.replaced > 0).then_some((step, glance.replaced)),
         }
     }
@@ -98,31 +98,35 @@ impl Track {
         extend(&mut self.still, next.still);
         self.outliers.extend(next.outliers);
         self.fill = self.fill.or(next.fill);
-        self.unwritten = counted(self.unwritten, next.unwritten);
-        self.replaced = counted(self.replaced, next.replaced);
+        extend(&mut self.unwritten, next.unwritten);
+        self.replaced = match (self.replaced, next.replaced) {
+            (Some((first, count)), Some((_, more))) => Some((first, count + more)),
+            (seen, None) | (None, seen) => seen,
+        };
         self.steps.1 = next.steps.1;
         self.ends.1 = next.ends.1;
     }
 
     /// Whether it is of a whole trajectory and nothing is to be said of it.
     pub(crate) fn is_silent(&self, frames: usize) -> bool {
-        let odd = self.zero.is_empty() && self.still.is_empty() && self.outliers.is_empty();
-        let broken = [self.unwritten, self.replaced].iter().any(Option::is_some);
-        self.steps == (0, frames) && odd && !broken && self.fill.is_none()
+        let odd = !(self.zero.is_empty() && self.still.is_empty() && self.outliers.is_empty());
+        let broken = self.fill.is_some() || self.replaced.is_some() || !self.unwritten.is_empty();
+        self.steps == (0, frames) && !odd && !broken
     }
 
     /// All that is to be said.
     pub(crate) fn findings(&self, named: &Named<'_>) -> Vec<Finding> {
         let mut findings = Vec::new();
-        findings.extend(self.unwritten.map(|unwritten| named.unwritten(unwritten)));
+        findings.extend(named.unwritten(&self.unwritten));
         findings.extend(self.fill.map(|fill| named.fill(fill)));
         findings.extend(self.replaced.map(|replaced| named.replaced(replaced)));
         if named.time_varying {
-            let told = self.zero.iter().filter_map(|&run| named.zero(run));
-            findings.extend(told);
-            let still = self.still.iter();
-            // Frames that are zero repeat one another, too.
-            let still = still.filter(|run| !self.zero.iter().any(|zero| within(run, zero)));
+            // Frames that were never written are all alike, and so are those that are zero.
+            let written = |run: &&(usize, usize)| !self.unwritten.iter().any(|un| meet(run, un));
+            let moves = |run: &&(usize, usize)| !self.zero.iter().any(|zero| meet(run, zero));
+            let zero = self.zero.iter().filter(written);
+            findings.extend(zero.filter_map(|&run| named.zero(run)));
+            let still = self.still.iter().filter(written).filter(moves);
             findings.extend(still.map(|&run| named.still(run)));
         }
         let outliers = self.outliers.iter();
@@ -131,16 +135,9 @@ impl Track {
     }
 }
 
-/// The first of both, and how many there are together.
-fn counted(a: Option<(usize, usize)>, b: Option<(usize, usize)>) -> Option<(usize, usize)> {
-    match (a, b) {
-        (Some((first, count)), Some((_, more))) => Some((first, count + more)),
-        (seen, None) | (None, seen) => seen,
-    }
-}
-
-fn within(inner: &(usize, usize), outer: &(usize, usize)) -> bool {
-    outer.0 <= inner.0 && inner.1 <= outer.1
+/// Whether two runs have a step in common.
+fn meet(a: &(usize, usize), b: &(usize, usize)) -> bool {
+    a.0 < b.1 && b.0 < a.1
 }
 
 fn extend(runs: &mut Runs, more: Runs) {
@@ -173,12 +170,14 @@ impl Named<'_> {
         }
     }
 
-    fn unwritten(&self, (step, count): (usize, usize)) -> Finding {
-        let (trajectory, at) = (self.trajectory, step * self.every);
+    fn unwritten(&self, runs: &[(usize, usize)]) -> Option<Finding> {
+        let (step, trajectory) = (runs.first()?.0, self.trajectory);
+        let count: usize = runs.iter().map(|(start, end)| end - start).sum();
+        let at = step * self.every;
         let message = format!(
             "{count} frames of trajectory {trajectory} were never written, the first at step {at}"
         );
-        self.finding(FindingKind::Unwritten, step, message)
+        Some(self.finding(FindingKind::Unwritten, step, message))
     }
 
     fn replaced(&self, (step, count): (usize, usize)) -> Finding {

@@ -19,6 +19,12 @@ pub(crate) struct Member {
     pub(crate) digest: u64,
 }
 
+impl Member {
+    fn named(&self) -> String {
+        format!("trajectory {} of {}", self.sample, self.file)
+    }
+}
+
 /// Every trajectory whose values an earlier one has.
 pub(crate) fn twins(members: &[Member]) -> Vec<Finding> {
     let mut known: BTreeMap<u64, &Member> = BTreeMap::new();
@@ -39,13 +45,17 @@ fn twin(first: &Member, again: &Member) -> Finding {
         true => FindingKind::Duplicate,
         false => FindingKind::Leak,
     };
-    let place = |member: &Member| format!("trajectory {} of {}", member.sample, member.file);
     let message = format!(
-        "{} ({}) has the values of {} ({})",
-        place(again),
-        again.split,
-        place(first),
-        first.split
+        "{} has the values of {}: {}",
+        again.named(),
+        first.named(),
+        match kind {
+            FindingKind::Leak => format!(
+                "the same trajectory is in {} and {}",
+                first.split, again.split
+            ),
+            _ => format!("the same trajectory is in {} twice", first.split),
+        }
     );
     Finding {
         trajectory: Some(again.sample),
@@ -76,7 +86,8 @@ mod tests {
         let said = twins(&members)[1].to_string();
         assert_eq!(
             said,
-            "trajectory 0 of test/a.hdf5 (test) has the values of trajectory 0 of train/b.hdf5 (train)"
+            "trajectory 0 of test/a.hdf5 has the values of trajectory 0 of train/b.hdf5: the same trajectory \
+             is in train and test"
         );
     }
 }

@@ -105,17 +105,14 @@ impl Rest {
     /// A line for what is worth no finding.
     pub(crate) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        if self.hidden > 0 {
-            let count = self.hidden;
-            notes.push(format!(
-                "{count} files are left out: they or their folders have names that begin with a dot"
-            ));
-        }
-        if self.others > 0 {
-            notes.push(format!(
-                "{} files that are no HDF5 are left out",
-                self.others
-            ));
+        let hidden = "hidden files (names that begin with a dot)";
+        for (what, count) in [
+            (hidden, self.hidden),
+            ("files of other formats", self.others),
+        ] {
+            if count > 0 {
+                notes.push(format!("{what} that are left out: {count}"));
+            }
         }
         let unnameable = self.unnameable.iter();
         notes.extend(unnameable.map(|name| {

@@ -457,8 +457,8 @@ async fn the_same_trajectories_in_two_splits_are_told() {
     std::fs::copy(file(&folder, "train/b"), file(&folder, "test/d")).unwrap();
     let said = |sample: usize| {
         format!(
-            "leak: trajectory {sample} of data/test/d.hdf5 (test) has the values of trajectory {sample} of \
-             data/train/b.hdf5 (train)"
+            "leak: trajectory {sample} of data/test/d.hdf5 has the values of trajectory {sample} of \
+             data/train/b.hdf5: the same trajectory is in train and test"
         )
     };
     let notes = Notes::default();
@@ -515,13 +515,9 @@ async fn files_of_two_names_are_one_data_set_only_if_that_is_named() {
     // So are files that are added, whatever they say.
     let more = tempfile::tempdir().unwrap();
     waves().write(&file(&more, "valid/d"), 7).unwrap();
-    let manifest = append(
-        &place(more.path()),
-        &root,
-        &options(Selection::default()),
-        &Silent,
-    );
-    assert_eq!(manifest.await.unwrap().schema.name, "both");
+    let (source, options) = (place(more.path()), options(Selection::default()));
+    let manifest = append(&source, &root, &options, &Silent).await.unwrap();
+    assert_eq!(manifest.schema.name, "both");
 }
 
 #[tokio::test]
@@ -587,16 +583,12 @@ async fn what_is_left_out_stays_out() {
     );
     assert_eq!(held(&first, Split::Test), ["c.hdf5#0"]);
     // Other choices are other work.
-    let other = ingest(
-        &place(folder.path()),
-        &root,
-        &options(Selection {
-            exclude: vec!["empty*".into()],
-            ..Selection::default()
-        }),
-        &Silent,
-    );
-    assert!(matches!(other.await, Err(Error::Store(_))));
+    let other = options(Selection {
+        exclude: vec!["empty*".into()],
+        ..Selection::default()
+    });
+    let other = ingest(&place(folder.path()), &root, &other, &Silent).await;
+    assert!(matches!(other, Err(Error::Store(_))));
     // What is added leaves out what it is asked to, and what is made again leaves nothing else out.
     let more = sources();
     for name in ["train/a", "train/b", "test/c"] {
@@ -653,4 +645,64 @@ async fn a_promise_remembers_what_was_asked_for() {
     );
     let times = opened.times(Split::Test, 0, 0..FRAMES).await.unwrap();
     assert_eq!(times, [0.0; FRAMES]);
+}
+
+#[tokio::test]
+async fn a_source_in_a_store_is_checked_as_one_on_the_disk() {
+    let (folder, _) = odd();
+    let store = Location::parse("memory:///sims").unwrap();
+    for name in ["train/a", "train/b", "test/c"] {
+        let bytes = std::fs::read(file(&folder, name)).unwrap();
+        store
+            .join(&format!("data/{name}.hdf5"))
+            .put(bytes)
+            .await
+            .unwrap();
+    }
+    let selection = Selection::default();
+    let findings = check(&store, &selection, 2, &Silent).await.unwrap();
+    assert_eq!(findings, checked(&folder, selection).await);
+}
+
+#[tokio::test]
+async fn what_was_never_written_is_refused_or_told_and_nothing_more_is_said_of_it() {
+    let folder = sources();
+    let path = file(&folder, "train/a");
+    edit(&path, |file: &File| {
+        let fields = file.group("t0_fields").unwrap();
+        let written: ArrayD<f32> = fields.dataset("pressure").unwrap().read_dyn().unwrap();
+        fields.unlink("pressure").unwrap();
+        let dataset = fields.new_dataset::<f32>().shape([2, FRAMES, 8, 12]);
+        let dataset = dataset.chunk([1, 1, 8, 12]).create("pressure").unwrap();
+        for step in (0..FRAMES).filter(|step| !(3..6).contains(step)) {
+            for sample in 0..2 {
+                let frame = written.slice(ndarray::s![sample, step, .., ..]);
+                dataset.write_slice(&frame, (sample, step, .., ..)).unwrap();
+            }
+        }
+    });
+    let error = refused(&folder, Selection::default()).await;
+    assert!(
+        matches!(
+            error,
+            Error::Unwritten {
+                trajectory: 0,
+                step: 3,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    for (selection, severity) in [
+        (Selection::default(), Severity::Refused),
+        (allowing("unwritten"), Severity::Told),
+    ] {
+        let findings = checked(&folder, selection).await;
+        assert_eq!(kinds(&findings), [FindingKind::Unwritten; 2]);
+        assert!(findings.iter().all(|found| found.severity == severity));
+        assert!(findings[0].message.contains("3 frames"), "{}", findings[0]);
+    }
+    convert(folder.path(), &options(allowing("unwritten")))
+        .await
+        .unwrap();
 }
