@@ -1,4 +1,18 @@
 //! Bins of wavenumbers, and what falls into them.
+//!
+//! **On which side of an edge a mode falls** is decided by rounding wherever the exact numbers are equal: on a grid
+//! of 16 × 16 × 48 cells the modes of 12 waves lie on the upper edge of the middle band, π/2. The rule is The
+//! Well's arithmetic (`torch.fft.fftfreq`, `torch.logspace` and `torch.bucketize` on a CPU), operation by operation:
+//!
+//! 1. |k| of a mode is in f32 throughout: f32(1/n) times the whole waves, times 2π, squared, summed from the first
+//!    axis to the last, and its root.
+//! 2. The exponents of the outermost edges, log₁₀(2π / max n) and log₁₀(π√d + 10⁻⁶), are computed in f64 and rounded to
+//!    f32; so is their difference. From there on everything is f64: a third of the difference is the step, and the
+//!    inner exponents are the first plus a step, and the last minus a step.
+//! 3. An edge is 10 to its exponent in f64, rounded to f32; the first is then 0.
+//! 4. A mode belongs to the bin whose lower edge is the last not above |k|: a mode on an edge is in the bin above.
+//!
+//! `tests/data/band_counts.json` has the modes in each band of 238 grids as The Well counts them.
 
 use std::f64::consts::PI;
 
@@ -71,11 +85,11 @@ impl Bins {
     pub fn bands(transform: &Transform) -> Self {
         let longest = transform.shape().iter().copied().max().unwrap_or(1) as f64;
         let axes = transform.shape().len() as f64;
-        // Ends and step are rounded to f32 as in PyTorch's logspace: at 128 × 256 modes lie within one
-        // rounding of an edge, and would fall on its other side.
+        // Ends are rounded to f32 and the step is not: step 2 of the rule at the top.
         let start = (2.0 * PI / longest).log10() as f32;
         let end = (PI * axes.sqrt() + 1e-6).log10() as f32;
-        let [start, end, step] = [start, end, (end - start) / 3.0].map(f64::from);
+        let [start, end, length] = [start, end, end - start].map(f64::from);
+        let step = length / 3.0;
         let exponents = [start, start + step, end - step, end];
         let mut edges = exponents.map(|exponent| 10_f64.powf(exponent) as f32);
         edges[0] = 0.0;
