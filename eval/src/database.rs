@@ -56,34 +56,53 @@ impl Database {
     /// # Errors
     /// [`Error::NoResults`] where there is none, [`Error::NewerTables`], [`Error::Malformed`].
     pub async fn add_results(&self, root: &Location) -> Result<Vec<String>> {
-        let Committed { runs, records } = Committed::read(root).await?;
+        let committed = Committed::read(root).await?;
+        let Committed { runs, records, .. } = &committed;
         if runs.is_empty() {
             return Err(Error::NoResults {
                 root: root.to_string(),
             });
         }
         if self.is_remote {
-            self.add_files(root, Table::Runs, &runs).await?;
+            self.add_runs_of_files(root, &committed).await?;
         } else {
-            let table = MemTable::try_new(records.schema(), vec![vec![records]])?;
+            let table = MemTable::try_new(records.schema(), vec![vec![records.clone()]])?;
             self.session
                 .register_table(Table::Runs.name(), Arc::new(table))?;
         }
-        self.add_files(root, Table::Metrics, &runs).await?;
-        self.add_files(root, Table::Spectra, &runs).await?;
+        for table in [Table::Metrics, Table::Spectra] {
+            self.add_files(root, table, table.name(), runs).await?;
+        }
         for view in View::ALL {
             self.session
                 .sql(&format!("CREATE VIEW {} AS {}", view.name, view.sql))
                 .await?;
         }
-        Ok(runs)
+        Ok(committed.runs)
+    }
+
+    /// `runs` as a view over files, for machines that read them.
+    async fn add_runs_of_files(&self, root: &Location, committed: &Committed) -> Result<()> {
+        let name = "run_files";
+        self.add_files(root, Table::Runs, name, &committed.runs)
+            .await?;
+        let sql = committed.runs_sql(name);
+        let view = format!("CREATE VIEW {} AS {sql}", Table::Runs.name());
+        self.session.sql(&view).await?;
+        Ok(())
     }
 
     /// Registers the files that evaluations have of a table.
-    async fn add_files(&self, root: &Location, table: Table, runs: &[String]) -> Result<()> {
+    async fn add_files(
+        &self,
+        root: &Location,
+        table: Table,
+        name: &str,
+        runs: &[String],
+    ) -> Result<()> {
         self.mount(root)?;
         let files = table.of_runs(root, runs).await?;
-        self.session.register_table(table.name(), Arc::new(files))?;
+        self.session.register_table(name, Arc::new(files))?;
         Ok(())
     }
 

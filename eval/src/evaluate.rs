@@ -6,6 +6,7 @@
 
 mod measure;
 mod spectra;
+mod task;
 mod unfinished;
 
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -21,6 +22,7 @@ use crate::rollout::Rollout;
 use crate::tables::{self, Committed, Held, RunRecord, TABLE_VERSION};
 use crate::{Error, Result, Schedule, Subject};
 use measure::{Measurer, Predicted, Source};
+use task::Task;
 use unfinished::{Costs, Standing, Unfinished};
 
 /// How an evaluation is done.
@@ -99,7 +101,8 @@ pub fn evaluate(
     let evaluation = Evaluation::begin(subject, name, schedule, dataset, options)?;
     let held = runtime.block_on(Committed::read(results))?.held()?;
     let key = evaluation.record.key();
-    let same: Vec<Held> = held.into_iter().filter(|held| held.key == key).collect();
+    let mut same = held;
+    same.retain(|held: &Held| held.key.is_that_of(&key));
     let work = evaluation.record.work();
     match options.existing {
         OnExisting::Skip if same.iter().any(|held| held.work == work) => return Ok(None),
@@ -113,6 +116,7 @@ pub fn evaluate(
         }
         _ => {}
     }
+    measure::tell_guards(dataset.manifest(), reporter);
     let total = evaluation.plan.total() * options.rollout;
     reporter.begin(
         &format!("evaluating {name} {}", evaluation.record.schedule),
@@ -156,7 +160,7 @@ impl<'a> Evaluation<'a> {
                 .every
                 .unwrap_or(options.rollout.saturating_mul(stride))
                 .max(1),
-            ..WindowSpec::of_length(subject.context() + options.rollout)
+            ..WindowSpec::of_length(subject.context().saturating_add(options.rollout))
         };
         let plan = Plan::new(
             manifest,
@@ -169,6 +173,7 @@ impl<'a> Evaluation<'a> {
         Rollout::new(subject, schedule, &space)?;
         measure::gauge(&space, options)?;
         let trajectories = &manifest.split(options.split)?.trajectories;
+        let task = Task::new(manifest, options.split, stride)?;
         let about = subject.description();
         let shown = if about.strategy == "baseline" {
             "-".to_owned()
@@ -190,8 +195,11 @@ impl<'a> Evaluation<'a> {
                 let edges: Vec<String> = edges.iter().map(f32::to_string).collect();
                 edges.join(",")
             }),
-            dataset: at_stride(&manifest.schema.name, " every ", stride),
-            dataset_id: at_stride(&manifest.id(), "/", stride),
+            dataset: task.name,
+            dataset_id: task.dataset_id,
+            task: task.id,
+            grid: task.grid,
+            fields: task.fields,
             split: options.split.to_string(),
             schedule: shown,
             context: subject.context() as u64,
@@ -329,14 +337,6 @@ impl<'a> Evaluation<'a> {
         } else {
             patch.to_string()
         }
-    }
-}
-
-/// The name of a data set of which only every so manieth frame is seen: to predict that is another task.
-fn at_stride(name: &str, words: &str, stride: usize) -> String {
-    match stride {
-        1 => name.to_owned(),
-        stride => format!("{name}{words}{stride}"),
     }
 }
 

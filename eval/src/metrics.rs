@@ -1,6 +1,9 @@
 //! What is measured of a predicted field, by The Well's definitions, in f64.
+//!
+//! Truth and prediction come as stored values, with the [`Channel`] that says what they mean.
 
 mod artefact;
+mod channel;
 mod spatial;
 mod temporal;
 
@@ -10,6 +13,7 @@ use wellspring_spectra::{Band, Bins, Power, Relative, Transform};
 use crate::Result;
 pub(crate) use artefact::ARTEFACT_PATCHES;
 pub use artefact::artefact_ratio;
+pub(crate) use channel::Channel;
 pub use spatial::Spatial;
 pub use temporal::Temporal;
 
@@ -102,17 +106,28 @@ impl Gauge {
         Ok(Self { bands, ..self })
     }
 
-    /// Measures one field.
+    /// Measures one field in its own units.
     ///
     /// # Errors
     /// When a slice is not of the grid's shape.
     pub fn score(&self, truth: &[f32], prediction: &[f32]) -> Result<Score> {
-        let power = self.transform.powers(truth, prediction)?;
+        self.score_stored(truth, prediction, Channel::OWN)
+    }
+
+    /// Measures the stored values of one field, in the field's units.
+    pub(crate) fn score_stored(
+        &self,
+        truth: &[f32],
+        prediction: &[f32],
+        channel: Channel,
+    ) -> Result<Score> {
+        let power = self.transform.powers_in(channel.units, truth, prediction)?;
+        let guard = channel.guard.square;
         let [of_truth, of_prediction] = [Relative::Truth, Relative::Prediction]
             .map(|relative| relative.of(&power[0], &power[1]))
-            .map(|reference| self.bands.errors(&power[2], reference));
+            .map(|reference| self.bands.errors_guarded(&power[2], reference, guard));
         Ok(Score {
-            spatial: Spatial::of(truth, prediction),
+            spatial: Spatial::of_stored(truth, prediction, channel),
             nonfinite: prediction.iter().filter(|x| !x.is_finite()).count(),
             bands: of_truth,
             bands_of_prediction: of_prediction.iter().map(|band| band.nmse).collect(),
@@ -132,14 +147,22 @@ impl Gauge {
         ))
     }
 
-    /// Measures many (truth, prediction) pairs on all cores.
+    /// Measures many (truth, prediction) pairs in their own units, on all cores.
     ///
     /// # Errors
     /// As [`Gauge::score`].
     pub fn scores(&self, pairs: &[(&[f32], &[f32])]) -> Result<Vec<Score>> {
+        let pairs = pairs.par_iter();
         pairs
-            .par_iter()
             .map(|(truth, prediction)| self.score(truth, prediction))
+            .collect()
+    }
+
+    /// Measures many (truth, prediction, channel) of stored values on all cores.
+    pub(crate) fn scores_stored(&self, fields: &[(&[f32], &[f32], Channel)]) -> Result<Vec<Score>> {
+        let fields = fields.par_iter();
+        fields
+            .map(|&(truth, prediction, channel)| self.score_stored(truth, prediction, channel))
             .collect()
     }
 

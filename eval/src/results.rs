@@ -65,23 +65,51 @@ mod tests {
     use super::*;
     use crate::Format;
 
-    /// Tables as version 1 wrote them lie in `tests/data` for ever and must open.
-    #[tokio::test]
-    async fn older_tables_open() {
-        let results = Results::open(&Location::parse("tests/data/results-v1").unwrap())
+    /// Tables as older versions wrote them lie in `tests/data` for ever and must open.
+    async fn asked(version: u32) -> (Results, String) {
+        let place = format!("tests/data/results-v{version}");
+        let results = Results::open(&Location::parse(&place).unwrap())
             .await
             .unwrap();
-        let ask = async |query: &str| {
-            let answer = results.sql(query).await.unwrap();
-            String::from_utf8(Format::Csv.write(&answer).unwrap()).unwrap()
-        };
-        let versions = ask("SELECT table_version, weights, bands FROM runs").await;
-        assert_eq!(versions, "table_version,weights,bands\n1,,\n");
-        let leads =
-            ask("SELECT lead, count(*) AS fields FROM by_lead GROUP BY lead ORDER BY lead").await;
-        assert_eq!(leads, "lead,fields\n1,4\n2,4\n");
+        let versions = ask(&results, "SELECT DISTINCT table_version FROM runs").await;
+        assert_eq!(versions, format!("table_version\n{version}\n"));
         for view in crate::View::ALL {
-            ask(&format!("SELECT * FROM {}", view.name)).await;
+            ask(&results, &format!("SELECT * FROM {}", view.name)).await;
         }
+        let new = ask(
+            &results,
+            "SELECT DISTINCT grid, fields, task = dataset_id FROM runs",
+        )
+        .await;
+        assert!(new.ends_with("\n,,true\n"), "{new}");
+        let leads = "SELECT lead, count(*) AS fields FROM by_lead GROUP BY lead ORDER BY lead";
+        let leads = ask(&results, leads).await;
+        (results, leads)
+    }
+
+    async fn ask(results: &Results, query: &str) -> String {
+        let answer = results.sql(query).await.unwrap();
+        String::from_utf8(Format::Csv.write(&answer).unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn tables_of_version_1_open() {
+        let (results, leads) = asked(1).await;
+        let added = ask(&results, "SELECT weights, bands FROM runs").await;
+        assert_eq!(added, "weights,bands\n,\n");
+        assert_eq!(leads, "lead,fields\n1,4\n2,4\n");
+    }
+
+    /// Persistence on two data sets of one name, which version 2 did not tell apart.
+    #[tokio::test]
+    async fn tables_of_version_2_open_and_tell_data_sets_apart() {
+        let (results, leads) = asked(2).await;
+        assert_eq!(leads, "lead,fields\n1,2\n2,2\n");
+        let sets = "SELECT DISTINCT dataset, dataset_name FROM runs ORDER BY dataset";
+        let expected = "dataset,dataset_name\nshear_flow #9d0a1831,shear_flow\n\
+            shear_flow #b5c8c3c5,shear_flow\n";
+        assert_eq!(ask(&results, sets).await, expected);
+        let alone = "SELECT count(DISTINCT vrmse) AS numbers FROM by_lead WHERE lead = 1";
+        assert_eq!(ask(&results, alone).await, "numbers\n2\n");
     }
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::f32::consts::TAU;
 
 use wellspring_store::{
-    ChannelMoments, Compression, Dataset, DatasetWriter, Dtype, Frames, Location, Normalization,
-    Schema, Split, SplitManifest, Statistics, TensorOrder, Trajectory, WriterOptions,
+    ChannelMoments, ChannelStatistics, Compression, Dataset, DatasetWriter, Dtype, Frames,
+    Location, Normalization, Schema, Split, SplitManifest, Statistics, TensorOrder, Trajectory,
+    WriterOptions,
 };
 
 /// Points along each axis.
@@ -73,5 +74,75 @@ pub(crate) async fn plane(root: &str) -> Dataset {
         splits.insert(split, held);
     }
     writer.finish(splits).await.unwrap();
+    Dataset::open(&root).await.unwrap()
+}
+
+/// One field `u` on a square of n × n cells, in two test trajectories: a wave in each band of wavenumbers, moving, of
+/// standard deviation √1.5, times a scale, on a shift.
+pub(crate) async fn waves_on(
+    root: &str,
+    name: &str,
+    n: usize,
+    (shift, scale): (f64, f64),
+) -> Dataset {
+    let of = |step: f64, trajectory: f64, x: f64| {
+        let phase = |waves: f64| std::f64::consts::TAU * waves * (x - 0.1 * step) + trajectory;
+        [1.0, 3.0, 7.0]
+            .map(|waves| phase(waves * n as f64 / 16.0).cos())
+            .iter()
+            .sum::<f64>()
+    };
+    let deviation = scale * 1.5_f64.sqrt();
+    let statistics = ChannelStatistics {
+        mean: shift,
+        std: deviation,
+        rms: shift.hypot(deviation),
+        mean_delta: 0.0,
+        std_delta: deviation,
+        rms_delta: deviation,
+    };
+    let options = WriterOptions {
+        schema: Schema::periodic(name, &[("x", n), ("y", n)], &[("u", TensorOrder::Scalar)]),
+        dtype: Dtype::F32,
+        compression: Compression::None,
+        normalization: Normalization::Zscore,
+        statistics: Statistics(BTreeMap::from([("u".to_owned(), statistics)])),
+        shard_bytes: 64 << 20,
+        overwrite: false,
+    };
+    let root = Location::parse(root).unwrap();
+    let writer = DatasetWriter::create(&root, options).await.unwrap();
+    let mut shard = writer.shard(Split::Test, 0).unwrap();
+    let stored = writer.affine().stored(0);
+    for (trajectory, step) in (0..2).flat_map(|t| (0..FRAMES).map(move |s| (t, s))) {
+        let value = |cell: usize| {
+            let wave = of(
+                step as f64,
+                f64::from(trajectory),
+                (cell / n) as f64 / n as f64,
+            );
+            stored(shift + scale * wave)
+        };
+        let values = (0..n * n).map(value).collect();
+        let frame = Frames::new(1, 1, 1, vec![n, n], values).unwrap();
+        shard
+            .push((trajectory, step as u32), step as f64, &frame)
+            .unwrap();
+    }
+    let held = Trajectory {
+        source: "by hand".into(),
+        frames: FRAMES,
+        parameters: BTreeMap::new(),
+        series: BTreeMap::new(),
+    };
+    let held = SplitManifest {
+        trajectories: vec![held.clone(), held],
+        shards: vec![shard.finish().await.unwrap()],
+        constants: None,
+    };
+    writer
+        .finish(BTreeMap::from([(Split::Test, held)]))
+        .await
+        .unwrap();
     Dataset::open(&root).await.unwrap()
 }

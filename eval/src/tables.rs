@@ -15,16 +15,28 @@
 //! lead `divergence_lead` is the first one at which the field was not finite or had a VRMSE above 1 (no better
 //! than the truth's mean), infinite where there was none.
 //!
-//! `start` is the step of the first context frame, `lead` counts predicted frames from 1. A model that sees
-//! every second frame and predicts those is compared with its like alone: `dataset` is then named
-//! `shear_flow every 2`, and `dataset_id` ends in `/2`. `band` is
+//! `start` is the step of the first context frame, `lead` counts predicted frames from 1.
+//!
+//! `runs.task` is the identity of what was to be predicted: name, grid, fields, split, trajectories and their values,
+//! and the stride. It is the same wherever the data set lies and whatever happened to its other splits;
+//! `dataset_id` is the identity of the data set's manifest instead. A model that sees every second frame and
+//! predicts those is compared with its like alone: `dataset` is then `shear_flow every 2`, and `dataset_id` ends
+//! in `/2`. Two data sets may have one name. In SQL `runs.dataset` is therefore a name that no other task of the
+//! split has: where names are equal, it has what differs added (`supernova_explosion 64x64`);
+//! `runs.dataset_name`, which is in no file, is the name as it was. `runs.grid` is `64x64`, `runs.fields` a list
+//! with commas.
+//!
+//! `band` is
 //! null but for the metrics named after it, where 0, 1, 2 are The Well's bands from large to small
 //! scales, or those between the edges in `runs.bands`. Wavenumbers are in radians per cell; `axis` is an axis of the grid or
 //! `isotropic`; powers are means over trajectories and starts. Values are in the fields' own units.
-//! What is not finite is stored so. `patch` is `mixed` in spectra over windows of several sizes.
+//! What is not finite is stored so. Every ratio has The Well's ε = 10⁻⁷ in its denominator, in the field's units; where
+//! the field's standard deviation over the data set is below 10⁻² or above 10¹², ε is 10⁻⁷ of its variance instead,
+//! so that units do not matter, and the evaluation says so. `patch` is `mixed` in spectra over windows of several sizes.
 
 mod committed;
 mod draft;
+mod labels;
 mod run_files;
 
 use std::sync::Arc;
@@ -48,8 +60,10 @@ pub(crate) use run_files::{RunFile, RunFiles};
 
 /// Version of these tables.
 ///
-/// 2 added `runs.weights` and `runs.bands`; they are null in what version 1 wrote.
-pub const TABLE_VERSION: u32 = 2;
+/// 2 added `runs.weights` and `runs.bands`; they are null in what version 1 wrote. 3 added `runs.task`,
+/// `runs.grid` and `runs.fields`; in what was written before, the task is the data set's identity, or that of a
+/// newer run on the same one, and so are grid and fields.
+pub const TABLE_VERSION: u32 = 3;
 
 /// A row of `runs`: one evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -76,10 +90,16 @@ pub struct RunRecord {
     pub weights: Option<String>,
     /// Edges of the bands, in radians per cell; none for The Well's three.
     pub bands: Option<String>,
-    /// Name of the data set that it was evaluated on.
+    /// Name of the data set that it was evaluated on, and the stride unless it is 1.
     pub dataset: String,
-    /// Its identity.
+    /// The identity of its manifest, and the stride unless it is 1.
     pub dataset_id: String,
+    /// Identity of what was to be predicted: equal for equal trajectories, grids, fields and strides.
+    pub task: String,
+    /// Cells along each axis: `128x256`.
+    pub grid: String,
+    /// Names of the fields that vary in time, with commas between them.
+    pub fields: String,
     /// Its part.
     pub split: String,
     /// Patch sizes by step; "-" for a baseline.
@@ -211,6 +231,9 @@ impl Table {
                 ("bands", Utf8),
                 ("dataset", Utf8),
                 ("dataset_id", Utf8),
+                ("task", Utf8),
+                ("grid", Utf8),
+                ("fields", Utf8),
                 ("split", Utf8),
                 ("schedule", Utf8),
                 ("context", UInt64),
@@ -248,7 +271,7 @@ impl Table {
                 ("residual", Float64),
             ],
         };
-        let nullable = ["band", "weights", "bands"];
+        let nullable = ["band", "weights", "bands", "task", "grid", "fields"];
         let field = |(name, kind): &(&str, DataType)| {
             Field::new(*name, kind.clone(), nullable.contains(name))
         };
@@ -304,6 +327,12 @@ impl TableWriter {
     pub(crate) fn finish(self) -> Result<Vec<u8>> {
         Ok(self.parquet.into_inner()?)
     }
+}
+
+/// Whether bytes are a Parquet file whose every row can be read.
+pub(crate) fn is_whole(file: Bytes) -> bool {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|file| file.build());
+    reader.is_ok_and(|mut batches| batches.all(|batch| batch.is_ok()))
 }
 
 /// Deletes an evaluation; its row in `runs` goes first.

@@ -1,5 +1,6 @@
 //! The named views: one SQL file each, whose first line says what it answers. Means come with the ends
-//! of their 95 % interval over trajectories.
+//! of their 95 % interval over trajectories. They group and show by `runs.dataset`, which is a name of one task
+//! alone (see `tables`).
 
 /// A named view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,6 +19,9 @@
 //! of Σ |X|² / N²: the *energy* of a bin. A power *spectrum* is instead the mean of |X|² over the
 //! modes of a bin, as The Well gives it.
 //!
+//! **Units.** Fields are often stored normalised. [`Transform::powers_in`] takes stored values and a field's
+//! [`Units`], so that neither a small difference on a large mean nor 10⁻³⁰ or 10³⁰ costs a digit.
+//!
 //! **Relative errors per band.** The paper (Eq. 16) divides the energy of the residual in a band by
 //! that of the prediction, The Well's code by that of the truth; see [`Relative`].
 //!
@@ -45,9 +48,11 @@ mod bins;
 mod error;
 mod power;
 mod transform;
+mod units;
 
-pub use bins::{Band, Bins, Relative};
+pub use bins::{Band, Bins, EPSILON, Relative};
 pub use error::{Error, Result};
 pub use power::Power;
 pub use rustfft::num_complex::Complex;
 pub use transform::Transform;
+pub use units::Units;

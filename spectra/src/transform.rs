@@ -8,7 +8,7 @@ use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 use rustfft::num_complex::Complex;
 use rustfft::{Fft, FftPlanner};
 
-use crate::{Error, Power, Result};
+use crate::{Error, Power, Result, Units};
 
 /// Lines that are transformed together.
 const NEIGHBOURS: usize = 8;
@@ -155,17 +155,30 @@ impl Transform {
         Ok(self.squared(modes))
     }
 
-    /// |X|² of truth, prediction and residual. The residual is transformed by itself, so that it keeps
-    /// its accuracy however small it is; the prediction is the sum of the two others.
+    /// |X|² of truth, prediction and residual, in their own units.
     ///
     /// # Errors
     /// [`Error::Length`].
     pub fn powers(&self, truth: &[f32], prediction: &[f32]) -> Result<[Power; 3]> {
+        self.powers_in(Units::OWN, truth, prediction)
+    }
+
+    /// |X|² of truth, prediction and residual in a field's units, from stored values. The residual is
+    /// transformed by itself, so that it keeps its accuracy however small it is; the prediction is the sum of
+    /// the two others. The shift is added to the mode k = 0 alone, where it belongs: however large it is, it
+    /// costs the other modes no digit.
+    ///
+    /// # Errors
+    /// [`Error::Length`].
+    pub fn powers_in(&self, units: Units, truth: &[f32], prediction: &[f32]) -> Result<[Power; 3]> {
         self.check(truth.len(), self.cells())?;
         self.check(prediction.len(), self.cells())?;
         let cells = prediction.iter().zip(truth);
-        let residual = self.transform(cells.map(|(&x, &y)| f64::from(x) - f64::from(y)));
-        let truth = self.transform(truth.iter().map(|&y| f64::from(y)));
+        let scale = units.scale;
+        let residual = cells.map(|(&x, &y)| scale * (f64::from(x) - f64::from(y)));
+        let residual = self.transform(residual);
+        let mut truth = self.transform(truth.iter().map(|&y| scale * f64::from(y)));
+        truth[0].re += units.shift * self.cells() as f64;
         let prediction = truth.iter().zip(&residual).map(|(y, r)| y + r);
         let prediction = self.squared(prediction);
         Ok([self.squared(truth), prediction, self.squared(residual)])
@@ -308,6 +321,41 @@ mod tests {
         assert_eq!(transform.waves(0), [0, 1, 2, -3, -2, -1]);
         assert_eq!(transform.waves(1), [0, 1, 2, -2, -1]);
         assert_eq!(transform.waves(2), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_shift_is_in_the_mean_alone_and_a_scale_in_all() {
+        let transform = Transform::new(&[6, 8]).unwrap();
+        let field = |seed: f32| -> Vec<f32> { (0..48).map(|i| (i as f32 * seed).sin()).collect() };
+        let (truth, prediction) = (field(1.3), field(2.1));
+        let stored = transform.powers(&truth, &prediction).unwrap();
+        for (shift, scale) in [(1e8, 1e-3), (0.0, 1e-30), (-3e30, 1e30)] {
+            let units = Units { shift, scale };
+            let powers = transform.powers_in(units, &truth, &prediction).unwrap();
+            for (own, stored) in powers.iter().zip(&stored) {
+                let lines = own
+                    .lines()
+                    .zip(stored.lines())
+                    .flat_map(|(own, stored)| own.iter().zip(stored));
+                for (own, stored) in lines.skip(1) {
+                    assert!(
+                        (own / (scale * scale) - stored).abs() <= 1e-12 * stored,
+                        "{own} {stored}"
+                    );
+                }
+            }
+            let mean = |field: &[f32]| {
+                shift + scale * field.iter().map(|&x| f64::from(x)).sum::<f64>() / 48.0
+            };
+            for (power, field) in powers.iter().zip([&truth, &prediction]) {
+                let first = power.lines().next().unwrap()[0];
+                let (found, expected) = (first / power.unit(), mean(field).powi(2));
+                assert!(
+                    (found - expected).abs() <= 1e-9 * expected,
+                    "{found} {expected}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -107,12 +107,9 @@ impl Evaluation {
     ) -> Result<Vec<Option<RunRecord>>> {
         let predictor = predictor.on(&Domain::of(&self.dataset))?;
         let ndim = self.dataset.schema().grid.ndim();
+        let patches = predictor.patches()?;
         let schedules: Vec<Schedule> = if schedules.is_empty() {
-            predictor
-                .patches()?
-                .into_iter()
-                .map(Schedule::fixed)
-                .collect()
+            patches.iter().cloned().map(Schedule::fixed).collect()
         } else {
             let parsed: Result<_, _> = schedules
                 .iter()
@@ -123,7 +120,7 @@ impl Evaluation {
                 Err(error) => misuse!("--schedule: {error}"),
             }
         };
-        let subject = ModelSubject(&predictor);
+        let subject = ModelSubject(&predictor, patches);
         schedules
             .iter()
             .map(|schedule| self.evaluate(session, &subject, name, schedule))
@@ -152,8 +149,8 @@ impl Evaluation {
     }
 }
 
-/// A model as a step function.
-struct ModelSubject<'a>(&'a Predictor);
+/// A model as a step function, and its patch sizes.
+struct ModelSubject<'a>(&'a Predictor, Vec<Patch>);
 
 impl Subject for ModelSubject<'_> {
     fn description(&self) -> Description {
@@ -178,7 +175,7 @@ impl Subject for ModelSubject<'_> {
     }
 
     fn patches(&self) -> Vec<Patch> {
-        self.0.patches().unwrap_or_default()
+        self.1.clone()
     }
 
     fn tokens(&self, patch: &Patch, space: &[usize]) -> Result<usize, SubjectError> {
@@ -201,9 +198,11 @@ fn existing(typed: ExistingArg) -> OnExisting {
 
 fn describe(record: &RunRecord) -> String {
     format!(
-        "{} {}: {} starts of {} trajectories, {} leads, {:.0} tokens, {:.3} s a frame",
+        "{} {} on {} {}: {} starts of {} trajectories, {} leads, {:.0} tokens, {:.3} s a frame",
         record.name,
         record.schedule,
+        record.dataset,
+        record.grid,
         record.starts,
         record.trajectories,
         record.rollout,

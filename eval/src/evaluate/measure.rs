@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use wellspring_store::{Affine, Dataset, Frames, Split, Window, WindowSpec};
+use wellspring_store::{Affine, Dataset, Frames, Manifest, Reporter, Split, Window, WindowSpec};
 
 use super::spectra::{Names, SpectrumSums};
 use super::unfinished::{Saved, Standing, Unfinished};
-use crate::metrics::{ARTEFACT_PATCHES, Gauge, Score, Spatial, Temporal};
+use crate::metrics::{ARTEFACT_PATCHES, Channel, Gauge, Score, Spatial, Temporal};
 use crate::pictures::Picture;
 use crate::tables::{Draft, MetricRow, RunRecord, Table, TableWriter};
 use crate::{EvalOptions, Result};
@@ -79,7 +79,9 @@ pub(super) struct Measurer<'a> {
     options: &'a EvalOptions,
     run: &'a str,
     context: usize,
-    channels: Vec<String>,
+    /// Names of the channels, and what their stored values mean.
+    names: Vec<String>,
+    channels: Vec<Channel>,
     affine: Affine,
     gauge: Gauge,
     draft: Draft,
@@ -116,7 +118,8 @@ impl<'a> Measurer<'a> {
             options,
             run: &record.run,
             context: record.context as usize,
-            channels: manifest.schema.channels(),
+            names: manifest.schema.channels(),
+            channels: channels(manifest),
             affine: manifest.affine(),
             gauge,
             draft,
@@ -132,15 +135,15 @@ impl<'a> Measurer<'a> {
     pub(super) fn lead(&mut self, mut predicted: Predicted<'_>) -> Result<()> {
         let place = self.context + predicted.lead - 1;
         let mut truth = self.source.read(predicted.windows, place..place + 1)?;
-        // In the fields' own units.
-        self.affine.denormalise(&mut truth);
-        self.affine.denormalise(&mut predicted.prediction);
         self.measure(&truth, &predicted)?;
         if self.options.temporal {
             self.collect(&truth, &predicted)?;
         }
-        if is_pictured(predicted.lead, self.options.rollout) {
-            let kept = self.options.keep.saturating_sub(predicted.first);
+        let kept = self.options.keep.saturating_sub(predicted.first);
+        if kept > 0 && is_pictured(predicted.lead, self.options.rollout) {
+            // Pictures are in the fields' own units, as far as f32 holds them.
+            self.affine.denormalise(&mut truth);
+            self.affine.denormalise(&mut predicted.prediction);
             self.picture(&truth, &predicted, kept.min(predicted.windows.len()));
         }
         match predicted.standing {
@@ -173,7 +176,7 @@ impl<'a> Measurer<'a> {
         let names = Names {
             run: self.run,
             axes: &axes,
-            channels: &self.channels,
+            channels: &self.names,
         };
         self.spectra.write(&names, &mut self.draft.spectra)?;
         Ok((self.draft, self.unfinished))
@@ -183,13 +186,12 @@ impl<'a> Measurer<'a> {
         let (windows, channels) = (predicted.windows.len(), self.channels.len());
         let places = (0..windows).flat_map(|batch| (0..channels).map(move |c| (batch, c)));
         let places: Vec<(usize, usize)> = places.collect();
-        let pair = |&(b, c): &(usize, usize)| {
-            let prediction = &predicted.prediction;
-            (truth.channel(0, b, c), prediction.channel(0, b, c))
+        let field = |&(b, c): &(usize, usize)| {
+            let prediction = predicted.prediction.channel(0, b, c);
+            (truth.channel(0, b, c), prediction, self.channels[c])
         };
-        let scores = self
-            .gauge
-            .scores(&places.iter().map(pair).collect::<Vec<_>>())?;
+        let fields: Vec<_> = places.iter().map(field).collect();
+        let scores = self.gauge.scores_stored(&fields)?;
         let mut rows = Vec::new();
         if predicted.lead == 1 {
             self.diverged = vec![f64::INFINITY; places.len()];
@@ -201,7 +203,7 @@ impl<'a> Measurer<'a> {
             }
             self.spectra
                 .add((lead, channel), &predicted.patch, &score.spectra);
-            let row = row(self.run, &self.channels[channel], predicted, batch);
+            let row = row(self.run, &self.names[channel], predicted, batch);
             rows.extend(
                 values(score)
                     .into_iter()
@@ -240,9 +242,9 @@ impl<'a> Measurer<'a> {
         let (truths, predictions) = (frames(truths)?, frames(predictions)?);
         let mut rows = Vec::new();
         for batch in 0..windows {
-            let scores = Temporal::of(&truths, &predictions, batch);
+            let scores = Temporal::of_stored(&truths, &predictions, batch, &self.channels);
             for (channel, score) in scores.iter().enumerate() {
-                let row = row(self.run, &self.channels[channel], predicted, batch);
+                let row = row(self.run, &self.names[channel], predicted, batch);
                 let values = Temporal::NAMES.into_iter().zip(score.values());
                 rows.extend(values.map(|(metric, value)| MetricRow {
                     metric,
@@ -257,7 +259,7 @@ impl<'a> Measurer<'a> {
     fn picture(&mut self, truth: &Frames, predicted: &Predicted<'_>, kept: usize) {
         let finite = |values: &[f32]| values.iter().map(|&x| x.is_finite().then_some(x)).collect();
         for (batch, window) in predicted.windows[..kept].iter().enumerate() {
-            for (channel, field) in self.channels.iter().enumerate() {
+            for (channel, field) in self.names.iter().enumerate() {
                 self.draft.pictures.push(Picture {
                     trajectory: window.trajectory,
                     start: window.start,
@@ -269,6 +271,33 @@ impl<'a> Measurer<'a> {
                     prediction: finite(predicted.prediction.channel(0, batch, channel)),
                 });
             }
+        }
+    }
+}
+
+/// What the stored values of a data set's channels mean.
+pub(super) fn channels(manifest: &Manifest) -> Vec<Channel> {
+    let affine = manifest.affine();
+    let names = manifest.schema.channels();
+    let maps = affine.shift.iter().zip(&affine.scale);
+    let channel = |(name, (&shift, &scale)): (&String, (&f64, &f64))| {
+        let statistics = manifest.statistics.0.get(name);
+        let deviation = statistics.map_or(0.0, |statistics| statistics.std);
+        Channel::new(shift, scale, deviation)
+    };
+    names.iter().zip(maps).map(channel).collect()
+}
+
+/// Says of which fields The Well's ε is not the one that guards their ratios.
+pub(super) fn tell_guards(manifest: &Manifest, reporter: &dyn Reporter) {
+    for (name, channel) in manifest.schema.channels().iter().zip(channels(manifest)) {
+        if !channel.has_the_wells_guard() {
+            let statistics = manifest.statistics.0.get(name);
+            let deviation = statistics.map_or(0.0, |statistics| statistics.std);
+            reporter.note(&format!(
+                "{name} has a standard deviation of {deviation:.3e}: ε in its relative errors is 1e-7 of its variance, \
+                 not The Well's 1e-7 in its units"
+            ));
         }
     }
 }

@@ -1,3 +1,8 @@
+//! Evaluations of small data sets, from what is written of them.
+
+mod one_name;
+mod scales;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wellspring_store::{Frames, Silent};

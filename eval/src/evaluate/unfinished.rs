@@ -17,8 +17,8 @@ use super::EvalOptions;
 use super::spectra::SavedSum;
 use crate::pictures::{self, Picture};
 use crate::rollout::BudgetState;
-use crate::tables::RunRecord;
-use crate::{Result, TABLE_VERSION};
+use crate::tables::{self, RunRecord};
+use crate::{Error, Result, TABLE_VERSION};
 
 const STATE: &str = "state.json";
 
@@ -75,8 +75,9 @@ impl Unfinished {
             (options.split, options.rollout, options.every),
         );
         let key = format!(
-            "{key} {:?}",
-            (options.batch, options.keep, options.temporal)
+            "{key} {:?} {:?}",
+            (options.batch, options.keep, options.temporal),
+            record.bands
         );
         let key = wellspring_store::checksum(key.as_bytes());
         Self {
@@ -98,8 +99,15 @@ impl Unfinished {
             let Some(rows) = self.metrics(save).get_opt().await? else {
                 return Ok(None);
             };
+            match (
+                tables::is_whole(rows.clone()),
+                pictures::read(&self.frames(save)).await,
+            ) {
+                (true, Ok(pictures)) => kept.extend(pictures),
+                (_, Err(Error::Store(error))) => return Err(error.into()),
+                _ => return Ok(None),
+            }
             metrics.push(rows);
-            kept.extend(pictures::read(&self.frames(save)).await?);
         }
         self.saves = state.saves;
         Ok(Some(Saved {
@@ -128,9 +136,12 @@ impl Unfinished {
             saves: self.saves + 1,
             spectra,
         };
-        // Numbers that are not finite are saved as bits or not at all, so this cannot fail.
-        let text = serde_json::to_vec(&state).unwrap_or_default();
-        self.folder.join(STATE).put(text).await?;
+        let place = self.folder.join(STATE);
+        let text = serde_json::to_vec(&state).map_err(|error| Error::Malformed {
+            object: place.to_string(),
+            reason: error.to_string(),
+        })?;
+        place.put(text).await?;
         self.saves += 1;
         Ok(())
     }

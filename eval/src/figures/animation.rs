@@ -98,9 +98,16 @@ async fn choose(results: &Results, options: &AnimationOptions) -> Result<Chosen>
     })
 }
 
+/// Identities of runs, each with what tells it from the others.
 fn identities(runs: &[Chosen]) -> String {
-    let runs: Vec<&str> = runs.iter().map(|chosen| chosen.run.as_str()).collect();
-    runs.join(", ")
+    let runs = runs.iter().map(|chosen| {
+        let name = called(&chosen.name, &chosen.schedule);
+        format!(
+            "{} ({name} on {}, {})",
+            chosen.run, chosen.dataset, chosen.split
+        )
+    });
+    runs.collect::<Vec<_>>().join(", ")
 }
 
 /// The pictures of the first rollout, or the first of a trajectory.

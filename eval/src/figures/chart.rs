@@ -142,7 +142,10 @@ impl Side {
     fn around(axis: Axis, places: impl Iterator<Item = f64> + Clone) -> Option<Self> {
         let low = places.clone().fold(f64::INFINITY, f64::min);
         let high = places.fold(f64::NEG_INFINITY, f64::max);
-        let margin = ((high - low) * 0.05).max(1e-3 * high.abs()).max(1e-9);
+        let largest = low.abs().max(high.abs());
+        let margin = ((high - low) * 0.05).max(1e-3 * largest);
+        // Around zero alone any range will do.
+        let margin = if largest == 0.0 { 1e-9 } else { margin };
         let (low, high) = (low - margin, high + margin);
         (high - low).is_finite().then_some(Self { axis, low, high })
     }

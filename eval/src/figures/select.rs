@@ -7,7 +7,7 @@ use crate::{Error, Result, Results};
 /// Data sets, names of runs, and fields; where a list is empty, all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Names of data sets.
+    /// Names of data sets, with or without what tells those of one name apart.
     pub datasets: Vec<String>,
     /// Names of what was evaluated.
     pub names: Vec<String>,
@@ -27,7 +27,7 @@ impl Selection {
             (
                 "data set",
                 &self.datasets,
-                "SELECT DISTINCT dataset AS value FROM runs ORDER BY value",
+                "SELECT dataset AS value FROM runs UNION SELECT dataset_name FROM runs ORDER BY value",
             ),
             (
                 "evaluated run",
@@ -58,12 +58,12 @@ impl Selection {
 
     /// Conditions on columns of `runs r`, each with its AND.
     pub(super) fn runs(&self) -> String {
-        any("r.dataset", &self.datasets) + &any("r.name", &self.names)
+        any(&["r.dataset", "r.dataset_name"], &self.datasets) + &any(&["r.name"], &self.names)
     }
 
     /// A condition on a column of fields, with its AND.
     pub(super) fn fields(&self, column: &str) -> String {
-        any(column, &self.fields)
+        any(&[column], &self.fields)
     }
 
     pub(super) fn shows(&self, field: &str) -> bool {
@@ -88,13 +88,20 @@ pub async fn fields(results: &Results, selection: &Selection) -> Result<Vec<Stri
     Ok(held.into_iter().map(|held| held.value).collect())
 }
 
-/// Nothing for an empty list.
-fn any(column: &str, values: &[String]) -> String {
+/// That one of the columns is among the values; nothing for an empty list.
+fn any(columns: &[&str], values: &[String]) -> String {
     if values.is_empty() {
         return String::new();
     }
     let values: Vec<String> = values.iter().map(|value| quoted(value)).collect();
-    format!(" AND {column} IN ({})", values.join(", "))
+    let values = values.join(", ");
+    let columns = columns
+        .iter()
+        .map(|column| format!("{column} IN ({values})"));
+    match columns.collect::<Vec<_>>().as_slice() {
+        [one] => format!(" AND {one}"),
+        several => format!(" AND ({})", several.join(" OR ")),
+    }
 }
 
 /// A string in SQL.
@@ -114,5 +121,13 @@ mod tests {
         };
         assert_eq!(selection.runs(), " AND r.name IN ('ckm', 'it''s')");
         assert_eq!(selection.fields("m.field"), "");
+        let selection = Selection {
+            datasets: vec!["nova".into()],
+            ..Selection::default()
+        };
+        assert_eq!(
+            selection.runs(),
+            " AND (r.dataset IN ('nova') OR r.dataset_name IN ('nova'))"
+        );
     }
 }

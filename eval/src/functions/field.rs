@@ -213,6 +213,12 @@ fn band_energy(fields: &Fields<'_>, columns: &[ArrayRef], about: &Field) -> Resu
     Ok(energies.into())
 }
 
+/// None where it does not fit.
+fn product(shape: &[usize]) -> Option<usize> {
+    let mut sides = shape.iter();
+    sides.try_fold(1_usize, |product, &side| product.checked_mul(side))
+}
+
 /// The grid of a field column, which its type names.
 fn shape(about: &Field) -> Result<Vec<usize>> {
     #[derive(Deserialize)]
@@ -223,7 +229,7 @@ fn shape(about: &Field) -> Result<Vec<usize>> {
     let tensor = tensor.and_then(|text| serde_json::from_str::<Tensor>(text).ok());
     match (tensor, about.data_type()) {
         (Some(Tensor { shape }), DataType::FixedSizeList(_, cells))
-            if shape.iter().product::<usize>() == *cells as usize =>
+            if product(&shape) == usize::try_from(*cells).ok() =>
         {
             Ok(shape)
         }

@@ -10,7 +10,8 @@
 pub(crate) const ARTEFACT_PATCHES: [usize; 4] = [4, 8, 16, 32];
 
 /// The ratio along an axis of `n` cells from the residual's power by whole waves, 0 to n/2; none where
-/// the size does not divide the axis or its harmonics lie too close together to have neighbours.
+/// the size does not divide the axis, its harmonics lie too close together to have neighbours, or the power is
+/// not of such an axis.
 #[must_use]
 pub fn artefact_ratio(residual: &[f64], n: usize, patch: usize) -> Option<f64> {
     if patch < 4 || !n.is_multiple_of(patch) || n / patch < 4 {
@@ -24,11 +25,12 @@ pub fn artefact_ratio(residual: &[f64], n: usize, patch: usize) -> Option<f64> {
             .filter_map(|wave| residual.get(wave).copied())
             .collect();
         around.sort_by(f64::total_cmp);
-        let median = (around[(around.len() - 1) / 2] + around[around.len() / 2]) / 2.0;
-        residual[harmonic] / median
+        let [low, high] = [around.len().saturating_sub(1) / 2, around.len() / 2];
+        let median = (around.get(low)? + around.get(high)?) / 2.0;
+        Some(residual.get(harmonic)? / median)
     };
     let harmonics = (apart..n / 2).step_by(apart);
-    geometric_mean(&harmonics.map(ratio).collect::<Vec<f64>>())
+    geometric_mean(&harmonics.map(ratio).collect::<Option<Vec<f64>>>()?)
 }
 
 /// None of nothing, and of what has no logarithm.
@@ -69,5 +71,6 @@ mod tests {
             assert_eq!(artefact_ratio(&vec![1.0; n / 2 + 1], n, patch), None);
         }
         assert_eq!(artefact_ratio(&[0.0; 65], 128, 16), None);
+        assert_eq!(artefact_ratio(&[1.0; 3], 128, 16), None);
     }
 }

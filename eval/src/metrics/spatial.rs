@@ -1,9 +1,9 @@
 //! The Well's ten metrics of one field of one frame (`the_well.benchmark.metrics.spatial`): means over
-//! space, the truth for what an error is relative to, the unbiased variance, and 10⁻⁷ added to every
-//! denominator.
+//! space, the truth for what an error is relative to, the unbiased variance, and a guard added to every
+//! denominator (see [`Channel`]). Errors are those of the stored values in f64, scaled: a difference needs no
+//! shift, so it keeps its digits on however large a mean.
 
-/// The Well's guard against a division by zero.
-pub(super) const EPSILON: f64 = 1e-7;
+use super::channel::Channel;
 
 /// Sums that a processor adds side by side.
 const LANES: usize = 4;
@@ -39,35 +39,51 @@ impl Spatial {
         "mse", "mae", "rmse", "nmse", "nmae", "nrmse", "vmse", "vrmse", "linf", "pearson",
     ];
 
-    /// Of one field; both slices hold its cells.
+    /// Of one field in its own units; both slices hold its cells.
     #[must_use]
     pub fn of(truth: &[f32], prediction: &[f32]) -> Self {
+        Self::of_stored(truth, prediction, Channel::OWN)
+    }
+
+    /// Of the stored values of one field, in the field's units; both slices hold its cells.
+    pub(crate) fn of_stored(truth: &[f32], prediction: &[f32], channel: Channel) -> Self {
+        let Channel { units, guard } = channel;
+        let (scale, squared) = (units.scale.abs(), units.scale * units.scale);
         let n = truth.len().max(1) as f64;
         let cells = Cells { truth, prediction };
         let [mean_y, mean_x] = cells.sums(|y, x| [y, x]).map(|sum| sum / n);
         let [yy, xx, yx, square, magnitude, size] = cells.sums(|y, x| {
             let (error, y0, x0) = (x - y, y - mean_y, x - mean_x);
             let (square, magnitude) = (error * error, error.abs());
-            [y0 * y0, x0 * x0, y0 * x0, square, magnitude, y.abs()]
+            [
+                y0 * y0,
+                x0 * x0,
+                y0 * x0,
+                square,
+                magnitude,
+                units.value(y).abs(),
+            ]
         });
         let [linf] = cells.fold(f64::max, |y, x| [(x - y).abs()]);
+        let [yy, xx, yx, square] = [yy, xx, yx, square].map(|sum| squared * sum);
+        let [magnitude, linf] = [magnitude, linf].map(|sum| scale * sum);
         let unbiased = (n - 1.0).max(1.0);
         let (variance_y, variance_x) = (yy / unbiased, xx / unbiased);
         let (mse, mae) = (square / n, magnitude / n);
-        let nmse = mse / (yy / n + mean_y * mean_y + EPSILON);
-        let vmse = mse / (variance_y + EPSILON);
+        let nmse = mse / (yy / n + units.value(mean_y).powi(2) + guard.square);
+        let vmse = mse / (variance_y + guard.square);
         Self {
             mse,
             mae,
             rmse: mse.sqrt(),
             nmse,
-            nmae: mae / (size / n + EPSILON),
+            nmae: mae / (size / n + guard.plain),
             nrmse: nmse.sqrt(),
             vmse,
             vrmse: vmse.sqrt(),
             // A NaN would hide from max.
             linf: if mae.is_nan() { f64::NAN } else { linf },
-            pearson: yx / n / (variance_y.sqrt() * variance_x.sqrt() + EPSILON),
+            pearson: yx / n / (variance_y.sqrt() * variance_x.sqrt() + guard.square),
         }
     }
 

@@ -5,11 +5,15 @@
 //! point to unit length over the channels; a path aligns prediction and truth, at most ten frames
 //! apart, with the least sum of mean squared differences; its distance is √(sum / T), its distortion
 //! the mean shift in frames. The first frames are aligned at no cost.
+//!
+//! Both are The Well's also where units matter: histogram W₁ is a length over a square, so it depends on a
+//! field's units, and the frames' length over the channels adds fields of different units.
 
 use rayon::prelude::*;
+use wellspring_spectra::Units;
 use wellspring_store::Frames;
 
-use super::spatial::EPSILON;
+use super::channel::Channel;
 
 /// Frames that a path may be off the diagonal.
 const WINDOW: usize = 10;
@@ -29,21 +33,46 @@ impl Temporal {
     /// Names in tables, in the order of [`Temporal::values`].
     pub const NAMES: [&str; 3] = ["histogram_w1", "dtw_distance", "dtw_path_distortion"];
 
-    /// Of each channel of one rollout among several: truth and prediction (T, B, C, *space).
+    /// Of each channel of one rollout among several, in the fields' own units: truth and prediction
+    /// (T, B, C, *space).
     #[must_use]
     pub fn of(truth: &Frames, prediction: &Frames, batch: usize) -> Vec<Self> {
-        let lengths = [lengths(truth, batch), lengths(prediction, batch)];
-        (0..truth.channels())
-            .into_par_iter()
-            .map(|channel| {
+        let channels = vec![Channel::OWN; truth.channels()];
+        Self::of_stored(truth, prediction, batch, &channels)
+    }
+
+    /// Of the stored values of each channel of one rollout among several, in the fields' units: truth and
+    /// prediction (T, B, C, *space), and C channels.
+    pub(crate) fn of_stored(
+        truth: &Frames,
+        prediction: &Frames,
+        batch: usize,
+        channels: &[Channel],
+    ) -> Vec<Self> {
+        // The largest field makes most of the length.
+        let guards = channels.iter().map(|channel| channel.guard.plain);
+        let guard = guards.fold(0.0, f64::max);
+        let [lengths_y, lengths_x] = [truth, prediction].map(|frames| {
+            let mut lengths = lengths(frames, batch, channels);
+            lengths
+                .iter_mut()
+                .flatten()
+                .for_each(|length| *length += guard);
+            lengths
+        });
+        let places = channels.par_iter().enumerate();
+        places
+            .map(|(index, channel)| {
+                let place = (batch, index);
                 let (dtw_distance, dtw_path_distortion) = warp(
-                    &unit(prediction, (batch, channel), &lengths[1]),
-                    &unit(truth, (batch, channel), &lengths[0]),
+                    &unit(prediction, place, channel.units, &lengths_x),
+                    &unit(truth, place, channel.units, &lengths_y),
                 );
                 Self {
                     histogram_w1: histogram_w1(
-                        &values(truth, (batch, channel)),
-                        &values(prediction, (batch, channel)),
+                        &values(truth, place),
+                        &values(prediction, place),
+                        *channel,
                     ),
                     dtw_distance,
                     dtw_path_distortion,
@@ -70,44 +99,55 @@ fn values(frames: &Frames, (batch, channel): (usize, usize)) -> Vec<f32> {
         .collect()
 }
 
-fn histogram_w1(truth: &[f32], prediction: &[f32]) -> f64 {
+fn histogram_w1(truth: &[f32], prediction: &[f32], channel: Channel) -> f64 {
     if prediction.iter().any(|x| !x.is_finite()) {
         return f64::NAN;
     }
+    let Channel { units, guard } = channel;
     let sorted = |values: &[f32]| {
         let mut values = values.to_vec();
         values.sort_unstable_by(f32::total_cmp);
         values
     };
     let pairs = sorted(truth).into_iter().zip(sorted(prediction));
-    let apart: f64 = pairs.map(|(y, x)| f64::from((x - y).abs())).sum();
-    let square: f64 = truth.iter().map(|&y| f64::from(y).powi(2)).sum();
+    let apart: f64 = pairs
+        .map(|(y, x)| (f64::from(x) - f64::from(y)).abs())
+        .sum();
+    let square: f64 = truth
+        .iter()
+        .map(|&y| units.value(f64::from(y)).powi(2))
+        .sum();
     let n = truth.len() as f64;
-    apart / n / (square / n + EPSILON)
+    units.scale.abs() * apart / n / (square / n + guard.square)
 }
 
 /// Length over the channels at every point of every frame.
-fn lengths(frames: &Frames, batch: usize) -> Vec<Vec<f64>> {
+fn lengths(frames: &Frames, batch: usize, channels: &[Channel]) -> Vec<Vec<f64>> {
     let of_frame = |time| {
         let mut squares = vec![0.0; frames.cells()];
-        for channel in 0..frames.channels() {
-            let values = frames.channel(time, batch, channel);
+        for (index, channel) in channels.iter().enumerate() {
+            let values = frames.channel(time, batch, index);
             squares
                 .iter_mut()
                 .zip(values)
-                .for_each(|(sum, &x)| *sum += f64::from(x).powi(2));
+                .for_each(|(sum, &x)| *sum += channel.units.value(f64::from(x)).powi(2));
         }
         squares.iter().map(|square| square.sqrt()).collect()
     };
     (0..frames.time()).map(of_frame).collect()
 }
 
-/// One channel's frames, scaled by the lengths.
-fn unit(frames: &Frames, (batch, channel): (usize, usize), lengths: &[Vec<f64>]) -> Vec<Vec<f64>> {
+/// One channel's frames, scaled by the guarded lengths.
+fn unit(
+    frames: &Frames,
+    (batch, channel): (usize, usize),
+    units: Units,
+    lengths: &[Vec<f64>],
+) -> Vec<Vec<f64>> {
     let scaled = |(time, lengths): (usize, &Vec<f64>)| {
         let values = frames.channel(time, batch, channel).iter().zip(lengths);
         values
-            .map(|(&x, length)| f64::from(x) / (length + EPSILON))
+            .map(|(&x, length)| units.value(f64::from(x)) / length)
             .collect()
     };
     lengths.iter().enumerate().map(scaled).collect()

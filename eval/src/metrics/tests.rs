@@ -2,7 +2,8 @@
 
 use std::f64::consts::PI;
 
-use super::spatial::EPSILON;
+use wellspring_spectra::EPSILON;
+
 use super::*;
 
 const SHAPES: [&[usize]; 8] = [

@@ -1,7 +1,9 @@
 -- Evaluations by their one-step VRMSE, mean over fields, trajectories and starts
+-- of_persistence is that over persistence's, and null where there is none, or where frames stand still: persistence has no
+-- error (below 1e-6 is what f32 rounds), and a ratio to it says nothing
 SELECT r.dataset, r.split, r.name, r.strategy, r.schedule, r.tokens, m.vrmse, m.first['low'] AS vrmse_low,
   m.first['high'] AS vrmse_high, r.rollout AS last_lead, m.vrmse_last, m.last['low'] AS vrmse_last_low,
-  m.last['high'] AS vrmse_last_high, m.vrmse / p.vrmse AS of_persistence, r.seconds_per_frame
+  m.last['high'] AS vrmse_last_high, CASE WHEN p.vrmse > 1e-6 THEN m.vrmse / p.vrmse END AS of_persistence, r.seconds_per_frame
 FROM runs r
 JOIN (
   SELECT v.run,
@@ -14,9 +16,9 @@ JOIN (
   GROUP BY v.run
 ) m ON m.run = r.run
 LEFT JOIN (
-  SELECT b.dataset_id, b.split, avg(v.value) AS vrmse
+  SELECT b.dataset, b.split, avg(v.value) AS vrmse
   FROM runs b
   JOIN metrics v ON v.run = b.run AND v.metric = 'vrmse' AND v.lead = 1
   WHERE b.name = 'persistence'
-  GROUP BY b.dataset_id, b.split
-) p ON p.dataset_id = r.dataset_id AND p.split = r.split
+  GROUP BY b.dataset, b.split
+) p ON p.dataset = r.dataset AND p.split = r.split

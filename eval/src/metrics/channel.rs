@@ -1,0 +1,94 @@
+//! A field's units, and what guards its ratios.
+//!
+//! The Well adds ε = 10⁻⁷ to every denominator ([`EPSILON`]), whatever the field's units are. That guards data whose
+//! numbers are about 1. It decides every ratio of a field of 10⁻²⁴, and is nothing to one of 10³⁰, whose
+//! squares do not fit the f32 that The Well computes with. So a [`Channel`] keeps The Well's ε while the field's
+//! standard deviation over the data set, σ, is ordinary: from 10⁻², where ε is a thousandth of σ², to 10¹². Outside of
+//! that ε counts in units of the field: ε σ² beside squares and ε σ beside magnitudes, so that a field has the
+//! same errors in whatever units it is. A field that never varies keeps The Well's ε.
+
+use std::ops::RangeInclusive;
+
+use wellspring_spectra::{EPSILON, Units};
+
+/// Standard deviations of fields in ordinary units.
+const ORDINARY: RangeInclusive<f64> = 1e-2..=1e12;
+
+/// How the stored values of a channel become the field's own, and what its ratios are guarded by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Channel {
+    pub(super) units: Units,
+    pub(super) guard: Guard,
+}
+
+/// What is added to denominators.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Guard {
+    /// To those in the field's units, squared.
+    pub(super) square: f64,
+    /// To those in the field's units.
+    pub(super) plain: f64,
+}
+
+impl Guard {
+    /// For a field of this standard deviation.
+    fn of(deviation: f64) -> Self {
+        if is_ordinary(deviation) {
+            return Self {
+                square: EPSILON,
+                plain: EPSILON,
+            };
+        }
+        Self {
+            square: EPSILON * deviation * deviation,
+            plain: EPSILON * deviation,
+        }
+    }
+}
+
+/// A deviation of 0, or none that is known, says nothing about units.
+fn is_ordinary(deviation: f64) -> bool {
+    deviation == 0.0 || !deviation.is_finite() || ORDINARY.contains(&deviation)
+}
+
+impl Channel {
+    /// Values in the field's own units, guarded as The Well does.
+    pub(crate) const OWN: Self = Self {
+        units: Units::OWN,
+        guard: Guard {
+            square: EPSILON,
+            plain: EPSILON,
+        },
+    };
+
+    /// Stored values that become x = shift + scale · stored, of a field whose standard deviation over the data
+    /// set is `deviation`, in its units.
+    pub(crate) fn new(shift: f64, scale: f64, deviation: f64) -> Self {
+        Self {
+            units: Units { shift, scale },
+            guard: Guard::of(deviation),
+        }
+    }
+
+    /// Whether its ratios are guarded by The Well's ε as it is.
+    pub(crate) fn has_the_wells_guard(&self) -> bool {
+        self.guard == Self::OWN.guard
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guard_is_the_wells_in_ordinary_units_and_counts_in_units_elsewhere() {
+        for deviation in [0.0, 1e-2, 1.0, 1e12, f64::NAN] {
+            assert!(Channel::new(0.0, 1.0, deviation).has_the_wells_guard());
+        }
+        for deviation in [1e-30, 9e-3, 1e13, 1e30] {
+            let guard = Channel::new(0.0, 1.0, deviation).guard;
+            assert_eq!(guard.plain, EPSILON * deviation);
+            assert!((guard.square / deviation / deviation / EPSILON - 1.0).abs() < 1e-12);
+        }
+    }
+}
