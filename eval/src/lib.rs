@@ -12,11 +12,16 @@
 //! units and in f64: The Well's ten spatial metrics ([`Spatial`]), errors within its three bands of
 //! wavenumbers, and the power of truth, prediction and residual by wavenumber. Values equal those of
 //! The Well's own code (`tests/parity.rs`). What is not finite is stored so, never averaged away.
+//! An evaluation measures stored values and scales what it finds, so that 10⁻³ on a mean of 10⁸ and fields of 10⁻³⁰ or
+//! 10³⁰ keep their digits. Ratios are guarded by The Well's ε = 10⁻⁷ in the field's units; where the field's standard
+//! deviation is below 10⁻² or above 10¹², by 10⁻⁷ of its variance, and the evaluation says so.
 //!
 //! **Tables.** An evaluation leaves Parquet files: a row in `runs`, its `metrics` and `spectra`, and a
 //! few frames for pictures. The row is written last; without it the evaluation does not exist, so
 //! readers never see half of one and many processes may write at once. [`Results`] registers what is
-//! committed with DataFusion, beside the named [`View`]s for the usual questions.
+//! committed with DataFusion, beside the named [`View`]s for the usual questions. What was to be predicted has an
+//! identity, `runs.task`; where two data sets have one name, `runs.dataset` has what differs added, so nothing that
+//! groups by it mixes them.
 //!
 //! **Figures.** [`figures()`] draws every [`Figure`] that results have points for, as SVG or PNG, with the SQL
 //! behind it; [`report()`] puts them and sortable tables on one self-contained HTML page; [`animate()`] makes

@@ -36,7 +36,8 @@ const TABLES: [Table; 2] = [
         id: "leaderboard",
         heading: "Leaderboard",
         about: "Each evaluation's error one step ahead and at its last lead, mean over fields, trajectories and \
-                starts; of_persistence is its one-step error over that of repeating the last frame.",
+                starts; of_persistence is its one-step error over that of repeating the last frame, and absent \
+                where that has none.",
         sql: "SELECT dataset, split, name, strategy, schedule, tokens, vrmse, of_persistence, last_lead, vrmse_last,
   seconds_per_frame
 FROM leaderboard

@@ -139,28 +139,36 @@ fn what_is_done_is_not_done_again() {
     }
 }
 
-/// A half-written save costs time, not the evaluation.
+/// A half-written save costs time, not the evaluation; and so does one of other bands.
 #[test]
-fn a_damaged_save_is_begun_over() {
+fn a_save_that_does_not_fit_is_begun_over() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let dataset = runtime.block_on(plane("memory:///plane"));
     let schedule = Schedule::parse("4", 2).unwrap();
-    let results = Location::parse("memory:///results").unwrap();
-    let run = |subject: &Counted| {
-        let (handle, options) = (runtime.handle(), options());
-        evaluate(
-            subject, "c", &schedule, &dataset, &results, &options, handle, &Silent,
-        )
-    };
-    run(&Counted::failing_at(5)).unwrap_err();
-    for object in runtime.block_on(results.join("unfinished").list()).unwrap() {
-        if object.name() == Some("state.json") {
-            runtime.block_on(object.put("{")).unwrap();
+    for (damaged, bands) in [
+        ("state.json", None),
+        ("metrics-1.parquet", None),
+        ("nothing", Some(vec![0.0, 1.0, 5.0])),
+    ] {
+        let results = Location::parse("memory:///results").unwrap();
+        let run = |subject: &Counted, options: EvalOptions| {
+            let handle = runtime.handle();
+            evaluate(
+                subject, "c", &schedule, &dataset, &results, &options, handle, &Silent,
+            )
+        };
+        run(&Counted::failing_at(5), options()).unwrap_err();
+        for object in runtime.block_on(results.join("unfinished").list()).unwrap() {
+            if object.name() == Some(damaged) {
+                runtime.block_on(object.put("{")).unwrap();
+            }
         }
+        let again = Counted::failing_at(usize::MAX);
+        let options = EvalOptions { bands, ..options() };
+        assert!(run(&again, options).unwrap().is_some());
+        let steps = again.steps.load(Ordering::SeqCst);
+        assert_eq!(steps, 2 * (FRAMES - 1), "{damaged}");
     }
-    let again = Counted::failing_at(usize::MAX);
-    assert!(run(&again).unwrap().is_some());
-    assert_eq!(again.steps.load(Ordering::SeqCst), 2 * (FRAMES - 1));
 }
 
 /// A rollout that leaves the truth says when.

@@ -194,7 +194,7 @@ mod tests {
                     ["nova", "b0", "test", "t1", "32x32", "u,v"],
                     ["nova 64x64", "c0", "test", "t2", "8", "u"],
                 ],
-                vec!["nova 64x64 #a0", "nova 32x32", "nova 64x64 #c0"],
+                vec!["nova 64x64 u+v", "nova 32x32", "nova 64x64 u"],
             ),
         ] {
             let rows: Vec<[&str; 6]> = [one].into_iter().chain(others).collect();

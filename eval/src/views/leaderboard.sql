@@ -1,6 +1,6 @@
 -- Evaluations by their one-step VRMSE, mean over fields, trajectories and starts
--- of_persistence is that over persistence's, and null where there is none, or where frames stand still: persistence has no
--- error (below 1e-6 is what f32 rounds), and a ratio to it says nothing
+-- of_persistence is that over persistence's. It is null where there is none, and where frames stand still: a ratio
+-- to no error says nothing, and what is below 1e-6 is the rounding of f32
 SELECT r.dataset, r.split, r.name, r.strategy, r.schedule, r.tokens, m.vrmse, m.first['low'] AS vrmse_low,
   m.first['high'] AS vrmse_high, r.rollout AS last_lead, m.vrmse_last, m.last['low'] AS vrmse_last_low,
   m.last['high'] AS vrmse_last_high, CASE WHEN p.vrmse > 1e-6 THEN m.vrmse / p.vrmse END AS of_persistence, r.seconds_per_frame
