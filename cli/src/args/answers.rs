@@ -181,7 +181,7 @@ pub struct Figures {
     #[arg(long, value_delimiter = ',', default_value = "svg")]
     pub format: Vec<String>,
 
-    /// Only this data set; may be given several times
+    /// Only this data set, or those of this name; may be given several times
     #[arg(long = "dataset", value_name = "NAME")]
     pub datasets: Vec<String>,
 
