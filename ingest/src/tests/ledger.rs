@@ -33,6 +33,7 @@ async fn a_shard_is_missing_only_where_the_store_says_so() {
     let record = ShardRecord {
         shard: Shard::of("train/00000.arrow".into(), 1, b"bytes"),
         digests: Vec::new(),
+        tracks: Vec::new(),
     };
     ledger.put("train/00000", &record).await.unwrap();
     assert_eq!(ledger.found("train/00000").await.unwrap(), None);
