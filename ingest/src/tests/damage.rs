@@ -179,7 +179,6 @@ async fn damage_outside_the_values_of_a_new_file_is_harmless_or_refused() {
     let values = |at: &usize| stored.values().flatten().any(|place| place.contains(at));
     let outside = (0..length).filter(|at| !values(at)).collect();
     let tally = compared(&path, outside, 1, count(400)).await;
-    println!("{tally:?}");
     assert!(tally.refused > 20, "{tally:?}");
     assert_eq!(tally.damaged_values, 0, "{tally:?}");
     assert!(tally.silent.is_empty(), "{tally:?}");
@@ -193,7 +192,6 @@ async fn damage_to_an_old_file_is_seen_but_in_values_and_few_structures() {
     let length = std::fs::metadata(&path).unwrap().len() as usize;
     let count = count(500);
     let tally = compared(&path, (0..length).collect(), 8, count).await;
-    println!("{tally:?}");
     assert!(tally.refused > 20, "{tally:?}");
     assert!(tally.silent.len() <= count / 50, "{tally:?}");
 }
