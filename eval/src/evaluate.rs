@@ -116,7 +116,7 @@ pub fn evaluate(
         }
         _ => {}
     }
-    measure::tell_guards(dataset.manifest(), reporter);
+    measure::tell_guards(dataset.manifest(), reporter)?;
     let total = evaluation.plan.total() * options.rollout;
     reporter.begin(
         &format!("evaluating {name} {}", evaluation.record.schedule),

@@ -133,8 +133,7 @@ pub(crate) async fn waves_on(
     let held = Trajectory {
         source: "by hand".into(),
         frames: FRAMES,
-        parameters: BTreeMap::new(),
-        series: BTreeMap::new(),
+        ..Trajectory::default()
     };
     let held = SplitManifest {
         trajectories: vec![held.clone(), held],

@@ -1,6 +1,7 @@
 //! Second pass: a run of rows, normalised, into a shard.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use wellspring_store::{Affine, Frames, Row as StoredRow, ShardWriter, Split};
@@ -11,7 +12,7 @@ use crate::findings::glance::Glance;
 use crate::findings::track::Track;
 use crate::findings::watch::Watch;
 use crate::statistics::constant_frame;
-use crate::well::{FieldReader, OpenFile};
+use crate::well::{FieldReader, OpenFile, Slab};
 use crate::{Error, Result};
 
 /// A filled shard, a checksum of what was read for each of its rows, and what was seen of it.
@@ -124,7 +125,7 @@ impl Filling<'_> {
             let taken = field.channels.clone();
             let maps: Vec<_> = taken
                 .clone()
-                .map(|channel| Some(self.affine.stored(channel)))
+                .map(|channel| self.affine.stored(channel))
                 .collect();
             let fills = catalogue.fills(entry.file, field);
             let mut seen: Vec<Option<Glance>> = vec![None; rows.len()];
@@ -166,10 +167,18 @@ pub(crate) async fn fill_constants(
     let (mut digests, mut tracks) = (Vec::new(), Vec::new());
     let space = catalogue.schema.grid.shape();
     for (entry, held) in catalogue.splits[&split].iter().enumerate() {
-        let read = constant_frame(catalogue, split, entry).await?;
-        let channels = affine.shift.len();
-        let mut frame = Frames::new(1, 1, channels, space.clone(), read.values)?;
-        affine.normalise(&mut frame);
+        let own = affine.clone();
+        let read = move |reader: &mut FieldReader<'_>,
+                         place,
+                         slab: &Slab,
+                         channels,
+                         planes: &mut [&mut [f32]]| {
+            let channels: Range<usize> = channels;
+            let maps: Vec<_> = channels.map(|channel| own.stored(channel)).collect();
+            reader.planes(place, slab, &maps, planes)
+        };
+        let read = constant_frame(catalogue, split, entry, read).await?;
+        let frame = Frames::new(1, 1, affine.shift.len(), space.clone(), read.values)?;
         shard.push((number(first + entry)?, 0), held.times[0], &frame)?;
         let mut sum = Xxh3::new();
         read.sums

@@ -13,7 +13,7 @@ use crate::catalogue::Catalogue;
 use crate::findings::glance::Glance;
 use crate::findings::track::Track;
 use crate::findings::watch::{Watch, refuse_fill};
-use crate::well::OpenFile;
+use crate::well::{Cell, FieldReader, OpenFile, Slab};
 use crate::{Error, Result};
 
 /// Bytes of a piece, about. Its first frame is compared with the one before, which is read again.
@@ -91,39 +91,66 @@ fn frames(
 ) -> Result<Vec<ChannelMoments>> {
     let held = &catalogue.splits[&split][entry];
     let mut moments = vec![ChannelMoments::default(); catalogue.schema.channels().len()];
-    let row = catalogue.schema.grid.cells() / catalogue.schema.grid.shape()[0];
     for (field, mut reader) in catalogue.readers(file, true)? {
-        let channels = field.channels.clone();
+        let own = &mut moments[field.channels.clone()];
         let fills = catalogue.fills(held.file, field);
-        for slab in reader.slabs() {
-            let cells = slab.rows.len() * row;
-            let empty = || vec![vec![0.0_f32; cells]; channels.len()];
-            let (mut before, mut now) = (empty(), empty());
-            for step in steps.start.saturating_sub(1)..steps.end {
-                let mut planes: Vec<&mut [f32]> = now.iter_mut().map(Vec::as_mut_slice).collect();
-                let place = (held.sample, catalogue.step_of_file(step));
-                reader.raw_planes(place, &slab, &mut planes)?;
-                if step >= steps.start {
-                    // Before it is in the statistics; the second pass looks at everything else.
-                    let fill = reader.stored().fill(fills);
-                    refuse_fill(catalogue, (split, entry), field, step, fill)?;
-                    let pairs = now.iter().zip(&before);
-                    for (moments, (now, before)) in moments[channels.clone()].iter_mut().zip(pairs)
-                    {
-                        moments.add(now, (step > 0).then_some(before.as_slice()));
-                    }
-                }
-                std::mem::swap(&mut before, &mut now);
-            }
+        // Before it is in the statistics; the second pass looks at everything else.
+        let look = |reader: &FieldReader<'_>, step| {
+            refuse_fill(
+                catalogue,
+                (split, entry),
+                field,
+                step,
+                reader.stored().fill(fills),
+            )
+        };
+        let place = (held.sample, steps.clone());
+        // What f64 tells apart f32 may not: a small change of a large number.
+        match reader.is_wide() {
+            true => add_frames::<f64>(catalogue, &mut reader, place, look, own)?,
+            false => add_frames::<f32>(catalogue, &mut reader, place, look, own)?,
         }
     }
     Ok(moments)
 }
 
+/// Adds some steps of a field to the moments of its channels, once `look` lets them pass.
+fn add_frames<X: Cell>(
+    catalogue: &Catalogue,
+    reader: &mut FieldReader<'_>,
+    (sample, steps): (usize, Range<usize>),
+    look: impl Fn(&FieldReader<'_>, usize) -> Result<()>,
+    moments: &mut [ChannelMoments],
+) -> Result<()> {
+    let row = catalogue.schema.grid.cells() / catalogue.schema.grid.shape()[0];
+    for slab in reader.slabs() {
+        let empty = || vec![vec![X::default(); slab.rows.len() * row]; moments.len()];
+        let (mut before, mut now) = (empty(), empty());
+        for step in steps.start.saturating_sub(1)..steps.end {
+            let mut planes: Vec<&mut [X]> = now.iter_mut().map(Vec::as_mut_slice).collect();
+            let place = (sample, catalogue.step_of_file(step));
+            reader.raw_planes(place, &slab, &mut planes)?;
+            if step >= steps.start {
+                look(reader, step)?;
+                let pairs = now.iter().zip(&before);
+                for (moments, (now, before)) in moments.iter_mut().zip(pairs) {
+                    moments.add(now, (step > 0).then_some(before.as_slice()));
+                }
+            }
+            std::mem::swap(&mut before, &mut now);
+        }
+    }
+    Ok(())
+}
+
 async fn constants(catalogue: &Arc<Catalogue>, split: Split) -> Result<Vec<ChannelMoments>> {
     let mut moments = vec![ChannelMoments::default(); catalogue.schema.constant_channels().len()];
     for entry in 0..catalogue.splits[&split].len() {
-        let frame = constant_frame(catalogue, split, entry).await?;
+        let read =
+            |reader: &mut FieldReader<'_>, place, slab: &Slab, _, planes: &mut [&mut [f64]]| {
+                reader.raw_planes(place, slab, planes)
+            };
+        let frame = constant_frame(catalogue, split, entry, read).await?;
         let cells = catalogue.schema.grid.cells();
         for (moments, values) in moments.iter_mut().zip(frame.values.chunks(cells)) {
             moments.add(values, None);
@@ -133,39 +160,56 @@ async fn constants(catalogue: &Arc<Catalogue>, split: Split) -> Result<Vec<Chann
 }
 
 /// The fields of a trajectory that do not vary in time.
-pub(crate) struct ConstantFrame {
+pub(crate) struct ConstantFrame<X> {
     /// (C, *space).
-    pub(crate) values: Vec<f32>,
+    pub(crate) values: Vec<X>,
     /// Checksums of the stored values.
     pub(crate) sums: Vec<u64>,
     pub(crate) tracks: Vec<Track>,
 }
 
-/// Reads the fields of a trajectory that do not vary in time.
-pub(crate) async fn constant_frame(
+/// Reads the fields of a trajectory that do not vary in time; `read` fills the planes of some channels
+/// with a slab.
+pub(crate) async fn constant_frame<X: Cell + Send + 'static>(
     catalogue: &Arc<Catalogue>,
     split: Split,
     entry: usize,
-) -> Result<ConstantFrame> {
+    read: impl Fn(
+        &mut FieldReader<'_>,
+        (usize, usize),
+        &Slab,
+        Range<usize>,
+        &mut [&mut [X]],
+    ) -> Result<()>
+    + Send
+    + 'static,
+) -> Result<ConstantFrame<X>> {
     let held = &catalogue.splits[&split][entry];
     let (file, sample, file_index) = (catalogue.file(held.file).await?, held.sample, held.file);
     let catalogue = Arc::clone(catalogue);
     let work = tokio::task::spawn_blocking(move || {
         let cells = catalogue.schema.grid.cells();
         let row = cells / catalogue.schema.grid.shape()[0];
-        let mut values = vec![0.0; catalogue.schema.constant_channels().len() * cells];
+        let mut values = vec![X::default(); catalogue.schema.constant_channels().len() * cells];
         let (mut sums, mut watch) = (Vec::new(), Watch::new(&catalogue, split));
         for (field, mut reader) in catalogue.readers(&file, false)? {
-            let (first, last) = (field.channels.start * cells, field.channels.end * cells);
+            let channels = field.channels.clone();
+            let (first, last) = (channels.start * cells, channels.end * cells);
             let fills = catalogue.fills(file_index, field);
             let mut seen: Option<Glance> = None;
             for slab in reader.slabs() {
                 let place = slab.rows.start * row..slab.rows.end * row;
-                let mut planes: Vec<&mut [f32]> = values[first..last]
+                let mut planes: Vec<&mut [X]> = values[first..last]
                     .chunks_mut(cells)
                     .map(|plane| &mut plane[place.clone()])
                     .collect();
-                reader.raw_planes((sample, 0), &slab, &mut planes)?;
+                read(
+                    &mut reader,
+                    (sample, 0),
+                    &slab,
+                    channels.clone(),
+                    &mut planes,
+                )?;
                 let glance = reader.glance(fills);
                 sums.push(glance.checksum);
                 seen = Some(seen.map_or(glance.clone(), |seen| seen.and(&glance)));

@@ -27,7 +27,8 @@ use std::sync::Arc;
 use hdf5::{Dataset, File};
 use wellspring_store::{Contents, Field, Schema, TensorOrder};
 
-pub(crate) use planes::FieldReader;
+pub(crate) use gather::Cell;
+pub(crate) use planes::{FieldReader, Slab};
 
 use self::dimensions::Rows;
 use self::scalars::Scalar;

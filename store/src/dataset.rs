@@ -10,7 +10,8 @@ use crate::rows::{Piece, RowIndex};
 use crate::shard::ShardData;
 use crate::traffic::{Counters, Traffic};
 use crate::{
-    Error, Frames, Location, Manifest, Origin, Result, Schema, Split, Value, Window, WindowSpec,
+    Affine, Error, Frames, Location, Manifest, Origin, Result, Schema, Split, Value, Window,
+    WindowSpec,
 };
 
 /// A data set that can be read.
@@ -18,6 +19,7 @@ use crate::{
 pub struct Dataset {
     root: Location,
     manifest: Arc<Manifest>,
+    affine: Affine,
     index: BTreeMap<Split, RowIndex>,
     cache: Arc<ShardCache>,
 }
@@ -30,6 +32,11 @@ pub(crate) struct Run {
 
 impl Dataset {
     /// Opens a data set: reads its manifest and nothing else.
+    ///
+    /// Uncompressed shards on a local disk are mapped into memory. While the data set is open nobody may
+    /// write to such a file or cut it: values would change after they were checked, or the process would
+    /// end with a bus error. Nothing in this program does, since it never changes a shard; to replace one
+    /// by hand, write another file and rename it.
     ///
     /// # Errors
     /// [`Error::NotADataset`], [`Error::UnsupportedFormat`], [`Error::Malformed`], [`Error::Io`].
@@ -68,6 +75,7 @@ impl Dataset {
         let manifest = Arc::new(manifest);
         let index = manifest.splits.iter();
         Ok(Self {
+            affine: manifest.affine()?,
             index: index
                 .map(|(&split, held)| (split, RowIndex::of(split, held)))
                 .collect(),
@@ -93,6 +101,12 @@ impl Dataset {
     #[must_use]
     pub fn schema(&self) -> &Schema {
         &self.manifest.schema
+    }
+
+    /// The map between field units and stored values, for the channels that vary in time.
+    #[must_use]
+    pub fn affine(&self) -> &Affine {
+        &self.affine
     }
 
     /// What makes its shards when they are first read, if they were not all written before.
@@ -226,11 +240,15 @@ impl Dataset {
         steps: Range<usize>,
         stride: usize,
     ) -> Result<Vec<Piece>> {
-        let frames = self.frames(split, trajectory)?;
-        if steps.start > steps.end || steps.end > frames {
-            return Err(out_of_range(split, trajectory, steps, frames));
+        let held = self.manifest.split(split)?.trajectories.get(trajectory);
+        let index = self.index.get(&split).filter(|_| held.is_some());
+        let frames = held.map_or(0, |held| held.frames);
+        match index {
+            Some(index) if steps.start <= steps.end && steps.end <= frames => {
+                Ok(index.pieces(trajectory, steps, stride))
+            }
+            _ => Err(out_of_range(split, trajectory, steps, frames)),
         }
-        Ok(self.index[&split].pieces(trajectory, steps, stride))
     }
 
     /// So many frames of one trajectory, from their pieces.
@@ -263,7 +281,7 @@ impl Run {
             if piece.time == filled {
                 filled += piece.rows.len().div_ceil(piece.stride.max(1));
             }
-            let shard = open_in(leases, piece.shard).await?;
+            let shard = Self::shard(piece.shard, leases).await?;
             open.push((piece, shard));
         }
         if filled != time {
@@ -274,6 +292,20 @@ impl Run {
             });
         }
         Ok(Self { pieces: open })
+    }
+
+    async fn shard(id: ShardId, leases: &[Arc<Lease>]) -> Result<Arc<ShardData>> {
+        for lease in leases {
+            if let Some(shard) = lease.open(id).await? {
+                return Ok(shard);
+            }
+        }
+        Err(Error::Task {
+            reason: format!(
+                "shard {:?} of {} is needed and not held",
+                id.index, id.split
+            ),
+        })
     }
 
     /// Copies the run into trajectory `batch` of some frames.

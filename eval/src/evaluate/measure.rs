@@ -119,8 +119,8 @@ impl<'a> Measurer<'a> {
             run: &record.run,
             context: record.context as usize,
             names: manifest.schema.channels(),
-            channels: channels(manifest),
-            affine: manifest.affine(),
+            channels: channels(manifest)?,
+            affine: manifest.affine()?,
             gauge,
             draft,
             spectra,
@@ -276,8 +276,8 @@ impl<'a> Measurer<'a> {
 }
 
 /// What the stored values of a data set's channels mean.
-pub(super) fn channels(manifest: &Manifest) -> Vec<Channel> {
-    let affine = manifest.affine();
+pub(super) fn channels(manifest: &Manifest) -> Result<Vec<Channel>> {
+    let affine = manifest.affine()?;
     let names = manifest.schema.channels();
     let maps = affine.shift.iter().zip(&affine.scale);
     let channel = |(name, (&shift, &scale)): (&String, (&f64, &f64))| {
@@ -285,12 +285,12 @@ pub(super) fn channels(manifest: &Manifest) -> Vec<Channel> {
         let deviation = statistics.map_or(0.0, |statistics| statistics.std);
         Channel::new(shift, scale, deviation)
     };
-    names.iter().zip(maps).map(channel).collect()
+    Ok(names.iter().zip(maps).map(channel).collect())
 }
 
 /// Says of which fields The Well's ε is not the one that guards their ratios.
-pub(super) fn tell_guards(manifest: &Manifest, reporter: &dyn Reporter) {
-    for (name, channel) in manifest.schema.channels().iter().zip(channels(manifest)) {
+pub(super) fn tell_guards(manifest: &Manifest, reporter: &dyn Reporter) -> Result<()> {
+    for (name, channel) in manifest.schema.channels().iter().zip(channels(manifest)?) {
         if !channel.has_the_wells_guard() {
             let statistics = manifest.statistics.0.get(name);
             let deviation = statistics.map_or(0.0, |statistics| statistics.std);
@@ -300,6 +300,7 @@ pub(super) fn tell_guards(manifest: &Manifest, reporter: &dyn Reporter) {
             ));
         }
     }
+    Ok(())
 }
 
 /// What measures fields of a grid.

@@ -51,8 +51,7 @@ impl Looking {
         for sample in (0..file.samples).filter(|&sample| !excluded(sample)) {
             let place = (self.files.len(), sample);
             let mut entry = Entry::of(&file, source.name(), place, selection);
-            entry.trajectory.coordinates =
-                axes::own_coordinates(grid, &file.coordinates(sample));
+            entry.trajectory.coordinates = axes::own_coordinates(grid, &file.coordinates(sample));
             entries.push(entry);
         }
         self.files.push(source);

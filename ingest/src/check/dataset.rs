@@ -107,9 +107,8 @@ impl Checking<'_> {
 
     /// In field units, but for a checksum of what is stored.
     fn glance(&self, frames: &Frames, step: usize, channel: usize) -> Glance {
-        let manifest = self.dataset.manifest();
         let stored = frames.channel(step, 0, channel);
-        let affine = manifest.affine();
+        let affine = self.dataset.affine();
         let (shift, scale) = (affine.shift[channel], affine.scale[channel]);
         let mut values: Vec<f32> = stored
             .iter()
