@@ -10,7 +10,7 @@ use crate::rows::{Piece, RowIndex};
 use crate::shard::ShardData;
 use crate::traffic::{Counters, Traffic};
 use crate::{
-    Error, Frames, Location, Manifest, Origin, Result, Schema, Split, Value, Window, WindowSpec,
+    Affine, Error, Frames, Location, Manifest, Origin, Result, Schema, Split, Value, Window, WindowSpec,
 };
 
 /// A data set that can be read.
@@ -18,6 +18,7 @@ use crate::{
 pub struct Dataset {
     root: Location,
     manifest: Arc<Manifest>,
+    affine: Affine,
     index: BTreeMap<Split, RowIndex>,
     cache: Arc<ShardCache>,
 }
@@ -68,6 +69,7 @@ impl Dataset {
         let manifest = Arc::new(manifest);
         let index = manifest.splits.iter();
         Ok(Self {
+            affine: manifest.affine()?,
             index: index
                 .map(|(&split, held)| (split, RowIndex::of(split, held)))
                 .collect(),
@@ -93,6 +95,12 @@ impl Dataset {
     #[must_use]
     pub fn schema(&self) -> &Schema {
         &self.manifest.schema
+    }
+
+    /// The map between field units and stored values, for the channels that vary in time.
+    #[must_use]
+    pub fn affine(&self) -> &Affine {
+        &self.affine
     }
 
     /// What makes its shards when they are first read, if they were not all written before.

@@ -100,6 +100,15 @@ pub enum Error {
         source: std::io::Error,
     },
 
+    /// The manifest of a local data set could not be locked, which a change of it needs.
+    #[error("cannot lock {object}; is it yours to write, and does its file system know locks?")]
+    Lock {
+        /// The manifest.
+        object: String,
+        /// The system's own words.
+        source: std::io::Error,
+    },
+
     /// There is no manifest.
     #[error(
         "{root} holds no data set (no manifest.json); an ingest that was interrupted, or only promised it, leaves none: run it (again)"
@@ -118,7 +127,7 @@ pub enum Error {
 
     /// Another writer has changed the data set meanwhile.
     #[error(
-        "another writer has changed {root}: generation {generation} is there already; \
+        "another writer has changed {root}, so this cannot become its generation {generation}; \
          run the command again to change what is there now"
     )]
     Overtaken {
@@ -130,7 +139,7 @@ pub enum Error {
 
     /// A manifest of another version.
     #[error(
-        "{object} has format version {found}, this program reads version {supported}; \
+        "{object} has format version {found}, this program reads versions 1 to {supported}; \
          use the wellspring that wrote it or a newer one"
     )]
     UnsupportedFormat {
@@ -138,7 +147,7 @@ pub enum Error {
         object: String,
         /// Its version.
         found: u64,
-        /// What this program reads.
+        /// The latest that this program reads.
         supported: u32,
     },
 
@@ -176,6 +185,22 @@ pub enum Error {
         object: String,
         /// Arrow's own words.
         source: arrow::error::ArrowError,
+    },
+
+    /// Values that are not normalised and too small for the stored type.
+    #[error(
+        "{channel} has a root mean square of {rms:e}, and {dtype} loses digits below {least:.1e}; \
+         normalise it (zscore or rms), or store a wider type"
+    )]
+    Vanishing {
+        /// The channel.
+        channel: String,
+        /// Its root mean square.
+        rms: f64,
+        /// The stored type.
+        dtype: crate::Dtype,
+        /// The least number that it holds with all digits.
+        least: f64,
     },
 
     /// Numbers that do not fit one another.

@@ -1,66 +1,45 @@
-//! Changing a data set: a new manifest beside the old one, whose name only one writer can take.
+//! Changing a data set: a manifest in the place of the one that it was made from, while that is there.
+//!
+//! Of two changes of the same manifest one takes its place and the other is told; nothing else decides.
+//! The manifest that goes is kept below `generations/` first, so that [`purge`] knows what it named. What
+//! a change writes has names that no other writer uses, so none can spoil or delete another's.
+
+mod head;
 
 use std::collections::BTreeSet;
 
 use crate::{Error, Location, Manifest, Result, Split};
 
-fn place(root: &Location, generation: u64) -> Location {
-    root.join(&format!("generations/{generation:05}.json"))
+use head::Head;
+
+/// Where a manifest is kept that another took the place of.
+fn kept(root: &Location, manifest: &Manifest) -> Location {
+    let (generation, id) = (manifest.generation, manifest.id());
+    root.join(&format!("generations/{generation:05}-{id}.json"))
 }
 
-/// The latest generation of a data set, which is the one in `manifest.json` unless a writer was
-/// interrupted between the two steps of its commit; that is then made good.
+/// Commits the next generation of the manifest `before`.
 ///
 /// # Errors
-/// [`Error::NotADataset`]; see [`Manifest::from_json`].
-pub async fn latest(root: &Location) -> Result<Manifest> {
-    let mut manifest = Manifest::load(root).await?;
-    let found = manifest.generation;
-    while let Some(next) = load(root, manifest.generation + 1).await? {
-        manifest = next;
-    }
-    if manifest.generation != found {
-        show(root, &manifest).await?;
-    }
-    Ok(manifest)
-}
-
-async fn load(root: &Location, generation: u64) -> Result<Option<Manifest>> {
-    let place = place(root, generation);
-    match place.get_opt().await? {
-        Some(bytes) => Manifest::from_json(&bytes, &place.to_string()).map(Some),
-        None => Ok(None),
-    }
-}
-
-/// Commits a generation.
-pub(crate) async fn publish(root: &Location, manifest: &Manifest) -> Result<()> {
-    if let Some(before) = manifest.generation.checked_sub(1) {
-        let old = root.join("manifest.json").get().await?;
-        if Manifest::from_json(&old, "manifest.json")?.generation == before {
-            place(root, before).put_new(old).await?;
+/// [`Error::Overtaken`] when another manifest has taken its place.
+pub(crate) async fn publish(root: &Location, before: &Manifest, next: &Manifest) -> Result<()> {
+    let head = Head::load(root).await?;
+    if *head.manifest() == *before {
+        kept(root, before).put(head.bytes()).await?;
+        // An answer that was lost on the way may have been a yes.
+        if head.replace(next).await? || is_committed(root, next).await? {
+            return Ok(());
         }
     }
-    let json = manifest.to_json()?;
-    if !place(root, manifest.generation).put_new(json).await? {
-        return Err(Error::Overtaken {
-            root: root.to_string(),
-            generation: manifest.generation,
-        });
-    }
-    show(root, manifest).await
+    Err(Error::Overtaken {
+        root: root.to_string(),
+        generation: next.generation,
+    })
 }
 
-/// Makes a generation the one that readers see, or a later one that came meanwhile.
-async fn show(root: &Location, manifest: &Manifest) -> Result<()> {
-    let mut shown = manifest.clone();
-    loop {
-        root.join("manifest.json").put(shown.to_json()?).await?;
-        match load(root, shown.generation + 1).await? {
-            Some(next) => shown = next,
-            None => return Ok(()),
-        }
-    }
+/// Whether a manifest is the data set's, or was.
+async fn is_committed(root: &Location, manifest: &Manifest) -> Result<bool> {
+    Ok(Manifest::load(root).await? == *manifest || kept(root, manifest).exists().await?)
 }
 
 /// Takes a split out of a data set: the next generation does not have it. Its files stay until
@@ -69,89 +48,47 @@ async fn show(root: &Location, manifest: &Manifest) -> Result<()> {
 /// # Errors
 /// [`Error::NoSplit`]; [`Error::Overtaken`] when another writer was first.
 pub async fn drop_split(root: &Location, split: Split) -> Result<Manifest> {
-    let mut manifest = latest(root).await?;
-    manifest.split(split)?;
-    manifest.splits.remove(&split);
-    if let Some(made) = &mut manifest.provenance {
+    let before = Manifest::load(root).await?;
+    before.split(split)?;
+    let mut next = before.clone();
+    next.splits.remove(&split);
+    if let Some(made) = &mut next.provenance {
         made.sources.retain(|source| source.split != split);
     }
-    manifest.generation += 1;
-    publish(root, &manifest).await?;
-    Ok(manifest)
+    next.generation += 1;
+    publish(root, &before, &next).await?;
+    Ok(next)
 }
 
 /// Deletes what only earlier generations name, and those generations; gives the number of objects.
 /// Who reads an earlier generation at that moment will miss them.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Io`]; [`Error::Malformed`] for an earlier manifest that cannot be read: what it names is not
+/// known then.
 pub async fn purge(root: &Location) -> Result<usize> {
-    let manifest = latest(root).await?;
-    let kept: BTreeSet<&str> = manifest.paths().collect();
+    let manifest = Manifest::load(root).await?;
+    let named: BTreeSet<&str> = manifest.paths().collect();
     let mut deleted = 0;
-    for generation in 0..manifest.generation {
-        let Some(old) = load(root, generation).await? else {
+    for place in root.join("generations").list().await? {
+        // Another purge may have been faster.
+        let Some(bytes) = place.get_opt().await? else {
             continue;
         };
-        for path in old.paths().filter(|path| !kept.contains(path)) {
+        let old = Manifest::from_json(&bytes, &place.to_string())?;
+        // A later one came after the look at the present: what it names may be in use.
+        if old.generation >= manifest.generation {
+            continue;
+        }
+        for path in old.paths().filter(|path| !named.contains(path)) {
             root.join(path).delete().await?;
             deleted += 1;
         }
-        place(root, generation).delete().await?;
+        // Last, so that a purge that is stopped can be done again.
+        place.delete().await?;
     }
     Ok(deleted)
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may panic")]
-mod tests {
-    use super::*;
-    use crate::sample;
-
-    #[tokio::test]
-    async fn a_split_is_dropped_and_its_files_go_when_asked() {
-        let root = Location::parse("memory:///ds").unwrap();
-        let first = sample::write(&root, &[5, 4], sample::options(&[5, 4]))
-            .await
-            .unwrap();
-        assert!(drop_split(&root, Split::Test).await.is_err());
-        let next = drop_split(&root, Split::Train).await.unwrap();
-        assert_eq!((next.generation, next.splits.len()), (1, 0));
-        assert_eq!(Manifest::load(&root).await.unwrap(), next);
-        assert_eq!(load(&root, 0).await.unwrap().unwrap(), first);
-        let shard = root.join("train/00000.arrow");
-        assert!(shard.exists().await.unwrap());
-        assert_eq!(purge(&root).await.unwrap(), 3);
-        assert!(!shard.exists().await.unwrap());
-    }
-
-    #[tokio::test]
-    async fn of_two_writers_one_is_told() {
-        let root = Location::parse("memory:///ds").unwrap();
-        let first = sample::write(&root, &[5], sample::options(&[5]))
-            .await
-            .unwrap();
-        let mut next = first.clone();
-        next.generation = 1;
-        let (a, b) = futures::join!(publish(&root, &next), publish(&root, &next));
-        let lost = [a, b].into_iter().filter_map(Result::err);
-        let lost: Vec<Error> = lost.collect();
-        assert!(matches!(lost[..], [Error::Overtaken { generation: 1, .. }]));
-    }
-
-    #[tokio::test]
-    async fn a_half_commit_is_made_good() {
-        let root = Location::parse("memory:///ds").unwrap();
-        let mut next = sample::write(&root, &[5], sample::options(&[5]))
-            .await
-            .unwrap();
-        next.generation = 1;
-        place(&root, 1)
-            .put_new(next.to_json().unwrap())
-            .await
-            .unwrap();
-        assert_eq!(Manifest::load(&root).await.unwrap().generation, 0);
-        assert_eq!(latest(&root).await.unwrap(), next);
-        assert_eq!(Manifest::load(&root).await.unwrap().generation, 1);
-    }
-}
+mod tests;

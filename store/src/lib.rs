@@ -117,7 +117,7 @@
 //!
 //! let order = Order::Shuffled { seed: 0, epoch: 0 };
 //! let plan = Plan::new(dataset.manifest(), Split::Train, WindowSpec::of_length(2), order, Share::WHOLE)?;
-//! let affine = dataset.manifest().affine();
+//! let affine = dataset.manifest().affine()?;
 //! let loader = Loader::spawn(Arc::new(dataset), plan, LoaderOptions::default(), runtime.handle());
 //! for batch in loader {
 //!     let mut batch = batch?;
@@ -165,7 +165,7 @@ pub use cache::{CacheOptions, DEFAULT_CACHE_BYTES};
 pub use dataset::Dataset;
 pub use error::{Error, Result};
 pub use frames::Frames;
-pub use generation::{drop_split, latest, purge};
+pub use generation::{drop_split, purge};
 pub use loader::{Batch, Loader, LoaderOptions};
 pub use location::Location;
 pub use manifest::{
@@ -181,7 +181,10 @@ pub use report::{Reporter, Silent};
 pub use scan::{Piece, Scanner, Wanted};
 pub use schema::{Axis, Boundary, Field, Grid, Schema, TensorOrder};
 pub use shard::{Row, ShardWriter};
-pub use stats::{Affine, ChannelMoments, ChannelStatistics, Moments, Normalization, Statistics};
+pub use stats::{
+    Affine, BoundedChannel, ChannelMoments, ChannelStatistics, Moments, Normalization, ScaleBound,
+    Statistics,
+};
 pub use traffic::Traffic;
 pub use value::Value;
 pub use verify::{Flaw, Place, verify};

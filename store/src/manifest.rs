@@ -7,10 +7,22 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{Affine, Error, Location, Normalization, Provenance, Result, Schema, Statistics};
+use crate::{
+    Affine, Error, Location, Normalization, Provenance, Result, ScaleBound, Schema, Statistics,
+};
 
-/// The version that this program writes and reads.
-pub const FORMAT_VERSION: u32 = 1;
+/// The latest version that this program reads. It writes version 1 wherever a program that knows no
+/// other reads the same values, and this one where [`Manifest::scale_bound`] is
+/// [`ScaleBound::Relative`].
+pub const FORMAT_VERSION: u32 = 2;
+
+/// The version of a data set with this bound.
+pub(crate) fn version_of(bound: ScaleBound) -> u32 {
+    match bound {
+        ScaleBound::Absolute => 1,
+        ScaleBound::Relative => 2,
+    }
+}
 
 /// A part of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -73,6 +85,24 @@ impl Dtype {
             Self::F32 => 4,
             Self::F16 => 2,
         }
+    }
+
+    /// The least number with all its digits; smaller ones lose theirs, and become 0 in the end.
+    #[must_use]
+    pub fn least(self) -> f64 {
+        match self {
+            Self::F32 => f32::MIN_POSITIVE.into(),
+            Self::F16 => half::f16::MIN_POSITIVE.into(),
+        }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+        })
     }
 }
 
@@ -215,6 +245,9 @@ pub struct Manifest {
     pub normalization: Normalization,
     /// In field units; what the normalisation used.
     pub statistics: Statistics,
+    /// The lower bound of its scales.
+    #[serde(default, skip_serializing_if = "is_absolute")]
+    pub scale_bound: ScaleBound,
     /// The parts.
     pub splits: BTreeMap<Split, SplitManifest>,
     /// How often the data set was changed since it was made.
@@ -227,6 +260,10 @@ pub struct Manifest {
 
 fn is_zero(generation: &u64) -> bool {
     *generation == 0
+}
+
+fn is_absolute(bound: &ScaleBound) -> bool {
+    *bound == ScaleBound::Absolute
 }
 
 impl Manifest {
@@ -242,7 +279,7 @@ impl Manifest {
         }
         let malformed = |error: serde_json::Error| Error::malformed(object, error);
         let version: Version = serde_json::from_slice(bytes).map_err(malformed)?;
-        if version.format_version != u64::from(FORMAT_VERSION) {
+        if !(1..=u64::from(FORMAT_VERSION)).contains(&version.format_version) {
             return Err(Error::UnsupportedFormat {
                 object: object.to_owned(),
                 found: version.format_version,
@@ -255,17 +292,21 @@ impl Manifest {
     }
 
     /// The text of `manifest.json`.
-    ///
-    /// # Errors
-    /// [`Error::Malformed`] when a number is not finite.
-    pub fn to_json(&self) -> Result<String> {
-        serde_json::to_string_pretty(self)
-            .map(|text| text + "\n")
-            .map_err(|error| Error::malformed("manifest", error))
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let text = serde_json::to_string_pretty(self);
+        text.expect("texts, numbers and maps by name") + "\n"
     }
 
     fn validate(&self, object: &str) -> Result<()> {
         self.schema.validate()?;
+        if self.generation == u64::MAX {
+            return Err(Error::malformed(object, "no generation comes after this one"));
+        }
+        if self.format_version < version_of(self.scale_bound) {
+            let reason = format!("version {} has no scale bound", self.format_version);
+            return Err(Error::malformed(object, reason));
+        }
         for (split, held) in &self.splits {
             let rows = held
                 .shards
@@ -300,11 +341,8 @@ impl Manifest {
                 return Err(Error::malformed(object, reason));
             }
         }
-        let mut channels = self.schema.channels();
-        channels.extend(self.schema.constant_channels());
-        self.statistics
-            .affine(self.normalization, &channels)
-            .map(drop)
+        self.affine()?;
+        self.constant_affine().map(drop)
     }
 
     /// Reads the manifest of a data set.
@@ -334,7 +372,7 @@ impl Manifest {
     /// everything else that the manifest says.
     #[must_use]
     pub fn id(&self) -> String {
-        checksum(self.to_json().unwrap_or_default().as_bytes())
+        checksum(self.to_json().as_bytes())
     }
 
     /// What is known before any shard is written: no sizes, no checksums. Plans of the outline are plans
@@ -369,12 +407,24 @@ impl Manifest {
     }
 
     /// The map between field units and stored values, for the channels that vary in time.
-    #[must_use]
-    pub fn affine(&self) -> Affine {
-        let channels = self.schema.channels();
-        // Checked when the manifest was read or made.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when a channel has no statistics, which no manifest that was read or
+    /// written lacks.
+    pub fn affine(&self) -> Result<Affine> {
+        self.affine_of(&self.schema.channels())
+    }
+
+    /// As [`Manifest::affine`], for the channels that do not.
+    ///
+    /// # Errors
+    /// As [`Manifest::affine`].
+    pub fn constant_affine(&self) -> Result<Affine> {
+        self.affine_of(&self.schema.constant_channels())
+    }
+
+    fn affine_of(&self, channels: &[String]) -> Result<Affine> {
         self.statistics
-            .affine(self.normalization, &channels)
-            .unwrap_or_default()
+            .affine(self.normalization, self.scale_bound, channels)
     }
 }

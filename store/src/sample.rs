@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     ChannelMoments, Compression, Dataset, DatasetWriter, Dtype, Frames, Location, Manifest,
-    Normalization, Schema, Shard, Split, SplitManifest, Statistics, TensorOrder, Trajectory,
+    Normalization, ScaleBound, Schema, Shard, Split, SplitManifest, Statistics, TensorOrder, Trajectory,
     WriterOptions,
 };
 
@@ -39,12 +39,13 @@ pub(crate) fn manifest(split: Split, frames: &[usize]) -> Manifest {
         constants: None,
     };
     Manifest {
-        format_version: crate::FORMAT_VERSION,
+        format_version: 1,
         schema: schema(),
         dtype: Dtype::F32,
         compression: Compression::None,
         normalization: Normalization::None,
         statistics: Statistics::default(),
+        scale_bound: ScaleBound::Absolute,
         splits: BTreeMap::from([(split, held)]),
         generation: 0,
         provenance: None,
@@ -109,9 +110,6 @@ pub(crate) async fn write(
     frames: &[usize],
     options: WriterOptions,
 ) -> crate::Result<Manifest> {
-    let mask_affine = options
-        .statistics
-        .affine(options.normalization, &["mask".to_owned()])?;
     let writer = DatasetWriter::create(root, options).await?;
     let rows: Vec<_> = frames
         .iter()
@@ -135,7 +133,7 @@ pub(crate) async fn write(
     let mut constants = writer.constants(Split::Train)?;
     for trajectory in 0..frames.len() {
         let mut mask = mask(trajectory);
-        mask_affine.normalise(&mut mask);
+        writer.constant_affine().normalise(&mut mask);
         constants.push((trajectory as u32, 0), 0.0, &mask)?;
     }
     let held = SplitManifest {

@@ -61,7 +61,7 @@ impl Scanner {
         let schema = &manifest.schema;
         Self {
             columns: shard::columns(&schema.grid, &schema.channels(), manifest.dtype),
-            affine: manifest.affine(),
+            affine: dataset.affine().clone(),
             rows: manifest
                 .splits
                 .iter()

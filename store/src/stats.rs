@@ -5,18 +5,53 @@
 
 mod affine;
 mod moments;
+mod yaml;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, Schema, TensorOrder};
+use crate::{Error, Result};
 
 pub use affine::{Affine, Normalization};
 pub use moments::{ChannelMoments, Moments};
 
 /// The Well clips denominators from below at this value.
 const MIN_SCALE: f64 = 1e-4;
+
+/// The lower bound of the scales that values are divided by, which keeps the noise of a channel that
+/// hardly varies from becoming its signal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScaleBound {
+    /// 10⁻⁴, The Well's own, whatever the units.
+    #[default]
+    Absolute,
+    /// 10⁻⁴ × min(1, rms) with the channel's root mean square, or 10⁻⁴ where that is 0. It is The
+    /// Well's where values are of order 1 and more, and right in units in which they are small.
+    Relative,
+}
+
+impl ScaleBound {
+    /// The bound for a channel of this root mean square.
+    fn of(self, rms: f64) -> f64 {
+        match self {
+            Self::Relative if rms > 0.0 => MIN_SCALE * rms.min(1.0),
+            _ => MIN_SCALE,
+        }
+    }
+}
+
+/// A channel that varies so little that the bound is its scale.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BoundedChannel {
+    /// Its name.
+    pub name: String,
+    /// Its standard deviation, or its root mean square where that normalises.
+    pub spread: f64,
+    /// What its values are divided by.
+    pub scale: f64,
+}
 
 /// Six numbers on one channel, in the field's own units.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -40,111 +75,7 @@ pub struct ChannelStatistics {
 #[serde(transparent)]
 pub struct Statistics(pub BTreeMap<String, ChannelStatistics>);
 
-/// A number, or a list with one entry per component: a value in `stats.yaml`.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum Components {
-    One(f64),
-    Many(Vec<f64>),
-    Rows(Vec<Vec<f64>>),
-}
-
-/// Kind of statistic → field → components: the layout of `stats.yaml`.
-type Yaml = BTreeMap<String, BTreeMap<String, Components>>;
-
-/// A kind's name in `stats.yaml` and where its value is kept.
-type Kind = (&'static str, fn(&mut ChannelStatistics) -> &mut f64);
-
-const KINDS: [Kind; 6] = [
-    ("mean", |s| &mut s.mean),
-    ("std", |s| &mut s.std),
-    ("rms", |s| &mut s.rms),
-    ("mean_delta", |s| &mut s.mean_delta),
-    ("std_delta", |s| &mut s.std_delta),
-    ("rms_delta", |s| &mut s.rms_delta),
-];
-
 impl Statistics {
-    /// The file that The Well's loaders read: kind → field → number or list of components.
-    ///
-    /// # Errors
-    /// When a channel of the schema has no statistics.
-    pub fn to_yaml(&self, schema: &Schema) -> Result<String> {
-        let mut yaml = Yaml::new();
-        for (kind, value) in KINDS {
-            let mut fields = BTreeMap::new();
-            for field in &schema.fields {
-                // The Well keeps the differences of time-varying fields only.
-                if kind.ends_with("_delta") && !field.time_varying {
-                    continue;
-                }
-                let values = field
-                    .channels(&schema.grid)
-                    .iter()
-                    .map(|channel| self.channel(channel).map(|mut s| *value(&mut s)))
-                    .collect::<Result<Vec<f64>>>()?;
-                let components = match field.order {
-                    TensorOrder::Scalar => Components::One(values[0]),
-                    TensorOrder::Vector => Components::Many(values),
-                    TensorOrder::Tensor => Components::Rows(
-                        values
-                            .chunks(schema.grid.ndim())
-                            .map(<[f64]>::to_vec)
-                            .collect(),
-                    ),
-                };
-                fields.insert(field.name.clone(), components);
-            }
-            yaml.insert(kind.to_owned(), fields);
-        }
-        serde_yaml_ng::to_string(&yaml).map_err(|source| Error::malformed("statistics", source))
-    }
-
-    /// Reads The Well's `stats.yaml` for the fields of a schema; `object` names it in errors.
-    ///
-    /// # Errors
-    /// [`Error::Malformed`] when it is no such file, or lacks a field or component.
-    pub fn from_yaml(text: &str, schema: &Schema, object: &str) -> Result<Self> {
-        let yaml: Yaml =
-            serde_yaml_ng::from_str(text).map_err(|source| Error::malformed(object, source))?;
-        let mut channels = BTreeMap::new();
-        for field in &schema.fields {
-            let names = field.channels(&schema.grid);
-            let mut statistics = vec![ChannelStatistics::ZERO; names.len()];
-            for (kind, place) in KINDS {
-                let Some(components) = yaml.get(kind).and_then(|fields| fields.get(&field.name))
-                else {
-                    let needed = matches!(kind, "mean" | "std") || (kind == "rms");
-                    if needed && !(kind == "rms" && yaml.contains_key("std")) {
-                        return Err(Error::malformed(
-                            object,
-                            format!("no {kind} of {}", field.name),
-                        ));
-                    }
-                    continue;
-                };
-                let values = match components {
-                    Components::One(value) => vec![*value],
-                    Components::Many(values) => values.clone(),
-                    Components::Rows(rows) => rows.concat(),
-                };
-                if values.len() != names.len() || values.iter().any(|value| !value.is_finite()) {
-                    let reason = format!(
-                        "{kind} of {} is not {} finite numbers",
-                        field.name,
-                        names.len()
-                    );
-                    return Err(Error::malformed(object, reason));
-                }
-                for (statistics, value) in statistics.iter_mut().zip(values) {
-                    *place(statistics) = value;
-                }
-            }
-            channels.extend(names.into_iter().zip(statistics));
-        }
-        Ok(Self(channels))
-    }
-
     /// The statistics of one channel.
     ///
     /// # Errors
@@ -159,24 +90,71 @@ impl Statistics {
     /// The map from field units to stored values, for these channels.
     ///
     /// # Errors
-    /// When a channel has no statistics.
-    pub fn affine(&self, normalization: Normalization, channels: &[String]) -> Result<Affine> {
+    /// When a channel has no statistics, or such that nothing can be normalised by.
+    pub fn affine(
+        &self,
+        normalization: Normalization,
+        bound: ScaleBound,
+        channels: &[String],
+    ) -> Result<Affine> {
         let mut affine = Affine::default();
         for channel in channels {
-            let statistics = self.channel(channel)?;
-            let (shift, scale) = match normalization {
-                Normalization::Zscore => (statistics.mean, statistics.std.max(MIN_SCALE)),
-                Normalization::Rms => (0.0, statistics.rms.max(MIN_SCALE)),
-                Normalization::None => (0.0, 1.0),
+            let held = self.channel(channel)?;
+            let (shift, scale) = match held.spread(normalization) {
+                Some((shift, spread)) => (shift, spread.max(bound.of(held.rms))),
+                None => (0.0, 1.0),
             };
+            if !(shift.is_finite() && scale.is_finite() && scale.recip().is_finite()) {
+                let reason = format!("{channel} cannot be normalised by {shift} and {scale}");
+                return Err(Error::malformed("statistics", reason));
+            }
             affine.shift.push(shift);
             affine.scale.push(scale);
         }
         Ok(affine)
     }
+
+    /// The bound that a new data set of these statistics has: The Well's own wherever the other gives
+    /// the same scales.
+    pub(crate) fn scale_bound(&self, normalization: Normalization) -> ScaleBound {
+        let differs = |held: &ChannelStatistics| {
+            let spread = held.spread(normalization);
+            let scale = |bound: ScaleBound| spread.map(|(_, x)| x.max(bound.of(held.rms)));
+            scale(ScaleBound::Absolute) != scale(ScaleBound::Relative)
+        };
+        match self.0.values().any(differs) {
+            true => ScaleBound::Relative,
+            false => ScaleBound::Absolute,
+        }
+    }
+
+    /// The channels whose scale the bound decides.
+    #[must_use]
+    pub fn bounded(&self, normalization: Normalization, bound: ScaleBound) -> Vec<BoundedChannel> {
+        let channels = self.0.iter().filter_map(|(name, held)| {
+            let (_, spread) = held.spread(normalization)?;
+            let scale = bound.of(held.rms);
+            (spread < scale).then(|| BoundedChannel {
+                name: name.clone(),
+                spread,
+                scale,
+            })
+        });
+        channels.collect()
+    }
 }
 
 impl ChannelStatistics {
+    /// What is subtracted from values, and what they are divided by unless it is too small; nothing
+    /// where they stay as they are.
+    fn spread(&self, normalization: Normalization) -> Option<(f64, f64)> {
+        match normalization {
+            Normalization::Zscore => Some((self.mean, self.std)),
+            Normalization::Rms => Some((0.0, self.rms)),
+            Normalization::None => None,
+        }
+    }
+
     const ZERO: Self = Self {
         mean: 0.0,
         std: 0.0,
@@ -185,4 +163,58 @@ impl ChannelStatistics {
         std_delta: 0.0,
         rms_delta: 0.0,
     };
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    /// The scale of a channel by z-score.
+    fn scale((mean, std): (f64, f64), bound: ScaleBound) -> f64 {
+        let held = ChannelStatistics {
+            mean,
+            std,
+            rms: mean.hypot(std),
+            ..ChannelStatistics::ZERO
+        };
+        let statistics = Statistics(BTreeMap::from([("u".into(), held)]));
+        let affine = statistics.affine(Normalization::Zscore, bound, &["u".into()]);
+        affine.unwrap().scale[0]
+    }
+
+    #[test]
+    fn the_bound_is_the_wells_in_ordinary_units() {
+        for held in [(0.0, 1.0), (5.0, 1e-4), (0.1, 2e-4), (1.0, 1e-9), (1e8, 1e-3), (3.0, 0.0)] {
+            let [absolute, relative] =
+                [ScaleBound::Absolute, ScaleBound::Relative].map(|bound| scale(held, bound));
+            assert_eq!(absolute, held.1.max(1e-4));
+            assert_eq!(relative, absolute, "{held:?}");
+        }
+        assert_eq!(scale((0.0, 0.0), ScaleBound::Relative), 1e-4);
+    }
+
+    #[test]
+    fn the_bound_follows_small_units() {
+        for unit in [1e-30, 1e-24, 1e-10, 1e-5] {
+            assert_eq!(scale((3.0 * unit, unit), ScaleBound::Relative), unit);
+            let noise = scale((unit, 1e-9 * unit), ScaleBound::Relative);
+            assert!((noise / unit - 1e-4).abs() < 1e-12, "{noise:e}");
+            assert_eq!(scale((3.0 * unit, unit), ScaleBound::Absolute), 1e-4);
+        }
+    }
+
+    #[test]
+    fn a_scale_that_divides_nothing_is_an_error() {
+        let held = ChannelStatistics {
+            std: 1e-320,
+            rms: 1e-320,
+            ..ChannelStatistics::ZERO
+        };
+        let statistics = Statistics(BTreeMap::from([("u".into(), held)]));
+        let affine = |bound| statistics.affine(Normalization::Rms, bound, &["u".into()]);
+        let error = affine(ScaleBound::Relative).unwrap_err().to_string();
+        assert!(error.contains('u'), "{error}");
+        affine(ScaleBound::Absolute).unwrap();
+    }
 }

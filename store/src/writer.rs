@@ -6,11 +6,12 @@ use std::ops::Range;
 use arrow::datatypes::SchemaRef;
 
 use crate::generation;
-use crate::manifest::FORMAT_VERSION;
+use crate::manifest::version_of;
 use crate::shard::Recycled;
 use crate::{
-    Affine, Compression, Dtype, Error, Location, Manifest, Normalization, Provenance, Result,
-    Schema, Shard, ShardWriter, Split, SplitManifest, Statistics, Trajectory, shard,
+    Affine, Attachment, BoundedChannel, Compression, Dtype, Error, Location, Manifest, Normalization,
+    Provenance, Result, ScaleBound, Schema, Shard, ShardWriter, Split, SplitManifest, Statistics,
+    Trajectory, shard,
 };
 
 /// What a data set is to be.
@@ -40,11 +41,20 @@ pub struct DatasetWriter {
     options: WriterOptions,
     columns: SchemaRef,
     affine: Affine,
+    constant_affine: Affine,
+    scale_bound: ScaleBound,
     /// Files of the data set that is replaced.
     stale: Vec<String>,
-    /// Of the manifest to be.
-    generation: u64,
+    /// What the manifest to be is the next generation of.
+    before: Option<Before>,
     recycled: Recycled,
+}
+
+/// A manifest that another is to take the place of, and the name of the work that makes that one.
+#[derive(Debug)]
+struct Before {
+    manifest: Manifest,
+    key: String,
 }
 
 impl DatasetWriter {
@@ -55,33 +65,32 @@ impl DatasetWriter {
     /// schema and statistics do not fit.
     pub async fn create(root: &Location, options: WriterOptions) -> Result<Self> {
         options.schema.validate()?;
-        let channels = options.schema.channels();
-        let affine = options
-            .statistics
-            .affine(options.normalization, &channels)?;
+        let bound = options.statistics.scale_bound(options.normalization);
+        let mut writer = Self::new(root, options, bound)?;
+        writer.check_range()?;
         let place = root.join("manifest.json");
-        let mut stale = Vec::new();
         if place.exists().await? {
-            if !options.overwrite {
+            if !writer.options.overwrite {
                 return Err(Error::Exists {
                     root: root.to_string(),
                 });
             }
             // One that cannot be read is replaced all the same; its files are not known.
             if let Ok(old) = Manifest::load(root).await {
-                stale = old.paths().map(str::to_owned).collect();
+                writer.stale = old.paths().map(str::to_owned).collect();
             }
             place.delete().await?;
         }
-        Self::new(root, options, affine, stale, 0)
+        Ok(writer)
     }
 
-    /// Begins the next generation of a data set: more shards in the way of those that are there,
-    /// under names of their own. [`DatasetWriter::succeed`] ends it.
+    /// Begins the next generation of a data set: more shards in the way of those that are there.
+    /// Their names carry `key`, a name for what is being made that nothing else has, such as a
+    /// checksum of all that it depends on. [`DatasetWriter::succeed`] ends it.
     ///
     /// # Errors
     /// [`Error::Malformed`] when the manifest's parts do not fit.
-    pub fn next(root: &Location, manifest: &Manifest, shard_bytes: u64) -> Result<Self> {
+    pub fn next(root: &Location, manifest: &Manifest, shard_bytes: u64, key: &str) -> Result<Self> {
         let options = WriterOptions {
             schema: manifest.schema.clone(),
             dtype: manifest.dtype,
@@ -91,33 +100,69 @@ impl DatasetWriter {
             shard_bytes,
             overwrite: false,
         };
-        let affine = manifest.affine();
-        Self::new(root, options, affine, Vec::new(), manifest.generation + 1)
+        let mut writer = Self::new(root, options, manifest.scale_bound)?;
+        writer.before = Some(Before {
+            manifest: manifest.clone(),
+            key: key.to_owned(),
+        });
+        Ok(writer)
     }
 
-    fn new(
-        root: &Location,
-        options: WriterOptions,
-        affine: Affine,
-        stale: Vec<String>,
-        generation: u64,
-    ) -> Result<Self> {
+    fn new(root: &Location, options: WriterOptions, scale_bound: ScaleBound) -> Result<Self> {
         let channels = options.schema.channels();
+        let affine = |channels: &[String]| {
+            let normalization = options.normalization;
+            options.statistics.affine(normalization, scale_bound, channels)
+        };
         Ok(Self {
             root: root.clone(),
             columns: shard::columns(&options.schema.grid, &channels, options.dtype),
-            affine,
+            affine: affine(&channels)?,
+            constant_affine: affine(&options.schema.constant_channels())?,
+            scale_bound,
             options,
-            stale,
-            generation,
+            stale: Vec::new(),
+            before: None,
             recycled: Recycled::default(),
         })
+    }
+
+    /// Whether the stored type can hold values that are not normalised: those of a channel in small
+    /// units would become 0.
+    fn check_range(&self) -> Result<()> {
+        let (dtype, least) = (self.options.dtype, self.options.dtype.least());
+        if self.options.normalization != Normalization::None {
+            return Ok(());
+        }
+        let mut channels = self.options.statistics.0.iter();
+        match channels.find(|(_, held)| held.rms > 0.0 && held.rms < least) {
+            Some((channel, held)) => Err(Error::Vanishing {
+                channel: channel.clone(),
+                rms: held.rms,
+                dtype,
+                least,
+            }),
+            None => Ok(()),
+        }
     }
 
     /// The map from field units to stored values.
     #[must_use]
     pub fn affine(&self) -> &Affine {
         &self.affine
+    }
+
+    /// As [`DatasetWriter::affine`], of the fields that do not vary in time.
+    #[must_use]
+    pub fn constant_affine(&self) -> &Affine {
+        &self.constant_affine
+    }
+
+    /// The channels that vary so little that the lower bound of scales is what they are divided by.
+    #[must_use]
+    pub fn bounded(&self) -> Vec<BoundedChannel> {
+        let statistics = &self.options.statistics;
+        statistics.bounded(self.options.normalization, self.scale_bound)
     }
 
     /// How the trajectories of a split, of so many frames each, are laid into shards: ranges of rows,
@@ -204,12 +249,26 @@ impl DatasetWriter {
         self.writer_at(path, columns)
     }
 
-    /// Files of later generations do not take the names of those before them.
-    fn path(&self, split: Split, name: &str) -> String {
-        match self.generation {
-            0 => format!("{split}/{name}.arrow"),
-            generation => format!("{split}/{name}.g{generation}.arrow"),
+    /// Files of later generations take the names of no other writer's.
+    pub(crate) fn path(&self, split: Split, name: &str) -> String {
+        match &self.before {
+            None => format!("{split}/{name}.arrow"),
+            Some(before) => format!("{split}/{name}.{}.arrow", before.suffix()),
         }
+    }
+
+    /// The place of what a source holds beside fields: that of the data set as it was, if it has it, else
+    /// one of this work's own, since who tidies up an earlier generation may delete the former any moment.
+    #[must_use]
+    pub fn attached(&self, attachment: &Attachment) -> Attachment {
+        let mut attachment = attachment.clone();
+        if let Some(before) = &self.before
+            && before.manifest.paths().all(|path| path != attachment.path)
+        {
+            let (checksum, suffix) = (&attachment.checksum, before.suffix());
+            attachment.path = format!("sources/{checksum}.{suffix}.json");
+        }
+        attachment
     }
 
     fn writer_at(&self, path: &str, columns: SchemaRef) -> Result<ShardWriter> {
@@ -246,7 +305,7 @@ impl DatasetWriter {
         let manifest = self.manifest(splits, provenance)?;
         let yaml = manifest.statistics.to_yaml(&manifest.schema)?;
         root.join("stats.yaml").put(yaml).await?;
-        let json = manifest.to_json()?;
+        let json = manifest.to_json();
         if !root.join("manifest.json").put_new(json).await? {
             return Err(Error::Exists {
                 root: root.to_string(),
@@ -269,9 +328,11 @@ impl DatasetWriter {
         splits: BTreeMap<Split, SplitManifest>,
         provenance: Option<Provenance>,
     ) -> Result<Manifest> {
-        let root = self.root.clone();
+        let Some(before) = &self.before else {
+            return self.finish_with(splits, provenance).await;
+        };
         let manifest = self.manifest(splits, provenance)?;
-        generation::publish(&root, &manifest).await?;
+        generation::publish(&self.root, &before.manifest, &manifest).await?;
         Ok(manifest)
     }
 
@@ -282,18 +343,31 @@ impl DatasetWriter {
     ) -> Result<Manifest> {
         let options = self.options.clone();
         let manifest = Manifest {
-            format_version: FORMAT_VERSION,
+            format_version: version_of(self.scale_bound),
             schema: options.schema,
             dtype: options.dtype,
             compression: options.compression,
             normalization: options.normalization,
             statistics: options.statistics,
+            scale_bound: self.scale_bound,
             splits,
-            generation: self.generation,
+            generation: self.before.as_ref().map_or(0, Before::next),
             provenance,
         };
         let place = self.root.join("manifest.json");
-        Manifest::from_json(manifest.to_json()?.as_bytes(), &place.to_string())
+        Manifest::from_json(manifest.to_json().as_bytes(), &place.to_string())
+    }
+}
+
+impl Before {
+    /// The generation that comes after it.
+    fn next(&self) -> u64 {
+        self.manifest.generation + 1
+    }
+
+    /// A part of every name that is written for that.
+    fn suffix(&self) -> String {
+        format!("g{}-{}", self.next(), self.key)
     }
 }
 

@@ -140,13 +140,13 @@ fn one_pass<X: Copy>(all: &[X], value: impl Fn(X) -> f64) -> Moments {
 }
 
 /// As [`one_pass`] of the differences of two lists.
-fn of_changes(frame: &[f32], before: &[f32]) -> Moments {
+fn of_changes<X: Copy + Into<f64>>(frame: &[X], before: &[X]) -> Moments {
     const BLOCK: usize = 1 << 10;
     let mut moments = Moments::default();
     let mut changes = [0.0; BLOCK];
     for (frame, before) in frame.chunks(BLOCK).zip(before.chunks(BLOCK)) {
         for ((change, &x), &y) in changes.iter_mut().zip(frame).zip(before) {
-            *change = f64::from(x) - f64::from(y);
+            *change = x.into() - y.into();
         }
         moments = moments.merge(one_pass(&changes[..frame.len()], |x| x));
     }
@@ -163,9 +163,9 @@ pub struct ChannelMoments {
 }
 
 impl ChannelMoments {
-    /// Takes in one frame of the channel and, where there is one, the frame before it.
-    pub fn add(&mut self, frame: &[f32], before: Option<&[f32]>) {
-        self.value = self.value.merge(one_pass(frame, f64::from));
+    /// Takes in one frame of the channel, of f32 or f64, and, where there is one, the frame before it.
+    pub fn add<X: Copy + Into<f64>>(&mut self, frame: &[X], before: Option<&[X]>) {
+        self.value = self.value.merge(one_pass(frame, Into::into));
         if let Some(before) = before {
             self.delta = self.delta.merge(of_changes(frame, before));
         }
@@ -217,6 +217,56 @@ mod tests {
             moments.add(&frame, None);
         }
         assert!((moments.value.std() - 0.5).abs() < 1e-9);
+    }
+
+    /// A field that varies by `spread` about `offset`, frame by frame, and what its moments are.
+    fn wave(offset: f64, spread: f64, step: usize) -> Vec<f64> {
+        let value = |i: usize| offset + spread * (((i * 7 + step * 3) % 16) as f64 - 7.5);
+        (0..640).map(value).collect()
+    }
+
+    /// Deviation of the numbers −7.5 to 7.5.
+    const DEVIATION: f64 = 4.609_772_228_646_444;
+
+    fn assert_near(found: f64, expected: f64, what: &str) {
+        let error = (found - expected).abs() / expected.abs();
+        assert!(error < 1e-6, "{what}: {found:e}, not {expected:e}");
+    }
+
+    /// From frames of f64, and from frames of f32 where those can hold the values.
+    #[test]
+    fn moments_are_right_at_every_scale() {
+        for (offset, spread) in [
+            (0.0, 1e-30),
+            (3e-24, 1e-24),
+            (1e-10, 1e-16),
+            (-1.0, 1e-3),
+            (1e8, 1.0 / 1024.0),
+            (1e30, 1e24),
+            (0.0, 1e30),
+        ] {
+            let (mut wide, mut narrow) = (ChannelMoments::default(), ChannelMoments::default());
+            let single = |frame: &[f64]| frame.iter().map(|&x| x as f32).collect::<Vec<f32>>();
+            for step in 0..16 {
+                let now = wave(offset, spread, step);
+                let before = step.checked_sub(1).map(|step| wave(offset, spread, step));
+                wide.add(&now, before.as_deref());
+                let before = before.map(|before| single(&before));
+                narrow.add(&single(&now), before.as_deref());
+            }
+            let both = if offset == 0.0 { vec![wide, narrow] } else { vec![wide] };
+            for moments in both {
+                let (value, std) = (moments.value, DEVIATION * spread);
+                let name = format!("{offset:e} ± {spread:e}");
+                assert!((value.mean() - offset).abs() <= 1e-6 * std, "mean of {name}");
+                assert_near(value.std(), std, &format!("deviation of {name}"));
+                assert_near(value.rms(), offset.hypot(std), &format!("rms of {name}"));
+                // Every step is one of +3 or, three times in sixteen, of −13.
+                let changes = (13.0 * 9.0 + 3.0 * 169.0) / 16.0;
+                let rms = f64::sqrt(changes) * spread;
+                assert_near(moments.delta.rms(), rms, &format!("changes of {name}"));
+            }
+        }
     }
 
     proptest! {

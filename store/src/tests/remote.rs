@@ -91,7 +91,7 @@ impl Far {
 
     /// Reads an epoch and compares every value with what was written.
     fn epoch(&self, dataset: &Arc<Dataset>, order: Order) -> BTreeSet<Window> {
-        let affine = self.manifest.affine();
+        let affine = self.manifest.affine().unwrap();
         let mut seen = BTreeSet::new();
         for batch in self.loader(dataset, order) {
             let mut batch = batch.unwrap();

@@ -1,0 +1,108 @@
+//! `manifest.json` as it was found, and the one step that changes it.
+
+use std::fs::{File, OpenOptions};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use object_store::{ObjectStoreExt as _, PutMode, PutOptions, UpdateVersion};
+
+use crate::{Error, Location, Manifest, Result};
+
+/// The manifest that a data set has, with what tells it from any other that takes its place.
+pub(super) struct Head {
+    place: Location,
+    manifest: Manifest,
+    bytes: Bytes,
+    version: UpdateVersion,
+}
+
+impl Head {
+    pub(super) async fn load(root: &Location) -> Result<Self> {
+        let place = root.join("manifest.json");
+        let failed = |source| match source {
+            object_store::Error::NotFound { .. } => Error::NotADataset {
+                root: root.to_string(),
+            },
+            source => io("reading", &place, source),
+        };
+        let found = place.object_store().get(place.path()).await;
+        let found = found.map_err(failed)?;
+        let version = UpdateVersion {
+            e_tag: found.meta.e_tag.clone(),
+            version: found.meta.version.clone(),
+        };
+        let bytes = found.bytes().await.map_err(failed)?;
+        Ok(Self {
+            manifest: Manifest::from_json(&bytes, &place.to_string())?,
+            place,
+            bytes,
+            version,
+        })
+    }
+
+    pub(super) fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The manifest's text.
+    pub(super) fn bytes(&self) -> Bytes {
+        self.bytes.clone()
+    }
+
+    /// Puts another manifest in its place; `false` says that there is one already, or none any longer.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Lock`] for a local manifest that cannot be locked.
+    pub(super) async fn replace(&self, next: &Manifest) -> Result<bool> {
+        use object_store::Error::{AlreadyExists, NotFound, Precondition};
+        if let Some(path) = self.place.local_path() {
+            return self.replace_local(path, next).await;
+        }
+        let options = PutOptions::from(PutMode::Update(self.version.clone()));
+        let (store, path) = (self.place.object_store(), self.place.path());
+        match store.put_opts(path, next.to_json().into(), options).await {
+            Ok(_) => Ok(true),
+            Err(Precondition { .. } | AlreadyExists { .. } | NotFound { .. }) => Ok(false),
+            Err(source) => Err(io("writing", &self.place, source)),
+        }
+    }
+
+    /// A disk compares nothing when it writes. So who compares and writes holds a lock on the manifest
+    /// that it compares with, which ends with its process; who waited for it finds another manifest.
+    async fn replace_local(&self, path: PathBuf, next: &Manifest) -> Result<bool> {
+        let lock = tokio::task::spawn_blocking(move || locked(&path));
+        let lock = lock.await.map_err(|source| Error::Task {
+            reason: source.to_string(),
+        })?;
+        let lock = match lock {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(source) => {
+                return Err(Error::Lock {
+                    object: self.place.to_string(),
+                    source,
+                });
+            }
+        };
+        let is_there = self.place.get_opt().await? == Some(self.bytes());
+        if is_there {
+            self.place.put(next.to_json()).await?;
+        }
+        drop(lock);
+        Ok(is_there)
+    }
+}
+
+fn locked(path: &PathBuf) -> std::io::Result<File> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    file.lock()?;
+    Ok(file)
+}
+
+fn io(action: &'static str, place: &Location, source: object_store::Error) -> Error {
+    Error::Io {
+        action,
+        object: place.to_string(),
+        source,
+    }
+}

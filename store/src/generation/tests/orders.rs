@@ -1,0 +1,321 @@
+//! Two appends, two drops and two purges in every order of their requests. A writer that is stopped is one
+//! that makes no further request, so what holds in every state holds however many were stopped.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::ObjectStore;
+use object_store::path::Path;
+
+use super::script::{Answer, Ask, At, Writer, tag};
+use super::*;
+use crate::{
+    Attachment, Provenance, Result, Schema, Selection, Shard, SourceRecord, SplitManifest,
+    TensorOrder, Trajectory,
+};
+
+const MANIFEST: &str = "ds/manifest.json";
+
+/// How a writer ended.
+#[derive(Debug, Clone, PartialEq)]
+enum End {
+    Changed(Bytes),
+    Purged(usize),
+    Overtaken,
+    /// There was nothing to drop.
+    NoSplit,
+}
+
+fn place(store: Arc<dyn ObjectStore>) -> Location {
+    Location::from_store(store, Path::from("ds"), "script:/")
+}
+
+fn ended(result: Result<Manifest>) -> End {
+    match result {
+        Ok(manifest) => End::Changed(manifest.to_json().into()),
+        Err(Error::Overtaken { .. }) => End::Overtaken,
+        Err(Error::NoSplit { .. }) => End::NoSplit,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// One more trajectory of the test split, from a file that holds beside its fields what others do, too.
+async fn append(root: &Location, key: &str) -> Result<Manifest> {
+    let before = Manifest::load(root).await?;
+    let writer = DatasetWriter::next(root, &before, 1, key)?;
+    let shard = Shard::of(writer.path(Split::Test, "00000"), 1, key.as_bytes());
+    root.join(&shard.path).put(key.to_owned()).await?;
+    let structure = writer.attached(&structure());
+    root.join(&structure.path).put(STRUCTURE).await?;
+    let mut splits = before.splits.clone();
+    let held = splits.entry(Split::Test).or_default();
+    held.shards.push(shard);
+    held.trajectories.push(trajectory(key));
+    let mut made = before.provenance.clone().unwrap();
+    made.sources.push(source(Split::Test, structure));
+    writer.succeed(splits, Some(made)).await
+}
+
+const STRUCTURE: &str = "what a file holds beside its fields";
+
+fn structure() -> Attachment {
+    Attachment::of("sources", "json", STRUCTURE.as_bytes())
+}
+
+fn source(split: Split, structure: Attachment) -> SourceRecord {
+    SourceRecord {
+        name: split.to_string(),
+        split,
+        bytes: 0,
+        checksum: String::new(),
+        structure,
+    }
+}
+
+fn trajectory(source: &str) -> Trajectory {
+    let mut trajectory = sample::trajectories(&[1]).remove(0);
+    trajectory.source = source.into();
+    trajectory
+}
+
+/// A data set of a training and a validation split, the second from a file of its own.
+fn first() -> (Manifest, BTreeMap<String, Bytes>) {
+    let mut manifest = sample::manifest(Split::Train, &[1]);
+    manifest.schema = Schema::periodic("tiny", &[("x", 1)], &[("u", TensorOrder::Scalar)]);
+    manifest.splits.clear();
+    for split in [Split::Train, Split::Valid] {
+        let held = SplitManifest {
+            trajectories: vec![trajectory("first")],
+            shards: vec![Shard::of(format!("{split}/00000.arrow"), 1, b"first")],
+            constants: None,
+        };
+        manifest.splits.insert(split, held);
+    }
+    manifest.provenance = Some(Provenance {
+        program: String::new(),
+        key: String::new(),
+        selection: Selection::default(),
+        shard_bytes: 1,
+        sources: vec![source(Split::Valid, structure())],
+    });
+    let named = manifest.paths().map(|path| (format!("ds/{path}"), Bytes::from("first")));
+    let mut objects: BTreeMap<String, Bytes> = named.collect();
+    objects.insert(MANIFEST.into(), manifest.to_json().into());
+    (manifest, objects)
+}
+
+/// The writers, by what they do.
+fn writers(appends: usize, drops: &[Split], purges: usize) -> Vec<Writer<End>> {
+    let appends = (0..appends).map(|index| {
+        Writer::new(move |store| async move {
+            ended(append(&place(store), &format!("append{index}")).await)
+        })
+    });
+    let drops = drops.iter().map(|&split| {
+        Writer::new(move |store| async move { ended(drop_split(&place(store), split).await) })
+    });
+    let purges = (0..purges).map(|_| {
+        Writer::new(|store| async move { End::Purged(purge(&place(store)).await.unwrap()) })
+    });
+    appends.chain(drops).chain(purges).collect()
+}
+
+/// What is stored, and how far each writer is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct World {
+    objects: BTreeMap<Arc<str>, usize>,
+    /// Of each writer.
+    states: Vec<usize>,
+    /// Every manifest that the data set had.
+    history: Vec<usize>,
+}
+
+/// Goes everywhere.
+struct Explorer {
+    writers: Vec<Writer<End>>,
+    contents: Vec<Bytes>,
+    known: HashMap<Bytes, usize>,
+    manifests: HashMap<usize, Manifest>,
+    seen: HashSet<u64>,
+    /// Who made the requests that led here.
+    trace: Vec<(usize, String)>,
+    /// How all writers ended, in every order.
+    ends: HashSet<String>,
+}
+
+impl Explorer {
+    fn content(&mut self, bytes: &Bytes) -> usize {
+        let next = self.contents.len();
+        let content = *self.known.entry(bytes.clone()).or_insert(next);
+        if content == next {
+            self.contents.push(bytes.clone());
+        }
+        content
+    }
+
+    fn manifest(&mut self, content: usize) -> &Manifest {
+        let bytes = &self.contents[content];
+        let read = || Manifest::from_json(bytes, MANIFEST).unwrap();
+        self.manifests.entry(content).or_insert_with(read)
+    }
+
+    fn answer(&mut self, world: &mut World, ask: &Ask) -> Answer {
+        match ask {
+            Ask::Get(path) => {
+                let content = world.objects.get(path.as_str());
+                Answer::Object(content.map(|&content| self.contents[content].clone()))
+            }
+            Ask::List(folder) => {
+                let below = |path: &&Arc<str>| path.starts_with(&format!("{folder}/"));
+                let paths = world.objects.keys().filter(below);
+                Answer::Listed(paths.map(ToString::to_string).collect())
+            }
+            Ask::Put(path, bytes) => {
+                let content = self.content(bytes);
+                let before = world.objects.insert(path.as_str().into(), content);
+                assert!(before.is_none_or(|before| before == content), "{path} is written twice");
+                Answer::Done(true)
+            }
+            Ask::Replace(path, bytes, seen) => {
+                let there = world.objects.get(path.as_str());
+                let is_it = there.is_some_and(|&there| tag(&self.contents[there]) == *seen);
+                if is_it {
+                    let content = self.content(bytes);
+                    world.objects.insert(path.as_str().into(), content);
+                    world.history.push(content);
+                    self.check_change(world);
+                }
+                Answer::Done(is_it)
+            }
+            Ask::Delete(path) => {
+                world.objects.remove(path.as_str());
+                Answer::Done(true)
+            }
+        }
+    }
+
+    /// Nothing that was committed is lost: the present manifest is its predecessor with more
+    /// trajectories, or without a split.
+    fn check_change(&mut self, world: &World) {
+        let [.., before, now] = world.history[..] else {
+            return;
+        };
+        let (before, now) = (self.manifest(before).clone(), self.manifest(now).clone());
+        assert_eq!(now.generation, before.generation + 1, "{:?}", self.trace);
+        let lost = before.splits.keys().filter(|split| !now.splits.contains_key(split));
+        assert!(lost.count() <= 1, "{:?}", self.trace);
+        for (split, held) in &now.splits {
+            let old = before.splits.get(split).cloned().unwrap_or_default();
+            assert!(held.trajectories.starts_with(&old.trajectories), "{:?}", self.trace);
+            assert!(held.shards.starts_with(&old.shards), "{:?}", self.trace);
+        }
+    }
+
+    /// What holds at any moment.
+    fn check(&mut self, world: &World) {
+        let present = world.objects[MANIFEST];
+        assert_eq!(world.history.last(), Some(&present), "{:?}", self.trace);
+        let paths: Vec<String> = self.manifest(present).paths().map(str::to_owned).collect();
+        for path in paths {
+            let is_there = world.objects.contains_key(format!("ds/{path}").as_str());
+            assert!(is_there, "{path} is gone after {:?}", self.trace);
+        }
+        let all: Vec<&Bytes> = world.history.iter().map(|&held| &self.contents[held]).collect();
+        for (index, &state) in world.states.iter().enumerate() {
+            match self.writers[index].at(state) {
+                At::Ended(End::Changed(made)) => {
+                    assert!(all.contains(&made), "writer {index} lost it: {:?}", self.trace);
+                }
+                At::Ended(End::Overtaken) => {
+                    let mark = format!("append{index}");
+                    let has = |held: &&Bytes| held.windows(mark.len()).any(|w| w == mark.as_bytes());
+                    assert!(!all.iter().any(has), "writer {index} has won: {:?}", self.trace);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether a request is about an object that its writer alone knows so far: it may as well be made
+    /// at once, and nobody else writes there.
+    fn is_private(ask: &Ask) -> bool {
+        matches!(ask, Ask::Put(path, _) if path.starts_with("ds/test/") || path.starts_with("ds/sources/"))
+    }
+
+    fn request(&mut self, world: &mut World, writer: usize) -> bool {
+        let At::Asks(ask) = self.writers[writer].at(world.states[writer]).clone() else {
+            return false;
+        };
+        let answer = self.answer(world, &ask);
+        world.states[writer] = self.writers[writer].step(world.states[writer], &answer);
+        if let At::Asks(next) = self.writers[writer].at(world.states[writer])
+            && Self::is_private(next)
+        {
+            self.request(world, writer);
+        }
+        true
+    }
+
+    fn explore(&mut self, world: &World) {
+        let mut hasher = DefaultHasher::new();
+        world.hash(&mut hasher);
+        if !self.seen.insert(hasher.finish()) {
+            return;
+        }
+        self.check(world);
+        let mut over = true;
+        for writer in 0..self.writers.len() {
+            let mut next = world.clone();
+            let what = format!("{:?}", self.writers[writer].at(world.states[writer]));
+            self.trace.push((writer, what.chars().take(60).collect()));
+            if self.request(&mut next, writer) {
+                over = false;
+                self.explore(&next);
+            }
+            self.trace.pop();
+        }
+        if over {
+            let of = |(index, &state): (usize, &usize)| match self.writers[index].at(state) {
+                At::Ended(End::Changed(_)) => "+".to_owned(),
+                At::Ended(End::Purged(0)) => "0".to_owned(),
+                At::Ended(End::Purged(_)) => "p".to_owned(),
+                At::Ended(End::Overtaken) => "o".to_owned(),
+                _ => "-".to_owned(),
+            };
+            self.ends.insert(world.states.iter().enumerate().map(of).collect());
+        }
+    }
+}
+
+/// The ways in which the writers end, over all orders.
+fn explore(writers: Vec<Writer<End>>) -> (usize, HashSet<String>) {
+    let (_, objects) = first();
+    let mut explorer = Explorer {
+        contents: Vec::new(),
+        known: HashMap::new(),
+        manifests: HashMap::new(),
+        seen: HashSet::new(),
+        trace: Vec::new(),
+        ends: HashSet::new(),
+        writers,
+    };
+    let objects: BTreeMap<Arc<str>, usize> = objects
+        .iter()
+        .map(|(path, bytes)| (path.as_str().into(), explorer.content(bytes)))
+        .collect();
+    let world = World {
+        history: vec![objects[MANIFEST]],
+        objects,
+        states: vec![0; explorer.writers.len()],
+    };
+    explorer.explore(&world);
+    (explorer.seen.len(), explorer.ends)
+}
+
+#[test]
+fn two_appends_and_a_purge() {
+    let (states, ends) = explore(writers(2, &[Split::Valid], 1));
+    eprintln!("{states} {ends:?}");
+}
