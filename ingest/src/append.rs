@@ -1,14 +1,15 @@
 //! More trajectories for a data set that is there: its next generation.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use wellspring_store::{
-    Dataset, DatasetWriter, Frames, Location, Manifest, Provenance, Reporter, ShardWriter, Split,
-    SplitManifest, checksum, latest,
+    Dataset, DatasetWriter, Frames, Location, Manifest, Provenance, Reporter, Selection, ShardWriter,
+    Split, SplitManifest, checksum,
 };
 
 use crate::catalogue::Catalogue;
-use crate::ledger::{Claim, Ledger};
+use crate::ledger::{self, Claim, Ledger};
 use crate::options::IngestOptions;
 use crate::records::{self, SplitRecords};
 use crate::work;
@@ -29,7 +30,7 @@ pub async fn append(
     options: &IngestOptions,
     reporter: &dyn Reporter,
 ) -> Result<Manifest> {
-    let manifest = latest(root).await?;
+    let manifest = Manifest::load(root).await?;
     let made = manifest.provenance.as_ref();
     let mut selection = made.map(|made| made.selection.clone()).unwrap_or_default();
     selection.trajectories = None;
@@ -44,44 +45,85 @@ pub async fn append(
         stale: Vec::new(),
     };
     let (ledger, claim) = Ledger::claim(root, &claim, options.overwrite).await?;
-    let shard_bytes = made.map_or(options.shard_bytes, |made| made.shard_bytes);
-    let writer = DatasetWriter::next(root, &manifest, shard_bytes)?;
-    let writing = Writing {
+    let addition = Addition {
+        before: &manifest,
+        root,
         catalogue: &catalogue,
-        writer: &writer,
-        ledger: &ledger,
-        options,
-        reporter,
-    };
-    let starts = starts(&manifest, &catalogue);
-    writing.all_shards(&starts).await?;
-    let channels = manifest.schema.constant_channels();
-    let affine = manifest
-        .statistics
-        .affine(manifest.normalization, &channels)?;
-    for (&split, &first) in &starts {
-        let old = async |shard: ShardWriter| earlier(root, &manifest, split, shard).await;
-        writing.constants(split, first, &affine, old).await?;
-    }
-    let records = records::all(&catalogue, &writer, &ledger, &starts).await?;
-    let records = records.whole(root)?;
-    let mut splits = manifest.splits.clone();
-    for (&split, records) in &records {
-        add(splits.entry(split).or_default(), records, &catalogue, split);
-    }
-    let mut sources = made.map(|made| made.sources.clone()).unwrap_or_default();
-    sources.extend(records::sources(&catalogue, &records));
-    let provenance = Provenance {
-        program: work::program(),
-        key: claim.key,
         selection,
-        shard_bytes,
-        sources,
+        ledger: &ledger,
+        key: claim.key,
     };
-    records::attach(&catalogue, root).await?;
-    let manifest = writer.succeed(splits, Some(provenance)).await?;
-    work::tidy(root, &manifest).await?;
-    Ok(manifest)
+    match addition.make(options, reporter).await {
+        Ok(manifest) => {
+            work::tidy(root, &manifest).await?;
+            Ok(manifest)
+        }
+        Err(error) => {
+            // Nobody can go on with it: what it adds to is the past.
+            if matches!(&error, Error::Store(wellspring_store::Error::Overtaken { .. })) {
+                ledger::release(root, &addition.key).await?;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// What is added to a data set.
+struct Addition<'a> {
+    before: &'a Manifest,
+    root: &'a Location,
+    catalogue: &'a Arc<Catalogue>,
+    selection: Selection,
+    ledger: &'a Ledger,
+    /// Of the work.
+    key: String,
+}
+
+impl Addition<'_> {
+    /// Writes the shards that are missing, then the next generation.
+    async fn make(&self, options: &IngestOptions, reporter: &dyn Reporter) -> Result<Manifest> {
+        let (before, root, catalogue) = (self.before, self.root, self.catalogue);
+        // Since the claim no other append begins; one that ended just before it left another manifest.
+        if Manifest::load(root).await? != *before {
+            return Err(Error::Store(wellspring_store::Error::Overtaken {
+                root: root.to_string(),
+                generation: before.generation + 1,
+            }));
+        }
+        let made = before.provenance.as_ref();
+        let shard_bytes = made.map_or(options.shard_bytes, |made| made.shard_bytes);
+        let writer = DatasetWriter::next(root, before, shard_bytes, &self.key)?;
+        let writing = Writing {
+            catalogue,
+            writer: &writer,
+            ledger: self.ledger,
+            options,
+            reporter,
+        };
+        let starts = starts(before, catalogue);
+        writing.all_shards(&starts).await?;
+        for (&split, &first) in &starts {
+            let old = async |shard: ShardWriter| earlier(root, before, split, shard).await;
+            writing.constants(split, first, old).await?;
+        }
+        let records = records::all(catalogue, &writer, self.ledger, &starts).await?;
+        let records = records.whole(root)?;
+        let mut splits = before.splits.clone();
+        for (&split, records) in &records {
+            add(splits.entry(split).or_default(), records, catalogue, split);
+        }
+        let mut sources = made.map(|made| made.sources.clone()).unwrap_or_default();
+        sources.extend(records::sources(catalogue, &writer, &records));
+        let provenance = Provenance {
+            program: work::program(),
+            key: self.key.clone(),
+            selection: self.selection.clone(),
+            shard_bytes,
+            sources,
+        };
+        records::attach(catalogue, &writer, root).await?;
+        Ok(writer.succeed(splits, Some(provenance)).await?)
+    }
 }
 
 /// Whether trajectories can stand beside those that are there.

@@ -173,6 +173,24 @@ pub enum Error {
         step: usize,
     },
 
+    /// A value that is a number, but none that 32-bit floats hold.
+    #[error(
+        "{file}: {object} is {value:e} at trajectory {trajectory}, step {step}, which is too large for \
+         32-bit floats as it is or normalised; write it in other units, or check the statistics given"
+    )]
+    TooLarge {
+        /// The file.
+        file: String,
+        /// The field.
+        object: String,
+        /// In the field's units.
+        value: f64,
+        /// Sample in the file.
+        trajectory: usize,
+        /// Frame.
+        step: usize,
+    },
+
     /// A folder or file could not be made or moved.
     #[error("cannot write {path}")]
     Disk {

@@ -163,6 +163,16 @@ pub(crate) async fn stale(root: &Location, key: &str) -> Result<Vec<String>> {
     Ok(own.map(|claim| claim.stale).unwrap_or_default())
 }
 
+/// Gives up a work that nobody can go on with.
+pub(crate) async fn release(root: &Location, key: &str) -> Result<()> {
+    let folder = root.join("ingest");
+    let claim: Option<Claim> = read(&folder.join("claim.json")).await?;
+    match claim.is_some_and(|claim| claim.key == key) {
+        true => clear(&folder).await,
+        false => Ok(()),
+    }
+}
+
 /// Forgets everything that was recorded, the claim last.
 pub(crate) async fn clear(folder: &Location) -> Result<()> {
     let claim = folder.join("claim.json");

@@ -43,6 +43,7 @@ pub async fn promise(
         Begun::Done(manifest) => return Ok(Some(*manifest)),
     };
     work.gather(Part::WHOLE, reporter).await?;
+    work.tell_bounds(&work.statistics().await?, reporter).await?;
     let promise = Promise {
         source: source.to_string(),
         stats: options.stats.as_ref().map(Location::to_string),
@@ -229,9 +230,8 @@ impl OnDemand {
     async fn make(&self, split: Split, index: Option<usize>) -> Result<()> {
         let writing = self.work.writing(&self.writer, &Silent);
         let Some(index) = index else {
-            let affine = self.work.constant_affine(&self.statistics)?;
             let nothing = async |shard| Ok(shard);
-            return writing.constants(split, 0, &affine, nothing).await;
+            return writing.constants(split, 0, nothing).await;
         };
         let rows = self.rows.get(&(split, index)).cloned().unwrap_or_default();
         writing.shards(vec![Job { split, index, rows }]).await?;

@@ -108,6 +108,7 @@ pub(crate) async fn all(
 /// The record of each source file, in the order of its trajectories.
 pub(crate) fn sources(
     catalogue: &Catalogue,
+    writer: &DatasetWriter,
     records: &BTreeMap<Split, SplitRecords>,
 ) -> Vec<SourceRecord> {
     let mut sums = vec![Xxh3::new(); catalogue.files.len()];
@@ -132,15 +133,19 @@ pub(crate) fn sources(
             split: file.split,
             bytes: *bytes,
             checksum: format!("{:016x}", sum.digest()),
-            structure: structure.clone(),
+            structure: writer.attached(structure),
         })
         .collect()
 }
 
 /// Stores what the sources hold beside fields.
-pub(crate) async fn attach(catalogue: &Catalogue, root: &Location) -> Result<()> {
+pub(crate) async fn attach(
+    catalogue: &Catalogue,
+    writer: &DatasetWriter,
+    root: &Location,
+) -> Result<()> {
     for (index, (_, structure)) in catalogue.described.iter().enumerate() {
-        let place = root.join(&structure.path);
+        let place = root.join(&writer.attached(structure).path);
         if !place.exists().await? {
             place.put(catalogue.contents(index).await?).await?;
         }

@@ -30,7 +30,7 @@ pub async fn repair(
     selection.trajectories = None;
     let repair = Repair {
         catalogue: work::catalogue(source, &selection, reporter).await?,
-        writer: DatasetWriter::next(root, manifest, u64::MAX)?,
+        writer: DatasetWriter::next(root, manifest, u64::MAX, "")?,
         source,
         root,
         manifest,
@@ -80,11 +80,9 @@ impl Repair<'_> {
         if entries.iter().copied().ne(0..entries.len()) {
             return Err(self.unlike(format!("it has not all trajectories of {}", wanted.path)));
         }
-        let channels = self.manifest.schema.constant_channels();
-        let statistics = &self.manifest.statistics;
-        let affine = statistics.affine(self.manifest.normalization, &channels)?;
         let shard = self.writer.constants_at(&wanted.path)?;
-        let filled = fill_constants(&self.catalogue, split, 0, &affine, shard).await?;
+        let affine = self.writer.constant_affine();
+        let filled = fill_constants(&self.catalogue, split, 0, affine, shard).await?;
         self.put(filled, wanted).await
     }
 
@@ -96,7 +94,9 @@ impl Repair<'_> {
         let files = self.catalogue.files.iter();
         let mut described = files.zip(&self.catalogue.described);
         let found = described.position(|(file, (_, structure))| {
-            file.below == wanted.name && *structure == wanted.structure
+            let content = (&structure.checksum, structure.bytes);
+            file.below == wanted.name
+                && content == (&wanted.structure.checksum, wanted.structure.bytes)
         });
         let Some(file) = found else {
             return Err(self.unlike(format!("{} is missing or another", wanted.name)));

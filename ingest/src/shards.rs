@@ -1,6 +1,7 @@
 //! Second pass: a run of rows, normalised, into a shard.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use wellspring_store::{Affine, Frames, Row as StoredRow, ShardWriter, Split};
@@ -8,7 +9,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::catalogue::{Catalogue, Row, TakenField};
 use crate::statistics::constant_frame;
-use crate::well::{FieldReader, OpenFile};
+use crate::well::{FieldReader, OpenFile, Slab};
 use crate::{Error, Result};
 
 /// A filled shard, and a checksum of what was read for each of its rows.
@@ -105,7 +106,7 @@ impl Filling<'_> {
             let taken = field.channels.clone();
             let maps: Vec<_> = taken
                 .clone()
-                .map(|channel| Some(self.affine.stored(channel)))
+                .map(|channel| self.affine.stored(channel))
                 .collect();
             for slab in reader.slabs() {
                 for (place, (row, sum)) in rows.iter().zip(&mut *sums).enumerate() {
@@ -137,10 +138,14 @@ pub(crate) async fn fill_constants(
     let mut digests = Vec::new();
     let space = catalogue.schema.grid.shape();
     for (entry, held) in catalogue.splits[&split].iter().enumerate() {
-        let (values, sums) = constant_frame(catalogue, split, entry).await?;
-        let channels = affine.shift.len();
-        let mut frame = Frames::new(1, 1, channels, space.clone(), values)?;
-        affine.normalise(&mut frame);
+        let own = affine.clone();
+        let read = move |reader: &mut FieldReader<'_>, place, slab: &Slab, channels, planes: &mut [&mut [f32]]| {
+            let channels: Range<usize> = channels;
+            let maps: Vec<_> = channels.map(|channel| own.stored(channel)).collect();
+            reader.planes(place, slab, &maps, planes)
+        };
+        let (values, sums) = constant_frame(catalogue, split, entry, read).await?;
+        let frame = Frames::new(1, 1, affine.shift.len(), space.clone(), values)?;
         shard.push(((first + entry) as u32, 0), held.times[0], &frame)?;
         let mut sum = Xxh3::new();
         sums.iter().for_each(|read| sum.update(&read.to_le_bytes()));

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use wellspring_store::{ChannelMoments, ChannelStatistics, Split, Statistics};
 
 use crate::catalogue::Catalogue;
-use crate::well::OpenFile;
+use crate::well::{Cell, FieldReader, OpenFile, Slab};
 use crate::{Error, Result};
 
 /// Bytes of a piece, about. Its first frame is compared with the one before, which is read again.
@@ -88,35 +88,52 @@ fn frames(
     steps: Range<usize>,
 ) -> Result<Vec<ChannelMoments>> {
     let mut moments = vec![ChannelMoments::default(); catalogue.schema.channels().len()];
-    let row = catalogue.schema.grid.cells() / catalogue.schema.grid.shape()[0];
     for (field, mut reader) in catalogue.readers(file, true) {
-        let channels = field.channels.clone();
-        for slab in reader.slabs() {
-            let cells = slab.rows.len() * row;
-            let empty = || vec![vec![0.0_f32; cells]; channels.len()];
-            let (mut before, mut now) = (empty(), empty());
-            for step in steps.start.saturating_sub(1)..steps.end {
-                let mut planes: Vec<&mut [f32]> = now.iter_mut().map(Vec::as_mut_slice).collect();
-                let place = (sample, catalogue.step_of_file(step));
-                reader.raw_planes(place, &slab, &mut planes)?;
-                if step >= steps.start {
-                    let pairs = now.iter().zip(&before);
-                    for (moments, (now, before)) in moments[channels.clone()].iter_mut().zip(pairs)
-                    {
-                        moments.add(now, (step > 0).then_some(before.as_slice()));
-                    }
-                }
-                std::mem::swap(&mut before, &mut now);
-            }
+        let own = &mut moments[field.channels.clone()];
+        let place = (sample, steps.clone());
+        // What f64 tells apart f32 may not: a small change of a large number.
+        match reader.is_wide() {
+            true => add_frames::<f64>(catalogue, &mut reader, place, own)?,
+            false => add_frames::<f32>(catalogue, &mut reader, place, own)?,
         }
     }
     Ok(moments)
 }
 
+/// Adds some steps of a field to the moments of its channels.
+fn add_frames<X: Cell>(
+    catalogue: &Catalogue,
+    reader: &mut FieldReader<'_>,
+    (sample, steps): (usize, Range<usize>),
+    moments: &mut [ChannelMoments],
+) -> Result<()> {
+    let row = catalogue.schema.grid.cells() / catalogue.schema.grid.shape()[0];
+    for slab in reader.slabs() {
+        let empty = || vec![vec![X::default(); slab.rows.len() * row]; moments.len()];
+        let (mut before, mut now) = (empty(), empty());
+        for step in steps.start.saturating_sub(1)..steps.end {
+            let mut planes: Vec<&mut [X]> = now.iter_mut().map(Vec::as_mut_slice).collect();
+            let place = (sample, catalogue.step_of_file(step));
+            reader.raw_planes(place, &slab, &mut planes)?;
+            if step >= steps.start {
+                let pairs = now.iter().zip(&before);
+                for (moments, (now, before)) in moments.iter_mut().zip(pairs) {
+                    moments.add(now, (step > 0).then_some(before.as_slice()));
+                }
+            }
+            std::mem::swap(&mut before, &mut now);
+        }
+    }
+    Ok(())
+}
+
 async fn constants(catalogue: &Arc<Catalogue>, split: Split) -> Result<Vec<ChannelMoments>> {
     let mut moments = vec![ChannelMoments::default(); catalogue.schema.constant_channels().len()];
     for entry in 0..catalogue.splits[&split].len() {
-        let (frame, _) = constant_frame(catalogue, split, entry).await?;
+        let read = |reader: &mut FieldReader<'_>, place, slab: &Slab, _, planes: &mut [&mut [f64]]| {
+            reader.raw_planes(place, slab, planes)
+        };
+        let (frame, _) = constant_frame(catalogue, split, entry, read).await?;
         let cells = catalogue.schema.grid.cells();
         for (moments, values) in moments.iter_mut().zip(frame.chunks(cells)) {
             moments.add(values, None);
@@ -125,29 +142,34 @@ async fn constants(catalogue: &Arc<Catalogue>, split: Split) -> Result<Vec<Chann
     Ok(moments)
 }
 
-/// The fields of a trajectory that do not vary in time, (C, *space), and a checksum of their values.
-pub(crate) async fn constant_frame(
+/// The fields of a trajectory that do not vary in time, (C, *space), and a checksum of their values;
+/// `read` fills the planes of some channels with a slab.
+pub(crate) async fn constant_frame<X: Cell + Send + 'static>(
     catalogue: &Arc<Catalogue>,
     split: Split,
     entry: usize,
-) -> Result<(Vec<f32>, Vec<u64>)> {
+    read: impl Fn(&mut FieldReader<'_>, (usize, usize), &Slab, Range<usize>, &mut [&mut [X]]) -> Result<()>
+    + Send
+    + 'static,
+) -> Result<(Vec<X>, Vec<u64>)> {
     let held = &catalogue.splits[&split][entry];
     let (file, sample) = (catalogue.file(held.file).await?, held.sample);
     let catalogue = Arc::clone(catalogue);
     let work = tokio::task::spawn_blocking(move || {
         let cells = catalogue.schema.grid.cells();
         let row = cells / catalogue.schema.grid.shape()[0];
-        let mut frame = vec![0.0; catalogue.schema.constant_channels().len() * cells];
+        let mut frame = vec![X::default(); catalogue.schema.constant_channels().len() * cells];
         let mut sums = Vec::new();
         for (field, mut reader) in catalogue.readers(&file, false) {
-            let (first, last) = (field.channels.start * cells, field.channels.end * cells);
+            let channels = field.channels.clone();
+            let (first, last) = (channels.start * cells, channels.end * cells);
             for slab in reader.slabs() {
                 let place = slab.rows.start * row..slab.rows.end * row;
-                let mut planes: Vec<&mut [f32]> = frame[first..last]
+                let mut planes: Vec<&mut [X]> = frame[first..last]
                     .chunks_mut(cells)
                     .map(|plane| &mut plane[place.clone()])
                     .collect();
-                reader.raw_planes((sample, 0), &slab, &mut planes)?;
+                read(&mut reader, (sample, 0), &slab, channels.clone(), &mut planes)?;
                 sums.push(reader.checksum());
             }
         }

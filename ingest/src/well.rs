@@ -23,7 +23,8 @@ use std::sync::Arc;
 use hdf5::{Dataset, File};
 use wellspring_store::{Contents, Field, Schema, TensorOrder};
 
-pub(crate) use planes::FieldReader;
+pub(crate) use gather::Cell;
+pub(crate) use planes::{FieldReader, Slab};
 
 use self::storage::Storage;
 use crate::extents::ReadAt;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use wellspring_store::{
-    Affine, DatasetWriter, Location, Manifest, Provenance, Reporter, Selection, Split, Statistics,
+    DatasetWriter, Location, Manifest, Provenance, Reporter, Selection, Split, Statistics,
     WriterOptions, checksum,
 };
 
@@ -165,6 +165,7 @@ impl Work {
         statistics: &Statistics,
         reporter: &dyn Reporter,
     ) -> Result<()> {
+        self.tell_bounds(statistics, reporter).await?;
         let writer = self.writer(statistics).await?;
         let mut todo: Vec<Job> = jobs(&self.catalogue, &writer, &BTreeMap::new());
         let share = part.of(todo.len());
@@ -173,12 +174,25 @@ impl Work {
         let writing = self.writing(&writer, reporter);
         writing.shards(todo).await?;
         let splits: Vec<Split> = self.catalogue.splits.keys().copied().collect();
-        let affine = self.constant_affine(statistics)?;
         for index in part.of(splits.len()) {
             let nothing = async |shard| Ok(shard);
-            writing
-                .constants(splits[index], 0, &affine, nothing)
-                .await?;
+            writing.constants(splits[index], 0, nothing).await?;
+        }
+        Ok(())
+    }
+
+    /// Says which channels hardly vary, so that a bound and not their spread normalises them.
+    pub(crate) async fn tell_bounds(
+        &self,
+        statistics: &Statistics,
+        reporter: &dyn Reporter,
+    ) -> Result<()> {
+        for channel in self.writer(statistics).await?.bounded() {
+            reporter.note(&format!(
+                "{} hardly varies: its standard deviation or root mean square is {:e}, and it is divided \
+                 by the lower bound of scales, {:e}",
+                channel.name, channel.spread, channel.scale
+            ));
         }
         Ok(())
     }
@@ -212,21 +226,15 @@ impl Work {
             key: self.claim.key.clone(),
             selection: self.catalogue.selection.clone(),
             shard_bytes: self.options.shard_bytes,
-            sources: records::sources(&self.catalogue, &records),
+            sources: records::sources(&self.catalogue, &writer, &records),
         };
-        records::attach(&self.catalogue, &self.root).await?;
+        records::attach(&self.catalogue, &writer, &self.root).await?;
         Ok(writer.finish_with(splits, Some(provenance)).await?)
     }
 
     /// Whether a data set is what this work makes.
     pub(crate) fn has_made(&self, manifest: &Manifest) -> bool {
         made_by(manifest, &self.claim.key)
-    }
-
-    /// Of the fields that do not vary in time.
-    pub(crate) fn constant_affine(&self, statistics: &Statistics) -> Result<Affine> {
-        let channels = self.catalogue.schema.constant_channels();
-        Ok(statistics.affine(self.options.normalization, &channels)?)
     }
 }
 
@@ -271,7 +279,8 @@ async fn given(options: &IngestOptions, catalogue: &Catalogue) -> Result<Option<
     };
     let bytes = place.get().await?;
     let text = String::from_utf8_lossy(&bytes);
-    let statistics = Statistics::from_yaml(&text, &catalogue.schema, &place.to_string())?;
+    let (schema, normalization) = (&catalogue.schema, options.normalization);
+    let statistics = Statistics::from_yaml(&text, schema, normalization, &place.to_string())?;
     Ok(Some(statistics))
 }
 

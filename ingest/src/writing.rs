@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use wellspring_store::{Affine, DatasetWriter, Reporter, ShardWriter, Split};
+use wellspring_store::{DatasetWriter, Reporter, ShardWriter, Split};
 
 use crate::Result;
 use crate::catalogue::{Catalogue, Row};
@@ -72,10 +72,9 @@ impl Writing<'_> {
         &self,
         split: Split,
         first: usize,
-        affine: &Affine,
         earlier: impl AsyncFnOnce(ShardWriter) -> Result<ShardWriter>,
     ) -> Result<()> {
-        let name = ledger::constants(split);
+        let (name, affine) = (ledger::constants(split), self.writer.constant_affine());
         if affine.shift.is_empty() || self.ledger.shard(&name).await?.is_some() {
             return Ok(());
         }

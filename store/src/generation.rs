@@ -26,15 +26,18 @@ pub(crate) async fn publish(root: &Location, before: &Manifest, next: &Manifest)
     let head = Head::load(root).await?;
     if *head.manifest() == *before {
         kept(root, before).put(head.bytes()).await?;
-        // An answer that was lost on the way may have been a yes.
-        if head.replace(next).await? || is_committed(root, next).await? {
+        if head.replace(next).await? {
             return Ok(());
         }
     }
-    Err(Error::Overtaken {
-        root: root.to_string(),
-        generation: next.generation,
-    })
+    // A twin may have done the same work, or an answer that was lost on the way was a yes.
+    match is_committed(root, next).await? {
+        true => Ok(()),
+        false => Err(Error::Overtaken {
+            root: root.to_string(),
+            generation: next.generation,
+        }),
+    }
 }
 
 /// Whether a manifest is the data set's, or was.

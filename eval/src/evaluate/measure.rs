@@ -117,7 +117,7 @@ impl<'a> Measurer<'a> {
             run: &record.run,
             context: record.context as usize,
             channels: manifest.schema.channels(),
-            affine: manifest.affine(),
+            affine: manifest.affine()?,
             gauge,
             draft,
             spectra,

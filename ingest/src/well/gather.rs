@@ -59,22 +59,19 @@ impl Gather {
         }
     }
 
-    /// Fills a plane with a component of a frame's stored values.
-    pub(super) fn plane<T: Copy + Value, M: Fn(f64) -> f32 + Copy>(
+    /// Fills a plane with a component of a frame's stored values, each mapped.
+    pub(super) fn plane<T: Copy, X>(
         &self,
         values: &[T],
         component: usize,
-        map: Option<M>,
-        plane: &mut [f32],
+        map: impl Fn(T) -> X + Copy,
+        plane: &mut [X],
     ) {
         let (length, step) = self.inner;
         let mut at = vec![0; self.outer.len()];
         let mut place = self.start + component;
         for line in plane.chunks_exact_mut(length.max(1)) {
-            match map {
-                Some(map) => fill(&values[place..], step, line, |x| map(x.wide())),
-                None => fill(&values[place..], step, line, Value::narrow),
-            }
+            fill(&values[place..], step, line, map);
             for axis in (0..at.len()).rev() {
                 let (count, stride) = self.outer[axis];
                 at[axis] += 1;
@@ -89,45 +86,57 @@ impl Gather {
     }
 }
 
-/// A stored value.
-pub(super) trait Value {
-    fn wide(self) -> f64;
-    fn narrow(self) -> f32;
+/// What a plane is of.
+pub(crate) trait Cell: Copy + Default + Into<f64> {
+    fn of_f32(value: f32) -> Self;
+    fn of_f64(value: f64) -> Self;
+    /// Whether it is a number, and one that f32 holds.
+    fn fits(self) -> bool;
 }
 
-impl Value for f32 {
+impl Cell for f32 {
     #[inline(always)]
-    fn wide(self) -> f64 {
-        self.into()
+    fn of_f32(value: f32) -> Self {
+        value
     }
 
     #[inline(always)]
-    fn narrow(self) -> f32 {
-        self
+    fn of_f64(value: f64) -> Self {
+        value as f32
+    }
+
+    #[inline(always)]
+    fn fits(self) -> bool {
+        self.abs() <= f32::MAX
     }
 }
 
-impl Value for f64 {
+impl Cell for f64 {
     #[inline(always)]
-    fn wide(self) -> f64 {
-        self
+    fn of_f32(value: f32) -> Self {
+        value.into()
     }
 
     #[inline(always)]
-    fn narrow(self) -> f32 {
-        self as f32
+    fn of_f64(value: f64) -> Self {
+        value
+    }
+
+    #[inline(always)]
+    fn fits(self) -> bool {
+        self.abs() <= f32::MAX.into()
     }
 }
 
 /// Every `step`-th value, mapped; a step that the compiler knows makes a loop of vectors.
 #[inline(always)]
-fn fill<T: Copy>(values: &[T], step: usize, line: &mut [f32], map: impl Fn(T) -> f32) {
+fn fill<T: Copy, X>(values: &[T], step: usize, line: &mut [X], map: impl Fn(T) -> X) {
     match step {
-        0 => line.fill(map(values[0])),
-        1 => each::<1, T>(values, line, map),
-        2 => each::<2, T>(values, line, map),
-        3 => each::<3, T>(values, line, map),
-        4 => each::<4, T>(values, line, map),
+        0 => line.iter_mut().for_each(|x| *x = map(values[0])),
+        1 => each::<1, T, X>(values, line, map),
+        2 => each::<2, T, X>(values, line, map),
+        3 => each::<3, T, X>(values, line, map),
+        4 => each::<4, T, X>(values, line, map),
         _ => {
             let values = values.iter().step_by(step);
             line.iter_mut()
@@ -138,7 +147,7 @@ fn fill<T: Copy>(values: &[T], step: usize, line: &mut [f32], map: impl Fn(T) ->
 }
 
 #[inline(always)]
-fn each<const STEP: usize, T: Copy>(values: &[T], line: &mut [f32], map: impl Fn(T) -> f32) {
+fn each<const STEP: usize, T: Copy, X>(values: &[T], line: &mut [X], map: impl Fn(T) -> X) {
     let (groups, rest) = values.as_chunks::<STEP>();
     let whole = groups.len().min(line.len());
     let (line, last) = line.split_at_mut(whole);
@@ -151,11 +160,9 @@ fn each<const STEP: usize, T: Copy>(values: &[T], line: &mut [f32], map: impl Fn
     }
 }
 
-/// Whether all values are numbers; in blocks, so that the compiler makes vectors of it.
-pub(super) fn finite(plane: &[f32]) -> bool {
-    plane.chunks(1 << 12).all(|block| {
-        block
-            .iter()
-            .fold(true, |all, x| all & (x.abs() <= f32::MAX))
-    })
+/// Whether all values are numbers that f32 holds; in blocks, so that the compiler makes vectors of it.
+pub(super) fn finite<X: Cell>(plane: &[X]) -> bool {
+    plane
+        .chunks(1 << 12)
+        .all(|block| block.iter().fold(true, |all, x| all & x.fits()))
 }

@@ -7,7 +7,7 @@ use wellspring_store::AxisSelection;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::block::{self, Failure, Region, Scratch, Values};
-use super::gather::{Gather, finite};
+use super::gather::{Cell, Gather, finite};
 use super::storage::Layout;
 use super::{OpenFile, StoredField};
 use crate::{Error, Result};
@@ -25,6 +25,12 @@ pub(crate) struct Slab {
     pub(super) file: Range<usize>,
     /// In the planes.
     pub(crate) rows: Range<usize>,
+}
+
+/// The values of a frame, and of those after it that were read with it.
+enum Stored<'a> {
+    F32(&'a [f32]),
+    F64(&'a [f64]),
 }
 
 /// Reads the frames of one field, in any order; in the order of steps it reads every byte once.
@@ -98,31 +104,61 @@ impl<'a> FieldReader<'a> {
         slabs
     }
 
+    /// Whether the file has its values in f64.
+    pub(crate) fn is_wide(&self) -> bool {
+        matches!(self.values, Values::F64(_))
+    }
+
     /// Fills planes with a slab of a frame, one for each component, with values as they are.
     ///
     /// # Errors
     /// As [`Self::planes`].
-    pub(crate) fn raw_planes(
+    pub(crate) fn raw_planes<X: Cell>(
         &mut self,
         place: (usize, usize),
         slab: &Slab,
-        planes: &mut [&mut [f32]],
+        planes: &mut [&mut [X]],
     ) -> Result<()> {
-        let as_it_is: Option<fn(f64) -> f32> = None;
-        self.planes(place, slab, &vec![as_it_is; planes.len()], planes)
+        self.fill(place, slab, planes, |gather, stored, component, plane| {
+            match stored {
+                Stored::F32(values) => gather.plane(values, component, X::of_f32, plane),
+                Stored::F64(values) => gather.plane(values, component, X::of_f64, plane),
+            }
+        })
     }
 
     /// Fills planes with a slab of a frame, one for each component, mapping every value.
     ///
     /// # Errors
     /// [`Error::Bytes`], [`Error::Layout`], [`Error::Read`]; [`Error::NotFinite`] for a value that
-    /// is no number.
+    /// is no number, [`Error::TooLarge`] for one that f32 cannot hold, as it is or mapped.
     pub(crate) fn planes<M: Fn(f64) -> f32 + Copy>(
+        &mut self,
+        place: (usize, usize),
+        slab: &Slab,
+        maps: &[M],
+        planes: &mut [&mut [f32]],
+    ) -> Result<()> {
+        self.fill(place, slab, planes, |gather, stored, component, plane| {
+            let map = maps[component];
+            match stored {
+                Stored::F32(values) => {
+                    gather.plane(values, component, |x| map(x.into()), plane);
+                }
+                // One that readers could not give back must not pass because it fits when mapped.
+                Stored::F64(values) => {
+                    let map = |x: f64| if x.fits() { map(x) } else { f32::NAN };
+                    gather.plane(values, component, map, plane);
+                }
+            }
+        })
+    }
+    fn fill<X: Cell>(
         &mut self,
         (sample, step): (usize, usize),
         slab: &Slab,
-        maps: &[Option<M>],
-        planes: &mut [&mut [f32]],
+        planes: &mut [&mut [X]],
+        plane_of: impl Fn(&Gather, Stored<'_>, usize, &mut [X]),
     ) -> Result<()> {
         self.load(sample, step, slab)?;
         let components = self.space.len().pow(self.field.field.order as u32);
@@ -131,22 +167,59 @@ impl<'a> FieldReader<'a> {
             Some(held) => (step.max(held.steps.start) - held.steps.start) * gather.frame,
             None => 0,
         };
-        for (component, (plane, map)) in planes.iter_mut().zip(maps).enumerate() {
-            match &self.values {
-                Values::F32(values) => gather.plane(&values[first..], component, *map, plane),
-                Values::F64(values) => gather.plane(&values[first..], component, *map, plane),
-            }
+        for (component, plane) in planes.iter_mut().enumerate() {
+            plane_of(&gather, self.stored(first), component, plane);
             if !finite(plane) {
-                return Err(Error::NotFinite {
-                    file: self.file.well.named.clone(),
-                    object: self.field.path.clone(),
-                    trajectory: sample,
-                    step,
-                });
+                let value = self.unfit(&gather, (first, component), plane);
+                return Err(self.refused(value, sample, step));
             }
         }
         self.last = first..first + gather.frame;
         Ok(())
+    }
+
+    fn stored(&self, first: usize) -> Stored<'_> {
+        match &self.values {
+            Values::F32(values) => Stored::F32(&values[first..]),
+            Values::F64(values) => Stored::F64(&values[first..]),
+        }
+    }
+
+    /// The value in the file of the first cell of a plane that is not finite.
+    fn unfit<X: Cell>(
+        &self,
+        gather: &Gather,
+        (first, component): (usize, usize),
+        plane: &[X],
+    ) -> f64 {
+        let mut wide = vec![0.0; plane.len()];
+        match self.stored(first) {
+            Stored::F32(values) => gather.plane(values, component, f64::of_f32, &mut wide),
+            Stored::F64(values) => gather.plane(values, component, f64::of_f64, &mut wide),
+        }
+        let mut cells = wide.into_iter().zip(plane);
+        let cell = cells.find(|(_, x)| !x.fits());
+        cell.map_or(f64::NAN, |(value, _)| value)
+    }
+
+    /// Why a value cannot be taken.
+    fn refused(&self, value: f64, trajectory: usize, step: usize) -> Error {
+        let (file, object) = (self.file.well.named.clone(), self.field.path.clone());
+        match value.is_finite() {
+            true => Error::TooLarge {
+                file,
+                object,
+                value,
+                trajectory,
+                step,
+            },
+            false => Error::NotFinite {
+                file,
+                object,
+                trajectory,
+                step,
+            },
+        }
     }
 
     /// A checksum of the stored values that the last planes were of.
