@@ -22,6 +22,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Keeps freed memory for a second before the system gets it back, not for mimalloc's 10 ms: pages
 /// that each training step has cleared anew are a seventh of its time.
+#[expect(unsafe_code, reason = "mimalloc is a C library")]
 fn keep_freed_memory() {
     /// `mi_option_purge_delay` of mimalloc.h, in milliseconds.
     const PURGE_DELAY: std::ffi::c_int = 15;
@@ -29,7 +30,6 @@ fn keep_freed_memory() {
         fn mi_option_set(option: std::ffi::c_int, value: std::ffi::c_long);
     }
     // SAFETY: the function stores a number; no other thread runs yet.
-    #[expect(unsafe_code, reason = "mimalloc is a C library")]
     unsafe {
         mi_option_set(PURGE_DELAY, 1000);
     }

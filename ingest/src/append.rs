@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wellspring_store::{
-    Dataset, DatasetWriter, Frames, Location, Manifest, Provenance, Reporter, Selection, ShardWriter,
-    Split, SplitManifest, checksum,
+    Dataset, DatasetWriter, Frames, Location, Manifest, Provenance, Reporter, Selection,
+    ShardWriter, Split, SplitManifest, checksum,
 };
 
 use crate::catalogue::Catalogue;
@@ -60,7 +60,10 @@ pub async fn append(
         }
         Err(error) => {
             // Nobody can go on with it: what it adds to is the past.
-            if matches!(&error, Error::Store(wellspring_store::Error::Overtaken { .. })) {
+            if matches!(
+                &error,
+                Error::Store(wellspring_store::Error::Overtaken { .. })
+            ) {
                 ledger::release(root, &addition.key).await?;
             }
             Err(error)

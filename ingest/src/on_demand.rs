@@ -43,7 +43,8 @@ pub async fn promise(
         Begun::Done(manifest) => return Ok(Some(*manifest)),
     };
     work.gather(Part::WHOLE, reporter).await?;
-    work.tell_bounds(&work.statistics().await?, reporter).await?;
+    work.tell_bounds(&work.statistics().await?, reporter)
+        .await?;
     let promise = Promise {
         source: source.to_string(),
         stats: options.stats.as_ref().map(Location::to_string),

@@ -139,7 +139,11 @@ pub(crate) async fn fill_constants(
     let space = catalogue.schema.grid.shape();
     for (entry, held) in catalogue.splits[&split].iter().enumerate() {
         let own = affine.clone();
-        let read = move |reader: &mut FieldReader<'_>, place, slab: &Slab, channels, planes: &mut [&mut [f32]]| {
+        let read = move |reader: &mut FieldReader<'_>,
+                         place,
+                         slab: &Slab,
+                         channels,
+                         planes: &mut [&mut [f32]]| {
             let channels: Range<usize> = channels;
             let maps: Vec<_> = channels.map(|channel| own.stored(channel)).collect();
             reader.planes(place, slab, &maps, planes)

@@ -130,9 +130,10 @@ fn add_frames<X: Cell>(
 async fn constants(catalogue: &Arc<Catalogue>, split: Split) -> Result<Vec<ChannelMoments>> {
     let mut moments = vec![ChannelMoments::default(); catalogue.schema.constant_channels().len()];
     for entry in 0..catalogue.splits[&split].len() {
-        let read = |reader: &mut FieldReader<'_>, place, slab: &Slab, _, planes: &mut [&mut [f64]]| {
-            reader.raw_planes(place, slab, planes)
-        };
+        let read =
+            |reader: &mut FieldReader<'_>, place, slab: &Slab, _, planes: &mut [&mut [f64]]| {
+                reader.raw_planes(place, slab, planes)
+            };
         let (frame, _) = constant_frame(catalogue, split, entry, read).await?;
         let cells = catalogue.schema.grid.cells();
         for (moments, values) in moments.iter_mut().zip(frame.chunks(cells)) {
@@ -148,7 +149,13 @@ pub(crate) async fn constant_frame<X: Cell + Send + 'static>(
     catalogue: &Arc<Catalogue>,
     split: Split,
     entry: usize,
-    read: impl Fn(&mut FieldReader<'_>, (usize, usize), &Slab, Range<usize>, &mut [&mut [X]]) -> Result<()>
+    read: impl Fn(
+        &mut FieldReader<'_>,
+        (usize, usize),
+        &Slab,
+        Range<usize>,
+        &mut [&mut [X]],
+    ) -> Result<()>
     + Send
     + 'static,
 ) -> Result<(Vec<X>, Vec<u64>)> {
@@ -169,7 +176,13 @@ pub(crate) async fn constant_frame<X: Cell + Send + 'static>(
                     .chunks_mut(cells)
                     .map(|plane| &mut plane[place.clone()])
                     .collect();
-                read(&mut reader, (sample, 0), &slab, channels.clone(), &mut planes)?;
+                read(
+                    &mut reader,
+                    (sample, 0),
+                    &slab,
+                    channels.clone(),
+                    &mut planes,
+                )?;
                 sums.push(reader.checksum());
             }
         }

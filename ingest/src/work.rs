@@ -56,8 +56,10 @@ impl Work {
                 };
             }
             // One that cannot be read is replaced all the same; its files are not known.
-            if let Ok(manifest) = there {
-                stale = manifest.paths().map(str::to_owned).collect();
+            match there {
+                Ok(manifest) => stale = manifest.paths().map(str::to_owned).collect(),
+                Err(error) if error.is_about_content() => {}
+                Err(error) => return Err(error.into()),
             }
         }
         let claim = Claim { key, stale };

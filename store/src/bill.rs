@@ -72,11 +72,12 @@ impl Reckoning<'_> {
         let (split, batch) = (plan.split(), self.options.batch.max(1));
         let mut stages = None;
         for first in (0..places).step_by(batch) {
-            let last = (first + batch).min(places) - 1;
+            let last = first.saturating_add(batch).min(places) - 1;
             for place in first..=last {
                 let Some(window) = plan.get(place) else { break };
                 let frames = self.dataset.frames(split, window.trajectory as usize)?;
-                self.bill.bytes += plan.spec().frames(frames) as u64 * self.frame_bytes;
+                let bytes = (plan.spec().frames(frames) as u64).saturating_mul(self.frame_bytes);
+                self.bill.bytes = self.bill.bytes.saturating_add(bytes);
             }
             match plan.stages(first, last) {
                 Some(of) => {
@@ -139,7 +140,7 @@ impl Reckoning<'_> {
         if self.dataset.location().local_path().is_none() {
             for id in granted.missing {
                 let bytes = self.dataset.cache().file(id)?.bytes;
-                self.bill.fetched += bytes;
+                self.bill.fetched = self.bill.fetched.saturating_add(bytes);
                 self.bill.requests += requests(bytes);
             }
         }

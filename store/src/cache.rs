@@ -341,8 +341,9 @@ fn map(path: &Path) -> Result<Bytes> {
 }
 
 fn map_file(file: &std::fs::File) -> std::io::Result<Bytes> {
-    // SAFETY: the bytes are only read. Shards are written once and replaced by renaming, so none
-    // changes under the map unless somebody truncates it by hand.
+    // SAFETY: the bytes are only read, and nobody may change them while they are mapped: of shards that
+    // is the contract of `Dataset::open`, which this program keeps, since it replaces files by renaming;
+    // files of the cache's folder are read-only and this user's own.
     #[expect(unsafe_code, reason = "a memory map cannot be had otherwise")]
     let map = unsafe { memmap2::Mmap::map(file) }?;
     Ok(Bytes::from_owner(map))

@@ -10,7 +10,8 @@ use crate::rows::{Piece, RowIndex};
 use crate::shard::ShardData;
 use crate::traffic::{Counters, Traffic};
 use crate::{
-    Affine, Error, Frames, Location, Manifest, Origin, Result, Schema, Split, Value, Window, WindowSpec,
+    Affine, Error, Frames, Location, Manifest, Origin, Result, Schema, Split, Value, Window,
+    WindowSpec,
 };
 
 /// A data set that can be read.
@@ -31,6 +32,11 @@ pub(crate) struct Run {
 
 impl Dataset {
     /// Opens a data set: reads its manifest and nothing else.
+    ///
+    /// Uncompressed shards on a local disk are mapped into memory. While the data set is open nobody may
+    /// write to such a file or cut it: values would change after they were checked, or the process would
+    /// end with a bus error. Nothing in this program does, since it never changes a shard; to replace one
+    /// by hand, write another file and rename it.
     ///
     /// # Errors
     /// [`Error::NotADataset`], [`Error::UnsupportedFormat`], [`Error::Malformed`], [`Error::Io`].
@@ -234,11 +240,15 @@ impl Dataset {
         steps: Range<usize>,
         stride: usize,
     ) -> Result<Vec<Piece>> {
-        let frames = self.frames(split, trajectory)?;
-        if steps.start > steps.end || steps.end > frames {
-            return Err(out_of_range(split, trajectory, steps, frames));
+        let held = self.manifest.split(split)?.trajectories.get(trajectory);
+        let index = self.index.get(&split).filter(|_| held.is_some());
+        let frames = held.map_or(0, |held| held.frames);
+        match index {
+            Some(index) if steps.start <= steps.end && steps.end <= frames => {
+                Ok(index.pieces(trajectory, steps, stride))
+            }
+            _ => Err(out_of_range(split, trajectory, steps, frames)),
         }
-        Ok(self.index[&split].pieces(trajectory, steps, stride))
     }
 
     /// So many frames of one trajectory, from their pieces.
@@ -262,14 +272,24 @@ impl Run {
     pub(crate) async fn open(pieces: Vec<Piece>, leases: &[Arc<Lease>]) -> Result<Self> {
         let mut open = Vec::with_capacity(pieces.len());
         for piece in pieces {
-            for lease in leases {
-                if let Some(shard) = lease.open(piece.shard).await? {
-                    open.push((piece, shard));
-                    break;
-                }
-            }
+            let shard = Self::shard(piece.shard, leases).await?;
+            open.push((piece, shard));
         }
         Ok(Self { pieces: open })
+    }
+
+    async fn shard(id: ShardId, leases: &[Arc<Lease>]) -> Result<Arc<ShardData>> {
+        for lease in leases {
+            if let Some(shard) = lease.open(id).await? {
+                return Ok(shard);
+            }
+        }
+        Err(Error::Task {
+            reason: format!(
+                "shard {:?} of {} is needed and not held",
+                id.index, id.split
+            ),
+        })
     }
 
     /// Copies the run into trajectory `batch` of some frames.

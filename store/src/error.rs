@@ -294,6 +294,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether an object was had and is not what it should be; other errors say nothing about it.
+    #[must_use]
+    pub fn is_about_content(&self) -> bool {
+        matches!(
+            self,
+            Self::Malformed { .. }
+                | Self::UnsupportedFormat { .. }
+                | Self::FrameTooLarge { .. }
+                | Self::NotADataset { .. }
+        )
+    }
+
     pub(crate) fn malformed(object: impl ToString, reason: impl ToString) -> Self {
         Self::Malformed {
             object: object.to_string(),

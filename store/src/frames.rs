@@ -17,6 +17,9 @@ pub struct Frames<T = f32> {
 
 impl Frames {
     /// Frames of zeros.
+    ///
+    /// # Panics
+    /// When no memory could hold them.
     #[must_use]
     pub fn zeros(time: usize, batch: usize, channels: usize, space: Vec<usize>) -> Self {
         Self::filled(time, batch, channels, space, 0.0)
@@ -176,7 +179,9 @@ impl<T: Copy> Frames<T> {
     /// When `next` is not one frame of the same shape.
     pub fn push_frame(&mut self, next: &Self) -> Result<()> {
         let frame = self.frame_len();
-        if next.time != 1 || next.data.len() != frame || next.space != self.space {
+        let fits =
+            (next.batch, next.channels, &next.space) == (self.batch, self.channels, &self.space);
+        if self.time == 0 || next.time != 1 || !fits {
             return Err(Error::Shape {
                 what: "a frame to append".into(),
                 expected: format!("1 × {} × {} × {:?}", self.batch, self.channels, self.space),
@@ -226,5 +231,9 @@ mod tests {
         assert!(Frames::new(1, 1, 1, vec![2, 2], vec![0.0; 3]).is_err());
         assert!(Frames::<f32>::new(usize::MAX, 2, 1, vec![2], vec![]).is_err());
         assert!(counting(2).push_frame(&counting(2)).is_err());
+        let turned = Frames::zeros(1, 3, 2, vec![2, 2]);
+        assert!(counting(2).push_frame(&turned).is_err());
+        let mut none = Frames::zeros(0, 2, 3, vec![2, 2]);
+        assert!(none.push_frame(&counting(1)).is_err());
     }
 }

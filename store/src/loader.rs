@@ -23,6 +23,9 @@ use ring::Ring;
 pub(crate) use stages::AHEAD;
 use stages::Stages;
 
+/// Batches read ahead, whatever was asked for: more than memory has room for.
+const MOST_AHEAD: usize = 1 << 20;
+
 /// How a plan is executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoaderOptions {
@@ -116,11 +119,12 @@ impl<T: Value> Loader<T> {
         options: LoaderOptions,
         runtime: &Handle,
     ) -> Self {
-        let (queue, batches) = mpsc::channel(options.prefetch.max(1));
+        let prefetch = options.prefetch.clamp(1, MOST_AHEAD);
+        let (queue, batches) = mpsc::channel(prefetch);
         let (jobs, work) = std_mpsc::channel();
         let gatherer = Gatherer {
             dataset: Arc::clone(&dataset),
-            ring: Arc::new(Ring::new(options.prefetch.max(1) + 1)),
+            ring: Arc::new(Ring::new(prefetch + 1)),
             work: Arc::new(Mutex::new(work)),
         };
         for thread in 0..options.threads.max(1) {
@@ -203,6 +207,7 @@ impl<T: Value> Reader<T> {
                     }
                 }
                 Err(error) => {
+                    // Nobody waits for it any longer when this fails.
                     let _ = done.send(Err(error));
                     return;
                 }
@@ -214,7 +219,7 @@ impl<T: Value> Reader<T> {
     async fn prepare(&mut self, place: usize) -> Result<Gathering> {
         let (split, spec) = (self.plan.split(), self.plan.spec());
         let (mut windows, mut pieces, mut time) = (Vec::new(), Vec::new(), 0);
-        let places = place..place + self.batch;
+        let places = place..place.saturating_add(self.batch);
         for window in places.map_while(|place| self.plan.get(place)) {
             let frames = self.dataset.frames(split, window.trajectory as usize)?;
             let frames = spec.frames(frames);

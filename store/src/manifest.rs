@@ -301,7 +301,10 @@ impl Manifest {
     fn validate(&self, object: &str) -> Result<()> {
         self.schema.validate()?;
         if self.generation == u64::MAX {
-            return Err(Error::malformed(object, "no generation comes after this one"));
+            return Err(Error::malformed(
+                object,
+                "no generation comes after this one",
+            ));
         }
         if self.format_version < version_of(self.scale_bound) {
             let reason = format!("version {} has no scale bound", self.format_version);
@@ -328,12 +331,29 @@ impl Manifest {
                     format!("the {split} split has too many rows"),
                 ));
             }
+            let constants = held.constants.as_ref().map(|constants| constants.rows);
+            if constants.is_some_and(|rows| rows != held.trajectories.len()) {
+                let rows = constants.unwrap_or(0);
+                let reason =
+                    format!("{split} has {rows} rows of constants, and not one a trajectory");
+                return Err(Error::malformed(object, reason));
+            }
             for shard in held.files() {
                 if outside(&shard.path) || shard.rows == 0 {
                     let reason = format!("shard {:?} cannot be", shard.path);
                     return Err(Error::malformed(object, reason));
                 }
             }
+        }
+        let sources = self.provenance.iter().flat_map(|made| &made.sources);
+        let attached = sources.map(|source| source.structure.bytes);
+        let files = self.splits.values().flat_map(SplitManifest::files);
+        let mut sizes = files.map(|shard| shard.bytes).chain(attached);
+        if sizes.try_fold(0_u64, u64::checked_add).is_none() {
+            return Err(Error::malformed(
+                object,
+                "no store holds as many bytes as it says",
+            ));
         }
         for source in self.provenance.iter().flat_map(|made| &made.sources) {
             if outside(&source.structure.path) {

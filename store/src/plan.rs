@@ -130,7 +130,9 @@ impl Plan {
     /// Windows that are left of this rank's share.
     #[must_use]
     pub fn len(&self) -> usize {
-        (self.total() - self.seen + self.share.world - 1 - self.share.rank) / self.share.world
+        let left = self.total() - self.seen;
+        left.saturating_sub(self.share.rank)
+            .div_ceil(self.share.world)
     }
 
     /// Whether this rank has nothing to do.

@@ -60,7 +60,7 @@ impl RowIndex {
                 time,
             });
             time += count;
-            row += count * stride;
+            row = row.saturating_add(count.saturating_mul(stride));
         }
         pieces
     }
@@ -94,5 +94,7 @@ mod tests {
             .map(|p| (p.shard.index, p.rows, p.time))
             .collect();
         assert_eq!(found, expected);
+        let found = index.pieces(1, 0..10, usize::MAX);
+        assert_eq!(found.len(), 1);
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use crate::{
     ChannelMoments, Compression, Dataset, DatasetWriter, Dtype, Frames, Location, Manifest,
-    Normalization, ScaleBound, Schema, Shard, Split, SplitManifest, Statistics, TensorOrder, Trajectory,
-    WriterOptions,
+    Normalization, ScaleBound, Schema, Shard, Split, SplitManifest, Statistics, TensorOrder,
+    Trajectory, WriterOptions,
 };
 
 /// A 4 × 6 plane with pressure, velocity and a constant mask.

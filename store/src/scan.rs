@@ -91,14 +91,26 @@ impl Scanner {
         ))
     }
 
-    /// The rows of some frames of a trajectory, among those of the split.
+    /// The rows of some frames of a trajectory, among those of the split; none where it has no such
+    /// frames.
     #[must_use]
     pub fn rows(&self, split: Split, trajectory: usize, steps: Range<usize>) -> Range<usize> {
-        let first = self.rows[&split].trajectories[trajectory];
-        first + steps.start..first + steps.end
+        let Some(index) = self.rows.get(&split) else {
+            return 0..0;
+        };
+        match index.trajectories.get(trajectory..) {
+            Some(&[first, end, ..]) => {
+                let row = |step: usize| first.saturating_add(step).min(end);
+                row(steps.start)..row(steps.end)
+            }
+            _ => 0..0,
+        }
     }
 
     /// Trajectory and step of a row.
+    ///
+    /// # Panics
+    /// When the data set has no such split.
     #[must_use]
     pub fn frame(&self, split: Split, row: usize) -> (usize, usize) {
         let before = &self.rows[&split].trajectories;
@@ -109,7 +121,9 @@ impl Scanner {
     /// The shards' pieces of a range of a split's rows.
     #[must_use]
     pub fn pieces(&self, split: Split, rows: Range<usize>) -> Vec<Piece> {
-        let before = &self.rows[&split].shards;
+        let Some(RowIndex { shards: before, .. }) = self.rows.get(&split) else {
+            return Vec::new();
+        };
         let first = before.partition_point(|&before| before <= rows.start) - 1;
         let own = |shard: usize| rows.start.max(before[shard])..rows.end.min(before[shard + 1]);
         (first..before.len() - 1)
@@ -129,9 +143,8 @@ impl Scanner {
         wanted: Wanted,
     ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
         let whole = async move {
+            let rows = self.within(&piece, &wanted)?;
             let index = self.index(&piece).await?;
-            let first = self.rows[&piece.split].shards[piece.shard];
-            let rows = piece.rows.start - first..piece.rows.end - first;
             let reads = index.batches(&rows).into_iter();
             Ok(stream::iter(reads)
                 .map(move |(batch, rows)| {
@@ -142,6 +155,35 @@ impl Scanner {
                 .buffered(AHEAD))
         };
         stream::once(whole).try_flatten()
+    }
+
+    /// The rows of a piece's own shard. A piece may come from another machine.
+    fn within(&self, piece: &Piece, wanted: &Wanted) -> Result<Range<usize>> {
+        let channels = self.dataset.schema().channels().len();
+        if let Some(channel) = wanted.channels.iter().find(|&&channel| channel >= channels) {
+            return Err(Error::Shape {
+                what: format!("a channel of {}", self.dataset.location()),
+                expected: format!("less than {channels}"),
+                found: channel.to_string(),
+            });
+        }
+        let shards = self
+            .rows
+            .get(&piece.split)
+            .map_or(&[][..], |index| &index.shards);
+        let own = match shards.get(piece.shard..) {
+            Some(&[first, end, ..]) => first..end,
+            _ => 0..0,
+        };
+        let rows = &piece.rows;
+        if rows.start < own.start || rows.start > rows.end || rows.end > own.end {
+            return Err(Error::Shape {
+                what: format!("rows of {} shard {}", piece.split, piece.shard),
+                expected: format!("{own:?}"),
+                found: format!("{rows:?}"),
+            });
+        }
+        Ok(rows.start - own.start..rows.end - own.start)
     }
 
     async fn read(

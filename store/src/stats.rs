@@ -185,7 +185,14 @@ mod tests {
 
     #[test]
     fn the_bound_is_the_wells_in_ordinary_units() {
-        for held in [(0.0, 1.0), (5.0, 1e-4), (0.1, 2e-4), (1.0, 1e-9), (1e8, 1e-3), (3.0, 0.0)] {
+        for held in [
+            (0.0, 1.0),
+            (5.0, 1e-4),
+            (0.1, 2e-4),
+            (1.0, 1e-9),
+            (1e8, 1e-3),
+            (3.0, 0.0),
+        ] {
             let [absolute, relative] =
                 [ScaleBound::Absolute, ScaleBound::Relative].map(|bound| scale(held, bound));
             assert_eq!(absolute, held.1.max(1e-4));

@@ -256,13 +256,41 @@ async fn reads_past_the_end_are_refused() {
         .await
         .unwrap();
     let dataset = sample::open(&root).await;
-    for (trajectory, steps) in [(0, 5..8), (3, 0..1), (usize::MAX, 0..1)] {
+    for (trajectory, steps) in [
+        (0, 5..8),
+        (3, 0..1),
+        (usize::MAX, 0..1),
+        (3, 0..0),
+        (usize::MAX, 0..0),
+        (0, 8..8),
+    ] {
         let error = dataset
             .read(Split::Train, trajectory, steps)
             .await
             .unwrap_err();
         assert!(matches!(error, Error::OutOfRange { .. }), "{error}");
     }
+    for trajectory in 0..FRAMES.len() {
+        for step in [0, FRAMES[trajectory]] {
+            let none = dataset.read(Split::Train, trajectory, step..step).await;
+            assert_eq!(none.unwrap().data(), [0.0; 0]);
+        }
+    }
+    // A window has one frame at least.
+    let spec = WindowSpec {
+        length: crate::Length::Frames(0),
+        stride: usize::MAX,
+        ..WindowSpec::of_length(1)
+    };
+    let window = crate::Window {
+        trajectory: 2,
+        start: 5,
+    };
+    let frame = dataset
+        .read_window(Split::Train, spec, window)
+        .await
+        .unwrap();
+    assert_eq!(frame, dataset.read(Split::Train, 2, 5..6).await.unwrap());
     assert!(matches!(
         dataset.read(Split::Test, 0, 0..1).await.unwrap_err(),
         Error::NoSplit { .. }

@@ -99,6 +99,12 @@ async fn check(root: &Location, manifest: &Manifest, place: &Place) -> Result<()
     };
     let columns = shard::columns(&schema.grid, &channels, manifest.dtype);
     let data = ShardData::decode(&bytes.into(), &columns, &object.to_string())?;
+    // Before a list is made of as many rows as the manifest claims.
+    if data.rows() != shard.rows {
+        let (found, expected) = (data.rows(), shard.rows);
+        let reason = format!("it has {found} rows, not {expected}");
+        return Err(Error::malformed(&object, reason));
+    }
     let held = &manifest.splits[split];
     let expected = match constants {
         true => constant_rows(held),

@@ -14,7 +14,7 @@ pub struct Window {
 /// Frames of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {
-    /// So many: context and what follows it.
+    /// So many, one at least: context and what follows it.
     Frames(usize),
     /// All that the trajectory has: one window a trajectory, for rollouts to its end.
     Trajectory,
@@ -58,7 +58,7 @@ impl WindowSpec {
     #[must_use]
     pub fn frames(&self, trajectory: usize) -> usize {
         match self.length {
-            Length::Frames(frames) => frames,
+            Length::Frames(frames) => frames.max(1),
             Length::Trajectory => trajectory.div_ceil(self.stride.max(1)),
         }
     }

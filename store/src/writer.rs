@@ -9,9 +9,9 @@ use crate::generation;
 use crate::manifest::version_of;
 use crate::shard::Recycled;
 use crate::{
-    Affine, Attachment, BoundedChannel, Compression, Dtype, Error, Location, Manifest, Normalization,
-    Provenance, Result, ScaleBound, Schema, Shard, ShardWriter, Split, SplitManifest, Statistics,
-    Trajectory, shard,
+    Affine, Attachment, BoundedChannel, Compression, Dtype, Error, Location, Manifest,
+    Normalization, Provenance, Result, ScaleBound, Schema, Shard, ShardWriter, Split,
+    SplitManifest, Statistics, Trajectory, shard,
 };
 
 /// What a data set is to be.
@@ -76,8 +76,10 @@ impl DatasetWriter {
                 });
             }
             // One that cannot be read is replaced all the same; its files are not known.
-            if let Ok(old) = Manifest::load(root).await {
-                writer.stale = old.paths().map(str::to_owned).collect();
+            match Manifest::load(root).await {
+                Ok(old) => writer.stale = old.paths().map(str::to_owned).collect(),
+                Err(error) if error.is_about_content() => {}
+                Err(error) => return Err(error),
             }
             place.delete().await?;
         }
@@ -112,7 +114,9 @@ impl DatasetWriter {
         let channels = options.schema.channels();
         let affine = |channels: &[String]| {
             let normalization = options.normalization;
-            options.statistics.affine(normalization, scale_bound, channels)
+            options
+                .statistics
+                .affine(normalization, scale_bound, channels)
         };
         Ok(Self {
             root: root.clone(),

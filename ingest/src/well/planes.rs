@@ -119,12 +119,15 @@ impl<'a> FieldReader<'a> {
         slab: &Slab,
         planes: &mut [&mut [X]],
     ) -> Result<()> {
-        self.fill(place, slab, planes, |gather, stored, component, plane| {
-            match stored {
+        self.fill(
+            place,
+            slab,
+            planes,
+            |gather, stored, component, plane| match stored {
                 Stored::F32(values) => gather.plane(values, component, X::of_f32, plane),
                 Stored::F64(values) => gather.plane(values, component, X::of_f64, plane),
-            }
-        })
+            },
+        )
     }
 
     /// Fills planes with a slab of a frame, one for each component, mapping every value.

@@ -6,13 +6,17 @@
 //! died, whose lock the system has let go. Nothing is polled, and nothing that a killed process leaves
 //! needs mending. Room is made under the folder's own lock, the longest unused first; a file that is
 //! mapped elsewhere can be removed all the same, since its bytes stay until they are let go.
+//!
+//! A file must not change while it is mapped. So one that has its name is read-only, a part is its
+//! owner's alone, and only files of this user are mapped: of a folder that users share, what belongs to
+//! another, or is a link to somewhere else, is read into memory and compared there.
 #![expect(
     clippy::disallowed_methods,
     reason = "locks and maps are the operating system's; what lies here are copies of stored bytes"
 )]
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -148,6 +152,10 @@ impl Folder {
                     if !path.exists() {
                         continue;
                     }
+                    if !guard(&path, &file, UNFINISHED) {
+                        let reason = "a part there is a link, or another user's";
+                        return Err(failed(io::Error::other(reason)));
+                    }
                     let part = Part {
                         file,
                         path,
@@ -169,14 +177,18 @@ impl Folder {
     /// A file that is there. One that is not what its name says is removed.
     fn find(&self, name: &str, shard: &Shard) -> Result<Option<Bytes>> {
         let path = self.path.join(name);
-        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+        let mut file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(self.failed("reading", source)),
         };
         // The time of its last use; a file system that keeps none makes the order worse, no more.
         let _ = file.set_modified(SystemTime::now());
-        let bytes = super::map_file(&file).map_err(|source| self.failed("mapping", source))?;
+        let bytes = match guard(&path, &file, FINISHED) {
+            true => super::map_file(&file),
+            false => contents(&mut file),
+        };
+        let bytes = bytes.map_err(|source| self.failed("reading", source))?;
         if shard.check(&bytes, name).is_ok() {
             return Ok(Some(bytes));
         }
@@ -188,6 +200,11 @@ impl Folder {
     /// Ends a part: one that is whole gets its name, that of a damaged shard goes.
     fn keep(&self, name: &str, shard: &Shard, part: &Part, object: &str) -> Result<Bytes> {
         let failed = |source| self.failed("keeping", source);
+        // Nobody writes to it from here on.
+        if !guard(&part.path, &part.file, FINISHED) {
+            let reason = "the part was replaced while it was fetched";
+            return Err(failed(io::Error::other(reason)));
+        }
         let bytes = super::map_file(&part.file).map_err(failed)?;
         shard.check(&bytes, object)?;
         // So that who makes room counts each file once.
@@ -208,9 +225,11 @@ impl Folder {
             let entry = entry?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            // Gone in the meantime.
-            let Ok(about) = entry.metadata() else {
-                continue;
+            let about = match entry.metadata() {
+                Ok(about) => about,
+                // In the meantime.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
             };
             if name == ours || name == LOCK {
                 continue;
@@ -258,6 +277,39 @@ impl Folder {
 }
 
 const LOCK: &str = "lock";
+
+/// Permissions of a file that is whole, and of a part.
+const FINISHED: u32 = 0o444;
+const UNFINISHED: u32 = 0o600;
+
+/// Gives an open file permissions, which only its owner can. Whether it is this user's, and is what lies
+/// under its path: not a link's target, and not replaced meanwhile.
+#[cfg(unix)]
+fn guard(path: &Path, file: &File, mode: u32) -> bool {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let is_there = || -> io::Result<bool> {
+        let (named, open) = (path.symlink_metadata()?, file.metadata()?);
+        let is_same = (named.dev(), named.ino()) == (open.dev(), open.ino());
+        if is_same && open.is_file() {
+            file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+            return Ok(true);
+        }
+        Ok(false)
+    };
+    is_there().unwrap_or(false)
+}
+
+#[cfg(not(unix))]
+fn guard(_: &Path, _: &File, _: u32) -> bool {
+    true
+}
+
+/// A file's bytes in memory.
+fn contents(file: &mut File) -> io::Result<Bytes> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes.into())
+}
 
 /// Whether no process fetches a part.
 fn abandoned(part: &Path) -> bool {

@@ -79,14 +79,16 @@ impl<V: Clone + Default> Ledger<V> {
             .iter()
             .filter(|(id, _)| !self.entries.contains_key(id));
         let (missing, more): (Vec<ShardId>, Vec<u64>) = missing.copied().unzip();
-        let more: u64 = more.iter().sum();
+        let more = more
+            .iter()
+            .fold(0_u64, |sum, bytes| sum.saturating_add(*bytes));
         let idle = |(id, entry): (&ShardId, &Entry<V>)| {
             let kept = entry.leases > 0 || wanted.iter().any(|(wanted, _)| wanted == id);
             if kept { 0 } else { entry.bytes }
         };
         if self.held.saturating_add(more) > self.limit && room == Room::Wait {
             let idle: u64 = self.entries.iter().map(idle).sum();
-            if self.held - idle + more > self.limit {
+            if (self.held - idle).saturating_add(more) > self.limit {
                 return None;
             }
         }

@@ -25,6 +25,17 @@ fn plan(frames: &[usize], length: usize, order: Order, share: Share) -> Plan {
     Plan::new(&manifest(frames, 5), Split::Train, spec, order, share).unwrap()
 }
 
+#[test]
+fn a_world_may_be_larger_than_the_plan() {
+    let of = |rank| Share {
+        rank,
+        world: usize::MAX,
+    };
+    assert_eq!(plan(&[9], 2, SEQUENTIAL, of(3)).len(), 1);
+    let none = plan(&[9], 2, SEQUENTIAL, of(usize::MAX - 1));
+    assert_eq!((none.len(), none.get(0)), (0, None));
+}
+
 fn orders() -> impl Strategy<Value = Order> {
     (any::<u64>(), 0..3_u64, 0..3_usize, 1..12_usize).prop_map(|(seed, epoch, kind, lanes)| {
         match kind {

@@ -94,7 +94,7 @@ impl ShardData {
             let count = here.len();
             held.copy(here, frames, (time, batch));
             time += count;
-            row += count * stride;
+            row = row.saturating_add(count.saturating_mul(stride));
         }
     }
 

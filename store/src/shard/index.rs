@@ -4,12 +4,13 @@
 use std::ops::Range;
 
 use arrow::array::RecordBatch;
-use arrow::buffer::{Buffer, MutableBuffer};
+use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::ipc::reader::{FileDecoder, read_footer_length};
 use arrow::ipc::{Block, MetadataVersion, root_as_message};
 use bytes::Bytes;
 use futures::future::try_join_all;
+use memmap2::MmapMut;
 
 use super::KEYS;
 use super::decode::{TRAILER, check_block, check_columns, footer};
@@ -165,7 +166,7 @@ impl BatchIndex {
         Ok(Self {
             offset,
             body,
-            rows: whole(batch.length())? as usize,
+            rows: usize::try_from(batch.length()).map_err(|_| malformed("a negative length"))?,
             compressed: batch.compression().is_some(),
             buffers,
             head: bytes.clone(),
@@ -207,13 +208,21 @@ impl BatchIndex {
             .iter()
             .map(|range| place.get_range(start + range.start..start + range.end));
         let parts = try_join_all(reads).await?;
-        let mut sparse = MutableBuffer::from_len_zeroed(self.head.len() + self.body as usize);
+        // The system gives pages only for what is written to, and an error where there are none.
+        let length = self.head.len() as u64 + self.body;
+        let memory = |source| Error::Memory {
+            object: place.to_string(),
+            bytes: length,
+            source,
+        };
+        let size = usize::try_from(length).map_err(|error| memory(std::io::Error::other(error)))?;
+        let mut sparse = MmapMut::map_anon(size).map_err(memory)?;
         sparse[..self.head.len()].copy_from_slice(&self.head);
         for (range, part) in ranges.iter().zip(parts) {
             let at = self.head.len() + range.start as usize;
             sparse[at..at + part.len()].copy_from_slice(&part);
         }
-        Ok(sparse.into())
+        Ok(Buffer::from(Bytes::from_owner(sparse)))
     }
 }
 

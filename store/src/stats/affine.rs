@@ -27,7 +27,10 @@ pub struct Affine {
 }
 
 impl Affine {
-    /// Field units → stored value, of one channel.
+    /// Field units → stored value, of one channel, rounded once.
+    ///
+    /// # Panics
+    /// When there is no such channel.
     #[inline(always)]
     pub fn stored(&self, channel: usize) -> impl Fn(f64) -> f32 + Copy + use<> {
         // A processor multiplies several times as fast as it divides; in f32 both are the same.
@@ -36,18 +39,24 @@ impl Affine {
     }
 
     /// Field units → stored values, in place.
+    ///
+    /// # Panics
+    /// When the frames have more channels than this.
     pub fn normalise(&self, frames: &mut Frames) {
         self.each(frames, |x, shift, scale| (x - shift) * scale.recip());
     }
 
     /// Stored values → field units, in place.
+    ///
+    /// # Panics
+    /// When the frames have more channels than this.
     pub fn denormalise(&self, frames: &mut Frames) {
         self.each(frames, |x, shift, scale| x * scale + shift);
     }
 
     fn each(&self, frames: &mut Frames, map: impl Fn(f64, f64, f64) -> f64) {
         let (cells, channels) = (frames.cells(), frames.channels());
-        for (i, values) in frames.data_mut().chunks_mut(cells).enumerate() {
+        for (i, values) in frames.data_mut().chunks_mut(cells.max(1)).enumerate() {
             let (shift, scale) = (self.shift[i % channels], self.scale[i % channels]);
             for value in values {
                 *value = map(f64::from(*value), shift, scale) as f32;
@@ -62,6 +71,26 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn stored_values_are_right_at_every_scale() {
+        for (shift, scale) in [(3e-24, 1e-24), (0.0, 1e-30), (1e8, 1e-3), (-1e30, 1e28)] {
+            let affine = Affine {
+                shift: vec![shift],
+                scale: vec![scale],
+            };
+            for x in [-3.0, -0.5, 0.0, 0.1, 7.0] {
+                let stored = affine.stored(0)(shift + x * scale);
+                // What f64 can tell apart at that offset.
+                let digits =
+                    (shift / scale).abs() * f64::EPSILON + f64::from(f32::EPSILON) * x.abs();
+                assert!(
+                    (f64::from(stored) - x).abs() <= digits,
+                    "{shift:e} {scale:e} {x} {stored}"
+                );
+            }
+        }
+    }
 
     proptest! {
         #[test]

@@ -254,11 +254,18 @@ mod tests {
                 let before = before.map(|before| single(&before));
                 narrow.add(&single(&now), before.as_deref());
             }
-            let both = if offset == 0.0 { vec![wide, narrow] } else { vec![wide] };
+            let both = if offset == 0.0 {
+                vec![wide, narrow]
+            } else {
+                vec![wide]
+            };
             for moments in both {
                 let (value, std) = (moments.value, DEVIATION * spread);
                 let name = format!("{offset:e} ± {spread:e}");
-                assert!((value.mean() - offset).abs() <= 1e-6 * std, "mean of {name}");
+                assert!(
+                    (value.mean() - offset).abs() <= 1e-6 * std,
+                    "mean of {name}"
+                );
                 assert_near(value.std(), std, &format!("deviation of {name}"));
                 assert_near(value.rms(), offset.hypot(std), &format!("rms of {name}"));
                 // Every step is one of +3 or, three times in sixteen, of −13.

@@ -47,10 +47,7 @@ const KINDS: [Kind; 6] = [
     kind("std_delta", |s| &mut s.std_delta),
 ];
 
-const fn kind(
-    name: &'static str,
-    value: fn(&mut ChannelStatistics) -> &mut f64,
-) -> Kind {
+const fn kind(name: &'static str, value: fn(&mut ChannelStatistics) -> &mut f64) -> Kind {
     Kind { name, value }
 }
 
@@ -100,9 +97,10 @@ impl Statistics {
 
     fn values(&self, kind: &Kind, field: &Field, schema: &Schema) -> Result<Vec<f64>> {
         let channels = field.channels(&schema.grid);
-        let values = channels
-            .iter()
-            .map(|channel| self.channel(channel).map(|mut held| *(kind.value)(&mut held)));
+        let values = channels.iter().map(|channel| {
+            self.channel(channel)
+                .map(|mut held| *(kind.value)(&mut held))
+        });
         values.collect()
     }
 
@@ -143,7 +141,10 @@ impl Kind {
     fn read(&self, values: &[f64], statistics: &mut [ChannelStatistics]) -> Result<(), String> {
         if values.len() != statistics.len() {
             let (found, expected) = (values.len(), statistics.len());
-            return Err(format!("{found} components instead of {expected} in {}", self.name));
+            return Err(format!(
+                "{found} components instead of {expected} in {}",
+                self.name
+            ));
         }
         for (statistics, &value) in statistics.iter_mut().zip(values) {
             if !self.allows(value) {
@@ -162,7 +163,10 @@ impl Kind {
     ) -> Result<(), String> {
         if self.is_needed(normalization) {
             let name = format!("{normalization:?}").to_lowercase();
-            return Err(format!("normalisation {name} needs {}, and there is no {0}", self.name));
+            return Err(format!(
+                "normalisation {name} needs {}, and there is no {0}",
+                self.name
+            ));
         }
         if self.name == "rms" {
             let of = |held: &mut ChannelStatistics| held.rms = held.mean.hypot(held.std);
@@ -174,14 +178,18 @@ impl Kind {
 
 /// A field's name as a key: quoted where YAML would take it for something else.
 fn key(name: &str) -> Result<String> {
-    const TAKEN: [&str; 10] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan"];
+    const TAKEN: [&str; 10] = [
+        "y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan",
+    ];
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let is_plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(is_word)
         && !TAKEN.contains(&name.to_lowercase().as_str());
     match is_plain {
         true => Ok(name.to_owned()),
-        false => serde_json::to_string(name).map_err(|source| Error::malformed("statistics", source)),
+        false => {
+            serde_json::to_string(name).map_err(|source| Error::malformed("statistics", source))
+        }
     }
 }
 

@@ -111,6 +111,96 @@ async fn nonsense_for_a_manifest_is_an_error() {
     }
 }
 
+/// Numbers that agree with one another and with no file.
+#[tokio::test]
+async fn what_a_manifest_claims_is_not_allocated() {
+    let (_folder, local) = super::local();
+    for compression in [Compression::None, Compression::Zstd] {
+        for root in [
+            local.join(&format!("{compression:?}")),
+            Location::parse("memory:///ds").unwrap(),
+        ] {
+            let mut options = sample::options(&[4]);
+            options.compression = compression;
+            let sound = sample::write(&root, &[4], options).await.unwrap();
+            for (frames, bytes) in [
+                (1 << 31, None),
+                (u32::MAX as usize, Some(1 << 60)),
+                (1 << 31, Some(1 << 40)),
+            ] {
+                let mut claims = sound.clone();
+                let held = claims.splits.get_mut(&Split::Train).unwrap();
+                held.trajectories[0].frames = frames;
+                held.shards[0].rows = frames;
+                held.shards[0].bytes = bytes.unwrap_or(held.shards[0].bytes);
+                root.join("manifest.json")
+                    .put(claims.to_json())
+                    .await
+                    .unwrap();
+                let dataset = Arc::new(Dataset::open(&root).await.unwrap());
+                for steps in [0..1, frames - 1..frames, 0..frames] {
+                    assert!(dataset.read(Split::Train, 0, steps).await.is_err());
+                }
+                let whole = dataset.read_window(
+                    Split::Train,
+                    WindowSpec::whole(),
+                    crate::Window {
+                        trajectory: 0,
+                        start: 0,
+                    },
+                );
+                assert!(whole.await.is_err());
+                let (_, flaws) = crate::verify(&root, &crate::Silent).await.unwrap();
+                assert_eq!(flaws.len(), 1);
+                let scanner = Arc::new(Scanner::new(dataset));
+                let piece = scanner.pieces(Split::Train, 0..frames).remove(0);
+                let wanted = Wanted {
+                    time: true,
+                    channels: vec![0],
+                };
+                let found = scanner.scan(piece, wanted).try_collect::<Vec<_>>().await;
+                assert!(found.is_err());
+            }
+        }
+    }
+}
+
+/// Pieces that fit no shard, as another machine may send them.
+#[tokio::test]
+async fn a_piece_that_is_not_there_is_an_error() {
+    let root = written("memory:///pieces", Compression::None).await;
+    let scanner = Arc::new(Scanner::new(Arc::new(sample::open(&root).await)));
+    let piece = scanner.pieces(Split::Train, 0..3).remove(0);
+    let wanted = |channels| Wanted {
+        time: false,
+        channels,
+    };
+    let mut bad = Vec::new();
+    for (split, shard, rows) in [
+        (Split::Valid, 0, 0..1),
+        (Split::Train, 99, 0..1),
+        (Split::Train, usize::MAX, 0..1),
+        (Split::Train, 1, 0..1),
+        (Split::Train, 0, 0..usize::MAX),
+    ] {
+        bad.push((crate::Piece { split, shard, rows }, wanted(vec![0])));
+    }
+    bad.push((piece.clone(), wanted(vec![3])));
+    for (piece, wanted) in bad {
+        let found = Arc::clone(&scanner).scan(piece, wanted);
+        let found = found.try_collect::<Vec<_>>().await;
+        assert!(matches!(found, Err(Error::Shape { .. })), "{found:?}");
+    }
+    let found = Arc::clone(&scanner).scan(piece, wanted(vec![2]));
+    assert_eq!(
+        found.try_collect::<Vec<_>>().await.unwrap()[0].num_rows(),
+        3
+    );
+    assert_eq!(scanner.rows(Split::Valid, 0, 0..1), 0..0);
+    assert_eq!(scanner.rows(Split::Train, 3, 0..1), 0..0);
+    assert!(scanner.pieces(Split::Valid, 0..1).is_empty());
+}
+
 /// Whatever bytes a shard has, reading it never panics, even with a checksum that fits.
 #[tokio::test]
 async fn hostile_shards_are_refused() {

@@ -394,6 +394,46 @@ fn what_a_dead_process_left_in_a_folder_does_no_harm() {
     let mut bytes = std::fs::read(&file).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
+    std::fs::remove_file(&file).unwrap();
     std::fs::write(&file, bytes).unwrap();
     far.epoch(&far.in_folder(&folder, 100), STREAMED);
+}
+
+/// Who may write to a file while it is mapped: nobody. What others may change is read into memory.
+#[cfg(unix)]
+#[test]
+fn a_file_of_the_folder_does_not_change_under_a_reader() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let far = Far::of(&[20]);
+    let folder = tempfile::tempdir().unwrap();
+    far.epoch(&far.in_folder(&folder, 100), STREAMED);
+    let files = || std::fs::read_dir(folder.path()).unwrap();
+    let files = files().map(|file| file.unwrap().path());
+    let shards: Vec<_> = files.filter(|path| path.extension().is_some()).collect();
+    assert_eq!(
+        shards.len(),
+        far.manifest.splits[&Split::Train].shards.len()
+    );
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert!(shards.iter().all(|path| mode(path) == 0o444));
+
+    // One that was made writable is not any longer.
+    std::fs::set_permissions(&shards[0], std::fs::Permissions::from_mode(0o666)).unwrap();
+    // One is a link to a file that somebody cuts off while its values are read.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let target = elsewhere.path().join("target");
+    std::fs::copy(&shards[1], &target).unwrap();
+    std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::remove_file(&shards[1]).unwrap();
+    std::os::unix::fs::symlink(&target, &shards[1]).unwrap();
+    let dataset = far.in_folder(&folder, 100);
+    let before = far.epoch(&dataset, STREAMED);
+    assert_eq!((mode(&shards[0]), mode(&target)), (0o444, 0o600));
+    std::fs::File::options()
+        .write(true)
+        .open(&target)
+        .unwrap()
+        .set_len(0)
+        .unwrap();
+    assert_eq!(far.epoch(&dataset, STREAMED), before);
 }

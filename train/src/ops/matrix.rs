@@ -103,6 +103,54 @@ impl<'a> MatrixMut<'a> {
     }
 }
 
+/// Sees to it that every element lies within the slice and that rows do not overlap.
 fn check(length: usize, rows: usize, columns: usize, stride: usize) {
-    assert!(rows == 0 || (rows - 1) * stride + columns <= length && columns <= stride.max(columns));
+    let end = match rows {
+        0 => Some(0),
+        rows => (rows - 1)
+            .checked_mul(stride)
+            .and_then(|start| start.checked_add(columns)),
+    };
+    assert!(
+        stride >= columns && end.is_some_and(|end| end <= length),
+        "{rows} rows of {columns} columns, {stride} apart, are no matrix in {length} values"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_matrix_fits_its_slice() {
+        let (data, mut more) = ([1.0, 2.0, 3.0, 4.0, 5.0], [0.0; 4]);
+        let a = Matrix::rows(&data, 2, 2, 3);
+        MatrixMut::rows(&mut more, 2, 2, 2).product(false, 1.0, a, a.transposed(), 1);
+        assert_eq!(more, [5.0, 14.0, 14.0, 41.0]);
+        Matrix::rows(&[], 0, 3, 3);
+    }
+
+    #[test]
+    #[should_panic(expected = "are no matrix")]
+    fn rows_do_not_overlap() {
+        Matrix::rows(&[0.0; 8], 2, 4, 3);
+    }
+
+    #[test]
+    #[should_panic(expected = "are no matrix")]
+    fn the_last_row_is_whole() {
+        Matrix::rows(&[0.0; 6], 2, 3, 4);
+    }
+
+    #[test]
+    #[should_panic(expected = "are no matrix")]
+    fn a_place_that_overflows_is_not_in_the_slice() {
+        Matrix::rows(&[0.0; 8], 3, 1, usize::MAX / 2 + 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "are no matrix")]
+    fn what_is_written_to_is_checked_too() {
+        MatrixMut::rows(&mut [0.0; 3], 2, 2, 2);
+    }
 }

@@ -105,7 +105,9 @@ fn first() -> (Manifest, BTreeMap<String, Bytes>) {
         shard_bytes: 1,
         sources: vec![source(Split::Valid, structure())],
     });
-    let named = manifest.paths().map(|path| (format!("ds/{path}"), Bytes::from("first")));
+    let named = manifest
+        .paths()
+        .map(|path| (format!("ds/{path}"), Bytes::from("first")));
     let mut objects: BTreeMap<String, Bytes> = named.collect();
     objects.insert(format!("ds/{}", structure().path), STRUCTURE.into());
     objects.insert(MANIFEST.into(), manifest.to_json().into());
@@ -181,7 +183,10 @@ impl Explorer {
             Ask::Put(path, bytes) => {
                 let content = self.content(bytes);
                 let before = world.objects.insert(path.as_str().into(), content);
-                assert!(before.is_none_or(|before| before == content), "{path} is written twice");
+                assert!(
+                    before.is_none_or(|before| before == content),
+                    "{path} is written twice"
+                );
                 Answer::Done(true)
             }
             Ask::Replace(path, bytes, seen) => {
@@ -210,11 +215,18 @@ impl Explorer {
         };
         let (before, now) = (self.manifest(before).clone(), self.manifest(now).clone());
         assert_eq!(now.generation, before.generation + 1, "{:?}", self.trace);
-        let lost = before.splits.keys().filter(|split| !now.splits.contains_key(split));
+        let lost = before
+            .splits
+            .keys()
+            .filter(|split| !now.splits.contains_key(split));
         assert!(lost.count() <= 1, "{:?}", self.trace);
         for (split, held) in &now.splits {
             let old = before.splits.get(split).cloned().unwrap_or_default();
-            assert!(held.trajectories.starts_with(&old.trajectories), "{:?}", self.trace);
+            assert!(
+                held.trajectories.starts_with(&old.trajectories),
+                "{:?}",
+                self.trace
+            );
             assert!(held.shards.starts_with(&old.shards), "{:?}", self.trace);
         }
     }
@@ -228,16 +240,29 @@ impl Explorer {
             let is_there = world.objects.contains_key(format!("ds/{path}").as_str());
             assert!(is_there, "{path} is gone after {:?}", self.trace);
         }
-        let all: Vec<&Bytes> = world.history.iter().map(|&held| &self.contents[held]).collect();
+        let all: Vec<&Bytes> = world
+            .history
+            .iter()
+            .map(|&held| &self.contents[held])
+            .collect();
         for (index, &state) in world.states.iter().enumerate() {
             match self.writers[index].at(state) {
                 At::Ended(End::Changed(made)) => {
-                    assert!(all.contains(&made), "writer {index} lost it: {:?}", self.trace);
+                    assert!(
+                        all.contains(&made),
+                        "writer {index} lost it: {:?}",
+                        self.trace
+                    );
                 }
                 At::Ended(End::Overtaken) => {
                     let mark = format!("append{index}");
-                    let has = |held: &&Bytes| held.windows(mark.len()).any(|w| w == mark.as_bytes());
-                    assert!(!all.iter().any(has), "writer {index} has won: {:?}", self.trace);
+                    let has =
+                        |held: &&Bytes| held.windows(mark.len()).any(|w| w == mark.as_bytes());
+                    assert!(
+                        !all.iter().any(has),
+                        "writer {index} has won: {:?}",
+                        self.trace
+                    );
                 }
                 _ => {}
             }
@@ -290,7 +315,8 @@ impl Explorer {
                 At::Ended(End::Overtaken) => "o".to_owned(),
                 _ => "-".to_owned(),
             };
-            self.ends.insert(world.states.iter().enumerate().map(of).collect());
+            self.ends
+                .insert(world.states.iter().enumerate().map(of).collect());
         }
     }
 }
@@ -323,7 +349,15 @@ fn explore(writers: Vec<Writer<End>>) -> (usize, HashSet<String>) {
 #[test]
 fn two_appends_and_a_purge() {
     use Split::{Train, Valid};
-    for (a, d, p) in [(2, &[][..], 1), (1, &[Valid][..], 1), (2, &[Valid][..], 1), (1, &[Valid][..], 2), (2, &[Train, Valid], 1), (2, &[Valid][..], 2), (2, &[Train, Valid], 2)] {
+    for (a, d, p) in [
+        (2, &[][..], 1),
+        (1, &[Valid][..], 1),
+        (2, &[Valid][..], 1),
+        (1, &[Valid][..], 2),
+        (2, &[Train, Valid], 1),
+        (2, &[Valid][..], 2),
+        (2, &[Train, Valid], 2),
+    ] {
         let now = std::time::Instant::now();
         let (states, ends) = explore(writers(a, d, p));
         eprintln!("{a} {d:?} {p} {states} {} {:?}", ends.len(), now.elapsed());

@@ -14,7 +14,8 @@ use futures::{FutureExt as _, StreamExt as _};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    Result,
 };
 
 /// A request to a store.
@@ -123,7 +124,9 @@ impl<T: Clone> Writer<T> {
             asked: None,
         })));
         let mut writer = pin!((self.run)(Arc::new(script.clone())));
-        let polled = writer.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let polled = writer
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
         let at = match polled {
             Poll::Ready(end) => At::Ended(end),
             Poll::Pending => At::Asks(script.0.lock().unwrap().asked.clone().unwrap()),
@@ -150,7 +153,12 @@ fn meta(location: Path, bytes: &Bytes) -> ObjectMeta {
 
 #[async_trait::async_trait]
 impl ObjectStore for Script {
-    async fn put_opts(&self, to: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        to: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
         let (path, bytes) = (to.to_string(), Bytes::from(payload));
         let result = PutResult {
             e_tag: Some(tag(&bytes)),
@@ -186,7 +194,10 @@ impl ObjectStore for Script {
         }
     }
 
-    fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        paths: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         let script = self.clone();
         let delete = move |path: Result<Path>| {
             let script = script.clone();
@@ -210,7 +221,11 @@ impl ObjectStore for Script {
         stream::once(listing).flatten().boxed()
     }
 
-    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        _: &Path,
+        _: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         unimplemented!("no writer of this test does so")
     }
 
