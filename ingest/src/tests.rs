@@ -7,6 +7,7 @@ mod on_demand;
 mod pieces;
 mod quirks;
 mod remote;
+mod scales;
 mod simulations;
 
 use std::path::Path;

@@ -226,7 +226,7 @@ async fn a_manifest_from_the_future_is_refused_by_its_version() {
         .unwrap();
     let error = Dataset::open(&root).await.unwrap_err();
     assert!(
-        matches!(error, Error::UnsupportedFormat { found: 2, .. }),
+        matches!(error, Error::UnsupportedFormat { found: 3, .. }),
         "{error}"
     );
 }

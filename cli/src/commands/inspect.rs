@@ -74,8 +74,8 @@ fn data_set(manifest: &Manifest) -> String {
             "  {:<4} {:>5} points, {} to {}, {low:?}–{high:?}",
             axis.name,
             axis.coordinates.len(),
-            first.copied().unwrap_or_default(),
-            last.copied().unwrap_or_default()
+            first.copied().map_or_else(String::new, exact),
+            last.copied().map_or_else(String::new, exact)
         );
     }
     text += "\nfields:\n";
@@ -134,12 +134,40 @@ fn channels(manifest: &Manifest) -> String {
         if let Ok(held) = manifest.statistics.channel(channel) {
             let _ = writeln!(
                 text,
-                "  {channel:<16} {:>12.5} {:>12.5} {:>12.5} {:>12.5}",
-                held.mean, held.std, held.mean_delta, held.std_delta
+                "  {channel:<16} {:>12} {:>12} {:>12} {:>12}",
+                digits(held.mean),
+                digits(held.std),
+                digits(held.mean_delta),
+                digits(held.std_delta)
             );
         }
     }
     text
+}
+
+/// A number with six significant digits, whatever its size.
+fn digits(value: f64) -> String {
+    const DIGITS: i32 = 6;
+    if value == 0.0 {
+        return "0".into();
+    }
+    let scientific = format!("{value:.5e}");
+    let exponent = scientific.split_once('e').and_then(|(_, e)| e.parse().ok());
+    match exponent {
+        Some(exponent @ -4..DIGITS) => {
+            let decimals = usize::try_from(DIGITS - 1 - exponent).unwrap_or(0);
+            format!("{value:.decimals$}")
+        }
+        _ => scientific,
+    }
+}
+
+/// A number with all its digits, and no more zeros than people count.
+fn exact(value: f64) -> String {
+    match value == 0.0 || (1e-4..1e15).contains(&value.abs()) {
+        true => value.to_string(),
+        false => format!("{value:e}"),
+    }
 }
 
 /// The values that each parameter takes over all trajectories.
@@ -162,10 +190,11 @@ fn parameters(manifest: &Manifest) -> String {
     }
     for (name, mut values) in values {
         values.sort_by(f64::total_cmp);
-        let shown: Vec<String> = values.iter().take(SHOWN).map(f64::to_string).collect();
+        let shown = values.iter().take(SHOWN).map(|&value| exact(value));
+        let shown: Vec<String> = shown.collect();
         let (shown, last) = (shown.join(" "), values[values.len() - 1]);
         let more = match values.len() > SHOWN {
-            true => format!(" ... {last} ({} values)", values.len()),
+            true => format!(" ... {} ({} values)", exact(last), values.len()),
             false => String::new(),
         };
         let _ = writeln!(text, "  {name:<16} {shown}{more}");
@@ -200,4 +229,39 @@ async fn run_folder(run: &Location) -> Result<String> {
         }
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_keep_their_digits_at_every_size() {
+        for (value, expected) in [
+            (0.0, "0"),
+            (2.847_216_35, "2.84722"),
+            (-0.001_234_567, "-0.00123457"),
+            (0.000_999_999_9, "0.00100000"),
+            (123_456.7, "123457"),
+            (999_999.9, "1.00000e6"),
+            (1e8, "1.00000e8"),
+            (3.141_592_6e-24, "3.14159e-24"),
+            (-7.5e30, "-7.50000e30"),
+            (f64::MIN_POSITIVE, "2.22507e-308"),
+        ] {
+            assert_eq!(digits(value), expected);
+        }
+    }
+
+    #[test]
+    fn other_numbers_keep_all_of_theirs() {
+        for (value, expected) in [
+            (0.0, "0"),
+            (9.81, "9.81"),
+            (-1e4, "-10000"),
+            (1e-24, "1e-24"),
+        ] {
+            assert_eq!(exact(value), expected);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Selections, packings, parts, additions and repairs: the same values however the work is cut.
 
 use std::path::Path;
+use std::sync::Mutex;
 
 use wellspring_store::{
     AxisSelection, Boundary, Dataset, Error as StoreError, Location, Manifest, Normalization,
@@ -309,6 +310,107 @@ async fn trajectories_are_added_and_read_like_the_others() {
     )
     .await;
     assert!(matches!(error, Err(Error::Unlike { .. })));
+}
+
+/// Once a shard is written, somebody else changes the data set.
+struct Rival {
+    root: Location,
+    done: Mutex<bool>,
+}
+
+impl wellspring_store::Reporter for Rival {
+    fn begin(&self, stage: &str, _: Option<u64>, _: &str) {
+        let mut done = self.done.lock().unwrap();
+        if stage == "shards" && !*done {
+            *done = true;
+            let dropped = wellspring_store::drop_split(&self.root, Split::Test);
+            // In memory, nothing has to be waited for.
+            futures::executor::block_on(dropped).unwrap();
+        }
+    }
+
+    fn advance(&self, _: u64) {}
+
+    fn end(&self) {}
+
+    fn note(&self, _: &str) {}
+}
+
+#[tokio::test]
+async fn an_append_that_was_overtaken_changes_nothing_and_bars_nobody() {
+    let (first, more) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    sources(first.path(), Packing::Contiguous);
+    let (root, _) = made(first.path(), &options()).await;
+    waves(Packing::Gzip(2))
+        .write(&more.path().join("data/train/later.hdf5"), 70)
+        .unwrap();
+    let rival = Rival {
+        root: root.clone(),
+        done: Mutex::new(false),
+    };
+    let source = place(more.path());
+    let overtaken = append(&source, &root, &options(), &rival).await;
+    let overtaken = overtaken.unwrap_err();
+    assert!(
+        matches!(
+            overtaken,
+            Error::Store(wellspring_store::Error::Overtaken { generation: 1, .. })
+        ),
+        "{overtaken}"
+    );
+    let now = Manifest::load(&root).await.unwrap();
+    assert_eq!((now.generation, now.splits.len()), (1, 1));
+    let new = append(&source, &root, &options(), &Silent).await.unwrap();
+    assert_eq!(new.generation, 2);
+    assert!(wellspring_store::purge(&root).await.unwrap() > 0);
+    assert!(verify(&root, &Silent).await.unwrap().1.is_empty());
+}
+
+/// What a file holds beside fields may be what a file that was dropped did, which may be deleted any moment.
+#[tokio::test]
+async fn an_append_names_nothing_that_a_purge_deletes() {
+    let first = tempfile::tempdir().unwrap();
+    sources(first.path(), Packing::Contiguous);
+    let (root, old) = made(first.path(), &options()).await;
+    wellspring_store::drop_split(&root, Split::Test)
+        .await
+        .unwrap();
+    let more = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(more.path().join("data/test")).unwrap();
+    let path = "data/test/waves_3.hdf5";
+    std::fs::copy(first.path().join(path), more.path().join(path)).unwrap();
+    let new = append(&place(more.path()), &root, &options(), &Silent)
+        .await
+        .unwrap();
+    let paths: Vec<&str> = old.paths().collect();
+    let kept: Vec<&str> = new.splits[&Split::Train]
+        .files()
+        .map(|shard| shard.path.as_str())
+        .collect();
+    let made = new.provenance.as_ref().unwrap();
+    let train = made
+        .sources
+        .iter()
+        .filter(|source| source.split == Split::Train);
+    let kept: Vec<&str> = kept
+        .into_iter()
+        .chain(train.map(|source| source.structure.path.as_str()))
+        .collect();
+    for path in new.paths().filter(|path| !kept.contains(path)) {
+        assert!(!paths.contains(&path), "{path} was there before");
+    }
+    assert!(wellspring_store::purge(&root).await.unwrap() > 0);
+    let (manifest, flaws) = verify(&root, &Silent).await.unwrap();
+    assert!(flaws.is_empty(), "{flaws:?}");
+    // What was added can be made again.
+    let structure = &made.sources.last().unwrap().structure.path;
+    root.join(structure).delete().await.unwrap();
+    let flaws = verify(&root, &Silent).await.unwrap().1;
+    assert_eq!(flaws.len(), 1);
+    repair(&place(first.path()), &root, &manifest, &flaws, &Silent)
+        .await
+        .unwrap();
+    assert!(verify(&root, &Silent).await.unwrap().1.is_empty());
 }
 
 #[tokio::test]

@@ -126,9 +126,14 @@ impl Statistics {
                 let held = yaml.get(kind.name).and_then(|held| held.get(&field.name));
                 match held {
                     Some(held) => kind.read(&held.values(), &mut statistics),
-                    None => kind.do_without(normalization, &mut statistics),
+                    None => kind.do_without(normalization),
                 }
                 .map_err(|wrong| Error::malformed(object, format!("{wrong} of {}", field.name)))?;
+            }
+            let rms = yaml.get("rms").and_then(|held| held.get(&field.name));
+            if rms.is_none() {
+                let of = |held: &mut ChannelStatistics| held.rms = held.mean.hypot(held.std);
+                statistics.iter_mut().for_each(of);
             }
             all.extend(channels.into_iter().zip(statistics));
         }
@@ -155,22 +160,14 @@ impl Kind {
         Ok(())
     }
 
-    /// What is there in its place.
-    fn do_without(
-        &self,
-        normalization: Normalization,
-        statistics: &mut [ChannelStatistics],
-    ) -> Result<(), String> {
+    /// Whether a file may lack it.
+    fn do_without(&self, normalization: Normalization) -> Result<(), String> {
         if self.is_needed(normalization) {
             let name = format!("{normalization:?}").to_lowercase();
             return Err(format!(
-                "normalisation {name} needs {}, and there is no {0}",
+                "normalisation {name} needs {0}, and there is no {0}",
                 self.name
             ));
-        }
-        if self.name == "rms" {
-            let of = |held: &mut ChannelStatistics| held.rms = held.mean.hypot(held.std);
-            statistics.iter_mut().for_each(of);
         }
         Ok(())
     }

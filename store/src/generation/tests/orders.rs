@@ -143,12 +143,13 @@ struct World {
 /// Goes everywhere.
 struct Explorer {
     writers: Vec<Writer<End>>,
+    appends: usize,
     contents: Vec<Bytes>,
     known: HashMap<Bytes, usize>,
     manifests: HashMap<usize, Manifest>,
     seen: HashSet<u64>,
     /// Who made the requests that led here.
-    trace: Vec<(usize, String)>,
+    trace: Vec<usize>,
     /// How all writers ended, in every order.
     ends: HashSet<String>,
 }
@@ -194,6 +195,7 @@ impl Explorer {
                 let is_it = there.is_some_and(|&there| tag(&self.contents[there]) == *seen);
                 if is_it {
                     let content = self.content(bytes);
+                    self.manifest(content);
                     world.objects.insert(path.as_str().into(), content);
                     world.history.push(content);
                     self.check_change(world);
@@ -240,53 +242,59 @@ impl Explorer {
             let is_there = world.objects.contains_key(format!("ds/{path}").as_str());
             assert!(is_there, "{path} is gone after {:?}", self.trace);
         }
-        let all: Vec<&Bytes> = world
-            .history
-            .iter()
-            .map(|&held| &self.contents[held])
-            .collect();
-        for (index, &state) in world.states.iter().enumerate() {
-            match self.writers[index].at(state) {
+        for writer in 0..self.writers.len() {
+            match self.at(world, writer) {
                 At::Ended(End::Changed(made)) => {
-                    assert!(
-                        all.contains(&made),
-                        "writer {index} lost it: {:?}",
-                        self.trace
-                    );
+                    let made = self.known.get(made);
+                    let is_held = made.is_some_and(|made| world.history.contains(made));
+                    assert!(is_held, "writer {writer} lost it: {:?}", self.trace);
                 }
-                At::Ended(End::Overtaken) => {
-                    let mark = format!("append{index}");
-                    let has =
-                        |held: &&Bytes| held.windows(mark.len()).any(|w| w == mark.as_bytes());
-                    assert!(
-                        !all.iter().any(has),
-                        "writer {index} has won: {:?}",
-                        self.trace
-                    );
+                At::Ended(End::Overtaken) if writer < self.appends => {
+                    let mark = format!("append{writer}");
+                    let has = |held: &usize| {
+                        let splits = self.manifests[held].splits.values();
+                        let mut held = splits.flat_map(|split| &split.trajectories);
+                        held.any(|trajectory| trajectory.source == mark)
+                    };
+                    let has_won = world.history.iter().any(has);
+                    assert!(!has_won, "writer {writer} has won: {:?}", self.trace);
                 }
                 _ => {}
             }
         }
     }
 
-    /// Whether a request is about an object that its writer alone knows so far: it may as well be made
-    /// at once, and nobody else writes there.
+    /// Whether a request may as well be made at once, since it touches what no other writer does: an
+    /// object that its own writer names, or a shard that is deleted, which nobody writes again.
     fn is_private(ask: &Ask) -> bool {
-        matches!(ask, Ask::Put(path, _) if path.contains(".g") && path.contains("-append"))
+        match ask {
+            Ask::Put(path, _) | Ask::Get(path) => path.contains("-append"),
+            Ask::Delete(path) => path.ends_with(".arrow"),
+            _ => false,
+        }
     }
 
-    fn request(&mut self, world: &mut World, writer: usize) -> bool {
-        let At::Asks(ask) = self.writers[writer].at(world.states[writer]).clone() else {
-            return false;
+    /// The world after the next request of a writer, if it has one.
+    fn after(&mut self, world: &World, writer: usize) -> Option<World> {
+        let asks = |explorer: &Self, world: &World| match explorer.at(world, writer) {
+            At::Asks(ask) => Some(ask.clone()),
+            At::Ended(_) => None,
         };
-        let answer = self.answer(world, &ask);
-        world.states[writer] = self.writers[writer].step(world.states[writer], &answer);
-        if let At::Asks(next) = self.writers[writer].at(world.states[writer])
-            && Self::is_private(next)
-        {
-            self.request(world, writer);
+        let mut ask = asks(self, world)?;
+        let mut next = world.clone();
+        loop {
+            let answer = self.answer(&mut next, &ask);
+            let state = &mut next.states[writer];
+            *state = self.writers[writer].step(*state, &answer);
+            match asks(self, &next) {
+                Some(more) if Self::is_private(&more) => ask = more,
+                _ => return Some(next),
+            }
         }
-        true
+    }
+
+    fn at(&self, world: &World, writer: usize) -> &At<End> {
+        self.writers[writer].at(world.states[writer])
     }
 
     fn explore(&mut self, world: &World) {
@@ -298,40 +306,38 @@ impl Explorer {
         self.check(world);
         let mut over = true;
         for writer in 0..self.writers.len() {
-            let mut next = world.clone();
-            let what = format!("{:?}", self.writers[writer].at(world.states[writer]));
-            self.trace.push((writer, what.chars().take(60).collect()));
-            if self.request(&mut next, writer) {
+            self.trace.push(writer);
+            if let Some(next) = self.after(world, writer) {
                 over = false;
                 self.explore(&next);
             }
             self.trace.pop();
         }
         if over {
-            let of = |(index, &state): (usize, &usize)| match self.writers[index].at(state) {
-                At::Ended(End::Changed(_)) => "+".to_owned(),
-                At::Ended(End::Purged(0)) => "0".to_owned(),
-                At::Ended(End::Purged(_)) => "p".to_owned(),
-                At::Ended(End::Overtaken) => "o".to_owned(),
-                _ => "-".to_owned(),
-            };
-            self.ends
-                .insert(world.states.iter().enumerate().map(of).collect());
+            let ends = (0..self.writers.len()).map(|writer| match self.at(world, writer) {
+                At::Ended(End::Changed(_)) => "changed ",
+                At::Ended(End::Purged(0)) => "nothing ",
+                At::Ended(End::Purged(_)) => "purged ",
+                At::Ended(End::Overtaken) => "overtaken ",
+                _ => "no-split ",
+            });
+            self.ends.insert(ends.collect());
         }
     }
 }
 
-/// The ways in which the writers end, over all orders.
-fn explore(writers: Vec<Writer<End>>) -> (usize, HashSet<String>) {
+/// How many states there are, and the ways in which the writers end, over all orders.
+fn explore(appends: usize, drops: &[Split], purges: usize) -> (usize, HashSet<String>) {
     let (_, objects) = first();
     let mut explorer = Explorer {
+        writers: writers(appends, drops, purges),
+        appends,
         contents: Vec::new(),
         known: HashMap::new(),
         manifests: HashMap::new(),
         seen: HashSet::new(),
         trace: Vec::new(),
         ends: HashSet::new(),
-        writers,
     };
     let objects: BTreeMap<Arc<str>, usize> = objects
         .iter()
@@ -342,6 +348,7 @@ fn explore(writers: Vec<Writer<End>>) -> (usize, HashSet<String>) {
         objects,
         states: vec![0; explorer.writers.len()],
     };
+    explorer.manifest(world.history[0]);
     explorer.explore(&world);
     (explorer.seen.len(), explorer.ends)
 }
@@ -359,7 +366,7 @@ fn two_appends_and_a_purge() {
         (2, &[Train, Valid], 2),
     ] {
         let now = std::time::Instant::now();
-        let (states, ends) = explore(writers(a, d, p));
+        let (states, ends) = explore(a, d, p);
         eprintln!("{a} {d:?} {p} {states} {} {:?}", ends.len(), now.elapsed());
     }
 }
