@@ -6,7 +6,7 @@
 //! ROOT/SPLIT/NNNNN.arrow      frames: Arrow IPC files
 //! ROOT/SPLIT/constants.arrow  fields that do not vary in time, where there are any
 //! ROOT/sources/CHECKSUM.json  what a source holds beside fields
-//! ROOT/generations/NNNNN.json earlier and present manifests of a data set that was changed
+//! ROOT/generations/NNNNN-ID.json earlier manifests of a data set that was changed
 //! ```
 //!
 //! **Rows.** A row is a frame: `trajectory` (u32, its index in the split), `step` (u32), `time`
@@ -20,9 +20,12 @@
 //!
 //! **Values.** stored = (x − shift) / scale in f64, rounded once: mean and standard deviation
 //! (`zscore`), 0 and root mean square (`rms`), or 0 and 1 (`none`), by The Well's definitions of the
-//! [`Statistics`], with The Well's lower bound of 10⁻⁴ for scale. [`Affine`] goes both ways.
+//! [`Statistics`]. A scale is at least The Well's 10⁻⁴, or that times the channel's root mean square where
+//! this is less than 1 ([`ScaleBound`]), so that units of any size are stored alike. [`Affine`] goes both
+//! ways.
 //!
-//! **Manifest.** JSON: format version, [`Schema`] (grid, coordinates, boundary types per axis and
+//! **Manifest.** JSON: format version (2 where the bound of a scale is not 10⁻⁴, which programs that know
+//! version 1 alone would misread, else 1), [`Schema`] (grid, coordinates, boundary types per axis and
 //! side, fields), dtype, compression, normalisation, statistics, and for each split its
 //! [`Trajectory`]s (source, frames, parameters) and [`Shard`]s (path, rows, bytes, XXH3-64). A reader
 //! refuses another version before it looks at anything else. Keys that version 1 does not name are
@@ -41,10 +44,12 @@
 //! [`outline`](Manifest::outline) of its manifest and an [`Origin`], which makes each shard when it is
 //! first read. Until the last one there is no manifest.
 //!
-//! **Generations.** A data set changes (trajectories are added, a split is dropped) by a new manifest
-//! with the next [`Manifest::generation`]: first `generations/NNNNN.json`, only where none is, then
-//! `manifest.json`. Shards are never changed: new ones have names of their own
-//! (`train/00000.g1.arrow`), and readers of an older generation still find theirs until [`purge`].
+//! **Generations.** A data set changes (trajectories are added, a split is dropped) by a manifest with the
+//! next [`Manifest::generation`], which takes the place of the one that it was made from if that is still
+//! there: a conditional write in a bucket, a lock on `manifest.json` on a disk. The one that goes is
+//! kept in `generations/`, ID being [`Manifest::id`]. Shards are never changed: new ones, and what else is
+//! written for a change, have names that no other writer uses (`train/00000.g1-KEY.arrow`), and readers
+//! of an older generation still find theirs until [`purge`].
 //!
 //! **Order.** [`Plan`] says which windows come when: a pure function of (manifest, seed, epoch), and
 //! of (rank, world) for a share. How many windows have been seen is all that a run must know to go on,
