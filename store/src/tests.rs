@@ -270,8 +270,8 @@ async fn reads_past_the_end_are_refused() {
             .unwrap_err();
         assert!(matches!(error, Error::OutOfRange { .. }), "{error}");
     }
-    for trajectory in 0..FRAMES.len() {
-        for step in [0, FRAMES[trajectory]] {
+    for (trajectory, frames) in FRAMES.into_iter().enumerate() {
+        for step in [0, frames] {
             let none = dataset.read(Split::Train, trajectory, step..step).await;
             assert_eq!(none.unwrap().data(), [0.0; 0]);
         }
