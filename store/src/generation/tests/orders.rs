@@ -412,8 +412,9 @@ fn every_order_of_an_append_a_drop_and_two_purges() {
         &ends,
         &[
             "changed changed nothing nothing",
-            "changed changed nothing purged",
-            "overtaken changed nothing purged",
+            "changed changed purged nothing",
+            "changed changed purged purged",
+            "overtaken changed purged purged",
             "changed overtaken nothing nothing",
         ],
     );
@@ -443,7 +444,7 @@ fn every_order_of_two_appends_two_drops_and_two_purges() {
     check_ends(
         &ends,
         &[
-            "changed changed changed changed nothing purged",
+            "changed changed changed changed purged nothing",
             "changed changed changed changed purged purged",
         ],
     );
