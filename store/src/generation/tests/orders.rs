@@ -437,7 +437,7 @@ fn every_order_of_two_appends_two_drops_and_a_purge() {
 }
 
 #[test]
-#[ignore = "takes minutes"]
+#[cfg_attr(debug_assertions, ignore = "takes a minute without optimisation")]
 fn every_order_of_two_appends_two_drops_and_two_purges() {
     let drops = [Split::Train, Split::Valid];
     let ends = explore((2, CAREFUL), &drops, 2);
