@@ -11,7 +11,7 @@ use wellspring_store::{
 use crate::catalogue::Catalogue;
 use crate::findings::judge;
 use crate::findings::{Finding, FindingKind};
-use crate::ledger::{self, Claim, Ledger};
+use crate::ledger::{Claim, Ledger};
 use crate::options::IngestOptions;
 use crate::records::{self, SplitRecords};
 use crate::work;
@@ -53,7 +53,7 @@ pub async fn append(
         catalogue: &catalogue,
         selection,
         ledger: &ledger,
-        key: claim.key,
+        key: claim.key.clone(),
     };
     match addition.make(options, reporter).await {
         Ok(manifest) => {
@@ -61,12 +61,13 @@ pub async fn append(
             Ok(manifest)
         }
         Err(error) => {
-            // Nobody can go on with it: what it adds to is the past.
-            if matches!(
+            // Nobody can go on with it: what it adds to is the past, or what it adds is refused.
+            let is_past = matches!(
                 &error,
                 Error::Store(wellspring_store::Error::Overtaken { .. })
-            ) {
-                ledger::release(root, &addition.key).await?;
+            );
+            if is_past || error.refuses_values() {
+                ledger.give_up(&claim).await?;
             }
             Err(error)
         }

@@ -32,10 +32,14 @@ pub async fn ingest(
         Begun::Work(work) => work,
         Begun::Done(manifest) => return Ok(*manifest),
     };
-    work.gather(Part::WHOLE, reporter).await?;
-    let statistics = work.statistics().await?;
-    work.fill(Part::WHOLE, &statistics, reporter).await?;
-    work.commit(&statistics, reporter).await
+    match work.whole(reporter).await {
+        Err(error) if error.refuses_values() => {
+            // So that another ingest, told what to leave out or to allow, does not find this one underway.
+            work.give_up().await?;
+            Err(error)
+        }
+        done => done,
+    }
 }
 
 /// How far a part has got.

@@ -298,4 +298,15 @@ impl Error {
             reason: source.to_string(),
         }
     }
+
+    /// Whether values of the source are refused, so that the same work always ends here.
+    pub(crate) fn refuses_values(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused { .. }
+                | Self::NotFinite { .. }
+                | Self::TooLarge { .. }
+                | Self::Unwritten { .. }
+        )
+    }
 }

@@ -146,6 +146,20 @@ impl Ledger {
         }
     }
 
+    /// Gives up a work whose source is refused: its shards go, then its records, then the claim. Only the
+    /// claim of another work stays, and of one that replaces a data set, whose files it remembers.
+    pub(crate) async fn give_up(&self, claim: &Claim) -> Result<()> {
+        if !claim.stale.is_empty() {
+            return Ok(());
+        }
+        for place in self.folder.list().await? {
+            if let Some(record) = read::<ShardRecord>(&place).await? {
+                self.root.join(&record.shard.path).delete().await?;
+            }
+        }
+        release(&self.root, &claim.key).await
+    }
+
     pub(crate) async fn put(&self, name: &str, record: &impl Serialize) -> Result<()> {
         Ok(self.place(name).put(json(record)?).await?)
     }
@@ -174,8 +188,8 @@ pub(crate) async fn stale(root: &Location, key: &str) -> Result<Vec<String>> {
     Ok(own.map(|claim| claim.stale).unwrap_or_default())
 }
 
-/// Gives up a work that nobody can go on with.
-pub(crate) async fn release(root: &Location, key: &str) -> Result<()> {
+/// Removes the claim of a work, and all records.
+async fn release(root: &Location, key: &str) -> Result<()> {
     let folder = root.join("ingest");
     let claim: Option<Claim> = read(&folder.join("claim.json")).await?;
     match claim.is_some_and(|claim| claim.key == key) {

@@ -80,6 +80,19 @@ impl Work {
         })))
     }
 
+    /// Both passes, and the manifest.
+    pub(crate) async fn whole(&self, reporter: &dyn Reporter) -> Result<Manifest> {
+        self.gather(Part::WHOLE, reporter).await?;
+        let statistics = self.statistics().await?;
+        self.fill(Part::WHOLE, &statistics, reporter).await?;
+        self.commit(&statistics, reporter).await
+    }
+
+    /// Leaves the place as it was before the work began.
+    pub(crate) async fn give_up(&self) -> Result<()> {
+        self.ledger.give_up(&self.claim).await
+    }
+
     /// First pass: the moments of a part's pieces.
     pub(crate) async fn gather(&self, part: Part, reporter: &dyn Reporter) -> Result<()> {
         if self.given.is_some() {

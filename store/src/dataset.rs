@@ -281,7 +281,7 @@ impl Run {
             if piece.time == filled {
                 filled += piece.rows.len().div_ceil(piece.stride.max(1));
             }
-            let shard = Self::shard(piece.shard, leases).await?;
+            let shard = open_in(leases, piece.shard).await?;
             open.push((piece, shard));
         }
         if filled != time {
@@ -292,20 +292,6 @@ impl Run {
             });
         }
         Ok(Self { pieces: open })
-    }
-
-    async fn shard(id: ShardId, leases: &[Arc<Lease>]) -> Result<Arc<ShardData>> {
-        for lease in leases {
-            if let Some(shard) = lease.open(id).await? {
-                return Ok(shard);
-            }
-        }
-        Err(Error::Task {
-            reason: format!(
-                "shard {:?} of {} is needed and not held",
-                id.index, id.split
-            ),
-        })
     }
 
     /// Copies the run into trajectory `batch` of some frames.

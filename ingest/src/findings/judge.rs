@@ -92,7 +92,8 @@ impl Judge {
     }
 }
 
-/// Findings of a kind that are told one by one; files that are left out are told to the last.
+/// Findings of a kind that are told one by one. Files that are left out are told to the last, and so are
+/// remarks, each of which is there once for all files.
 const TOLD: usize = 12;
 
 /// Tells findings: of each kind some, and how many more there are.
@@ -101,7 +102,7 @@ pub(crate) fn tell(findings: &[Finding], reporter: &dyn Reporter) {
     for kind in kinds {
         let own = findings.iter().filter(|finding| finding.kind == kind);
         let told = match kind {
-            FindingKind::LeftOut => usize::MAX,
+            FindingKind::LeftOut | FindingKind::Remark => usize::MAX,
             _ => TOLD,
         };
         own.clone()

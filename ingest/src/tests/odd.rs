@@ -155,7 +155,8 @@ async fn what_is_odd_is_told_once() {
             .filter(|note| note.contains(expected))
             .collect();
         assert!(
-            matches!(found.as_slice(), [one] if one.starts_with("a.hdf5 and 2 other files: ")),
+            matches!(found.as_slice(), [one] if one.starts_with("remark: a.hdf5: ")
+                && one.ends_with(" (and 2 other files)")),
             "{expected}: {notes:#?}"
         );
     }
