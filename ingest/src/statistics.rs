@@ -101,7 +101,7 @@ fn frames(
                 (split, entry),
                 field,
                 step,
-                reader.stored().fill(fills),
+                reader.fill_value(fills),
             )
         };
         let place = (held.sample, steps.clone());

@@ -218,8 +218,14 @@ impl<'a> FieldReader<'a> {
         Glance::at(self.stored(), checksum, (zeroed, self.is_unwritten), fills)
     }
 
+    /// A value of the last planes that stands for a missing one, unless that is since it was never written.
+    pub(crate) fn fill_value(&self, fills: &[f64]) -> Option<f64> {
+        let fill = self.stored().fill(fills);
+        fill.filter(|_| !self.is_unwritten)
+    }
+
     /// The stored values that the last planes were of.
-    pub(crate) fn stored(&self) -> Stored<'_> {
+    fn stored(&self) -> Stored<'_> {
         self.values.some(self.last.clone())
     }
 
