@@ -228,7 +228,7 @@ Examples:
   wellspring check ds
 
 Refused are unreadable, mixed, unwritten, fill, not-finite and time; told are zero, still, outlier,
-coordinates, leak, duplicate and left-out. --exclude, --exclude-trajectory, --allow and --nan are those of
+coordinates, leak, duplicate, left-out and remark. --exclude, --exclude-trajectory, --allow and --nan are those of
 `wellspring ingest`; a data set has no use for them.
 
 Exit codes: 0 nothing would be refused, 1 something would, 2 a misuse.")]
