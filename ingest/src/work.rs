@@ -1,7 +1,9 @@
 //! An ingest's work: begun under a claim, done in pieces that leave records, ended by the manifest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use wellspring_store::{
@@ -119,8 +121,7 @@ impl Work {
                 Ok::<_, Error>(())
             }
         });
-        let mut tasks = futures::stream::iter(tasks).buffer_unordered(self.options.threads.max(1));
-        while tasks.try_next().await?.is_some() {}
+        in_order_of_failure(tasks, self.options.threads.max(1)).await?;
         reporter.end();
         Ok(())
     }
@@ -257,6 +258,33 @@ impl Work {
     pub(crate) fn has_made(&self, manifest: &Manifest) -> bool {
         made_by(manifest, &self.claim.key)
     }
+}
+
+/// Does tasks, so many at the same time. After a failure no more begin, and those underway end; of those that
+/// failed the first in order is the error, so that it does not depend on which was faster.
+pub(crate) async fn in_order_of_failure<T: Future<Output = Result<()>>>(
+    tasks: impl Iterator<Item = T>,
+    at_once: usize,
+) -> Result<()> {
+    let has_failed = AtomicBool::new(false);
+    let mut tasks = tasks.enumerate();
+    let begun = std::iter::from_fn(|| {
+        if has_failed.load(Ordering::Relaxed) {
+            return None;
+        }
+        let (place, task) = tasks.next()?;
+        Some(async move { task.await.map_err(|error| (place, error)) })
+    });
+    let mut running = pin!(futures::stream::iter(begun).buffer_unordered(at_once));
+    let mut first: Option<(usize, Error)> = None;
+    while let Some(done) = running.next().await {
+        let Err((place, error)) = done else { continue };
+        has_failed.store(true, Ordering::Relaxed);
+        if first.as_ref().is_none_or(|(known, _)| place < *known) {
+            first = Some((place, error));
+        }
+    }
+    first.map_or(Ok(()), |(_, error)| Err(error))
 }
 
 /// Opens a source: what is in it, as far as it is selected. Tells what is odd.

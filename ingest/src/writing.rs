@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures::{StreamExt as _, TryStreamExt as _};
 use wellspring_store::{DatasetWriter, Reporter, ShardWriter, Split};
 
 use crate::Result;
@@ -11,6 +10,7 @@ use crate::catalogue::{Catalogue, Row};
 use crate::ledger::{self, Ledger, ShardRecord};
 use crate::options::IngestOptions;
 use crate::shards::{Filled, fill, fill_constants};
+use crate::work::in_order_of_failure;
 
 /// A shard to be written.
 pub(crate) struct Job {
@@ -49,8 +49,7 @@ impl Writing<'_> {
         let at_once = self.options.at_once(largest);
         self.reporter.begin("shards", Some(total), "bytes");
         let tasks = missing.into_iter().map(|job| self.shard(job));
-        let mut tasks = futures::stream::iter(tasks).buffer_unordered(at_once);
-        while tasks.try_next().await?.is_some() {}
+        in_order_of_failure(tasks, at_once).await?;
         self.reporter.end();
         Ok(())
     }
