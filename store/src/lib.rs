@@ -183,7 +183,7 @@ pub use provenance::{
     Attachment, AxisSelection, Contents, NotFinite, Provenance, Selection, SourceRecord,
     StoredValue,
 };
-pub use report::{Reporter, Silent};
+pub use report::{Notes, Reporter, Silent};
 pub use scan::{Piece, Scanner, Wanted};
 pub use schema::{Axis, Boundary, Field, Grid, Schema, TensorOrder};
 pub use shard::{Row, ShardWriter};

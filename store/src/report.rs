@@ -1,5 +1,7 @@
 //! How libraries tell what they are doing; only the program draws it.
 
+use std::sync::{Mutex, PoisonError};
+
 /// Listens to long work. Calls may come from any thread.
 pub trait Reporter: Send + Sync {
     /// A stage of work begins: a phrase such as "statistics", how much there is to do if that is
@@ -22,4 +24,26 @@ impl Reporter for Silent {
     fn advance(&self, _: u64) {}
     fn end(&self) {}
     fn note(&self, _: &str) {}
+}
+
+/// Remembers notes, for whoever asks later what was told.
+#[derive(Debug, Default)]
+pub struct Notes(Mutex<Vec<String>>);
+
+impl Notes {
+    /// The notes since this was asked last, in the order in which they came.
+    pub fn take(&self) -> Vec<String> {
+        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut notes)
+    }
+}
+
+impl Reporter for Notes {
+    fn begin(&self, _: &str, _: Option<u64>, _: &str) {}
+    fn advance(&self, _: u64) {}
+    fn end(&self) {}
+    fn note(&self, message: &str) {
+        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.push(message.to_owned());
+    }
 }

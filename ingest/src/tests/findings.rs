@@ -1,15 +1,14 @@
 //! Broken simulations are refused, odd ones told; files and trajectories are left out as asked for.
 
 use std::path::Path;
-use std::sync::Mutex;
 
 use hdf5::File;
 use hdf5::types::VarLenUnicode;
 use ndarray::{Array2, ArrayD, IxDyn};
 use tempfile::TempDir;
 use wellspring_store::{
-    Boundary, Dataset, Location, Manifest, NotFinite, Reporter, Selection, Silent, Split,
-    TensorOrder, verify,
+    Boundary, Dataset, Location, Manifest, NotFinite, Notes, Selection, Silent, Split, TensorOrder,
+    verify,
 };
 
 use super::pieces::objects;
@@ -21,23 +20,10 @@ use crate::{
 
 const FRAMES: usize = 9;
 
-/// Notes that were heard.
-#[derive(Default)]
-struct Notes(Mutex<Vec<String>>);
-
-impl Reporter for Notes {
-    fn begin(&self, _: &str, _: Option<u64>, _: &str) {}
-    fn advance(&self, _: u64) {}
-    fn end(&self) {}
-    fn note(&self, message: &str) {
-        self.0.lock().unwrap().push(message.to_owned());
-    }
-}
-
-impl Notes {
-    fn heard(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap())
-    }
+/// One note, which has some words.
+fn is_told_once(notes: &Notes, words: &str) {
+    let notes = notes.take();
+    assert!(notes.len() == 1 && notes[0].contains(words), "{notes:?}");
 }
 
 fn waves() -> Waves {
@@ -163,7 +149,7 @@ async fn a_sound_source_has_no_findings() {
     ingest(&place(folder.path()), &root, &options, &notes)
         .await
         .unwrap();
-    assert_eq!(notes.heard(), Vec::<String>::new());
+    assert_eq!(notes.take(), Vec::<String>::new());
     let dataset = Dataset::open(&root).await.unwrap();
     assert_eq!(check_dataset(&dataset, &Silent).await.unwrap(), []);
 }
@@ -294,7 +280,7 @@ async fn what_may_be_broken_is_told_however_the_work_is_cut() {
         };
         let root = Location::parse("memory:///ds").unwrap();
         ingest(&source, &root, &options, &notes).await.unwrap();
-        assert_eq!(notes.heard(), said, "{shard_frames}");
+        assert_eq!(notes.take(), said, "{shard_frames}");
         let parted = Location::parse("memory:///parts").unwrap();
         for stage in [Stage::Statistics, Stage::Shards] {
             for part in ["2/3", "0/3", "1/3"] {
@@ -303,9 +289,9 @@ async fn what_may_be_broken_is_told_however_the_work_is_cut() {
                 work.await.unwrap();
             }
         }
-        assert_eq!(notes.heard(), Vec::<String>::new());
+        assert_eq!(notes.take(), Vec::<String>::new());
         finish(&source, &parted, &options, &notes).await.unwrap();
-        assert_eq!(notes.heard(), said, "{shard_frames}");
+        assert_eq!(notes.take(), said, "{shard_frames}");
         assert_eq!(objects(&parted).await, objects(&root).await);
     }
 }
@@ -425,11 +411,7 @@ async fn zero_takes_the_place_of_what_is_not_finite_where_that_is_asked_for() {
     let manifest = ingest(&place(folder.path()), &root, &options, &notes)
         .await
         .unwrap();
-    let heard = notes.heard();
-    assert!(
-        heard.len() == 1 && heard[0].contains("90 values of trajectory 1"),
-        "{heard:?}"
-    );
+    is_told_once(&notes, "90 values of trajectory 1");
     assert_eq!(manifest.provenance.as_ref().unwrap().selection, zeroes);
     let dataset = Dataset::open(&root).await.unwrap();
     let mut frames = dataset.read(Split::Train, 1, 0..FRAMES).await.unwrap();
@@ -467,7 +449,7 @@ async fn the_same_trajectories_in_two_splits_are_told() {
     ingest(&place(folder.path()), &root, &options, &notes)
         .await
         .unwrap();
-    assert_eq!(notes.heard(), [said(0), said(1)]);
+    assert_eq!(notes.take(), [said(0), said(1)]);
     let findings = checked(&folder, Selection::default()).await;
     assert_eq!(kinds(&findings), [FindingKind::Leak; 2]);
     let dataset = Dataset::open(&root).await.unwrap();
@@ -480,7 +462,7 @@ async fn the_same_trajectories_in_two_splits_are_told() {
     append(&place(more.path()), &root, &options, &notes)
         .await
         .unwrap();
-    let heard = notes.heard();
+    let heard = notes.take();
     assert!(
         heard.len() == 1 && heard[0].starts_with("leak: data/valid/e.hdf5"),
         "{heard:?}"
@@ -546,11 +528,7 @@ async fn a_trajectory_keeps_the_coordinates_of_its_file() {
     let manifest = ingest(&place(folder.path()), &root, &options, &notes)
         .await
         .unwrap();
-    let heard = notes.heard();
-    assert!(
-        heard.len() == 1 && heard[0].contains("x from 20 to 50"),
-        "{heard:?}"
-    );
+    is_told_once(&notes, "x from 20 to 50");
     let held = &manifest.splits[&Split::Train].trajectories;
     assert!(held[1].coordinates.is_empty());
     assert_eq!(

@@ -3,11 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use hdf5::File;
 use wellspring_store::{
-    Boundary, Contents, Dataset, Location, Manifest, Normalization, Reporter, Split, StoredValue,
+    Boundary, Contents, Dataset, Location, Manifest, Normalization, Notes, Split, StoredValue,
 };
 
 use super::quirks::{FRAMES, value, write_file, write_into};
@@ -15,19 +14,6 @@ use super::{edit, place, small_shards};
 use crate::source::Access;
 use crate::well::WellFile;
 use crate::{Error, IngestOptions, ingest};
-
-/// Remembers what it is told.
-#[derive(Default)]
-struct Notes(Mutex<Vec<String>>);
-
-impl Reporter for Notes {
-    fn begin(&self, _: &str, _: Option<u64>, _: &str) {}
-    fn advance(&self, _: u64) {}
-    fn end(&self) {}
-    fn note(&self, message: &str) {
-        self.0.lock().unwrap().push(message.to_owned());
-    }
-}
 
 fn exact() -> IngestOptions {
     IngestOptions {
@@ -41,7 +27,7 @@ async fn told(source: &Path) -> (Result<(Location, Manifest), Error>, Vec<String
     let root = Location::parse("memory:///ds").unwrap();
     let notes = Notes::default();
     let manifest = ingest(&place(source), &root, &exact(), &notes).await;
-    let notes = notes.0.into_inner().unwrap();
+    let notes = notes.take();
     (manifest.map(|manifest| (root, manifest)), notes)
 }
 

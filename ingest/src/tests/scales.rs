@@ -1,11 +1,9 @@
 //! Fields in units of any size: what is stored, what it is normalised by, and what is said.
 
 use std::path::Path;
-use std::sync::Mutex;
 
 use wellspring_store::{
-    ChannelStatistics, Dataset, Dtype, Location, Manifest, Normalization, Reporter, ScaleBound,
-    Split,
+    ChannelStatistics, Dataset, Dtype, Location, Manifest, Normalization, Notes, ScaleBound, Split,
 };
 
 use super::pieces::{options, waves};
@@ -61,22 +59,6 @@ fn write(folder: &Path, split: &str, wide: bool, value: impl Fn(usize) -> f64) {
     }
 }
 
-/// Remembers what it is told.
-#[derive(Default)]
-struct Notes(Mutex<Vec<String>>);
-
-impl Reporter for Notes {
-    fn begin(&self, _: &str, _: Option<u64>, _: &str) {}
-
-    fn advance(&self, _: u64) {}
-
-    fn end(&self) {}
-
-    fn note(&self, message: &str) {
-        self.0.lock().unwrap().push(message.to_owned());
-    }
-}
-
 async fn made(
     folder: &Path,
     options: &IngestOptions,
@@ -84,7 +66,7 @@ async fn made(
     let root = Location::parse("memory:///ds").unwrap();
     let notes = Notes::default();
     let manifest = ingest(&place(folder), &root, options, &notes).await;
-    (root, manifest, notes.0.into_inner().unwrap())
+    (root, manifest, notes.take())
 }
 
 /// Mean and deviation of the wave and of its changes from frame to frame.

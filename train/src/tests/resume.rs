@@ -1,6 +1,6 @@
 //! Runs that go on: with other settings, from damage, from their end, after they diverged.
 
-use std::sync::Mutex;
+use wellspring_store::Notes;
 
 use super::*;
 use crate::{Event, import};
@@ -13,25 +13,6 @@ struct Run {
     notes: Notes,
 }
 
-#[derive(Default)]
-struct Notes(Mutex<Vec<String>>);
-
-impl Reporter for Notes {
-    fn begin(&self, _: &str, _: Option<u64>, _: &str) {}
-    fn advance(&self, _: u64) {}
-    fn end(&self) {}
-    fn note(&self, message: &str) {
-        self.0.lock().unwrap().push(message.to_owned());
-    }
-}
-
-impl Notes {
-    /// What was told since this was asked last.
-    fn taken(&self) -> String {
-        std::mem::take(&mut *self.0.lock().unwrap()).join("\n")
-    }
-}
-
 fn nine_steps() -> Config {
     let mut config = config(Strategy::Ckm);
     config.model.patches = vec![16.into()];
@@ -40,6 +21,11 @@ fn nine_steps() -> Config {
 }
 
 impl Run {
+    /// What was told since this was asked last.
+    fn told(&self) -> String {
+        self.notes.take().join("\n")
+    }
+
     fn new() -> Self {
         let runtime = Runtime::new().unwrap();
         Self {
@@ -156,7 +142,7 @@ fn the_schedule_is_the_one_that_a_run_began_with() {
     run.go(&more).unwrap();
     assert_eq!(run.rates()[..9], schedule);
     assert_eq!(run.rates()[9..], [0.0; 3]);
-    let notes = run.notes.taken();
+    let notes = run.told();
     assert!(
         notes.contains("from step 5 on train.steps = 12 (was 9)"),
         "{notes}"
@@ -172,7 +158,7 @@ fn the_schedule_is_the_one_that_a_run_began_with() {
     assert_eq!(rates[..5], schedule[..5]);
     assert_eq!(rates[5], crate::optim::learning_rate(&more.optim, 5, 12));
     assert!(rates[11] > 0.0);
-    let notes = longer.notes.taken();
+    let notes = longer.told();
     assert!(notes.contains("optim.horizon = 12 (was 9)"), "{notes}");
     assert!(!notes.contains("warning"), "{notes}");
 }
@@ -228,14 +214,14 @@ fn a_damaged_log_stops_nothing() {
         let mut config = nine_steps();
         config.train.steps = steps;
         run.go(&config).unwrap();
-        let notes = run.notes.taken();
+        let notes = run.told();
         assert!(notes.contains(told), "{notes}");
         assert_eq!(notes.contains("lines of"), !told.is_empty(), "{notes}");
         assert!(run.rates().len() >= 4);
     }
     run.delete("log.jsonl");
     run.go(&nine_steps()).unwrap();
-    assert!(run.notes.taken().contains("log.jsonl is missing"));
+    assert!(run.told().contains("log.jsonl is missing"));
     assert_eq!(run.rates().len(), 3);
 }
 
@@ -282,12 +268,12 @@ fn a_damaged_checkpoint_is_passed_over() {
             None => run.delete(path),
         }
         assert_eq!(run.loaded().unwrap().step(), predicts, "{path} {bytes:?}");
-        let notes = run.notes.taken();
+        let notes = run.told();
         assert_eq!(notes.contains(path), predicts == 6, "{notes}");
         let found = Checkpoint::resumable(&run.place, &run.notes);
         let found = run.runtime.block_on(found).unwrap().unwrap();
         assert_eq!(found.state.step, 6, "{path}");
-        let notes = run.notes.taken();
+        let notes = run.told();
         assert!(notes.contains("taking the checkpoint of step 6"), "{notes}");
     }
     // A step that no run reaches, in a folder of its name, is not counted up to.

@@ -1,9 +1,9 @@
 //! A field has the same errors in whatever units it is.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 use serde::Deserialize;
+use wellspring_store::Notes;
 
 use super::*;
 use crate::Results;
@@ -42,19 +42,6 @@ impl Subject for Fixed {
         let pairs = next.data_mut().iter_mut().zip(last.data().iter().skip(16));
         pairs.for_each(|(x, neighbour)| *x = 0.8 * *x + 0.1 * neighbour);
         Ok(next)
-    }
-}
-
-/// Hears notes.
-#[derive(Default)]
-struct Notes(Mutex<Vec<String>>);
-
-impl Reporter for Notes {
-    fn begin(&self, _: &str, _: Option<u64>, _: &str) {}
-    fn advance(&self, _: u64) {}
-    fn end(&self) {}
-    fn note(&self, message: &str) {
-        self.0.lock().unwrap().push(message.to_owned());
     }
 }
 
@@ -99,7 +86,7 @@ fn measured(shift: f64, scale: f64) -> (BTreeMap<String, f64>, Vec<String>) {
     let finite = means
         .into_iter()
         .filter_map(|mean| Some((mean.key, mean.value?)));
-    (finite.collect(), notes.0.into_inner().unwrap())
+    (finite.collect(), notes.take())
 }
 
 /// How a metric depends on the field's units, by the word of its name; of those that have none of a shift's.
