@@ -23,7 +23,7 @@ use wellspring_store::{
 use crate::catalogue::Row;
 use crate::ledger;
 use crate::options::{IngestOptions, Part};
-use crate::work::{Begun, Work};
+use crate::work::{Begun, Work, tell_bounds};
 use crate::writing::{Job, jobs};
 use crate::{Error, Result, records};
 
@@ -43,8 +43,8 @@ pub async fn promise(
         Begun::Done(manifest) => return Ok(Some(*manifest)),
     };
     work.gather(Part::WHOLE, reporter).await?;
-    work.tell_bounds(&work.statistics().await?, reporter)
-        .await?;
+    let writer = work.writer(&work.statistics().await?).await?;
+    tell_bounds(&writer, reporter);
     let promise = Promise {
         source: source.pinned().await?.to_string(),
         stats: options.stats.as_ref().map(Location::to_string),

@@ -182,8 +182,8 @@ impl Work {
         statistics: &Statistics,
         reporter: &dyn Reporter,
     ) -> Result<()> {
-        self.tell_bounds(statistics, reporter).await?;
         let writer = self.writer(statistics).await?;
+        tell_bounds(&writer, reporter);
         let mut todo: Vec<Job> = jobs(&self.catalogue, &writer, &BTreeMap::new());
         let share = part.of(todo.len());
         todo.truncate(share.end);
@@ -194,22 +194,6 @@ impl Work {
         for index in part.of(splits.len()) {
             let nothing = async |shard| Ok(shard);
             writing.constants(splits[index], 0, nothing).await?;
-        }
-        Ok(())
-    }
-
-    /// Says which channels hardly vary, so that a bound and not their spread normalises them.
-    pub(crate) async fn tell_bounds(
-        &self,
-        statistics: &Statistics,
-        reporter: &dyn Reporter,
-    ) -> Result<()> {
-        for channel in self.writer(statistics).await?.bounded() {
-            reporter.note(&format!(
-                "{} hardly varies: its standard deviation or root mean square is {:e}, and it is divided \
-                 by the lower bound of scales, {:e}",
-                channel.name, channel.spread, channel.scale
-            ));
         }
         Ok(())
     }
@@ -257,6 +241,17 @@ impl Work {
     /// Whether a data set is what this work makes.
     pub(crate) fn has_made(&self, manifest: &Manifest) -> bool {
         made_by(manifest, &self.claim.key)
+    }
+}
+
+/// Says which channels hardly vary, so that a bound and not their spread normalises them.
+pub(crate) fn tell_bounds(writer: &DatasetWriter, reporter: &dyn Reporter) {
+    for channel in writer.bounded() {
+        reporter.note(&format!(
+            "{} hardly varies: its standard deviation or root mean square is {:e}, and it is divided \
+             by the lower bound of scales, {:e}",
+            channel.name, channel.spread, channel.scale
+        ));
     }
 }
 

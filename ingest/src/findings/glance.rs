@@ -1,6 +1,8 @@
 //! What one frame of a field shows at a glance: whether it is zero, which cells stand out, which stand
 //! for missing values.
 
+use crate::well::Cell;
+
 /// Values that programs write for missing ones: NetCDF's for floats, and CF's and CMIP's.
 const FILLS: [f64; 2] = [9.969_209_968_386_869e36, 1e20];
 
@@ -87,47 +89,6 @@ impl Glance {
     }
 }
 
-/// A float of a file.
-trait Float: Copy + PartialOrd {
-    const ZERO: Self;
-    fn magnitude(self) -> Self;
-    fn wide(self) -> f64;
-    /// The nearest of this type.
-    fn near(value: f64) -> Self;
-}
-
-impl Float for f32 {
-    const ZERO: Self = 0.0;
-
-    fn magnitude(self) -> Self {
-        self.abs()
-    }
-
-    fn wide(self) -> f64 {
-        self.into()
-    }
-
-    fn near(value: f64) -> Self {
-        value as Self
-    }
-}
-
-impl Float for f64 {
-    const ZERO: Self = 0.0;
-
-    fn magnitude(self) -> Self {
-        self.abs()
-    }
-
-    fn wide(self) -> f64 {
-        self
-    }
-
-    fn near(value: f64) -> Self {
-        value
-    }
-}
-
 impl Stored<'_> {
     /// A value that stands for a missing one.
     pub(crate) fn fill(self, fills: &[f64]) -> Option<f64> {
@@ -138,37 +99,38 @@ impl Stored<'_> {
     }
 }
 
-fn seen<T: Float>(values: &[T], fills: &[f64]) -> ([f64; FEW + 1], Option<f64>) {
+fn seen<T: Cell>(values: &[T], fills: &[f64]) -> ([f64; FEW + 1], Option<f64>) {
     let most = most(values);
     (largest(values, most), fill(values, most, fills))
 }
 
 /// The largest magnitude; side by side, so that a processor compares several at once.
-fn most<T: Float>(values: &[T]) -> T {
+fn most<T: Cell>(values: &[T]) -> T {
     let larger = |a: T, b: T| if b > a { b } else { a };
     let (blocks, rest) = values.as_chunks::<16>();
-    let mut lanes = [T::ZERO; 16];
+    let mut lanes = [T::default(); 16];
     for block in blocks {
         for (lane, &value) in lanes.iter_mut().zip(block) {
             *lane = larger(*lane, value.magnitude());
         }
     }
     let rest = rest.iter().map(|value| value.magnitude());
-    lanes.into_iter().chain(rest).fold(T::ZERO, larger)
+    lanes.into_iter().chain(rest).fold(T::default(), larger)
 }
 
 /// The largest values. Where more than a few cells are near the largest, as they are in almost every
 /// frame, that is as good as all of them: none stands out.
-fn largest<T: Float>(values: &[T], most: T) -> [f64; FEW + 1] {
-    let least = most.wide() / APART;
+fn largest<T: Cell>(values: &[T], most: T) -> [f64; FEW + 1] {
+    let most: f64 = most.into();
+    let least = most / APART;
     let probes = values.iter().step_by(values.len().div_ceil(PROBES).max(1));
-    let near = probes.filter(|value| value.magnitude().wide() > least);
-    if most.wide() == 0.0 || near.count() > FEW {
-        return [most.wide(); FEW + 1];
+    let near = probes.filter(|value| value.magnitude().into() > least);
+    if most == 0.0 || near.count() > FEW {
+        return [most; FEW + 1];
     }
     let mut largest = [0.0_f64; FEW + 1];
-    for value in values {
-        let value = value.wide();
+    for &value in values {
+        let value: f64 = value.into();
         if value.abs() > largest[FEW].abs() {
             largest[FEW] = value;
             largest.sort_by(|a, b| b.abs().total_cmp(&a.abs()));
@@ -177,12 +139,12 @@ fn largest<T: Float>(values: &[T], most: T) -> [f64; FEW + 1] {
     largest
 }
 
-fn fill<T: Float>(values: &[T], most: T, named: &[f64]) -> Option<f64> {
+fn fill<T: Cell>(values: &[T], most: T, named: &[f64]) -> Option<f64> {
     let known = FILLS.iter().chain(named).copied();
-    let near = known.map(T::near);
-    let mut possible = near.filter(|fill| fill.magnitude() <= most && *fill != T::ZERO);
+    let near = known.map(T::of_f64);
+    let mut possible = near.filter(|fill| fill.magnitude() <= most && *fill != T::default());
     let found = possible.find(|fill| values.contains(fill));
-    found.map(Float::wide)
+    found.map(Into::into)
 }
 
 #[cfg(test)]

@@ -87,9 +87,10 @@ impl Gather {
 }
 
 /// What a plane is of.
-pub(crate) trait Cell: Copy + Default + Into<f64> {
+pub(crate) trait Cell: Copy + Default + PartialOrd + Into<f64> {
     fn of_f32(value: f32) -> Self;
     fn of_f64(value: f64) -> Self;
+    fn magnitude(self) -> Self;
     /// Whether it is a number, and one that f32 holds.
     fn fits(self) -> bool;
 }
@@ -103,6 +104,11 @@ impl Cell for f32 {
     #[inline(always)]
     fn of_f64(value: f64) -> Self {
         value as f32
+    }
+
+    #[inline(always)]
+    fn magnitude(self) -> Self {
+        self.abs()
     }
 
     #[inline(always)]
@@ -120,6 +126,11 @@ impl Cell for f64 {
     #[inline(always)]
     fn of_f64(value: f64) -> Self {
         value
+    }
+
+    #[inline(always)]
+    fn magnitude(self) -> Self {
+        self.abs()
     }
 
     #[inline(always)]
