@@ -33,6 +33,8 @@ pub(crate) mod watch;
 use std::fmt;
 use std::str::FromStr;
 
+use wellspring_store::with_causes;
+
 use crate::{Error, Result};
 
 /// What can be wrong or odd.
@@ -221,14 +223,15 @@ impl Finding {
             Error::Unwritten { .. } => FindingKind::Unwritten,
             _ => FindingKind::Unreadable,
         };
-        let mut message = error.to_string();
-        let mut cause = std::error::Error::source(error);
-        while let Some(error) = cause {
-            message = format!("{message}: {error}");
-            cause = error.source();
-        }
+        let message = with_causes(error);
         match error {
             Error::NotFinite {
+                object,
+                trajectory,
+                step,
+                ..
+            }
+            | Error::TooLarge {
                 object,
                 trajectory,
                 step,
@@ -279,5 +282,19 @@ mod tests {
         }
         let error = "nan".parse::<FindingKind>().unwrap_err().to_string();
         assert!(error.contains("not-finite"), "{error}");
+    }
+
+    #[test]
+    fn a_value_that_ends_the_work_is_found_at_its_place() {
+        let error = Error::TooLarge {
+            file: "a.hdf5".into(),
+            object: "t0_fields/p".into(),
+            value: 1e39,
+            trajectory: 1,
+            step: 2,
+        };
+        let finding = Finding::unreadable("a.hdf5", &error);
+        assert_eq!((finding.trajectory, finding.step), (Some(1), Some(2)));
+        assert_eq!(finding.severity, Severity::Refused);
     }
 }

@@ -325,3 +325,18 @@ impl Error {
         }
     }
 }
+
+/// The text of an error and of all that caused it, except for what was said already.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut story = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !story.contains(&said) {
+            story = format!("{story}: {said}");
+        }
+        cause = error.source();
+    }
+    story
+}

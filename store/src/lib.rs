@@ -168,7 +168,7 @@ mod tests;
 pub use bill::Bill;
 pub use cache::{CacheOptions, DEFAULT_CACHE_BYTES};
 pub use dataset::Dataset;
-pub use error::{Error, Result};
+pub use error::{Error, Result, with_causes};
 pub use frames::Frames;
 pub use generation::{drop_split, purge};
 pub use loader::{Batch, Loader, LoaderOptions};

@@ -26,7 +26,7 @@ pub use self::listing::Listing;
 use self::address::{Address, Kind};
 use self::hub::HubStore;
 use self::odd_keys::OddKeys;
-use crate::{Error, Result};
+use crate::{Error, Result, with_causes};
 
 /// A folder or an object, on a disk, in memory, in a bucket, behind a web server, or on the hub of
 /// Hugging Face.
@@ -90,11 +90,11 @@ impl Location {
             Kind::Disk => Arc::new(LocalFileSystem::new()),
             Kind::Memory => Arc::new(InMemory::new()),
             Kind::Bucket | Kind::Web => {
-                bucket::open(&address, options, &odd).map_err(|error| bad(whole_story(&error)))?
+                bucket::open(&address, options, &odd).map_err(|error| bad(with_causes(&error)))?
             }
             Kind::Hub(repository) => {
                 let opened = hub::open(repository, options);
-                let opened = opened.map_err(|error| bad(whole_story(&error)))?;
+                let opened = opened.map_err(|error| bad(with_causes(&error)))?;
                 hub = Some(Arc::clone(&opened));
                 opened
             }
@@ -219,18 +219,4 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.address.fmt(f)
     }
-}
-
-/// An error with all that caused it.
-fn whole_story(error: &dyn std::error::Error) -> String {
-    let mut story = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !story.contains(&said) {
-            story = format!("{story}: {said}");
-        }
-        cause = error.source();
-    }
-    story
 }

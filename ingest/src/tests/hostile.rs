@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use hdf5::{File, Hyperslab};
-use wellspring_store::{Location, Silent};
+use wellspring_store::{Location, Silent, with_causes};
 
 use super::quirks::write_file;
-use super::{edit, everything_file, place, remote, small_shards};
+use super::{edit, everything_file, place, small_shards};
 use crate::{Error, ingest};
 
 /// What an ingest of a file says, from the disk and from elsewhere.
@@ -18,7 +18,7 @@ async fn told(path: &Path) -> [String; 2] {
         let root = Location::parse("memory:///ds").unwrap();
         let error = ingest(&source, &root, &small_shards(), &Silent).await;
         let error = error.unwrap_err();
-        let causes = remote::told(&error);
+        let causes = with_causes(&error);
         assert!(
             matches!(
                 error,

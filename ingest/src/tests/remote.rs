@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use wellspring_s3_testing::{Fault, Server, Trouble};
 use wellspring_store::{
-    Boundary, Contents, Location, Manifest, Reporter, Selection, Silent, TensorOrder,
+    Boundary, Contents, Location, Manifest, Reporter, Selection, Silent, TensorOrder, with_causes,
 };
 
 use super::damage::mutants;
@@ -79,17 +79,6 @@ async fn with_file(write: impl Fn(&Path)) -> (Server, Location, u64) {
     upload(folder.path(), &bucket(&server)).await;
     let place = bucket(&server).join("a.hdf5");
     (server, place, path.metadata().unwrap().len())
-}
-
-/// An error with all its causes.
-pub(super) fn told(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[tokio::test]
@@ -194,7 +183,7 @@ async fn a_server_that_fails_is_named_with_the_file() {
                     times: 1,
                 });
                 let error = converted(&place, &options()).await.unwrap_err();
-                let told = told(&error);
+                let told = with_causes(&error);
                 assert!(told.contains("s3://bucket/source/a.hdf5"), "{told}");
                 assert!(
                     told.contains(reason) && !told.contains("truncated"),
@@ -257,7 +246,7 @@ async fn an_object_that_changes_is_named() {
             let error = ingest(&place, &root, &options(), &meddler)
                 .await
                 .unwrap_err();
-            let told = told(&error);
+            let told = with_causes(&error);
             assert!(told.contains("a.hdf5 changed while it was read"), "{told}");
         }
     }
@@ -335,7 +324,7 @@ async fn a_file_that_ends_early_is_named() {
         let place = Location::parse("memory:///a.hdf5").unwrap();
         place.put(bytes[..length].to_vec()).await.unwrap();
         let error = converted(&place, &options()).await.unwrap_err();
-        assert!(told(&error).contains("a.hdf5"), "{error}");
+        assert!(with_causes(&error).contains("a.hdf5"), "{error}");
     }
 }
 
@@ -374,8 +363,8 @@ async fn a_url_behind_a_redirect_is_read_by_ranges() {
     );
     let error = converted(&far, &options()).await.unwrap_err();
     assert!(
-        told(&error).contains("/some/waves.hdf5"),
+        with_causes(&error).contains("/some/waves.hdf5"),
         "{}",
-        told(&error)
+        with_causes(&error)
     );
 }

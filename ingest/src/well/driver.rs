@@ -18,6 +18,7 @@ use hdf5_sys::h5f::{H5F_ACC_RDONLY, H5F_CLOSE_WEAK, H5F_close_degree_t, H5F_mem_
 use hdf5_sys::h5fd::{H5FD_FEAT_DATA_SIEVE, H5FD_FLMAP_SINGLE, H5FD_class_t, H5FDregister};
 use hdf5_sys::h5i::hid_t;
 use hdf5_sys::h5p::{H5Pget_driver_info, H5Pset_driver};
+use wellspring_store::with_causes;
 
 use super::heap;
 use crate::extents::ReadAt;
@@ -259,7 +260,7 @@ unsafe extern "C" fn read(
     }));
     match read {
         Ok(Ok(())) => 0,
-        Ok(Err(error)) => refuse(&told(&error)),
+        Ok(Err(error)) => refuse(&with_causes(&error)),
         Err(_) => refuse("a defect of this program"),
     }
 }
@@ -275,14 +276,6 @@ unsafe extern "C" fn write(
     _: *const c_void,
 ) -> herr_t {
     refuse("files are only read")
-}
-
-/// An error and its causes.
-fn told(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        None => error.to_string(),
-        Some(cause) => format!("{error}: {}", told(cause)),
-    }
 }
 
 /// Lets the library's error say why.

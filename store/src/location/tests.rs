@@ -311,15 +311,19 @@ async fn holds_key(root: &str, options: &[(String, String)], key: &str) {
     let Ok(place) = Location::parse_with(&format!("{root}/{key}"), options) else {
         return;
     };
+    let folder = Location::parse_with(root, options).unwrap();
+    // On a disk `.` is the folder itself, and no object.
+    if place.path() == folder.path() {
+        return;
+    }
     let text = place.to_string();
     match place.put(key.to_owned()).await {
         Ok(()) => {}
         // The local store writes `a` as `a#1` first, and so takes no file of such a name.
-        Err(error) if whole_story(&error).contains("trailing") => return,
-        Err(error) => panic!("{text}: {}", whole_story(&error)),
+        Err(error) if with_causes(&error).contains("trailing") => return,
+        Err(error) => panic!("{text}: {}", with_causes(&error)),
     }
     assert_eq!(place.get().await.unwrap(), key, "{text}");
-    let folder = Location::parse_with(root, options).unwrap();
     let folder = Location {
         store: Arc::clone(&place.store),
         ..folder

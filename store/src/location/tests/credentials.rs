@@ -34,7 +34,7 @@ async fn without_credentials_an_error_says_at_once_which_ways_there_are() {
     let server = Server::start().unwrap();
     let place = Location::parse_with("s3://bucket/object", &without_keys(&server)).unwrap();
     let began = Instant::now();
-    let error = whole_story(&place.get().await.unwrap_err());
+    let error = with_causes(&place.get().await.unwrap_err());
     assert!(began.elapsed() < Duration::from_secs(3), "{error}");
     for way in [
         "AWS_ACCESS_KEY_ID",
@@ -102,7 +102,7 @@ async fn a_profile_gives_keys_and_region() {
 
     for profile in ["bare", "none"] {
         let place = Location::parse_with("s3://bucket/object", &options(&server, Some(profile)));
-        let error = whole_story(&place.unwrap().get().await.unwrap_err());
+        let error = with_causes(&place.unwrap().get().await.unwrap_err());
         assert!(error.contains(&format!("profile {profile}")), "{error}");
     }
 }

@@ -97,7 +97,7 @@ async fn gated_moved_and_missing_data_sets_are_told_apart() {
     assert_eq!(place(&hub, "/README.md").get().await.unwrap(), "read me");
     let text = "hf://datasets/lab/flow/README.md";
     let closed = Location::parse_with(text, &hub.settings(None)).unwrap();
-    let error = whole_story(&closed.get().await.unwrap_err());
+    let error = with_causes(&closed.get().await.unwrap_err());
     for word in [
         "restricted",
         "accept its terms",
@@ -112,13 +112,13 @@ async fn gated_moved_and_missing_data_sets_are_told_apart() {
     assert_eq!(place(&hub, "/data").list().await.unwrap().len(), 10);
 
     let missing = Location::parse_with("hf://datasets/lab/none", &hub.settings(None)).unwrap();
-    let error = whole_story(&missing.list().await.unwrap_err());
+    let error = with_causes(&missing.list().await.unwrap_err());
     assert!(
         error.contains("401") && error.contains("HF_TOKEN"),
         "{error}"
     );
     let error = place(&hub, "@v9/README.md").get().await.unwrap_err();
-    assert!(whole_story(&error).contains("RevisionNotFound"), "{error}");
+    assert!(with_causes(&error).contains("RevisionNotFound"), "{error}");
 }
 
 #[tokio::test]
