@@ -3,6 +3,7 @@
 mod address;
 mod bucket;
 mod client;
+mod disk;
 mod hub;
 mod listing;
 mod objects;
@@ -17,13 +18,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use object_store::ObjectStore;
-use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 
 pub use self::listing::Listing;
 
 use self::address::{Address, Kind};
+use self::disk::DiskStore;
 use self::hub::HubStore;
 use self::odd_keys::OddKeys;
 use crate::{Error, Result, with_causes};
@@ -86,8 +87,8 @@ impl Location {
         let address = Address::parse(text).map_err(bad)?;
         let (odd, mut hub) = (Arc::default(), None);
         let store: Arc<dyn ObjectStore> = match &address.kind {
-            // Writes go to a temporary file that is renamed into place.
-            Kind::Disk => Arc::new(LocalFileSystem::new()),
+            // Its writes are whole or not there, and last.
+            Kind::Disk => Arc::new(DiskStore::new()),
             Kind::Memory => Arc::new(InMemory::new()),
             Kind::Bucket | Kind::Web => {
                 bucket::open(&address, options, &odd).map_err(|error| bad(with_causes(&error)))?

@@ -1,0 +1,376 @@
+//! Objects as files that a power cut leaves whole.
+//!
+//! A write goes to a file beside its place, is synced, takes its name in one step, and the folder is
+//! synced. So what a write says is done stays done, and its object is never half there. The file beside is
+//! `NAME#1` (or `#2`, ...), which no list shows; it is locked for as long as its writer lives, so the next
+//! writer of the name can tell what a killed one left and removes it.
+//!
+//! `WELLSPRING_SYNC=off` leaves the syncing out, for disks that lose nothing or data that may be lost.
+#![allow(clippy::disallowed_methods, reason = "what Location does on a disk")]
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as Key;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+
+/// Whether files and folders are synced.
+static SYNC: LazyLock<bool> =
+    LazyLock::new(|| std::env::var("WELLSPRING_SYNC").map_or(true, |value| value != "off"));
+
+/// The files of a machine.
+#[derive(Debug)]
+pub(super) struct DiskStore {
+    files: LocalFileSystem,
+}
+
+impl DiskStore {
+    pub(super) fn new() -> Self {
+        Self {
+            files: LocalFileSystem::new(),
+        }
+    }
+}
+
+impl fmt::Display for DiskStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.files.fmt(f)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for DiskStore {
+    async fn put_opts(
+        &self,
+        key: &Key,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        let path = self.files.path_to_filesystem(key)?;
+        let new = match options.mode {
+            PutMode::Create => true,
+            PutMode::Overwrite => false,
+            PutMode::Update(_) => return self.files.put_opts(key, payload, options).await,
+        };
+        let written = tokio::task::spawn_blocking(move || {
+            write(&path, new, |file| {
+                payload.iter().try_for_each(|bytes| file.write_all(bytes))
+            })
+            .map_err(|source| failed(&path, source))
+        });
+        written.await??;
+        Ok(PutResult {
+            e_tag: None,
+            version: None,
+        })
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        key: &Key,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.files.put_multipart_opts(key, options).await
+    }
+
+    async fn get_opts(&self, key: &Key, options: GetOptions) -> Result<GetResult> {
+        self.files.get_opts(key, options).await
+    }
+
+    async fn get_ranges(
+        &self,
+        key: &Key,
+        ranges: &[std::ops::Range<u64>],
+    ) -> Result<Vec<bytes::Bytes>> {
+        self.files.get_ranges(key, ranges).await
+    }
+
+    fn delete_stream(
+        &self,
+        keys: BoxStream<'static, Result<Key>>,
+    ) -> BoxStream<'static, Result<Key>> {
+        self.files.delete_stream(keys)
+    }
+
+    fn list(&self, prefix: Option<&Key>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.files.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Key>) -> Result<ListResult> {
+        self.files.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Key, to: &Key, options: CopyOptions) -> Result<()> {
+        self.files.copy_opts(from, to, options).await
+    }
+}
+
+fn failed(path: &Path, source: io::Error) -> Error {
+    let path = path.display().to_string();
+    match source.kind() {
+        ErrorKind::AlreadyExists => Error::AlreadyExists {
+            path,
+            source: source.into(),
+        },
+        ErrorKind::PermissionDenied => Error::PermissionDenied {
+            path,
+            source: source.into(),
+        },
+        _ => Error::Generic {
+            store: "LocalFileSystem",
+            source: source.into(),
+        },
+    }
+}
+
+/// Writes a file whole: over one that is there, or, as `new`, only where there is none.
+///
+/// # Errors
+/// [`ErrorKind::AlreadyExists`] for a new one that is there; whatever the disk gives. Nothing is left then.
+fn write(path: &Path, new: bool, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let mut staged = Staged::beside(path)?;
+    fill(&mut staged.file)?;
+    if *SYNC {
+        staged.file.sync_all()?;
+    }
+    if new {
+        // A second name of the same file: unlike a renaming it fails where there is one.
+        fs::hard_link(&staged.path, path)?;
+    } else {
+        fs::rename(&staged.path, path)?;
+        staged.moved = true;
+    }
+    drop(staged);
+    sync_folder(path)
+}
+
+/// Makes a renamed or new name of a file last through a power cut.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let Some(folder) = path.parent().filter(|_| *SYNC) else {
+        return Ok(());
+    };
+    match File::open(folder)?.sync_all() {
+        // Some file systems cannot sync a folder, and some systems cannot open one for it.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::InvalidInput | ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
+        answer => answer,
+    }
+}
+
+/// A file beside the place that it is for; removed unless it was moved there.
+struct Staged {
+    file: File,
+    path: PathBuf,
+    moved: bool,
+}
+
+impl Staged {
+    fn beside(place: &Path) -> io::Result<Self> {
+        let mut number = 1_u64;
+        loop {
+            let mut path = place.as_os_str().to_owned();
+            path.push(format!("#{number}"));
+            let path = PathBuf::from(path);
+            match OpenOptions::new().write(true).create_new(true).open(&path) {
+                // Until it is locked, another writer may take it for one that a killed process left.
+                Ok(file) => {
+                    if file.try_lock().is_ok() && is_at(&file, &path)? {
+                        let moved = false;
+                        return Ok(Self { file, path, moved });
+                    }
+                    number += 1;
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    if !remove_left(&path)? {
+                        number += 1;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => make_folders(place)?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.moved {
+            // What stays is removed by the next writer of the name.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Removes a staged file whose writer lives no more; `false` where it lives.
+pub(super) fn remove_left(path: &Path) -> io::Result<bool> {
+    let file = match OpenOptions::new().write(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(error),
+    };
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(false),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    // Its writer may have moved it, and another begun one of the name, since it was opened.
+    if is_at(&file, path)? {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    match fs::symlink_metadata(path) {
+        Ok(there) => {
+            let held = file.metadata()?;
+            Ok((there.dev(), there.ino()) == (held.dev(), held.ino()))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Where files cannot be told apart, an open one cannot be renamed or removed either.
+#[cfg(not(unix))]
+fn is_at(_: &File, path: &Path) -> io::Result<bool> {
+    fs::exists(path)
+}
+
+/// Makes the folders above a file, and their names last.
+fn make_folders(path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = path
+        .ancestors()
+        .skip(1)
+        .take_while(|folder| !folder.exists())
+        .collect();
+    for folder in missing.into_iter().rev() {
+        match fs::create_dir(folder) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => sync_folder(folder)?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn put(path: &Path, new: bool, bytes: &[u8]) -> io::Result<()> {
+        write(path, new, |file| file.write_all(bytes))
+    }
+
+    #[test]
+    fn a_new_file_is_new_and_nothing_stays_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/object");
+        put(&path, true, b"one").unwrap();
+        let again = put(&path, true, b"two").unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        put(&path, false, b"three").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"three");
+        assert_eq!(names(path.parent().unwrap()), ["object"]);
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_what_was_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("object");
+        put(&path, false, b"one").unwrap();
+        let full = |file: &mut File| {
+            file.write_all(b"half")?;
+            Err(io::Error::from(ErrorKind::StorageFull))
+        };
+        let error = write(&path, false, full).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        assert_eq!(names(folder.path()), ["object"]);
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_removed_and_what_a_live_one_holds_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("object");
+        fs::write(folder.path().join("object#1"), b"left").unwrap();
+        put(&path, false, b"one").unwrap();
+        assert_eq!(names(folder.path()), ["object"]);
+
+        let live = Staged::beside(&path).unwrap();
+        put(&path, false, b"two").unwrap();
+        assert_eq!(names(folder.path()), ["object", "object#1"]);
+        assert!(!remove_left(&live.path).unwrap());
+        drop(live);
+        assert_eq!(names(folder.path()), ["object"]);
+    }
+
+    /// A writer of a new object that was killed after its file had its name, but still the other one too.
+    #[test]
+    fn a_second_name_of_an_object_is_removed_and_the_object_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("object");
+        fs::write(&path, b"one").unwrap();
+        fs::hard_link(&path, folder.path().join("object#1")).unwrap();
+        let again = put(&path, true, b"two").unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        assert_eq!(names(folder.path()), ["object"]);
+    }
+
+    #[test]
+    fn writers_of_one_name_leave_one_whole_object() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("object");
+        let made = std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..8_u8)
+                .map(|i| {
+                    let path = &path;
+                    scope.spawn(move || {
+                        let created = put(path, true, &[i; 1000]).is_ok();
+                        for _ in 0..50 {
+                            put(path, false, &[i; 1000]).unwrap();
+                        }
+                        created
+                    })
+                })
+                .collect();
+            let made = writers.into_iter().map(|writer| writer.join().unwrap());
+            made.filter(|created| *created).count()
+        });
+        assert!(made <= 1);
+        let bytes = fs::read(&path).unwrap();
+        assert!(bytes.len() == 1000 && bytes.iter().all(|byte| *byte == bytes[0]));
+        assert_eq!(names(folder.path()), ["object"]);
+    }
+}
