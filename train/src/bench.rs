@@ -1,5 +1,7 @@
-//! Times of a forward pass and a training step: the cases of the PyTorch reference's benchmark
-//! (batch 1, six causal frames, f32), so that the two can be run one after another and compared.
+//! Times of a forward pass and a training step, at the sizes of the paper's models with six causal
+//! frames: on a CPU beside the PyTorch reference's benchmark, on CUDA beside `tests/cuda/step.py`.
+
+mod memory;
 
 use std::time::Instant;
 
@@ -9,52 +11,105 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use wellspring_store::{Boundary, Frames, Patch};
 
-use crate::config::{ModelConfig, Strategy, TrainConfig};
+use self::memory::{peak_mib, reset_peak};
+use crate::config::{ModelConfig, Strategy};
+use crate::device::activation_bytes;
 use crate::model::{Perturbation, Surrogate};
-use crate::optim::AdamW;
-use crate::{Result, predict, training_gradients};
+use crate::optim::{AdamW, Pace};
+use crate::{DeviceChoice, Precision, Result, predict, training_gradients};
 
 /// A model, a grid and the patch sizes to time.
 struct Case {
     name: &'static str,
     strategy: Strategy,
-    fields: usize,
-    space: &'static [usize],
-    dim: usize,
-    heads: usize,
+    /// Dimension of the tokens, and heads.
+    size: (usize, usize),
+    grid: Grid,
     patches: &'static [usize],
+    batches: &'static [usize],
 }
 
-const CASES: [Case; 4] = [
-    // 2048 tokens are not in the reference's benchmark: their memory is what matters.
+struct Grid {
+    fields: usize,
+    space: &'static [usize],
+}
+
+const PLANE: Grid = Grid {
+    fields: 4,
+    space: &[128, 256],
+};
+const CUBE: Grid = Grid {
+    fields: 6,
+    space: &[64, 64, 64],
+};
+
+/// Those of the reference's benchmark; and 2048 tokens, whose memory is what matters.
+const ON_A_CPU: [Case; 4] = [
     Case {
         patches: &[16, 8, 4],
-        ..Case::new("2d-7.6M", Strategy::Ckm, 4, &[128, 256], 192, 3)
+        ..Case::new("2d-7.6M", (192, 3), PLANE)
     },
-    Case::new("2d-7.6M", Strategy::Csm, 4, &[128, 256], 192, 3),
-    Case::new("2d-25M", Strategy::Ckm, 4, &[128, 256], 384, 6),
-    Case::new("3d-7.6M", Strategy::Ckm, 6, &[64, 64, 64], 192, 3),
+    Case {
+        strategy: Strategy::Csm,
+        ..Case::new("2d-7.6M", (192, 3), PLANE)
+    },
+    Case::new("2d-25M", (384, 6), PLANE),
+    Case::new("3d-7.6M", (192, 3), CUBE),
+];
+
+const ON_CUDA: [Case; 6] = [
+    Case {
+        patches: &[16, 8, 4],
+        ..Case::new("2d-7.6M", (192, 3), PLANE)
+    },
+    Case {
+        patches: &[16, 8, 4],
+        ..Case::new("2d-25M", (384, 6), PLANE)
+    },
+    Case {
+        patches: &[16, 8, 4],
+        batches: &[1, 2],
+        ..Case::new("2d-100M", (768, 12), PLANE)
+    },
+    Case {
+        patches: &[8, 4],
+        ..Case::new("3d-7.6M", (192, 3), CUBE)
+    },
+    Case {
+        patches: &[8, 4],
+        ..Case::new("3d-25M", (384, 6), CUBE)
+    },
+    Case {
+        patches: &[8, 4],
+        ..Case::new("3d-100M", (768, 12), CUBE)
+    },
 ];
 
 impl Case {
-    const fn new(
-        name: &'static str,
-        strategy: Strategy,
-        fields: usize,
-        space: &'static [usize],
-        dim: usize,
-        heads: usize,
-    ) -> Self {
+    const fn new(name: &'static str, size: (usize, usize), grid: Grid) -> Self {
         Self {
             name,
-            strategy,
-            fields,
-            space,
-            dim,
-            heads,
+            strategy: Strategy::Ckm,
+            size,
+            grid,
             patches: &[16, 8],
+            batches: &[1],
         }
     }
+}
+
+/// What to time, where and how often.
+#[derive(Debug, Clone, Default)]
+pub struct StepBench {
+    /// Only cases whose name holds this; a name is `2d-7.6M-ckm-p16-b1`, with patch size and batch.
+    pub only: String,
+    /// Repetitions. On a CPU the shortest counts. On CUDA, where steps follow each other without a
+    /// wait, a repetition is five steps in a row, and the median counts.
+    pub repeat: usize,
+    /// The cases are the device's own.
+    pub device: DeviceChoice,
+    /// Numbers of the products within blocks.
+    pub precision: Precision,
 }
 
 /// Figures of one case at one patch size.
@@ -66,100 +121,154 @@ pub struct StepFigure {
     pub strategy: &'static str,
     /// Patch size.
     pub patch: usize,
+    /// Samples of a step.
+    pub batch: usize,
     /// Tokens of a frame.
     pub tokens: usize,
-    /// Shortest time of a forward pass.
+    /// Where it ran.
+    pub device: DeviceChoice,
+    /// Numbers of the products within blocks.
+    pub precision: Precision,
+    /// Numbers that the model learns.
+    pub parameters: usize,
+    /// Time of a prediction.
     pub forward_seconds: f64,
-    /// Shortest time of a step: forward, backward, AdamW.
+    /// Time of a step: forward, backward, AdamW.
     pub step_seconds: f64,
-    /// Most memory that the process had, in MiB; nothing where the system does not tell.
+    /// Most memory in use by then, in MiB: the process's, or of CUDA's pool; nothing where the system
+    /// does not tell.
     pub peak_mib: Option<f64>,
 }
 
-/// Times the cases whose name and strategy hold `only`; `each` hears of every figure at once.
+/// Times the chosen cases; `each` hears of every figure at once.
 ///
 /// # Errors
-/// As [`Surrogate::forward`].
-pub fn bench_step(
-    only: &str,
-    repeat: usize,
-    mut each: impl FnMut(&StepFigure),
-) -> Result<Vec<StepFigure>> {
+/// As [`DeviceChoice::open`] and [`Surrogate::forward`].
+pub fn bench_step(bench: &StepBench, mut each: impl FnMut(&StepFigure)) -> Result<Vec<StepFigure>> {
+    let device = bench.device.open()?;
+    let cases: &[Case] = match bench.device {
+        DeviceChoice::Cpu => &ON_A_CPU,
+        DeviceChoice::Cuda => &ON_CUDA,
+    };
     let mut figures = Vec::new();
-    let named = |case: &&Case| format!("{}-{}", case.name, case.strategy.name()).contains(only);
-    for case in CASES.iter().filter(named) {
-        for &patch in case.patches {
-            let figure = time(case, patch, repeat.max(1))?;
-            each(&figure);
-            figures.push(figure);
+    for case in cases {
+        for &batch in case.batches {
+            for &patch in case.patches {
+                let name = format!("{}-{}-p{patch}-b{batch}", case.name, case.strategy.name());
+                if name.contains(&bench.only) {
+                    let figure = time(case, patch, batch, bench, &device)?;
+                    each(&figure);
+                    figures.push(figure);
+                }
+            }
         }
     }
     Ok(figures)
 }
 
-fn time(case: &Case, size: usize, repeat: usize) -> Result<StepFigure> {
+fn time(
+    case: &Case,
+    size: usize,
+    batch: usize,
+    bench: &StepBench,
+    device: &Device,
+) -> Result<StepFigure> {
+    let (dim, heads) = case.size;
     let config = ModelConfig {
         strategy: case.strategy,
-        dim: case.dim,
-        heads: case.heads,
+        dim,
+        heads,
         ..ModelConfig::default()
     };
-    reset_peak();
-    let boundaries = vec![[Boundary::Periodic; 2]; case.space.len()];
-    let model = Surrogate::new(&config, case.fields, boundaries, 0, &Device::Cpu)?;
+    reset_peak(device);
+    let boundaries = vec![[Boundary::Periodic; 2]; case.grid.space.len()];
+    let model = Surrogate::new(&config, case.grid.fields, boundaries, 0, device)?
+        .in_precision(bench.precision);
     let mut optimizer = AdamW::new(model.parameters())?;
-    let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let count = 7 * case.fields * case.space.iter().product::<usize>();
-    let values = (0..count).map(|_| rng.random_range(-1.0..1.0)).collect();
-    let frames = Frames::new(7, 1, case.fields, case.space.to_vec(), values)?;
-    let context = frames.slice_time(0..6);
-    let patch = Patch::uniform(size, case.space.len());
-    let (mut forward, mut step) = (f64::INFINITY, f64::INFINITY);
-    for _ in 0..repeat {
-        let began = Instant::now();
-        predict(&model, &context, &patch, &Device::Cpu)?;
-        forward = forward.min(began.elapsed().as_secs_f64());
-        let began = Instant::now();
-        let (_, gradients) = training_gradients(
+    let frames = noise(&case.grid, batch)?;
+    let context = frames.slice_time(0..frames.time() - 1);
+    let patch = Patch::uniform(size, case.grid.space.len());
+    let step_seconds = seconds(bench, device, || {
+        let (loss, gradients) = training_gradients(
             &model,
             &frames,
             &patch,
             &Perturbation::none(),
-            TrainConfig::default().activations_mib << 20,
-            &Device::Cpu,
+            activation_bytes(device)?,
+            device,
         )?;
-        optimizer.step(model.parameters(), &gradients, 1e-3, 1e-4)?;
-        step = step.min(began.elapsed().as_secs_f64());
-    }
+        let pace = Pace {
+            lr: 1e-3,
+            decay: 1e-4,
+            clip: None,
+        };
+        optimizer
+            .step(model.parameters(), (&loss, &gradients), pace)
+            .map(drop)
+    })?;
+    let peak_mib = peak_mib(device);
+    let forward_seconds = seconds(bench, device, || {
+        predict(&model, &context, &patch, device).map(drop)
+    })?;
     Ok(StepFigure {
         case: case.name.into(),
         strategy: case.strategy.name(),
         patch: size,
-        tokens: model.tokens(&patch, case.space)?,
-        forward_seconds: forward,
-        step_seconds: step,
-        peak_mib: peak_mib(),
+        batch,
+        tokens: model.tokens(&patch, case.grid.space)?,
+        device: bench.device,
+        precision: bench.precision,
+        parameters: model
+            .parameters()
+            .iter()
+            .map(|(_, var)| var.elem_count())
+            .sum(),
+        forward_seconds,
+        step_seconds,
+        peak_mib,
     })
 }
 
-/// Lets Linux count the peak of resident memory anew.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a switch of the system, not stored data"
-)]
-fn reset_peak() {
-    std::fs::write("/proc/self/clear_refs", "5").ok();
+/// Seven frames.
+fn noise(grid: &Grid, batch: usize) -> Result<Frames> {
+    let mut random = ChaCha8Rng::seed_from_u64(0);
+    let count = 7 * batch * grid.fields * grid.space.iter().product::<usize>();
+    let values = (0..count).map(|_| random.random_range(-1.0..1.0)).collect();
+    Ok(Frames::new(
+        7,
+        batch,
+        grid.fields,
+        grid.space.to_vec(),
+        values,
+    )?)
 }
 
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a counter of the system, not stored data"
-)]
-fn peak_mib() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse().ok()?;
-    Some(kib / 1024.0)
+/// Time of one call, when all that it asked of the device is done.
+fn seconds(
+    bench: &StepBench,
+    device: &Device,
+    mut call: impl FnMut() -> Result<()>,
+) -> Result<f64> {
+    let (warm_up, calls) = match device {
+        Device::Cpu => (0, 1),
+        _ => (3, 5),
+    };
+    for _ in 0..warm_up {
+        call()?;
+    }
+    let mut times = Vec::new();
+    for _ in 0..bench.repeat.max(1) {
+        device.synchronize()?;
+        let began = Instant::now();
+        for _ in 0..calls {
+            call()?;
+        }
+        device.synchronize()?;
+        times.push(began.elapsed().as_secs_f64() / f64::from(calls));
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(match device {
+        Device::Cpu => times[0],
+        _ => times[times.len() / 2],
+    })
 }

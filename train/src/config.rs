@@ -83,11 +83,13 @@ pub struct TrainConfig {
     /// block's never, those between in proportion.
     pub drop_path: f64,
     /// Memory, in MiB, for what blocks keep until their backward pass. Where all blocks need more,
-    /// the first are computed again instead.
-    pub activations_mib: u64,
+    /// the first are computed again instead. If not said, 512 on a CPU; on a GPU three quarters of what is
+    /// free when training begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activations_mib: Option<u64>,
     /// cpu or cuda.
     pub device: DeviceChoice,
-    /// f32 or bf16.
+    /// f32, tf32 or bf16.
     pub precision: Precision,
     /// Steps between two checkpoints.
     pub checkpoint_every: u64,
@@ -104,7 +106,7 @@ impl Default for TrainConfig {
             seed: 0,
             jitter: false,
             drop_path: 0.0,
-            activations_mib: 512,
+            activations_mib: None,
             device: DeviceChoice::Cpu,
             precision: Precision::F32,
             checkpoint_every: 500,

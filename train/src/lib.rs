@@ -14,11 +14,10 @@
 //! (`tests/parity.rs`).
 //!
 //! **Layout.** Frames come as `(T, B, C, *space)`; inside, tokens are channels-last, `(T·B, S, C)`,
-//! so every layer is a matrix product over rows. Fused operations with backward passes are in `ops`;
-//! devices other than the CPU run the same model composed from Candle's operations. CUDA is behind
-//! the feature `cuda`; there [`Precision::Bf16`] computes the products within blocks in bfloat16, and
-//! with the feature `flash-attn` predictions use Candle's flash attention, which has no backward
-//! pass. The types of what is CUDA's alone are checked; it has never run. bf16 is tested on the CPU.
+//! so every layer is a matrix product over rows. Fused operations with backward passes are in `ops`, each
+//! with a kernel for the CPU and kernels for a GPU beside it (`ops/NAME.cu`, behind the feature `cuda`), and
+//! composed from Candle's operations for the rest. There [`Precision::Bf16`] computes the products within
+//! blocks in bfloat16. Kernels are tested on the CPU by an emulator, and were checked on an H100.
 //!
 //! **A run.** [`train()`] reads windows of a data set, or of several whose named channels share one
 //! vocabulary of weights, draws one patch size for each step, and leaves `config.toml`, `log.jsonl`
@@ -81,7 +80,7 @@ mod trainer;
 #[cfg(test)]
 mod tests;
 
-pub use bench::{StepFigure, bench_step};
+pub use bench::{StepBench, StepFigure, bench_step};
 pub use checkpoint::{Checkpoint, State};
 pub use config::{
     Config, DataConfig, Mlp, ModelConfig, OptimConfig, PatchSize, Roots, Strategy, TrainConfig,
@@ -92,7 +91,8 @@ pub use error::{Error, Result};
 pub use feed::{Reading, readings};
 pub use log::Event;
 pub use model::{Parameters, Perturbation, Surrogate};
-pub use optim::AdamW;
+pub use ops::Gradients;
+pub use optim::{AdamW, Descent, Pace};
 pub use predictor::Predictor;
 pub use step::{predict, training_gradients, training_loss};
 pub use trainer::{Outcome, import, train};

@@ -16,6 +16,7 @@ mod pass;
 mod perturbation;
 mod processor;
 mod resize;
+mod rotations;
 mod stages;
 
 use candle_core::{Device, Tensor};
@@ -23,11 +24,14 @@ use wellspring_store::{Boundary, Patch};
 
 use crate::config::{ModelConfig, Strategy};
 use crate::{Error, Precision, Result};
+#[cfg(test)]
+pub(crate) use initial::{Initial, Weight};
 use modulation::{Geometry, Modulation, Patching};
 use padding::Padding;
 pub use parameters::Parameters;
 pub(crate) use pass::Pass;
 pub use perturbation::Perturbation;
+use rotations::Rotations;
 
 /// Beyond this a typing error is likelier than a machine with the memory.
 const MOST_PARAMETERS: usize = 20_000_000_000;
@@ -42,6 +46,7 @@ pub struct Surrogate {
     fields: Vec<u32>,
     boundaries: Vec<[Boundary; 2]>,
     parameters: Parameters,
+    rotations: Rotations,
     precision: Precision,
 }
 
@@ -77,6 +82,7 @@ impl Surrogate {
             fields: (0..fields as u32).collect(),
             boundaries,
             parameters: Parameters::draw(&expected, seed, device)?,
+            rotations: Rotations::new(config.dim / config.heads),
             precision: Precision::F32,
         })
     }
@@ -195,6 +201,7 @@ impl Surrogate {
         Ok(Pass {
             model: self,
             perturbation,
+            kept: perturbation.factors(time, x.device())?,
             patching: Patching::of(&self.parameters, &geometry, padding)?,
             geometry,
             time,

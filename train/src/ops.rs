@@ -7,30 +7,65 @@
 //! from Candle's operations, which other devices and bf16 run and which the tests compare with.
 //! Norms and softmax are computed in f32 whatever the numbers are.
 
+#![cfg_attr(
+    not(any(test, feature = "cuda")),
+    allow(
+        dead_code,
+        reason = "programs of kernels are for builds with CUDA, and for tests"
+    )
+)]
+
 mod adamw;
 mod attention_space;
 mod attention_time;
 mod buffer;
+#[cfg(feature = "cuda")]
+mod cublas;
+#[cfg(feature = "cuda")]
+mod cuda;
+#[cfg(test)]
+mod emulated;
 mod gelu;
+mod gpu;
+mod join;
+mod layer_scale;
 mod linear;
 mod matrix;
 mod mse;
 mod norm;
+mod product;
+mod program;
 mod qk_norm;
+mod residual;
+mod revin;
+mod seed;
 mod squares;
 mod swiglu;
+mod tape;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
+mod tiling;
 mod unfold;
+mod window;
 
-pub(crate) use adamw::adamw;
+pub use adamw::{Descent, Pace};
+pub(crate) use adamw::{Moving, adamw};
 pub(crate) use attention_space::attention_space;
 pub(crate) use attention_time::attention_time;
 pub(crate) use gelu::gelu;
+pub(crate) use gpu::has_kernels;
+pub(crate) use layer_scale::layer_scale;
 pub(crate) use linear::linear;
 pub(crate) use mse::mse;
 pub(crate) use norm::group_norm;
 pub(crate) use qk_norm::{HeadOrder, Rotation, qk_norm};
+pub(crate) use residual::residual;
+pub(crate) use revin::Normalised;
+pub(crate) use seed::backward_from;
 pub(crate) use squares::sum_of_squares;
 pub(crate) use swiglu::swiglu;
-pub(crate) use unfold::{Tiling, fold, unfold};
+pub use tape::Gradients;
+pub(crate) use tape::{Tape, cat, reshape, split};
+pub(crate) use tiling::Tiling;
+pub(crate) use unfold::{fold, unfold};
+pub(crate) use window::{Beyond, View, window};

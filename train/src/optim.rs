@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::f64::consts::PI;
 
-use candle_core::backprop::GradStore;
-use candle_core::{DType, Device, Var};
+use candle_core::{DType, Device, Tensor, Var};
 
 use crate::config::OptimConfig;
 use crate::model::Parameters;
-use crate::ops::{adamw, sum_of_squares};
+pub use crate::ops::{Descent, Pace};
+use crate::ops::{Gradients, Moving, adamw};
 use crate::{Error, Result, tensors};
 
 /// Moments of every weight, and the steps taken.
@@ -32,26 +32,33 @@ impl AdamW {
         Ok(Self { moments, steps: 0 })
     }
 
-    /// Moves every weight that has a gradient.
+    /// Moves every weight that has a gradient, by the gradients of a loss. Where the loss or the norm of
+    /// its gradient is not finite, weights and moments stay as they are.
+    ///
+    /// On a GPU all this is decided there, and the host waits once: for the loss and the norm.
     ///
     /// # Errors
     /// [`Error::Candle`].
     pub fn step(
         &mut self,
         parameters: &Parameters,
-        gradients: &GradStore,
-        lr: f64,
-        decay: f64,
-    ) -> Result<()> {
-        self.steps += 1;
-        for (name, var) in parameters.iter() {
-            if let (Some(gradient), Some((first, second))) =
-                (gradients.get(var), self.moments.get(name))
-            {
-                adamw(var, (first, second), gradient, self.steps, lr, decay)?;
-            }
-        }
-        Ok(())
+        (loss, gradients): (&Tensor, &Gradients),
+        pace: Pace,
+    ) -> Result<Descent> {
+        let weights = parameters.iter().filter_map(|(name, var)| {
+            let (first, second) = self.moments.get(name)?;
+            let gradient = gradients.get(var)?;
+            Some(Moving {
+                weight: var,
+                first,
+                second,
+                gradient,
+            })
+        });
+        let weights: Vec<Moving<'_>> = weights.collect();
+        let found = adamw(&weights, loss, self.steps + 1, pace)?;
+        self.steps += u64::from(found.is_finite());
+        Ok(found)
     }
 
     /// Moments as safetensors: `NAME.first` and `NAME.second`.
@@ -90,43 +97,6 @@ impl AdamW {
     }
 }
 
-/// ‖g‖₂ over the gradients of all weights, added in the order of their names.
-///
-/// # Errors
-/// [`Error::Candle`].
-pub(crate) fn gradient_norm(parameters: &Parameters, gradients: &GradStore) -> Result<f64> {
-    let mut sum = 0.0;
-    for (_, var) in parameters.iter() {
-        if let Some(gradient) = gradients.get(var) {
-            sum += sum_of_squares(gradient)?;
-        }
-    }
-    Ok(f64::sqrt(sum))
-}
-
-/// Scales gradients of a norm above `limit` to it: g ← g min(1, limit / (norm + 10⁻⁶)), PyTorch's
-/// `clip_grad_norm_`. Those below keep their bits.
-///
-/// # Errors
-/// [`Error::Candle`].
-pub(crate) fn clip(
-    parameters: &Parameters,
-    gradients: &mut GradStore,
-    norm: f64,
-    limit: f64,
-) -> Result<()> {
-    let factor = limit / (norm + 1e-6);
-    if factor >= 1.0 {
-        return Ok(());
-    }
-    for (_, var) in parameters.iter() {
-        if let Some(gradient) = gradients.remove(var) {
-            gradients.insert(var, (gradient * factor)?);
-        }
-    }
-    Ok(())
-}
-
 /// The learning rate of a step, counted from 0: a linear warm-up, then a cosine that is zero from step
 /// `horizon` on.
 pub(crate) fn learning_rate(optim: &OptimConfig, step: u64, horizon: u64) -> f64 {
@@ -142,44 +112,95 @@ pub(crate) fn learning_rate(optim: &OptimConfig, step: u64, horizon: u64) -> f64
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+    use crate::model::{Initial, Weight};
 
-    /// Two weights with gradients (3, 0) and 4: their norm is 5.
+    fn parameters() -> Parameters {
+        let weight = |name: &str| Weight {
+            name: name.into(),
+            shape: vec![2],
+            initial: Initial::Constant(1.0),
+        };
+        Parameters::draw(&["a", "b"].map(weight), 0, &Device::Cpu).unwrap()
+    }
+
+    fn gradients(loss: &Tensor, parameters: &Parameters) -> Gradients {
+        let (mut gradients, mut found) = (Gradients::default(), loss.backward().unwrap());
+        let weights = parameters.iter().map(|(_, var)| var);
+        gradients.take(&mut found, weights).unwrap();
+        gradients
+    }
+
+    fn values(var: &Var) -> Vec<f32> {
+        var.to_vec1().unwrap()
+    }
+
+    /// Gradients (3, 0) and (0, 4) have the norm 5. After a first step the first moments are a tenth of
+    /// what the gradients were clipped to.
     #[test]
     fn gradients_are_clipped_to_a_global_norm() {
-        use crate::model::Surrogate;
-        use crate::{ModelConfig, Strategy};
-        use candle_core::Tensor;
-        use wellspring_store::Boundary;
+        for (clip, factor) in [(None, 1.0), (Some(6.0), 1.0), (Some(1.0), 0.2)] {
+            let parameters = parameters();
+            let mut optimizer = AdamW::new(&parameters).unwrap();
+            let (a, b) = (parameters.get("a").unwrap(), parameters.get("b").unwrap());
+            let part = |x: &Tensor, at, slope: f64| (x.narrow(0, at, 1).unwrap() * slope).unwrap();
+            let loss = (part(a, 0, 3.0) + part(b, 1, 4.0))
+                .unwrap()
+                .sum_all()
+                .unwrap();
+            let pace = Pace {
+                lr: 0.5,
+                decay: 0.0,
+                clip,
+            };
+            let gradients = gradients(&loss, &parameters);
+            let found = optimizer
+                .step(&parameters, (&loss, &gradients), pace)
+                .unwrap();
+            assert_eq!((found.loss, found.norm), (7.0, 5.0));
+            let first = ["a", "b"].map(|name| values(&optimizer.moments[name].0));
+            for (found, slope) in [(first[0][0], 3.0), (first[1][1], 4.0)] {
+                assert!(
+                    (found - 0.1 * slope * factor).abs() < 1e-6,
+                    "{clip:?}: {found}"
+                );
+            }
+            // The first step of AdamW is as long as the learning rate, whatever the gradient.
+            let weights: Vec<f32> = parameters.iter().flat_map(|(_, var)| values(var)).collect();
+            let expected = [0.5, 1.0, 1.0, 0.5];
+            assert!(
+                weights
+                    .iter()
+                    .zip(expected)
+                    .all(|(w, e)| (w - e).abs() < 1e-5)
+            );
+        }
+    }
 
-        let config = ModelConfig {
-            strategy: Strategy::Ckm,
-            dim: 16,
-            heads: 2,
-            blocks: 1,
-            groups: 1,
-            ..ModelConfig::default()
+    #[test]
+    fn a_loss_or_gradient_that_is_no_number_moves_nothing() {
+        let pace = Pace {
+            lr: 0.5,
+            decay: 0.1,
+            clip: Some(1.0),
         };
-        let sides = vec![[Boundary::Periodic; 2]];
-        let model = Surrogate::new(&config, 1, sides, 0, &Device::Cpu).unwrap();
-        let parameters = model.parameters();
-        let var = |name: &str| parameters.iter().find(|(held, _)| *held == name).unwrap().1;
-        let (one, two) = (var("embed.norm1.bias"), var("embed.norm1.weight"));
-        let loss = ((one.narrow(0, 0, 1).unwrap() * 3.0).unwrap()
-            + (two.narrow(0, 2, 1).unwrap() * 4.0).unwrap())
-        .unwrap();
-        let mut gradients = loss.sum_all().unwrap().backward().unwrap();
-        let norm = gradient_norm(parameters, &gradients).unwrap();
-        assert_eq!(norm, 5.0);
-
-        clip(parameters, &mut gradients, norm, 6.0).unwrap();
-        let at = |gradients: &GradStore, var: &Var| -> Vec<f32> {
-            Tensor::to_vec1(gradients.get(var).unwrap()).unwrap()
-        };
-        assert_eq!(at(&gradients, one), [3.0, 0.0, 0.0, 0.0]);
-        clip(parameters, &mut gradients, norm, 1.0).unwrap();
-        let (one, two) = (at(&gradients, one), at(&gradients, two));
-        assert!((one[0] - 0.6).abs() < 1e-6, "{one:?}");
-        assert!((two[2] - 0.8).abs() < 1e-6 && two[0] == 0.0, "{two:?}");
+        // 0 · ∞ is no number, and ∞ · w has a gradient that is infinite.
+        for (factor, offset) in [(1.0, f64::NAN), (f64::INFINITY, 0.0)] {
+            let parameters = parameters();
+            let mut optimizer = AdamW::new(&parameters).unwrap();
+            let loss = parameters.get("a").unwrap().affine(factor, offset);
+            let loss = loss.unwrap().sum_all().unwrap();
+            let gradients = gradients(&loss, &parameters);
+            let found = optimizer
+                .step(&parameters, (&loss, &gradients), pace)
+                .unwrap();
+            assert!(!found.is_finite(), "{found:?}");
+            let (first, second) = &optimizer.moments["a"];
+            assert_eq!(
+                (values(first), values(second)),
+                (vec![0.0; 2], vec![0.0; 2])
+            );
+            assert!(parameters.iter().all(|(_, var)| values(var) == [1.0, 1.0]));
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@ use rayon::prelude::*;
 use wellspring_store::Frames;
 
 use crate::Result;
+use crate::device::upload;
+use crate::ops::{Normalised, has_kernels};
 
 /// Added to every standard deviation.
 const EPSILON: f64 = 1e-4;
@@ -22,49 +24,49 @@ struct Scale {
     change_std: f64,
 }
 
-/// Statistics of a context (T, B, C, *space): one [`Scale`] for each sample and channel.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Revin {
-    channels: usize,
-    scales: Vec<Scale>,
+/// Frames (T, B, C, *space) by the statistics of the first of them, the context.
+#[derive(Debug)]
+pub(crate) struct Revin<'a> {
+    frames: &'a Frames,
+    time: usize,
+    way: Way,
 }
 
-impl Revin {
-    /// Of the first `time` frames, at least two.
-    pub(crate) fn of(frames: &Frames, time: usize) -> Self {
-        let channels = frames.channels();
-        let scales = (0..frames.batch() * channels).into_par_iter();
-        let scales = scales.map(|index| {
-            let at = |t: usize| frames.channel(t, index / channels, index % channels);
-            let (mean, std) = mean_and_std((0..time).map(|t| at(t).iter().map(|&x| f64::from(x))));
-            let changes = (1..time).map(|t| {
-                at(t)
-                    .iter()
-                    .zip(at(t - 1))
-                    .map(|(&x, &before)| f64::from(x - before))
-            });
-            let (change_mean, change_std) = mean_and_std(changes);
-            Scale {
-                mean,
-                std,
-                change_mean,
-                change_std,
+/// Where it is computed.
+#[derive(Debug)]
+enum Way {
+    /// Here, by one [`Scale`] for each sample and channel.
+    Host { scales: Vec<Scale>, device: Device },
+    /// On a GPU, which has the frames.
+    Gpu(Normalised),
+}
+
+impl<'a> Revin<'a> {
+    /// Of a context of the first `time` frames, for a model on a device.
+    pub(crate) fn of(frames: &'a Frames, time: usize, device: &Device) -> Result<Self> {
+        let way = if has_kernels(device) {
+            let (batch, channels) = (frames.batch(), frames.channels());
+            let shape = (frames.time(), batch, channels, frames.cells());
+            let there = upload(frames.data(), shape, device)?;
+            Way::Gpu(Normalised::new(&there, time)?)
+        } else {
+            Way::Host {
+                scales: scales(frames, time),
+                device: device.clone(),
             }
-        });
-        Self {
-            channels,
-            scales: scales.collect(),
-        }
+        };
+        Ok(Self { frames, time, way })
     }
 
-    fn scale(&self, batch: usize, channel: usize) -> Scale {
-        self.scales[batch * self.channels + channel]
-    }
-
-    /// The first `time` frames as the model sees them: (T, B, *space, C).
-    pub(crate) fn input(&self, frames: &Frames, time: usize, device: &Device) -> Result<Tensor> {
-        self.channels_last(frames, 0, time, device, |t, b, c, cells| {
-            let scale = self.scale(b, c);
+    /// The context as the model sees it: (T, B, *space, C).
+    pub(crate) fn input(&self) -> Result<Tensor> {
+        let (scales, device) = match &self.way {
+            Way::Gpu(normalised) => return self.over_space(&normalised.input()?),
+            Way::Host { scales, device } => (scales, device),
+        };
+        let frames = self.frames;
+        self.channels_last(0, self.time, device, |t, b, c, cells| {
+            let scale = scales[b * frames.channels() + c];
             let (mean, factor) = (scale.mean as f32, (1.0 / scale.std) as f32);
             cells.copy_from_slice(frames.channel(t, b, c));
             cells.iter_mut().for_each(|x| *x = (*x - mean) * factor);
@@ -72,10 +74,15 @@ impl Revin {
     }
 
     /// The changes from frames `first..` to the next: (T − first, B, *space, C), normalised.
-    pub(crate) fn target(&self, frames: &Frames, first: usize, device: &Device) -> Result<Tensor> {
+    pub(crate) fn target(&self, first: usize) -> Result<Tensor> {
+        let (scales, device) = match &self.way {
+            Way::Gpu(normalised) => return self.over_space(&normalised.target(first)?),
+            Way::Host { scales, device } => (scales, device),
+        };
+        let frames = self.frames;
         let times = frames.time() - 1 - first;
-        self.channels_last(frames, first, times, device, |t, b, c, cells| {
-            let scale = self.scale(b, c);
+        self.channels_last(first, times, device, |t, b, c, cells| {
+            let scale = scales[b * frames.channels() + c];
             let (mean, factor) = (scale.change_mean as f32, (1.0 / scale.change_std) as f32);
             let pairs = frames
                 .channel(t + 1, b, c)
@@ -87,45 +94,61 @@ impl Revin {
         })
     }
 
+    /// (T, B, cells, C) → (T, B, *space, C).
+    fn over_space(&self, x: &Tensor) -> Result<Tensor> {
+        let (times, batch, _, channels) = x.dims4()?;
+        let shape = [&[times, batch], self.frames.space(), &[channels]].concat();
+        Ok(x.reshape(shape)?)
+    }
+
     /// Frames made cell by cell, then turned so that channels are last.
     fn channels_last(
         &self,
-        frames: &Frames,
         first: usize,
         times: usize,
         device: &Device,
         fill: impl Fn(usize, usize, usize, &mut [f32]) + Sync,
     ) -> Result<Tensor> {
-        let (batch, cells) = (frames.batch(), frames.cells());
-        let mut values = vec![0.0_f32; times * batch * cells * self.channels];
+        let frames = self.frames;
+        let (batch, channels, cells) = (frames.batch(), frames.channels(), frames.cells());
+        let mut values = vec![0.0_f32; times * batch * cells * channels];
         values
-            .par_chunks_mut(cells * self.channels)
+            .par_chunks_mut(cells * channels)
             .enumerate()
             .for_each(|(frame, out)| {
                 let mut row = vec![0.0; cells];
-                for channel in 0..self.channels {
+                for channel in 0..channels {
                     fill(first + frame / batch, frame % batch, channel, &mut row);
-                    for (out, value) in out[channel..].iter_mut().step_by(self.channels).zip(&row) {
+                    for (out, value) in out[channel..].iter_mut().step_by(channels).zip(&row) {
                         *out = *value;
                     }
                 }
             });
-        let shape = [&[times, batch], frames.space(), &[self.channels]].concat();
-        Ok(Tensor::from_vec(values, shape, device)?)
+        let values = Tensor::from_vec(values, (times, batch, cells, channels), device)?;
+        self.over_space(&values)
     }
 
-    /// The frame after `last`, (1, B, C, *space), from a predicted change (1, B, *space, C).
-    pub(crate) fn next(&self, last: &Frames, change: &Tensor) -> Result<Frames> {
+    /// The frame after the context, (1, B, C, *space), from a predicted change (1, B, *space, C).
+    pub(crate) fn next(&self, change: &Tensor) -> Result<Frames> {
+        let mut next = self.frames.frame(self.time - 1);
+        let scales = match &self.way {
+            Way::Gpu(normalised) => {
+                let found = normalised.next(change)?.flatten_all()?.to_vec1()?;
+                let (batch, channels) = (next.batch(), next.channels());
+                let space = next.space().to_vec();
+                return Ok(Frames::new(1, batch, channels, space, found)?);
+            }
+            Way::Host { scales, .. } => scales,
+        };
         let change: Vec<f32> = change.flatten_all()?.to_vec1()?;
-        let mut next = last.clone();
-        let cells = last.cells();
-        for batch in 0..last.batch() {
-            for channel in 0..self.channels {
-                let scale = self.scale(batch, channel);
+        let (channels, cells) = (next.channels(), next.cells());
+        for batch in 0..next.batch() {
+            for channel in 0..channels {
+                let scale = scales[batch * channels + channel];
                 let (mean, factor) = (scale.change_mean as f32, scale.change_std as f32);
-                let changes = change[batch * cells * self.channels + channel..]
+                let changes = change[batch * cells * channels + channel..]
                     .iter()
-                    .step_by(self.channels);
+                    .step_by(channels);
                 for (x, change) in next.channel_mut(0, batch, channel).iter_mut().zip(changes) {
                     *x += change * factor + mean;
                 }
@@ -133,6 +156,30 @@ impl Revin {
         }
         Ok(next)
     }
+}
+
+/// Of every sample and channel over the first `time` frames.
+fn scales(frames: &Frames, time: usize) -> Vec<Scale> {
+    let channels = frames.channels();
+    let scales = (0..frames.batch() * channels).into_par_iter();
+    let scales = scales.map(|index| {
+        let at = |t: usize| frames.channel(t, index / channels, index % channels);
+        let (mean, std) = mean_and_std((0..time).map(|t| at(t).iter().map(|&x| f64::from(x))));
+        let changes = (1..time).map(|t| {
+            at(t)
+                .iter()
+                .zip(at(t - 1))
+                .map(|(&x, &before)| f64::from(x - before))
+        });
+        let (change_mean, change_std) = mean_and_std(changes);
+        Scale {
+            mean,
+            std,
+            change_mean,
+            change_std,
+        }
+    });
+    scales.collect()
 }
 
 /// Mean and unbiased standard deviation (+ ε) of rows of values, in two passes.
@@ -161,9 +208,8 @@ mod tests {
             .map(|i| ((i * i) as f32 * 0.37).sin())
             .collect();
         let frames = Frames::new(3, 2, 2, vec![2, 2], values).unwrap();
-        let revin = Revin::of(&frames, 2);
-        let target = revin.target(&frames, 1, &Device::Cpu).unwrap();
-        let next = revin.next(&frames.frame(1), &target).unwrap();
+        let revin = Revin::of(&frames, 2, &Device::Cpu).unwrap();
+        let next = revin.next(&revin.target(1).unwrap()).unwrap();
         for (found, expected) in next.data().iter().zip(frames.frame(2).data()) {
             assert!((found - expected).abs() < 1e-6);
         }
@@ -179,9 +225,8 @@ mod tests {
             vec![1.0, 3.0, 10.0, 30.0, 5.0, 7.0, 50.0, 70.0],
         )
         .unwrap();
-        let seen = Revin::of(&frames, 2)
-            .input(&frames, 2, &Device::Cpu)
-            .unwrap();
+        let revin = Revin::of(&frames, 2, &Device::Cpu).unwrap();
+        let seen = revin.input().unwrap();
         assert_eq!(seen.dims(), [2, 1, 2, 2]);
         let seen: Vec<f32> = seen.flatten_all().unwrap().to_vec1().unwrap();
         // Mean 4, unbiased variance 20/3.

@@ -1,11 +1,10 @@
 //! One step of training, without what surrounds it: the loss of a batch of frames.
 
-use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor, Var};
 use wellspring_store::{Frames, Patch};
 
 use crate::model::{Perturbation, Surrogate};
-use crate::ops::mse;
+use crate::ops::{Gradients, Tape, backward_from, mse};
 use crate::revin::Revin;
 use crate::{Error, Result};
 
@@ -22,14 +21,14 @@ pub fn training_loss(
     device: &Device,
 ) -> Result<Tensor> {
     let time = context(frames, 1)?;
-    let revin = Revin::of(frames, time);
-    let input = revin.input(frames, time, device)?;
+    let revin = Revin::of(frames, time, device)?;
+    let input = revin.input()?;
     let output = model.forward_perturbed(&input, patch, perturbation)?;
-    let target = revin.target(frames, time - output.dim(0)?, device)?;
+    let target = revin.target(time - output.dim(0)?)?;
     Ok(mse(&output, &target)?)
 }
 
-/// The same loss and its gradients, within a limit of memory for what blocks keep for their backward
+/// The same loss, now a constant, and its gradients, within a limit of memory for what blocks keep for their backward
 /// pass. The first blocks keep only their input where all would not fit, and are computed again when
 /// their gradient is due (Chen et al. 2016): at most one more forward pass for a memory that hardly
 /// grows with depth.
@@ -43,10 +42,10 @@ pub fn training_gradients(
     perturbation: &Perturbation,
     limit: u64,
     device: &Device,
-) -> Result<(f32, GradStore)> {
+) -> Result<(Tensor, Gradients)> {
     let time = context(frames, 1)?;
-    let revin = Revin::of(frames, time);
-    let input = revin.input(frames, time, device)?;
+    let revin = Revin::of(frames, time, device)?;
+    let input = revin.input()?;
     let pass = model.pass(&input, patch, perturbation)?;
     let blocks = model.config().blocks;
     let tokens = pass.encode(&input)?;
@@ -63,39 +62,34 @@ pub fn training_gradients(
             at = quick.blocks(&at, block..block + 1)?;
         }
     }
-    let start = Var::from_tensor(&at)?;
-    let (value, mut gradients) = {
-        let output = pass.decode(&pass.blocks(&start, again..blocks)?)?;
-        let target = revin.target(frames, time - output.dim(0)?, device)?;
+    let mut gradients = Gradients::default();
+    let (output, tape) = Tape::record(&at, || pass.blocks(&at, again..blocks))?;
+    let (value, slope) = {
+        let end = Var::from_tensor(&output)?;
+        let output = pass.decode(&end)?;
+        let target = revin.target(time - output.dim(0)?)?;
         let loss = mse(&output, &target)?;
-        (loss.to_scalar()?, loss.backward()?)
+        let mut found = loss.backward()?;
+        gradients.take(&mut found, model.parameters().iter().map(|(_, var)| var))?;
+        let slope = found.remove(&end).map_or_else(|| end.zeros_like(), Ok)?;
+        (loss.detach(), slope.detach())
     };
-    let mut slope = slope_of(&mut gradients, &start)?;
+    tape.backward(&output, slope, &mut gradients)?;
+    let mut slope = slope_of(&mut gradients, &at)?;
     for (block, input) in inputs.into_iter().enumerate().rev() {
-        let input = Var::from_tensor(&input)?;
-        let output = pass.blocks(&input, block..block + 1)?;
-        let mut found = (output * slope)?.sum_all()?.backward()?;
-        slope = slope_of(&mut found, &input)?;
-        take(&mut gradients, &mut found, model);
+        let (output, tape) = Tape::record(&input, || pass.blocks(&input, block..block + 1))?;
+        tape.backward(&output, slope, &mut gradients)?;
+        slope = slope_of(&mut gradients, &input)?;
     }
-    let mut found = (tokens * slope)?.sum_all()?.backward()?;
-    take(&mut gradients, &mut found, model);
+    let mut found = backward_from(&tokens, slope)?;
+    gradients.take(&mut found, model.parameters().iter().map(|(_, var)| var))?;
     Ok((value, gradients))
 }
 
-/// dL/dx, cut off from the graph that it came from.
-fn slope_of(gradients: &mut GradStore, x: &Var) -> Result<Tensor> {
+/// dL/dx, zero where nothing came of x.
+fn slope_of(gradients: &mut Gradients, x: &Tensor) -> Result<Tensor> {
     let slope = gradients.remove(x);
     Ok(slope.map_or_else(|| x.zeros_like(), |slope| Ok(slope.detach()))?)
-}
-
-/// Moves the gradients of weights, which no other part of the pass shares.
-fn take(gradients: &mut GradStore, found: &mut GradStore, model: &Surrogate) {
-    for (_, var) in model.parameters().iter() {
-        if let Some(gradient) = found.remove(var) {
-            gradients.insert(var, gradient);
-        }
-    }
 }
 
 /// Frames of a context, of which so many are its future.
@@ -119,10 +113,10 @@ pub fn predict(
     device: &Device,
 ) -> Result<Frames> {
     let time = self::context(context, 0)?;
-    let revin = Revin::of(context, time);
-    let input = revin.input(context, time, device)?;
+    let revin = Revin::of(context, time, device)?;
+    let input = revin.input()?;
     let (frozen, still) = (model.frozen(), Perturbation::none());
     let pass = frozen.pass(&input, patch, &still)?;
     let tokens = pass.blocks(&pass.encode(&input)?, 0..model.config().blocks)?;
-    revin.next(&context.frame(time - 1), &pass.decode_last(&tokens)?)
+    revin.next(&pass.decode_last(&tokens)?)
 }

@@ -1,6 +1,7 @@
 //! Runs as a whole: their files, their resumption, their refusals.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod kernels;
 mod padding;
 mod resume;
 mod scales;
@@ -349,18 +350,13 @@ fn blocks_computed_again_give_the_same_gradients() {
     for limit in [0, 28 * 6 * 16 * 32 * 4, u64::MAX] {
         let (value, parts) =
             training_gradients(&model, &frames, &patch, &none, limit, &Device::Cpu).unwrap();
-        assert!((value - loss.to_scalar::<f32>().unwrap()).abs() < 1e-6);
+        let [value, loss] = [&value, &loss].map(|loss| loss.to_scalar::<f32>().unwrap());
+        assert!((value - loss).abs() < 1e-6);
         for (name, var) in model.parameters().iter() {
-            let flat = |store: &candle_core::backprop::GradStore| -> Vec<f32> {
-                store
-                    .get(var)
-                    .unwrap()
-                    .flatten_all()
-                    .unwrap()
-                    .to_vec1()
-                    .unwrap()
+            let flat = |gradient: Option<&candle_core::Tensor>| -> Vec<f32> {
+                gradient.unwrap().flatten_all().unwrap().to_vec1().unwrap()
             };
-            let (whole, parts) = (flat(&whole), flat(&parts));
+            let (whole, parts) = (flat(whole.get(var)), flat(parts.get(var)));
             let largest = whole.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
             for (a, b) in whole.iter().zip(&parts) {
                 assert!(
@@ -438,7 +434,9 @@ fn bf16_is_near_f32_and_every_weight_learns() {
 
         let still = Perturbation::none();
         let gradients = |model, limit| {
-            training_gradients(model, &frames, &patch, &still, limit, &Device::Cpu).unwrap()
+            let (loss, gradients) =
+                training_gradients(model, &frames, &patch, &still, limit, &Device::Cpu).unwrap();
+            (loss.to_scalar::<f32>().unwrap(), gradients)
         };
         let ((loss, gradient), (near, rounded)) =
             (gradients(&single, 0), gradients(&half, u64::MAX));

@@ -16,10 +16,11 @@ use wellspring_store::{Dataset, Frames, Location, Patch, Reporter};
 
 use crate::checkpoint::{self, Checkpoint, fresh};
 use crate::config::mebibytes;
+use crate::device;
 use crate::domain::{Domain, Domains};
 use crate::log::{Event, Log};
 use crate::model::{Perturbation, Surrogate};
-use crate::optim::{AdamW, clip, gradient_norm, learning_rate};
+use crate::optim::{AdamW, Descent, Pace, learning_rate};
 use crate::previous::Previous;
 use crate::source::Sources;
 use crate::{Config, Error, Result, training_gradients};
@@ -88,6 +89,8 @@ struct Trainer<'a> {
     runtime: &'a Handle,
     domains: Domains,
     device: Device,
+    /// Bytes for what blocks keep until their backward pass.
+    activations: u64,
     model: Surrogate,
     optimizer: AdamW,
     sources: Sources,
@@ -122,6 +125,10 @@ impl<'a> Trainer<'a> {
                 (model, optimizer)
             }
         };
+        let activations = match config.train.activations_mib {
+            Some(mib) => mebibytes(mib),
+            None => device::activation_bytes(&device)?,
+        };
         let kept = before.map(|before| before.checkpoint.state.step);
         let step = kept.unwrap_or(0);
         let sources = Sources::new(config, datasets, &domains, &model)?;
@@ -132,6 +139,7 @@ impl<'a> Trainer<'a> {
             runtime,
             domains,
             device,
+            activations,
             model,
             optimizer,
             sources: sources.after(step),
@@ -236,7 +244,7 @@ impl<'a> Trainer<'a> {
             let batch = source.next(self.runtime)?;
             let waited = began.elapsed().as_secs_f64();
             let (patch, perturbation) = self.draw(self.step, batch.frames.batch());
-            let (loss, norm) = match self.learn(&batch.frames, &patch, &perturbation) {
+            let Descent { loss, norm } = match self.learn(&batch.frames, &patch, &perturbation) {
                 Ok(learned) => learned,
                 Err(error) => {
                     self.leave_log(reporter);
@@ -267,34 +275,39 @@ impl<'a> Trainer<'a> {
         Ok(self.outcome(begun, mean, self.step < self.steps))
     }
 
-    /// One step: the loss before it and the norm of its gradient.
+    /// One step. The loss and its gradient's norm are looked at after all of it was asked of the device.
     fn learn(
         &mut self,
         frames: &Frames,
         patch: &Patch,
         perturbation: &Perturbation,
-    ) -> Result<(f32, f64)> {
+    ) -> Result<Descent> {
         let model = &self.sources.of(self.step).model;
-        let limit = mebibytes(self.config.train.activations_mib);
-        let (loss, mut gradients) =
-            training_gradients(model, frames, patch, perturbation, limit, &self.device)?;
+        let (loss, gradients) = training_gradients(
+            model,
+            frames,
+            patch,
+            perturbation,
+            self.activations,
+            &self.device,
+        )?;
+        let optim = &self.config.optim;
+        let pace = Pace {
+            lr: self.rate(self.step),
+            decay: optim.weight_decay,
+            clip: optim.clip,
+        };
         let parameters = self.model.parameters();
-        let norm = gradient_norm(parameters, &gradients)?;
-        if !loss.is_finite() || !norm.is_finite() {
+        let found = self.optimizer.step(parameters, (&loss, &gradients), pace)?;
+        if !found.is_finite() {
+            let Descent { loss, norm } = found;
             let what = format!(
                 "with patches of {patch} the loss is {loss} and its gradient's norm {norm}"
             );
             return Err(self.diverged(self.step + 1, what));
         }
-        let optim = &self.config.optim;
-        if let Some(most) = optim.clip {
-            clip(parameters, &mut gradients, norm, most)?;
-        }
-        let lr = self.rate(self.step);
-        self.optimizer
-            .step(parameters, &gradients, lr, optim.weight_decay)?;
         self.step += 1;
-        Ok((loss, norm))
+        Ok(found)
     }
 
     fn diverged(&self, step: u64, what: String) -> Error {

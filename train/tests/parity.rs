@@ -1,6 +1,7 @@
 //! The models against the PyTorch reference: outputs, losses, every gradient, rollouts and steps of
 //! AdamW. Takes every `model-*.safetensors` of `tests/data`, or of the folder `WELLSPRING_FIXTURES`,
-//! and prints the worst difference of each kind, relative to the tensor's largest magnitude.
+//! and prints the worst difference of each kind, relative to the tensor's largest magnitude. Runs on
+//! the CPU in f32, or as `WELLSPRING_TEST_DEVICE` and `WELLSPRING_TEST_PRECISION` say.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,11 +13,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor, safetensors};
+use candle_core::{DType, Device, Tensor, safetensors};
 use serde::Deserialize;
 use wellspring_store::{Boundary, Frames, Patch};
 use wellspring_train::{
-    AdamW, Mlp, ModelConfig, PatchSize, Perturbation, Strategy, Surrogate, predict, training_loss,
+    AdamW, DeviceChoice, Gradients, Mlp, ModelConfig, Pace, PatchSize, Perturbation, Precision,
+    Strategy, Surrogate, predict, training_loss,
 };
 
 /// The fixture's metadata.
@@ -38,16 +40,67 @@ struct Case {
 struct Fixture {
     case: Case,
     tensors: HashMap<String, Tensor>,
+    place: Place,
+}
+
+/// Where a model runs, and in which numbers.
+#[derive(Clone)]
+struct Place {
+    device: Device,
+    precision: Precision,
+}
+
+impl Place {
+    fn of_environment() -> Self {
+        let set = |name| std::env::var(name).ok();
+        let device = set("WELLSPRING_TEST_DEVICE").map_or_else(DeviceChoice::default, |name| {
+            name.parse().expect("WELLSPRING_TEST_DEVICE")
+        });
+        let precision = set("WELLSPRING_TEST_PRECISION").map_or_else(Precision::default, |name| {
+            name.parse().expect("WELLSPRING_TEST_PRECISION")
+        });
+        Self {
+            device: device.open().unwrap(),
+            precision,
+        }
+    }
+
+    /// The largest difference of each kind that rounding explains: over the depth of a model it is a
+    /// few units of the last of 24 bits, of 11, or of 8.
+    fn tolerances(&self) -> [(&'static str, f64); 5] {
+        let [output, loss, gradient, rollout, training] = match self.precision {
+            Precision::F32 => [1e-5, 1e-5, 1e-4, 1e-4, 1e-4],
+            Precision::Tf32 => [2e-3, 2e-4, 2e-2, 1e-3, 2e-4],
+            Precision::Bf16 => [1e-2, 1e-3, 1e-1, 5e-3, 1e-3],
+        };
+        [
+            ("output", output),
+            ("loss", loss),
+            ("gradient", gradient),
+            ("rollout", rollout),
+            ("training", training),
+        ]
+    }
+
+    /// A gradient this far below the model's largest is zero but for rounding.
+    fn vanishing(&self) -> f32 {
+        match self.precision {
+            Precision::F32 => 1e-6,
+            Precision::Tf32 => 2e-3,
+            Precision::Bf16 => 1e-2,
+        }
+    }
 }
 
 impl Fixture {
-    fn load(path: &Path) -> Self {
+    fn load(path: &Path, place: &Place) -> Self {
         let bytes = std::fs::read(path).unwrap();
         let (_, metadata) = ::safetensors::SafeTensors::read_metadata(&bytes).unwrap();
         let config = &metadata.metadata().as_ref().unwrap()["config"];
         Self {
             case: serde_json::from_str(config).unwrap(),
             tensors: safetensors::load_buffer(&bytes, &Device::Cpu).unwrap(),
+            place: place.clone(),
         }
     }
 
@@ -101,9 +154,12 @@ impl Fixture {
             mlp: Mlp::Swiglu,
         };
         let boundaries = case.bcs.iter().map(|sides| sides.map(boundary)).collect();
-        let model = Surrogate::new(&config, case.fields, boundaries, 1, &Device::Cpu).unwrap();
+        let model =
+            Surrogate::new(&config, case.fields, boundaries, 1, &self.place.device).unwrap();
         for (name, var) in model.parameters().iter() {
-            var.set(&self.tensors[&format!("param.{name}")]).unwrap();
+            let weight = &self.tensors[&format!("param.{name}")];
+            var.set(&weight.to_device(&self.place.device).unwrap())
+                .unwrap();
         }
         let held = self
             .tensors
@@ -111,12 +167,9 @@ impl Fixture {
             .filter(|name| name.starts_with("param."))
             .count();
         assert_eq!(model.parameters().iter().count(), held);
-        model
+        model.in_precision(self.place.precision)
     }
 }
-
-/// A gradient this far below the model's largest is zero but for rounding.
-const VANISHING: f32 = 1e-6;
 
 fn magnitude(values: &[f32]) -> f32 {
     values.iter().fold(0.0, |largest, x| largest.max(x.abs()))
@@ -149,7 +202,7 @@ impl Worst {
 }
 
 /// (T, B, C, *space) normalised over the context, as (T, B, *space, C).
-fn normalised(frames: &Frames) -> Tensor {
+fn normalised(frames: &Frames, device: &Device) -> Tensor {
     let mut normal = frames.clone();
     for batch in 0..frames.batch() {
         for channel in 0..frames.channels() {
@@ -179,18 +232,21 @@ fn normalised(frames: &Frames) -> Tensor {
         .chain(3..shape.len())
         .chain([2])
         .collect();
-    let tensor = Tensor::from_vec(normal.into_data(), shape, &Device::Cpu).unwrap();
+    let tensor = Tensor::from_vec(normal.into_data(), shape, device).unwrap();
     tensor.permute(axes).unwrap().contiguous().unwrap()
 }
 
 fn flat(tensor: &Tensor) -> Vec<f32> {
+    let tensor = tensor.to_dtype(DType::F32).unwrap();
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
 fn compare_outputs_and_gradients(fixture: &Fixture, worst: &mut Worst) {
     let model = fixture.model();
     let frames = fixture.frames("frames");
-    let input = normalised(&frames.slice_time(0..fixture.case.context));
+    let Place { device, .. } = &fixture.place;
+    let vanishing = fixture.place.vanishing();
+    let input = normalised(&frames.slice_time(0..fixture.case.context), device);
     for patch in fixture.patches() {
         let tag = Fixture::tag(&patch);
         let output = model.forward(&input, &patch).unwrap();
@@ -201,8 +257,7 @@ fn compare_outputs_and_gradients(fixture: &Fixture, worst: &mut Worst) {
         assert_eq!(output.dims(), expected.dims());
         worst.compare("output", &tag, &flat(&output), &flat(expected));
 
-        let loss =
-            training_loss(&model, &frames, &patch, &Perturbation::none(), &Device::Cpu).unwrap();
+        let loss = training_loss(&model, &frames, &patch, &Perturbation::none(), device).unwrap();
         worst.compare(
             "loss",
             &tag,
@@ -228,9 +283,9 @@ fn compare_outputs_and_gradients(fixture: &Fixture, worst: &mut Worst) {
                 .map_or_else(|| vec![0.0; expected.len()], flat);
             // Some gradients vanish: the bias of a key's norm moves all scores of a query alike, and
             // a norm after it undoes a bias. There both sides hold rounding, which must stay small.
-            if magnitude(&expected) < VANISHING * largest {
+            if magnitude(&expected) < vanishing * largest {
                 assert!(
-                    magnitude(&found) < VANISHING * largest,
+                    magnitude(&found) < vanishing * largest,
                     "{} should vanish",
                     named(name)
                 );
@@ -252,7 +307,7 @@ fn compare_rollout(fixture: &Fixture, worst: &mut Worst) {
             &model,
             &window,
             &patches[step % patches.len()],
-            &Device::Cpu,
+            &fixture.place.device,
         )
         .unwrap();
         window.push_frame(&next).unwrap();
@@ -279,13 +334,23 @@ fn compare_training(fixture: &Fixture, worst: &mut Worst) {
             &frames,
             &patches[step % patches.len()],
             &Perturbation::none(),
-            &Device::Cpu,
+            &fixture.place.device,
         )
         .unwrap();
-        losses.push(loss.to_scalar::<f32>().unwrap());
-        optimizer
-            .step(model.parameters(), &loss.backward().unwrap(), 1e-3, 1e-4)
+        let mut gradients = Gradients::default();
+        let weights = model.parameters().iter().map(|(_, var)| var);
+        gradients
+            .take(&mut loss.backward().unwrap(), weights)
             .unwrap();
+        let pace = Pace {
+            lr: 1e-3,
+            decay: 1e-4,
+            clip: None,
+        };
+        let found = optimizer
+            .step(model.parameters(), (&loss, &gradients), pace)
+            .unwrap();
+        losses.push(found.loss);
     }
     for (found, expected) in losses.iter().zip(&expected) {
         worst.compare("training", "train.loss", &[*found], &[*expected]);
@@ -317,16 +382,11 @@ fn fixtures() -> Vec<PathBuf> {
 
 #[test]
 fn models_are_the_reference() {
-    let tolerances = [
-        ("output", 1e-5),
-        ("loss", 1e-5),
-        ("gradient", 1e-4),
-        ("rollout", 1e-4),
-        ("training", 1e-4),
-    ];
+    let place = Place::of_environment();
+    let tolerances = place.tolerances();
     let mut failures = Vec::new();
     for path in fixtures() {
-        let fixture = Fixture::load(&path);
+        let fixture = Fixture::load(&path, &place);
         let mut worst = Worst::default();
         compare_outputs_and_gradients(&fixture, &mut worst);
         compare_rollout(&fixture, &mut worst);

@@ -1,12 +1,14 @@
 //! Measurements of this machine.
 
 use clap::{Args, ValueEnum};
+use wellspring_train::{DeviceChoice, Precision};
 
 /// Measure this machine: ingest, loader, streaming from a bucket, training step, metrics
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   wellspring bench step --json
+  wellspring bench step --device cuda --precision bf16 --case 7.6M
   wellspring bench loader
   wellspring bench loader --data ds --json       on the training split of a data set of one's own
   wellspring bench bucket --data s3://bucket/ds  streaming beside plain requests for the same bytes
@@ -28,9 +30,17 @@ pub struct Bench {
     #[arg(long, value_name = "ROOT")]
     pub data: Option<String>,
 
-    /// Repetitions; the best counts
+    /// Repetitions; the best counts, of steps on CUDA the median
     #[arg(long, default_value_t = 3)]
     pub repeat: usize,
+
+    /// Where steps run: cpu or cuda, each with its own cases
+    #[arg(long, default_value_t = DeviceChoice::Cpu)]
+    pub device: DeviceChoice,
+
+    /// Numbers of the steps' products: f32 or bf16
+    #[arg(long, default_value_t = Precision::F32)]
+    pub precision: Precision,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

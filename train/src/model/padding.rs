@@ -13,8 +13,10 @@ use candle_core::Tensor;
 use wellspring_store::Boundary;
 
 use super::Parameters;
-use crate::Result;
 use crate::config::Strategy;
+use crate::device::upload;
+use crate::ops::{Beyond, View, window};
+use crate::{Error, Result};
 
 /// Cells added below and above an axis of `length` cells, so that windows of `seen` cells that move
 /// by `step` tile it.
@@ -77,58 +79,54 @@ impl Padding {
 
     /// Pads fields (N, *space, C) with what they hold, and with zeros where values are learned.
     pub(crate) fn fields(&self, x: &Tensor) -> Result<Tensor> {
-        let mut x = x.clone();
-        for (axis, margin) in self.added() {
-            x = margin.extended(&x, axis)?;
-        }
-        Ok(x)
+        let axes = self.0.iter().zip(&x.dims()[1..]);
+        let views = axes.map(|(margin, &n)| View {
+            from: -(margin.low as isize),
+            length: margin.low + n + margin.high,
+            beyond: match margin.fill {
+                Fill::Around => Beyond::Around,
+                Fill::Edge => Beyond::Edge,
+                Fill::Learned(_) => Beyond::Zeros,
+            },
+        });
+        Ok(window(x, &views.collect::<Vec<_>>())?)
     }
 
     /// Pads embedded fields, with learned values too; a corner gets the sum of its sides' values.
     pub(crate) fn features(&self, x: &Tensor, p: &Parameters) -> Result<Tensor> {
-        let mut x = self.fields(x)?;
+        let x = self.fields(x)?;
+        // Summed over the axes first, so that the items' cells are gone through once.
+        let mut values: Option<Tensor> = None;
         for (axis, margin) in self.added() {
             if let Fill::Learned(sides) = margin.fill {
-                x = margin.learned(&x, axis, (sides, p))?;
+                let along = margin.learned(&x, axis, (sides, p))?;
+                values = Some(match values {
+                    Some(values) => values.broadcast_add(&along)?,
+                    None => along,
+                });
             }
         }
-        Ok(x)
+        Ok(match values {
+            Some(values) => x.broadcast_add(&values)?,
+            None => x,
+        })
     }
 
     /// Takes the padding off (N, *space, C).
     pub(crate) fn crop(&self, y: &Tensor) -> Result<Tensor> {
-        let mut y = y.clone();
-        for (axis, margin) in self.added() {
-            let n = y.dim(axis)? - margin.low - margin.high;
-            y = y.narrow(axis, margin.low, n)?;
-        }
-        Ok(y.contiguous()?)
+        let axes = self.0.iter().zip(&y.dims()[1..]);
+        let views = axes.map(|(margin, &n)| View {
+            from: margin.low as isize,
+            length: n - margin.low - margin.high,
+            beyond: Beyond::Zeros,
+        });
+        Ok(window(y, &views.collect::<Vec<_>>())?)
     }
 }
 
 impl Margin {
-    fn extended(&self, x: &Tensor, axis: usize) -> Result<Tensor> {
-        if let Fill::Learned(_) = self.fill {
-            return Ok(x.pad_with_zeros(axis, self.low, self.high)?);
-        }
-        let n = x.dim(axis)?;
-        let cells: Vec<u32> = (0..self.low + n + self.high)
-            .map(|at| self.source(at, n) as u32)
-            .collect();
-        let cells = Tensor::new(cells, x.device())?;
-        Ok(x.contiguous()?.index_select(&cells, axis)?)
-    }
-
-    /// The cell of an axis of n that a padded one repeats.
-    fn source(&self, at: usize, n: usize) -> usize {
-        match self.fill {
-            // Some multiple of n is added first, so that nothing is below zero.
-            Fill::Around => (at + n * self.low.div_ceil(n) - self.low) % n,
-            Fill::Edge | Fill::Learned(_) => at.saturating_sub(self.low).min(n - 1),
-        }
-    }
-
-    /// Adds each side's learned value to its cells of the padded x.
+    /// What is learned for the two sides of an axis of the padded x, at their cells: of x's shape where the other
+    /// axes are one long.
     fn learned(
         &self,
         x: &Tensor,
@@ -139,18 +137,22 @@ impl Margin {
         let values = p
             .get("patch_jitterer.padding_tokens")?
             .reshape((2, channels))?;
+        if sides.contains(&Boundary::Periodic) {
+            return Err(Error::Shape {
+                what: "the boundaries of an axis",
+                expected: "periodic on both sides, or on neither".into(),
+                found: format!("{sides:?}"),
+            });
+        }
+        // Which of the values each cell has.
+        let mut which = vec![0.0_f32; 2 * n];
+        for (side, cells) in [(sides[0], 0..self.low), (sides[1], n - self.high..n)] {
+            cells.for_each(|cell| which[2 * cell + usize::from(side.code())] = 1.0);
+        }
+        let which = upload(&which, (n, 2), x.device())?;
         let mut shape = vec![1; x.rank()];
         (shape[axis], shape[x.rank() - 1]) = (n, channels);
-        let mut x = x.clone();
-        for (side, cells) in [(sides[0], 0..self.low), (sides[1], n - self.high..n)] {
-            let mask: Vec<f32> = (0..n)
-                .map(|i| if cells.contains(&i) { 1.0 } else { 0.0 })
-                .collect();
-            let mask = Tensor::from_vec(mask, (n, 1), x.device())?;
-            let value = values.narrow(0, usize::from(side.code()), 1)?;
-            x = x.broadcast_add(&mask.matmul(&value)?.reshape(shape.as_slice())?)?;
-        }
-        Ok(x)
+        Ok(which.matmul(&values)?.reshape(shape)?)
     }
 }
 

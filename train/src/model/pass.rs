@@ -2,20 +2,22 @@
 
 use std::ops::Range;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use wellspring_store::Boundary;
 
 use super::modulation::{Geometry, Patching};
 use super::processor::Processor;
 use super::{Perturbation, Surrogate};
 use crate::config::Strategy;
-use crate::ops::{Tiling, fold, gelu, group_norm, linear, unfold};
+use crate::ops::{Beyond, Tiling, View, fold, gelu, group_norm, linear, unfold, window};
 use crate::{Precision, Result};
 
 /// A pass laid out for one patch size, grid and batch.
 pub(crate) struct Pass<'a> {
     pub(super) model: &'a Surrogate,
     pub(super) perturbation: &'a Perturbation,
+    /// Factors of the blocks' residuals, or none.
+    pub(super) kept: Vec<[Tensor; 2]>,
     pub(super) geometry: Geometry,
     pub(super) patching: Patching,
     pub(super) time: usize,
@@ -28,19 +30,14 @@ impl Pass<'_> {
     pub(crate) fn encode(&self, x: &Tensor) -> Result<Tensor> {
         let items = [self.time * self.batch];
         let x = x.reshape([&items, self.space.as_slice(), &[self.model.fields()]].concat())?;
-        self.encoded(&self.rolled(x, 1)?)
+        self.encoded(&self.rolled(&x, 1)?)
     }
 
     /// Tokens through some of the blocks.
     pub(crate) fn blocks(&self, tokens: &Tensor, blocks: Range<usize>) -> Result<Tensor> {
-        let processor = Processor::new(
-            &self.model.config,
-            &self.model.parameters,
-            &self.geometry.grid(),
-            (tokens.device(), self.model.precision),
-        );
+        let processor = Processor::new(self.model, &self.geometry.grid(), tokens.device())?;
         let extent = (self.time, self.batch);
-        processor.forward(tokens, extent, blocks, self.perturbation)
+        processor.forward(tokens, extent, blocks, &self.kept)
     }
 
     /// Tokens → normalised changes (T or 1, B, *space, fields): one per context frame when causal,
@@ -60,31 +57,38 @@ impl Pass<'_> {
     }
 
     fn decode_frames(&self, tokens: &Tensor, times: usize) -> Result<Tensor> {
-        let y = self.rolled(self.decoded(tokens)?, -1)?;
+        let y = self.rolled(&self.decoded(tokens)?, -1)?;
         let outer = [times, self.batch];
         Ok(y.reshape([&outer, self.space.as_slice(), &[self.model.fields()]].concat())?)
     }
 
-    /// Bytes of what one block keeps for its backward pass, about: 28 arrays as large as the tokens,
-    /// and, where attention is composed, four matrices of tokens × tokens for each head.
+    /// Bytes of what one block keeps for its backward pass, about: 28 arrays as large as the tokens, of
+    /// which kernels in bf16 keep all but three in that; and where attention is composed, four matrices of
+    /// tokens × tokens for each head.
     pub(crate) fn block_bytes(&self, tokens: &Tensor) -> u64 {
         let count: usize = self.geometry.grid().iter().product();
         let config = &self.model.config;
-        let fused = tokens.device().is_cpu() && self.model.precision == Precision::F32;
-        let matrices = if fused { 0 } else { 4 * config.heads * count };
-        (self.time * self.batch * count * (28 * config.dim + matrices) * 4) as u64
+        let arrays = |bytes: usize| bytes * config.dim;
+        let kept = match (self.model.precision, tokens.device().is_cuda()) {
+            (Precision::F32 | Precision::Tf32, _) => arrays(28 * 4),
+            (Precision::Bf16, true) => arrays(25 * 2 + 3 * 4),
+            (Precision::Bf16, false) => arrays(28 * 4) + 4 * config.heads * count * 4,
+        };
+        (self.time * self.batch * count * kept) as u64
     }
 
     /// (N, *space, C) moved along periodic axes, forth or back.
-    fn rolled(&self, x: Tensor, sign: i32) -> Result<Tensor> {
-        let mut x = x;
-        for (axis, sides) in self.model.boundaries.iter().enumerate() {
-            let shift = self.perturbation.shift(axis) as i32;
-            if shift > 0 && sides[0] == Boundary::Periodic {
-                x = x.roll(sign * shift, axis + 1)?;
-            }
-        }
-        Ok(x)
+    fn rolled(&self, x: &Tensor, sign: isize) -> Result<Tensor> {
+        let axes = self.model.boundaries.iter().zip(&self.space).enumerate();
+        let views = axes.map(|(axis, (sides, &n))| match sides[0] {
+            Boundary::Periodic => View {
+                from: -sign * self.perturbation.shift(axis) as isize,
+                length: n,
+                beyond: Beyond::Around,
+            },
+            _ => View::whole(n),
+        });
+        Ok(window(x, &views.collect::<Vec<_>>())?)
     }
 
     /// Rows or columns of a weight for the channels that the state has.
@@ -116,19 +120,21 @@ impl Pass<'_> {
     fn encoded(&self, x: &Tensor) -> Result<Tensor> {
         let (p, geometry, patching) = (&self.model.parameters, &self.geometry, &self.patching);
         let (first, second) = (geometry.first(), geometry.second());
-        let embedding = self.field_embedding()?;
+        let (precision, embedding) = (self.model.precision, self.field_embedding()?);
         let y = match patching.composed(p, &embedding)? {
             Some((kernel, bias)) => {
                 let x = patching.padding.fields(x)?;
-                linear(&unfold(&x, &first)?, &kernel, Some(&bias))?
+                linear(&unfold(&x, &first)?, &kernel, Some(&bias), precision)?
             }
             None => {
-                let x = linear(x, &embedding, Some(p.get("space_bag.linear.bias")?))?;
+                let bias = p.get("space_bag.linear.bias")?;
+                let x = linear(x, &embedding, Some(bias), precision)?;
                 let x = patching.padding.features(&x, p)?;
                 linear(
                     &unfold(&x, &first)?,
                     &patching.kernel_rows(&patching.embed1)?,
                     None,
+                    precision,
                 )?
             }
         };
@@ -138,6 +144,7 @@ impl Pass<'_> {
             p.get("embed.norm1.weight")?,
             p.get("embed.norm1.bias")?,
             groups,
+            DType::F32,
         )?)?;
         let (items, _, channels) = y.dims3()?;
         let y = y.reshape([&[items], first.grid().as_slice(), &[channels]].concat())?;
@@ -145,12 +152,14 @@ impl Pass<'_> {
             &unfold(&y, &second)?,
             &patching.kernel_rows(&patching.embed2)?,
             None,
+            precision,
         )?;
         let y = group_norm(
             &y,
             p.get("embed.norm2.weight")?,
             p.get("embed.norm2.bias")?,
             groups,
+            DType::F32,
         )?;
         Ok(match self.model.config.strategy {
             Strategy::Ckm => y,
@@ -171,6 +180,7 @@ impl Pass<'_> {
             p.get("debed.norm1.weight")?,
             p.get("debed.norm1.bias")?,
             self.model.config.groups,
+            DType::F32,
         )?;
         let kernel = self.selected(&patching.debed2, 1)?;
         let y = self.transposed(&gelu(&y)?, &kernel, &first)?;
@@ -186,7 +196,7 @@ impl Pass<'_> {
             .reshape((inputs, outputs, ()))?
             .permute((2, 1, 0))?
             .contiguous()?;
-        let y = linear(y, &rows.reshape(((), inputs))?, None)?;
+        let y = linear(y, &rows.reshape(((), inputs))?, None, self.model.precision)?;
         Ok(fold(&y, tiling)?)
     }
 }

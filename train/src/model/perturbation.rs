@@ -6,6 +6,7 @@ use rand::Rng;
 use wellspring_store::Patch;
 
 use crate::Result;
+use crate::device::upload;
 
 /// Patch jitter and stochastic depth of one pass.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -62,19 +63,25 @@ impl Perturbation {
         !self.shift.is_empty()
     }
 
-    /// The factor of a block's residual over time (0) or space (1): (T·B, 1, 1).
-    pub(super) fn residual(
-        &self,
-        (block, which): (usize, usize),
-        time: usize,
-        device: &Device,
-    ) -> Result<Option<Tensor>> {
-        let Some(factors) = self.residuals.get(block) else {
-            return Ok(None);
+    /// For each block the factors of its residuals over time and space, (T·B) each, from one upload. Empty for
+    /// none.
+    pub(super) fn factors(&self, time: usize, device: &Device) -> Result<Vec<[Tensor; 2]>> {
+        let Some([first, _]) = self.residuals.first() else {
+            return Ok(Vec::new());
         };
-        let factors = factors[which].repeat(time);
-        let items = factors.len();
-        Ok(Some(Tensor::from_vec(factors, (items, 1, 1), device)?))
+        let items = time * first.len();
+        // Each begins at a multiple of sixteen bytes, as kernels want it.
+        let row = items.next_multiple_of(4);
+        let mut values = Vec::new();
+        for factors in self.residuals.iter().flatten() {
+            values.extend(factors.repeat(time));
+            values.resize(values.len().next_multiple_of(row), 0.0);
+        }
+        let values = upload(&values, values.len(), device)?;
+        let factors = |index: usize| values.narrow(0, index * row, items);
+        (0..self.residuals.len())
+            .map(|block| Ok([factors(2 * block)?, factors(2 * block + 1)?]))
+            .collect()
     }
 }
 

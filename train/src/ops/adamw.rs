@@ -1,56 +1,100 @@
-//! AdamW in place (Loshchilov and Hutter 2019): with gradient g at step t,
+//! AdamW in place (Loshchilov and Hutter 2019) for all weights at once: with gradient g at step t,
 //!
 //! m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g²,
 //! w ← w − η (λ w + m/(1 − β₁ᵗ) / (√(v/(1 − β₂ᵗ)) + ε)).
+//!
+//! Before it, gradients whose norm over all weights is above a limit are scaled to it, as PyTorch's
+//! `clip_grad_norm_` does: g ← g min(1, limit / (norm + 10⁻⁶)). Those below keep their bits.
 
-use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Result, Tensor, Var, bail};
+mod kernels;
+
+use candle_core::{CpuStorage, DType, InplaceOp2, InplaceOp3, Layout, Result, Tensor, Var, bail};
 use rayon::prelude::*;
 
 use super::buffer::{GRAIN, slice};
+use super::gpu::Route;
+use super::squares::sum_of_squares;
+use kernels::by_kernels;
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 
-/// One step of one weight: `step` counts from 1.
-pub(crate) fn adamw(
-    weight: &Var,
-    (first, second): (&Var, &Var),
-    gradient: &Tensor,
-    step: u64,
-    lr: f64,
-    decay: f64,
-) -> Result<()> {
-    let correction = |beta: f64| 1.0 - beta.powf(step as f64);
-    let (correction1, correction2) = (correction(BETA1), correction(BETA2));
-    if !weight.device().is_cpu() {
-        first.set(&((first.as_tensor() * BETA1)? + (gradient * (1.0 - BETA1))?)?)?;
-        second.set(&((second.as_tensor() * BETA2)? + (gradient.sqr()? * (1.0 - BETA2))?)?)?;
-        let scale = ((second.as_tensor() / correction2)?.sqrt()? + EPSILON)?;
-        let change = ((first.as_tensor() / correction1)? / scale)?;
-        return weight.set(&((weight.as_tensor() * (1.0 - lr * decay))? - (change * lr)?)?);
+/// A weight, its moments and its gradient.
+pub(crate) struct Moving<'a> {
+    pub(crate) weight: &'a Var,
+    pub(crate) first: &'a Var,
+    pub(crate) second: &'a Var,
+    pub(crate) gradient: &'a Tensor,
+}
+
+/// How far a step of the optimizer goes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pace {
+    /// Learning rate.
+    pub lr: f64,
+    /// Decoupled weight decay.
+    pub decay: f64,
+    /// The largest norm of a gradient, over all weights.
+    pub clip: Option<f64>,
+}
+
+/// Where a step of the optimizer began.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Descent {
+    /// The loss before it.
+    pub loss: f32,
+    /// The norm of the loss's gradient over all weights, before it was clipped.
+    pub norm: f64,
+}
+
+impl Descent {
+    /// Whether there was a step: one with a loss or a gradient that is no number is not taken.
+    #[must_use]
+    pub fn is_finite(&self) -> bool {
+        self.loss.is_finite() && self.norm.is_finite()
     }
-    let gradient = gradient.contiguous()?;
-    first.inplace_op2(
-        &gradient,
-        &Moment {
-            beta: BETA1 as f32,
-            power: 1,
-        },
-    )?;
-    second.inplace_op2(
-        &gradient,
-        &Moment {
-            beta: BETA2 as f32,
-            power: 2,
-        },
-    )?;
-    let update = Update {
-        keep: (1.0 - lr * decay) as f32,
-        rate: (lr / correction1) as f32,
-        scale: (1.0 / correction2.sqrt()) as f32,
+}
+
+/// One step of all weights: `step` counts from 1.
+pub(crate) fn adamw(all: &[Moving<'_>], loss: &Tensor, step: u64, pace: Pace) -> Result<Descent> {
+    match Route::of(loss) {
+        Route::Gpu => by_kernels(all, loss, step, pace),
+        Route::Cpu | Route::Composed => one_by_one(all, loss, step, pace),
+    }
+}
+
+fn one_by_one(all: &[Moving<'_>], loss: &Tensor, step: u64, pace: Pace) -> Result<Descent> {
+    let mut squares = 0.0;
+    for moving in all {
+        squares += sum_of_squares(moving.gradient)?;
+    }
+    let found = Descent {
+        loss: loss.to_dtype(DType::F32)?.to_scalar()?,
+        norm: f64::sqrt(squares),
     };
-    weight.inplace_op3(first, second, &update)
+    if found.is_finite() {
+        let update = Update::new(step, pace);
+        let factor = pace.clip.map_or(1.0, |limit| limit / (found.norm + 1e-6));
+        for moving in all {
+            match factor < 1.0 {
+                true => move_one(moving, &(moving.gradient * factor)?, &update)?,
+                false => move_one(moving, moving.gradient, &update)?,
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn move_one(moving: &Moving<'_>, gradient: &Tensor, update: &Update) -> Result<()> {
+    let gradient = gradient.contiguous()?;
+    for (moment, beta, power) in [(moving.first, BETA1, 1), (moving.second, BETA2, 2)] {
+        let beta = beta as f32;
+        moment.inplace_op2(&gradient, &Moment { beta, power })?;
+    }
+    moving
+        .weight
+        .inplace_op3(moving.first, moving.second, update)
 }
 
 /// m ← β m + (1 − β) gᵏ.
@@ -88,10 +132,22 @@ impl InplaceOp2 for Moment {
     }
 }
 
+/// w ← keep · w − rate · m / (scale · √v + ε).
 struct Update {
     keep: f32,
     rate: f32,
     scale: f32,
+}
+
+impl Update {
+    fn new(step: u64, pace: Pace) -> Self {
+        let correction = |beta: f64| 1.0 - beta.powf(step as f64);
+        Self {
+            keep: (1.0 - pace.lr * pace.decay) as f32,
+            rate: (pace.lr / correction(BETA1)) as f32,
+            scale: (1.0 / correction(BETA2).sqrt()) as f32,
+        }
+    }
 }
 
 impl InplaceOp3 for Update {
@@ -141,10 +197,22 @@ mod tests {
             |values: &[f32]| Var::from_tensor(&Tensor::new(values, &Device::Cpu).unwrap()).unwrap();
         let (weight, first, second) = (of(&[1.0, -2.0]), of(&[0.0, 0.0]), of(&[0.0, 0.0]));
         let (mut w, mut m, mut v) = ([1.0_f64, -2.0], [0.0; 2], [0.0; 2]);
+        let loss = Tensor::new(1.0_f32, &Device::Cpu).unwrap();
+        let pace = Pace {
+            lr: 1e-2,
+            decay: 0.1,
+            clip: None,
+        };
         for step in 1..4 {
             let g = [0.5 * step as f64, -0.1];
             let gradient = Tensor::new(&[g[0] as f32, g[1] as f32], &Device::Cpu).unwrap();
-            adamw(&weight, (&first, &second), &gradient, step, 1e-2, 0.1).unwrap();
+            let moving = Moving {
+                weight: &weight,
+                first: &first,
+                second: &second,
+                gradient: &gradient,
+            };
+            adamw(&[moving], &loss, step, pace).unwrap();
             for i in 0..2 {
                 m[i] = 0.9 * m[i] + 0.1 * g[i];
                 v[i] = 0.999 * v[i] + 0.001 * g[i] * g[i];

@@ -8,8 +8,13 @@
 use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::buffer::{dot, exp, fuses, read, slice, stored, sum, tensor};
+use super::buffer::{dot, exp, read, slice, stored, sum, tensor};
+use super::gpu::{Route, on_gpu};
 use super::matrix::{Matrix, MatrixMut};
+use super::tape;
+use kernels::Call;
+
+mod kernels;
 
 /// Queries of a tile and keys of a block: their product stays in the second-level cache.
 const QUERIES: usize = 64;
@@ -17,36 +22,13 @@ const KEYS: usize = 512;
 
 /// Attention over space of packed queries, keys and values.
 pub(crate) fn attention_space(qkv: &Tensor, heads: usize) -> Result<Tensor> {
-    #[cfg(feature = "flash-attn")]
-    if flash_takes(qkv, heads)? {
-        return flash(qkv, heads);
+    match Route::of(qkv) {
+        Route::Cpu => tape::apply1(&tape::contiguous(qkv)?, Attention { heads }),
+        Route::Gpu if Call::of(qkv.dims(), qkv.dtype(), heads)?.has_kernels() => {
+            on_gpu(Attention { heads }, [qkv])
+        }
+        Route::Gpu | Route::Composed => tape::composed([qkv], |[qkv]| composed(qkv, heads)),
     }
-    if !fuses(qkv) {
-        return composed(qkv, heads);
-    }
-    qkv.contiguous()?.apply_op1(Attention { heads })
-}
-
-/// Candle's flash attention takes bf16 on CUDA, and has no backward pass.
-#[cfg(feature = "flash-attn")]
-fn flash_takes(qkv: &Tensor, heads: usize) -> Result<bool> {
-    let width = qkv.dim(D::Minus1)? / 3 / heads;
-    let numbers = qkv.device().is_cuda() && qkv.dtype() == DType::BF16;
-    Ok(numbers && !qkv.track_op() && width.is_multiple_of(8) && width <= 256)
-}
-
-#[cfg(feature = "flash-attn")]
-fn flash(qkv: &Tensor, heads: usize) -> Result<Tensor> {
-    let (items, tokens, features) = qkv.dims3()?;
-    let width = features / 3 / heads;
-    let split = qkv.reshape((items, tokens, 3, heads, width))?;
-    let role = |i: usize| split.narrow(2, i, 1)?.squeeze(2)?.contiguous();
-    let scale = 1.0 / (width as f32).sqrt();
-    candle_flash_attn::flash_attn(&role(0)?, &role(1)?, &role(2)?, scale, false)?.reshape((
-        items,
-        tokens,
-        heads * width,
-    ))
 }
 
 fn composed(qkv: &Tensor, heads: usize) -> Result<Tensor> {

@@ -1,34 +1,63 @@
 //! Attention over the frames at each token: y = softmax(q kᵀ/√d + bias) v per head.
 //!
-//! In: (T, M, 3C) as [q | k | v] by heads, where M counts the tokens of all items, and a bias
-//! (H, T, T); out: (T, M, C). Where it is causal a frame sees no later one. Sequences are tiny and
-//! many, so a task takes a run of tokens and keeps the T × T weights of one head on its stack.
-//! Gradients as in `attention_space.rs`; that of the bias is Σ dS over tokens.
+//! In: (T, M, 3C) as [q | k | v] by heads, where M counts the tokens of all items, and a table (32, H)
+//! of the biases for distances in time; out: (T, M, C). Where it is causal a frame sees no later one.
+//! Sequences are tiny and many, so a task takes a run of tokens and keeps the T × T weights of one head
+//! on its stack. Gradients as in `attention_space.rs`; that of the bias is Σ dS over tokens.
 
-use candle_core::{CpuStorage, CustomOp2, D, DType, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, D, DType, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::buffer::{add, dot, exp, fuses, read, slice, stored, tensor};
+use self::kernels::Plan;
+use super::buffer::{add, dot, exp, read, slice, stored, tensor};
+use super::gpu::{Route, on_gpu};
+use super::tape;
+
+mod kernels;
 
 /// Tokens of a task in the backward pass; fixed, so that sums do not depend on threads.
 const TOKENS: usize = 32;
 
-/// Attention over time of packed queries, keys and values.
-pub(crate) fn attention_time(
-    qkv: &Tensor,
-    bias: &Tensor,
-    heads: usize,
-    causal: bool,
-) -> Result<Tensor> {
-    if !fuses(qkv) {
-        return composed(qkv, bias, heads, causal);
+/// Rows of the table for a key's distance into the past; as many follow for the future.
+const FRAMES: usize = 16;
+
+/// Attention over time of packed queries, keys and values, with a column of the table for each head.
+pub(crate) fn attention_time(qkv: &Tensor, table: &Tensor, causal: bool) -> Result<Tensor> {
+    let (rows, heads) = table.dims2()?;
+    let time = qkv.dim(0)?;
+    if rows != 2 * FRAMES || time > FRAMES {
+        bail!(
+            "{time} frames and {rows} biases: there are to be at most {FRAMES} and twice as many"
+        );
     }
-    qkv.contiguous()?
-        .apply_op2(&bias.contiguous()?, Attention { heads, causal })
+    let op = Attention { heads, causal };
+    match Route::of(qkv) {
+        Route::Cpu => {
+            let biases = tape::composed([table], |[table]| biases(table, time))?;
+            tape::apply2([&tape::contiguous(qkv)?, &biases], op)
+        }
+        Route::Gpu if Plan::of(qkv.shape(), qkv.dtype(), heads).is_ok() => on_gpu(op, [qkv, table]),
+        Route::Gpu | Route::Composed => {
+            tape::composed([qkv, table], |[qkv, table]| composed(qkv, table, causal))
+        }
+    }
 }
 
-fn composed(qkv: &Tensor, bias: &Tensor, heads: usize, causal: bool) -> Result<Tensor> {
+/// The table's bias of each pair of frames: (H, T, T) by query and key.
+fn biases(table: &Tensor, time: usize) -> Result<Tensor> {
+    let row = |query: usize, key: usize| match query.checked_sub(key) {
+        Some(back) => back as u32,
+        None => (FRAMES + key - query) as u32,
+    };
+    let pairs = (0..time * time).map(|pair| row(pair / time, pair % time));
+    let pairs = Tensor::from_iter(pairs, table.device())?;
+    let biases = table.index_select(&pairs, 0)?.t()?;
+    biases.reshape((table.dim(1)?, time, time))
+}
+
+fn composed(qkv: &Tensor, table: &Tensor, causal: bool) -> Result<Tensor> {
     let (time, tokens, features) = qkv.dims3()?;
+    let heads = table.dim(1)?;
     let width = features / 3 / heads;
     let split = qkv.reshape((time, tokens, 3, heads, width))?;
     // (M, H, T, width)
@@ -41,7 +70,9 @@ fn composed(qkv: &Tensor, bias: &Tensor, heads: usize, causal: bool) -> Result<T
     };
     let (q, k, v) = (role(0)?, role(1)?, role(2)?);
     let scores = (q.matmul(&k.transpose(2, 3)?.contiguous()?)? / (width as f64).sqrt())?;
-    let mut scores = scores.to_dtype(DType::F32)?.broadcast_add(bias)?;
+    let mut scores = scores
+        .to_dtype(DType::F32)?
+        .broadcast_add(&biases(table, time)?)?;
     if causal {
         let mask: Vec<f32> = (0..time * time)
             .map(|i| {
@@ -265,16 +296,70 @@ fn turned(by_token: &[f32], tokens: usize, time: usize, features: usize) -> Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::testing::check;
+    use crate::ops::testing::{check, check_kernels};
+
+    const TABLE: usize = 2 * FRAMES;
 
     #[test]
     fn equals_the_composed_operation() {
         for causal in [false, true] {
             check(
-                &[&[5, 40, 48], &[2, 5, 5]],
-                |v| attention_time(&v[0], &v[1], 2, causal),
-                |v| composed(&v[0], &v[1], 2, causal),
+                &[&[5, 40, 48], &[TABLE, 2]],
+                |v| attention_time(&v[0], &v[1], causal),
+                |v| composed(&v[0], &v[1], causal),
             );
         }
+    }
+
+    #[test]
+    fn kernels_equal_the_composed_operation() {
+        // Frames, tokens, heads and their width: one of each; few and many frames; every size of a team;
+        // widths that no pack divides; more tokens than a block takes.
+        for (time, tokens, heads, width) in [
+            (1, 1, 1, 1),
+            (6, 35, 3, 64),
+            (8, 5, 2, 128),
+            (9, 3, 1, 128),
+            (16, 33, 2, 32),
+            (5, 2, 3, 7),
+            (3, 70, 1, 36),
+        ] {
+            let shape = [time, tokens, 3 * heads * width];
+            for causal in [false, true] {
+                check_kernels(
+                    &[&shape, &[TABLE, heads]],
+                    |v, dtype| attention_time(&v[0].to_dtype(dtype)?, &v[1], causal),
+                    |v| composed(&v[0], &v[1], causal),
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn kernels_bear_scores_of_any_size() {
+        let large = |x: &Tensor| x * 8192.0;
+        check_kernels(
+            &[&[5, 9, 48], &[TABLE, 2]],
+            |v, dtype| attention_time(&large(&v[0])?.to_dtype(dtype)?, &v[1], false),
+            |v| composed(&large(&v[0])?, &v[1], false),
+        );
+    }
+
+    #[test]
+    fn heads_wider_than_the_kernels_take_are_composed() {
+        check_kernels(
+            &[&[3, 2, 3 * 132], &[TABLE, 1]],
+            |v, _| attention_time(&v[0], &v[1], true),
+            |v| composed(&v[0], &v[1], true),
+        );
+    }
+
+    #[test]
+    fn more_frames_than_biases_are_refused() -> Result<()> {
+        let cpu = candle_core::Device::Cpu;
+        let qkv = Tensor::zeros((17, 2, 12), DType::F32, &cpu)?;
+        let table = Tensor::zeros((TABLE, 1), DType::F32, &cpu)?;
+        assert!(attention_time(&qkv, &table, true).is_err());
+        Ok(())
     }
 }

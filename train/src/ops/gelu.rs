@@ -2,17 +2,21 @@
 //!
 //! dy/dx = Φ(x) + x φ(x), φ(x) = exp(−x²/2)/√(2π).
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::buffer::{GRAIN, exp, fuses, read, slice, stored, tensor};
+use super::buffer::{GRAIN, exp, read, slice, stored, tensor};
+use super::gpu::{Array, Backward, Kernels, Route, on_gpu};
+use super::program::{Extent, Program, args};
+use super::tape;
 
 /// GELU, elementwise.
 pub(crate) fn gelu(x: &Tensor) -> Result<Tensor> {
-    if !fuses(x) {
-        return x.gelu_erf();
+    match Route::of(x) {
+        Route::Cpu => tape::apply1(&tape::contiguous(x)?, Gelu),
+        Route::Gpu => on_gpu(Gelu, [x]),
+        Route::Composed => tape::composed([x], |[x]| x.gelu_erf()),
     }
-    x.contiguous()?.apply_op1(Gelu)
 }
 
 struct Gelu;
@@ -74,10 +78,53 @@ impl CustomOp1 for Gelu {
     }
 }
 
+impl Kernels for Gelu {
+    const NAME: &'static str = "gelu";
+
+    fn forward(&self, inputs: &[Array]) -> Result<Program> {
+        let [Array { shape, dtype }] = inputs else {
+            bail!("gelu has one input")
+        };
+        let mut program = Program::new("gelu", 1);
+        let y = program.result(shape.clone(), *dtype);
+        let args = args![program.input(0), y, shape.elem_count()];
+        let extent = Extent::of_packs(shape.elem_count(), *dtype);
+        program.launch("gelu_forward", *dtype, extent, args);
+        Ok(program)
+    }
+
+    fn backward(&self, at: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
+        let x = at.inputs[0];
+        let (count, dtype) = (x.elem_count(), x.dtype());
+        let mut program = Program::new("gelu", 2);
+        let dx = program.result(x.shape(), dtype);
+        let args = args![program.input(0), program.input(1), dx, count];
+        program.launch("gelu_backward", dtype, Extent::of_packs(count, dtype), args);
+        let found = program.run(&[x, at.gradient])?;
+        Ok(found.into_iter().map(Some).collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::testing::check;
+    use crate::ops::testing::{check, check_far_out, check_kernels};
+
+    #[test]
+    fn kernels_equal_the_composed_operation() {
+        for shape in [[3, 41], [1, 1], [2, 4096]] {
+            check_kernels(
+                &[&shape],
+                |v, dtype| gelu(&v[0].to_dtype(dtype)?),
+                |v| v[0].gelu_erf(),
+            );
+        }
+    }
+
+    #[test]
+    fn any_input_has_a_gradient() {
+        check_far_out(gelu, |x| x.gelu_erf());
+    }
 
     #[test]
     fn equals_the_composed_operation() {

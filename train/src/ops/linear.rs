@@ -1,22 +1,40 @@
 //! y = x Wᵀ + b over the last axis. x: (..., I), W: (O, I), b: (O) or none.
 //!
-//! dx = dy W, dW = dyᵀ x, db = Σ dy over all but the last axis.
+//! dx = dy W, dW = dyᵀ x, db = Σ dy over all but the last axis. W, b and their gradients are f32, products of
+//! a bf16 x are made in bf16 and added up in f32.
+
+mod kernels;
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::buffer::{GRAIN, add, fuses, read, slice, stored, tensor};
+use super::buffer::{GRAIN, add, read, slice, stored, tensor};
+use super::gpu::{Route, on_gpu};
 use super::matrix::{Matrix, MatrixMut};
+use super::tape;
+use crate::Precision;
+use kernels::OnGpu;
 
-/// A pointwise linear map, in the numbers of x.
-pub(crate) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Tensor> {
-    if !fuses(x) {
-        return composed(x, w, b);
-    }
-    let (x, w) = (x.contiguous()?, w.contiguous()?);
-    match b {
-        Some(b) => x.apply_op3(&w, &b.contiguous()?, Linear),
-        None => x.apply_op2(&w, Linear),
+/// A pointwise linear map, in the numbers of x. On a GPU factors in f32 are rounded to TF32 in every
+/// precision but f32.
+pub(crate) fn linear(
+    x: &Tensor,
+    w: &Tensor,
+    b: Option<&Tensor>,
+    precision: Precision,
+) -> Result<Tensor> {
+    match (Route::of(x), b) {
+        (Route::Cpu, Some(b)) => {
+            let (x, w) = (tape::contiguous(x)?, tape::contiguous(w)?);
+            tape::apply3([&x, &w, &tape::contiguous(b)?], Linear)
+        }
+        (Route::Cpu, None) => tape::apply2([&tape::contiguous(x)?, &tape::contiguous(w)?], Linear),
+        (Route::Gpu, Some(b)) => on_gpu(OnGpu { precision }, [x, w, b]),
+        (Route::Gpu, None) => on_gpu(OnGpu { precision }, [x, w]),
+        (Route::Composed, Some(b)) => {
+            tape::composed([x, w, b], |[x, w, b]| composed(x, w, Some(b)))
+        }
+        (Route::Composed, None) => tape::composed([x, w], |[x, w]| composed(x, w, None)),
     }
 }
 
@@ -173,17 +191,19 @@ mod tests {
     use super::*;
     use crate::ops::testing::check;
 
+    const F32: Precision = Precision::F32;
+
     #[test]
     fn equals_the_composed_operation() {
         for rows in [1, 7, 130] {
             check(
                 &[&[2, rows, 5], &[3, 5], &[3]],
-                |v| linear(&v[0], &v[1], Some(&v[2])),
+                |v| linear(&v[0], &v[1], Some(&v[2]), F32),
                 |v| composed(&v[0], &v[1], Some(&v[2])),
             );
             check(
                 &[&[rows, 5], &[3, 5]],
-                |v| linear(&v[0], &v[1], None),
+                |v| linear(&v[0], &v[1], None, F32),
                 |v| composed(&v[0], &v[1], None),
             );
         }

@@ -5,29 +5,39 @@
 //! dx = r (g − mean(g) − x̂ mean(g x̂)) with g = γ dy, r = 1/√(σ² + ε), means over the group;
 //! dγ = Σ dy x̂, dβ = Σ dy.
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+mod kernels;
+
+use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::buffer::{add, fuses, read, slice, stored, tensor};
+use super::buffer::{add, read, slice, stored, tensor};
+use super::gpu::{Route, on_gpu};
+use super::tape;
+pub(super) use kernels::share;
 
 /// PyTorch's ε.
 pub(super) const EPSILON: f32 = 1e-5;
 
-/// Normalises groups of channels over all tokens of an item. x: (N, S, C), `gain` and `bias`: (C).
+/// Normalises groups of channels over all tokens of an item. x: (N, S, C), `gain` and `bias`: (C); the
+/// result is in `dtype`.
 pub(crate) fn group_norm(
     x: &Tensor,
     gain: &Tensor,
     bias: &Tensor,
     groups: usize,
+    dtype: DType,
 ) -> Result<Tensor> {
-    if !fuses(x) {
-        return composed(x, gain, bias, groups);
+    let op = GroupNorm { groups, dtype };
+    match (Route::of(x), x.dtype(), dtype) {
+        (Route::Cpu, _, DType::F32) => {
+            let (x, gain) = (tape::contiguous(x)?, tape::contiguous(gain)?);
+            tape::apply3([&x, &gain, &tape::contiguous(bias)?], op)
+        }
+        (Route::Gpu, DType::F32, DType::F32 | DType::BF16) => on_gpu(op, [x, gain, bias]),
+        _ => tape::composed([x, gain, bias], |[x, gain, bias]| {
+            composed(x, gain, bias, groups)?.to_dtype(dtype)
+        }),
     }
-    x.contiguous()?.apply_op3(
-        &gain.contiguous()?,
-        &bias.contiguous()?,
-        GroupNorm { groups },
-    )
 }
 
 fn composed(x: &Tensor, gain: &Tensor, bias: &Tensor, groups: usize) -> Result<Tensor> {
@@ -44,6 +54,8 @@ fn composed(x: &Tensor, gain: &Tensor, bias: &Tensor, groups: usize) -> Result<T
 
 struct GroupNorm {
     groups: usize,
+    /// Of the result.
+    dtype: DType,
 }
 
 /// Mean and 1/√(σ² + ε) of each group of one item. Two passes, sums in f64.
@@ -196,9 +208,12 @@ impl GroupNorm {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
-    use crate::ops::testing::check;
+    use crate::ops::testing::{check, check_kernels, close, on_kernels};
 
     #[test]
     fn equals_the_composed_operation() {
@@ -206,9 +221,53 @@ mod tests {
             let channels = [shape[2]];
             check(
                 &[&shape, &channels, &channels],
-                |v| group_norm(&v[0], &v[1], &v[2], groups),
+                |v| group_norm(&v[0], &v[1], &v[2], groups, DType::F32),
                 |v| composed(&v[0], &v[1], &v[2], groups),
             );
+        }
+    }
+
+    #[test]
+    fn kernels_equal_the_composed_operation() {
+        let shapes = [
+            ([2, 9, 12], 3),
+            ([5, 1, 8], 1),
+            ([1, 33, 6], 6),
+            ([1, 1, 12], 2),
+            ([2, 300, 128], 2),
+            ([1, 7, 1100], 1),
+            ([2, 40, 14], 2),
+            ([1, 5000, 8], 2),
+        ];
+        for (shape, groups) in shapes {
+            let channels = [shape[2]];
+            check_kernels(
+                &[&shape, &channels, &channels],
+                |v, dtype| group_norm(&v[0], &v[1], &v[2], groups, dtype),
+                |v| composed(&v[0], &v[1], &v[2], groups),
+            );
+        }
+    }
+
+    /// A common offset far larger than the deviation, one number far from the others, and no deviation.
+    #[test]
+    fn kernels_lose_no_digits_to_an_offset() {
+        let shape = (2, 150, 8);
+        let wave = |i: usize| (i as f32 * 0.7).sin();
+        let offset = |i: usize| 1000.0 + wave(i);
+        let outlier = |i: usize| if i == 0 { 1e6 } else { wave(i) };
+        let still = |_: usize| -3e4;
+        let values: [&dyn Fn(usize) -> f32; 3] = [&offset, &outlier, &still];
+        for value in values {
+            let x: Vec<f32> = (0..2 * 150 * 8).map(value).collect();
+            let [gain, bias] = [1.5_f32, 0.25].map(|x| vec![x; 8]);
+            let normal = |device: &Device| {
+                let x = Tensor::from_slice(&x, shape, device)?;
+                let [gain, bias] = [&gain, &bias].map(|x| Tensor::from_slice(x, 8, device));
+                group_norm(&x, &gain?, &bias?, 2, DType::F32)?.to_device(&Device::Cpu)
+            };
+            let found = on_kernels(normal).unwrap();
+            close(&found, &normal(&Device::Cpu).unwrap(), 3e-5, "values");
         }
     }
 }

@@ -1,17 +1,19 @@
 //! Queries and keys of attention: LayerNorm over each head, then a rotation; values as they are.
 //!
 //! In: (N, S, 3C), out: (N, S, 3C) with [q | k | v], each by heads. `affine` holds γ and β of the
-//! queries, then of the keys: (4, C/H). A rotation turns feature pairs (2i, 2i+1) of a token by an
+//! queries, then of the keys: (4 C/H). A rotation turns feature pairs (2i, 2i+1) of a token by an
 //! angle: e' = e cos − o sin, o' = o cos + e sin. Its transpose turns gradients back, and LayerNorm's
 //! gradient is that of `norm.rs`.
 
-use std::sync::Arc;
+mod kernels;
 
-use candle_core::{CpuStorage, CustomOp2, D, DType, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, D, DType, Device, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::buffer::{add, fuses, read, slice, stored, sum, tensor};
+use super::buffer::{add, read, slice, stored, sum, tensor};
+use super::gpu::{Route, on_gpu};
 use super::norm::EPSILON;
+use super::tape;
 
 /// How heads and their q, k, v follow one another in a token's features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,12 +24,19 @@ pub(crate) enum HeadOrder {
     HeadsFirst,
 }
 
-/// cos and sin of every token's angles: (S, pairs) each, the rest of a head is not turned.
+/// cos and sin of every token's angles, on a device: (S, pairs, 2). The rest of a head is not turned.
 #[derive(Debug, Clone)]
-pub(crate) struct Rotation {
-    pub(crate) cos: Arc<[f32]>,
-    pub(crate) sin: Arc<[f32]>,
-    pub(crate) pairs: usize,
+pub(crate) struct Rotation(Tensor);
+
+impl Rotation {
+    /// Of the angles of `tokens` tokens, one token's after another's.
+    pub(crate) fn new(angles: &[f64], tokens: usize, device: &Device) -> Result<Self> {
+        let turns = angles.iter().map(|angle| angle.sin_cos());
+        let turns: Vec<f32> = turns
+            .flat_map(|(sin, cos)| [cos as f32, sin as f32])
+            .collect();
+        Ok(Self(Tensor::from_vec(turns, (tokens, (), 2), device)?))
+    }
 }
 
 /// Normalises, rotates and sorts packed queries, keys and values.
@@ -38,15 +47,21 @@ pub(crate) fn qk_norm(
     order: HeadOrder,
     rotation: Option<&Rotation>,
 ) -> Result<Tensor> {
-    if !fuses(qkv) {
-        return composed(qkv, affine, heads, order, rotation);
-    }
     let op = QkNorm {
         heads,
         order,
         rotation: rotation.cloned(),
     };
-    qkv.contiguous()?.apply_op2(&affine.contiguous()?, op)
+    match (Route::of(qkv), rotation) {
+        (Route::Cpu, _) => tape::apply2([&tape::contiguous(qkv)?, &tape::contiguous(affine)?], op),
+        (Route::Gpu, Some(rotation)) if op.fits_a_warp(qkv) => {
+            on_gpu(op, [qkv, affine, &rotation.0])
+        }
+        (Route::Gpu, None) if op.fits_a_warp(qkv) => on_gpu(op, [qkv, affine]),
+        _ => tape::composed([qkv, affine], |[qkv, affine]| {
+            composed(qkv, affine, heads, order, rotation)
+        }),
+    }
 }
 
 fn composed(
@@ -74,9 +89,10 @@ fn composed(
             let centred = x.broadcast_sub(&mean)?;
             let scale = (centred.sqr()?.mean_keepdim(D::Minus1)? + f64::from(EPSILON))?.sqrt()?;
             let normal = centred.broadcast_div(&scale)?;
+            let row = |row: usize| affine.narrow(0, row * width, width);
             let normal = normal
-                .broadcast_mul(&affine.get(2 * role)?)?
-                .broadcast_add(&affine.get(2 * role + 1)?)?;
+                .broadcast_mul(&row(2 * role)?)?
+                .broadcast_add(&row(2 * role + 1)?)?;
             match rotation {
                 Some(rotation) => rotate(&normal, rotation)?,
                 None => normal,
@@ -91,9 +107,9 @@ fn composed(
 /// x: (N, S, H, width).
 fn rotate(x: &Tensor, rotation: &Rotation) -> Result<Tensor> {
     let (items, tokens, heads, width) = x.dims4()?;
-    let pairs = rotation.pairs;
-    let table = |values: &[f32]| Tensor::from_slice(values, (tokens, 1, pairs), x.device());
-    let (cos, sin) = (table(&rotation.cos)?, table(&rotation.sin)?);
+    let pairs = rotation.0.dim(1)?;
+    let table = |which| rotation.0.narrow(2, which, 1)?.reshape((tokens, 1, pairs));
+    let (cos, sin) = (table(0)?, table(1)?);
     let turned = x
         .narrow(3, 0, 2 * pairs)?
         .reshape((items, tokens, heads, pairs, 2))?;
@@ -122,20 +138,15 @@ impl QkNorm {
         }
     }
 
-    /// Turns a head by its token's angles, forwards or back.
-    fn turn(&self, head: &mut [f32], token: usize, back: bool) {
-        let Some(rotation) = &self.rotation else {
-            return;
-        };
-        let row = token * rotation.pairs..(token + 1) * rotation.pairs;
-        let angles = rotation.cos[row.clone()].iter().zip(&rotation.sin[row]);
-        for (pair, (cos, sin)) in head.chunks_exact_mut(2).zip(angles) {
-            let sin = if back { -sin } else { *sin };
-            (pair[0], pair[1]) = (pair[0] * cos - pair[1] * sin, pair[1] * cos + pair[0] * sin);
+    /// Calls `body` with the cosines and sines on the CPU, none where nothing is turned.
+    fn with_turns<R>(&self, body: impl FnOnce(&[f32]) -> R) -> Result<R> {
+        match &self.rotation {
+            Some(rotation) => read([&rotation.0], |[turns]| body(turns)),
+            None => Ok(body(&[])),
         }
     }
 
-    fn token_forward(&self, y: &mut [f32], x: &[f32], affine: &[f32], token: usize) {
+    fn token_forward(&self, y: &mut [f32], x: &[f32], affine: &[f32], turns: &[f32]) {
         let width = x.len() / 3 / self.heads;
         for role in 0..3 {
             for head in 0..self.heads {
@@ -150,7 +161,7 @@ impl QkNorm {
                 for (i, y) in y.iter_mut().enumerate() {
                     *y = (x[i] - mean) * scale * gain[i] + bias[i];
                 }
-                self.turn(y, token, false);
+                turn(y, turns, 1.0);
             }
         }
     }
@@ -161,7 +172,7 @@ impl QkNorm {
         x: &[f32],
         dy: &[f32],
         affine: &[f32],
-        (token, turned): (usize, &mut [f32]),
+        (turns, turned): (&[f32], &mut [f32]),
     ) {
         let width = turned.len();
         for role in 0..3 {
@@ -173,7 +184,7 @@ impl QkNorm {
                     dx.copy_from_slice(turned);
                     continue;
                 }
-                self.turn(turned, token, true);
+                turn(turned, turns, -1.0);
                 let (mean, scale) = moments(x);
                 let gain = &affine[2 * role * width..][..width];
                 let (dgain, dbias) = daffine[2 * role * width..][..2 * width].split_at_mut(width);
@@ -193,6 +204,20 @@ impl QkNorm {
             }
         }
     }
+}
+
+/// Turns a head's pairs by its token's angles, or back where `sign` is −1.
+fn turn(head: &mut [f32], turns: &[f32], sign: f32) {
+    for (pair, turn) in head.chunks_exact_mut(2).zip(turns.chunks_exact(2)) {
+        let (cos, sin) = (turn[0], sign * turn[1]);
+        (pair[0], pair[1]) = (pair[0] * cos - pair[1] * sin, pair[1] * cos + pair[0] * sin);
+    }
+}
+
+/// The turns of one of `tokens` tokens.
+fn turns_of(turns: &[f32], token: usize, tokens: usize) -> &[f32] {
+    let row = turns.len() / tokens;
+    &turns[token * row..][..row]
 }
 
 fn moments(x: &[f32]) -> (f32, f32) {
@@ -217,13 +242,12 @@ impl CustomOp2 for QkNorm {
         let (x, affine) = (slice(x, lx)?, slice(affine, la)?);
         let (_, tokens, features) = lx.shape().dims3()?;
         let mut y = vec![0.0; x.len()];
-        y.par_chunks_mut(features)
-            .zip(x.par_chunks(features))
-            .with_min_len(16)
-            .enumerate()
-            .for_each(|(i, (y, x))| {
-                self.token_forward(y, x, affine, i % tokens);
+        self.with_turns(|turns| {
+            let rows = y.par_chunks_mut(features).zip(x.par_chunks(features));
+            rows.with_min_len(16).enumerate().for_each(|(i, (y, x))| {
+                self.token_forward(y, x, affine, turns_of(turns, i % tokens, tokens));
             });
+        })?;
         Ok(stored(y, lx.shape().clone()))
     }
 
@@ -238,7 +262,7 @@ impl CustomOp2 for QkNorm {
         let (_, tokens, features) = x.dims3()?;
         let width = features / 3 / self.heads;
         let mut dx = vec![0.0; x.elem_count()];
-        let partial: Vec<Vec<f32>> = read([x, affine, dy], |[x, affine, dy]| {
+        let mut backward = |[x, affine, dy]: [&[f32]; 3], turns: &[f32]| -> Vec<Vec<f32>> {
             let chunk = TOKENS * features;
             let chunks = dx
                 .par_chunks_mut(chunk)
@@ -251,13 +275,16 @@ impl CustomOp2 for QkNorm {
                     .zip(x.chunks(features))
                     .zip(dy.chunks(features));
                 for (i, ((dx, x), dy)) in rows.enumerate() {
-                    let token = (c * TOKENS + i) % tokens;
-                    self.token_backward((dx, &mut daffine), x, dy, affine, (token, &mut turned));
+                    let turns = turns_of(turns, (c * TOKENS + i) % tokens, tokens);
+                    self.token_backward((dx, &mut daffine), x, dy, affine, (turns, &mut turned));
                 }
                 daffine
             });
             chunks.collect()
-        })?;
+        };
+        let partial = read([x, affine, dy], |slices| {
+            self.with_turns(|turns| backward(slices, turns))
+        })??;
         let daffine = partial
             .into_iter()
             .fold(vec![0.0; affine.elem_count()], add);
@@ -269,26 +296,61 @@ impl CustomOp2 for QkNorm {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
-    use crate::ops::testing::check;
+    use crate::ops::testing::{check, check_kernels};
 
     #[test]
     fn equals_the_composed_operation() {
-        let angles: Vec<f32> = (0..7 * 3).map(|i| i as f32 * 0.3).collect();
-        let rotation = Rotation {
-            cos: angles.iter().map(|a| a.cos()).collect(),
-            sin: angles.iter().map(|a| a.sin()).collect(),
-            pairs: 3,
-        };
+        let rotation = rotation(7, 3);
         for order in [HeadOrder::RolesFirst, HeadOrder::HeadsFirst] {
             for rotation in [None, Some(&rotation)] {
                 check(
-                    &[&[2, 7, 48], &[4, 8]],
+                    &[&[2, 7, 48], &[4 * 8]],
                     |v| qk_norm(&v[0], &v[1], 2, order, rotation),
                     |v| composed(&v[0], &v[1], 2, order, rotation),
                 );
             }
         }
+    }
+
+    #[test]
+    fn kernels_equal_the_composed_operation() {
+        // Tokens, heads, their width, pairs that are turned.
+        for (tokens, heads, width, pairs) in [
+            (7, 2, 8, 3),
+            (1, 1, 8, 4),
+            (50, 3, 64, 24),
+            (5, 2, 128, 48),
+            (9, 3, 10, 3),
+            (33, 1, 24, 9),
+            (6, 2, 34, 12),
+        ] {
+            let rotation = rotation(tokens, pairs);
+            for order in [HeadOrder::RolesFirst, HeadOrder::HeadsFirst] {
+                for rotation in [None, Some(&rotation)] {
+                    check_kernels(
+                        &[&[2, tokens, 3 * heads * width], &[4 * width]],
+                        |v, dtype| {
+                            let (qkv, affine) = (v[0].to_dtype(dtype)?, &v[1]);
+                            qk_norm(&qkv, affine, heads, order, on(rotation, &qkv)?.as_ref())
+                        },
+                        |v| composed(&v[0], &v[1], heads, order, rotation),
+                    );
+                }
+            }
+        }
+    }
+
+    fn rotation(tokens: usize, pairs: usize) -> Rotation {
+        let angles: Vec<f64> = (0..tokens * pairs).map(|i| i as f64 * 0.3).collect();
+        Rotation::new(&angles, tokens, &Device::Cpu).unwrap()
+    }
+
+    /// A rotation on the device of `x`.
+    fn on(rotation: Option<&Rotation>, x: &Tensor) -> Result<Option<Rotation>> {
+        let there = rotation.map(|rotation| rotation.0.to_device(x.device()).map(Rotation));
+        there.transpose()
     }
 }

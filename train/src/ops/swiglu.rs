@@ -2,17 +2,21 @@
 //!
 //! du = dy · g σ(g), dg = dy · u σ(g) (1 + g (1 − σ(g))).
 
-use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::buffer::{GRAIN, exp, fuses, read, slice, stored, tensor};
+use super::buffer::{GRAIN, exp, read, slice, stored, tensor};
+use super::gpu::{Array, Backward, Kernels, Route, on_gpu};
+use super::program::{Extent, Program, args};
+use super::tape;
 
 /// SwiGLU over the last axis: first the value, then the gate.
 pub(crate) fn swiglu(x: &Tensor) -> Result<Tensor> {
-    if !fuses(x) {
-        return composed(x);
+    match Route::of(x) {
+        Route::Cpu => tape::apply1(&tape::contiguous(x)?, SwiGlu),
+        Route::Gpu => on_gpu(SwiGlu, [x]),
+        Route::Composed => tape::composed([x], |[x]| composed(x)),
     }
-    x.contiguous()?.apply_op1(SwiGlu)
 }
 
 fn composed(x: &Tensor) -> Result<Tensor> {
@@ -21,8 +25,9 @@ fn composed(x: &Tensor) -> Result<Tensor> {
         x.narrow(D::Minus1, 0, half)?,
         x.narrow(D::Minus1, half, half)?,
     );
-    // σ by hand, so that the gradient is Candle's own.
-    let sigmoid = ((gate.neg()?.exp()? + 1.0)?).recip()?;
+    // σ by hand, so that the gradient is Candle's own. Below −40 it stays at 4e-18: the exponential and its
+    // square, which the gradient divides by, are finite for any gate.
+    let sigmoid = ((gate.maximum(-40.0)?.neg()?.exp()? + 1.0)?).recip()?;
     value * (gate * sigmoid)?
 }
 
@@ -91,10 +96,69 @@ impl CustomOp1 for SwiGlu {
     }
 }
 
+/// Numbers of y, of a row of y, whether a thread has a pack of them, and the launch for that.
+fn extent(x: &Shape, dtype: DType) -> Result<(usize, usize, i32, Extent)> {
+    let (count, half) = (x.elem_count() / 2, x.dim(D::Minus1)? / 2);
+    let pack = 16 / dtype.size_in_bytes();
+    let whole = half.is_multiple_of(pack);
+    let threads = if whole { count / pack } else { count };
+    Ok((count, half, whole.into(), Extent::covering(threads, 256)))
+}
+
+impl Kernels for SwiGlu {
+    const NAME: &'static str = "swiglu";
+
+    fn forward(&self, inputs: &[Array]) -> Result<Program> {
+        let [Array { shape, dtype }] = inputs else {
+            candle_core::bail!("swiglu has one input")
+        };
+        let (count, half, whole, extent) = extent(shape, *dtype)?;
+        let mut result = shape.dims().to_vec();
+        if let Some(last) = result.last_mut() {
+            *last = half;
+        }
+        let mut program = Program::new("swiglu", 1);
+        let y = program.result(result, *dtype);
+        let args = args![program.input(0), y, count, half, whole];
+        program.launch("swiglu_forward", *dtype, extent, args);
+        Ok(program)
+    }
+
+    fn backward(&self, at: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
+        let x = at.inputs[0];
+        let (count, half, whole, extent) = extent(x.shape(), x.dtype())?;
+        let mut program = Program::new("swiglu", 2);
+        let dx = program.result(x.shape(), x.dtype());
+        let args = args![program.input(0), program.input(1), dx, count, half, whole];
+        program.launch("swiglu_backward", x.dtype(), extent, args);
+        Ok(program
+            .run(&[x, at.gradient])?
+            .into_iter()
+            .map(Some)
+            .collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::testing::check;
+    use crate::ops::testing::{check, check_far_out, check_kernels};
+
+    #[test]
+    fn kernels_equal_the_composed_operation() {
+        for shape in [[3, 5, 14], [1, 1, 2], [2, 70, 48]] {
+            check_kernels(
+                &[&shape],
+                |v, dtype| swiglu(&v[0].to_dtype(dtype)?),
+                |v| composed(&v[0]),
+            );
+        }
+    }
+
+    #[test]
+    fn any_gate_has_a_gradient() {
+        check_far_out(swiglu, composed);
+    }
 
     #[test]
     fn equals_the_composed_operation() {

@@ -2,125 +2,18 @@
 //!
 //! `unfold`: (N, *space, C) → (N, tokens, K·C), a row for each place of a kernel of K cells that
 //! moves by a stride. `fold` is its transpose: rows are added where they came from. Each is the
-//! other's backward pass. Any number of axes; kernels may overlap (stride < kernel).
+//! other's backward pass. One to three axes; kernels may overlap (stride < kernel).
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
-use rayon::prelude::*;
+use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor, bail};
 
 use super::buffer::{read, slice, stored, tensor};
-
-/// How a kernel moves over a grid.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Tiling {
-    /// Cells along each axis.
-    pub(crate) space: Vec<usize>,
-    pub(crate) kernel: Vec<usize>,
-    pub(crate) stride: Vec<usize>,
-}
-
-impl Tiling {
-    /// Places of the kernel along each axis.
-    pub(crate) fn grid(&self) -> Vec<usize> {
-        let axes = self.space.iter().zip(&self.kernel).zip(&self.stride);
-        axes.map(|((n, kernel), stride)| (n - kernel) / stride + 1)
-            .collect()
-    }
-
-    fn cells(&self) -> usize {
-        self.space.iter().product()
-    }
-
-    fn tokens(&self) -> usize {
-        self.grid().iter().product()
-    }
-
-    fn kernel_cells(&self) -> usize {
-        self.kernel.iter().product()
-    }
-
-    /// Calls `each` with (offset in the item's cells, offset in the item's rows, length), in units of
-    /// channels, for every run of cells along the last axis.
-    fn runs(&self, mut each: impl FnMut(usize, usize, usize)) {
-        let grid = self.grid();
-        let axes = self.space.len();
-        let run = self.kernel[axes - 1];
-        let lines = self.kernel_cells() / run;
-        let mut token = vec![0; axes];
-        for index in 0..self.tokens() {
-            unravel(index, &grid, &mut token);
-            for line in 0..lines {
-                let (mut rest, mut cell, mut unit) = (
-                    line,
-                    token[axes - 1] * self.stride[axes - 1],
-                    self.space[axes - 1],
-                );
-                for axis in (0..axes - 1).rev() {
-                    let within = rest % self.kernel[axis];
-                    rest /= self.kernel[axis];
-                    cell += (token[axis] * self.stride[axis] + within) * unit;
-                    unit *= self.space[axis];
-                }
-                each(cell, (index * lines + line) * run, run);
-            }
-        }
-    }
-
-    fn unfolded(&self, x: &[f32], channels: usize) -> Vec<f32> {
-        let (item, rows) = (
-            self.cells() * channels,
-            self.tokens() * self.kernel_cells() * channels,
-        );
-        let mut y = vec![0.0; x.len() / item * rows];
-        y.par_chunks_mut(rows)
-            .zip(x.par_chunks(item))
-            .for_each(|(y, x)| {
-                self.runs(|cell, row, run| {
-                    let (from, to, length) = (cell * channels, row * channels, run * channels);
-                    y[to..to + length].copy_from_slice(&x[from..from + length]);
-                });
-            });
-        y
-    }
-
-    fn folded(&self, y: &[f32], channels: usize) -> Vec<f32> {
-        let (item, rows) = (
-            self.cells() * channels,
-            self.tokens() * self.kernel_cells() * channels,
-        );
-        let mut x = vec![0.0; y.len() / rows * item];
-        x.par_chunks_mut(item)
-            .zip(y.par_chunks(rows))
-            .for_each(|(x, y)| {
-                self.runs(|cell, row, run| {
-                    let (to, from, length) = (cell * channels, row * channels, run * channels);
-                    x[to..to + length]
-                        .iter_mut()
-                        .zip(&y[from..from + length])
-                        .for_each(|(sum, y)| *sum += y);
-                });
-            });
-        x
-    }
-
-    /// For each token, the cells of its kernel: what other devices gather by.
-    fn cell_indices(&self) -> Vec<u32> {
-        let mut indices = vec![0; self.tokens() * self.kernel_cells()];
-        self.runs(|cell, row, run| (0..run).for_each(|i| indices[row + i] = (cell + i) as u32));
-        indices
-    }
-}
-
-fn unravel(mut index: usize, shape: &[usize], into: &mut [usize]) {
-    for (place, n) in into.iter_mut().zip(shape).rev() {
-        *place = index % n;
-        index /= n;
-    }
-}
+use super::gpu::{Array, Backward, Kernels, Route, on_gpu};
+use super::program::{Arg, Buffer, Extent, Program, args, int};
+use super::tiling::Tiling;
 
 /// (N, *space, C) → (N, tokens, K·C).
 pub(crate) fn unfold(x: &Tensor, tiling: &Tiling) -> Result<Tensor> {
     let dims = x.dims();
-    let (items, channels) = (dims[0], dims[dims.len() - 1]);
     if dims[1..dims.len() - 1] != tiling.space {
         bail!(
             "a grid {:?} for a tiling of {:?}",
@@ -128,9 +21,15 @@ pub(crate) fn unfold(x: &Tensor, tiling: &Tiling) -> Result<Tensor> {
             tiling.space
         );
     }
-    if x.device().is_cpu() {
-        return x.contiguous()?.apply_op1(Unfold(tiling.clone()));
+    match Route::of(x) {
+        Route::Cpu => x.contiguous()?.apply_op1(Unfold(tiling.clone())),
+        Route::Gpu => on_gpu(Unfold(tiling.clone()), [x]),
+        Route::Composed => unfold_composed(x, tiling),
     }
+}
+
+fn unfold_composed(x: &Tensor, tiling: &Tiling) -> Result<Tensor> {
+    let (items, channels) = (x.dim(0)?, x.dim(D::Minus1)?);
     let indices = Tensor::new(tiling.cell_indices(), x.device())?;
     let rows = x
         .reshape((items, tiling.cells(), channels))?
@@ -140,13 +39,19 @@ pub(crate) fn unfold(x: &Tensor, tiling: &Tiling) -> Result<Tensor> {
 
 /// (N, tokens, K·C) → (N, *space, C).
 pub(crate) fn fold(y: &Tensor, tiling: &Tiling) -> Result<Tensor> {
-    let (items, tokens, features) = y.dims3()?;
+    let (_, tokens, _) = y.dims3()?;
     if tokens != tiling.tokens() {
         bail!("{tokens} tokens for a tiling of {}", tiling.tokens());
     }
-    if y.device().is_cpu() {
-        return y.contiguous()?.apply_op1(Fold(tiling.clone()));
+    match Route::of(y) {
+        Route::Cpu => y.contiguous()?.apply_op1(Fold(tiling.clone())),
+        Route::Gpu => on_gpu(Fold(tiling.clone()), [y]),
+        Route::Composed => fold_composed(y, tiling),
     }
+}
+
+fn fold_composed(y: &Tensor, tiling: &Tiling) -> Result<Tensor> {
+    let (items, tokens, features) = y.dims3()?;
     let channels = features / tiling.kernel_cells();
     let indices = Tensor::new(tiling.cell_indices(), y.device())?;
     let rows = y.reshape((items, tokens * tiling.kernel_cells(), channels))?;
@@ -206,11 +111,111 @@ impl CustomOp1 for Fold {
     }
 }
 
+impl Tiling {
+    /// Adds the launch of `unfold` or `fold` over buffers with the channels of a cell.
+    fn launch(
+        &self,
+        program: &mut Program,
+        (kernel, dtype): (&str, DType),
+        (from, to): (Buffer, Buffer),
+        (items, channels): (usize, usize),
+    ) -> Result<()> {
+        let axes = self.space.len();
+        if !(1..=3).contains(&axes) {
+            bail!("a grid of {axes} axes has no kernels");
+        }
+        let (tiling, channels) = self.merged(channels);
+        let parts = channels.div_ceil(16 / dtype.size_in_bytes());
+        let places = match kernel {
+            "unfold" => tiling.tokens() * tiling.kernel_cells(),
+            _ => tiling.cells(),
+        };
+        // Threads of an item are counted by an int.
+        int(places * parts + 256)?;
+        let mut extent = Extent::covering(places * parts, 256);
+        extent.grid[1] = u32::try_from(items).unwrap_or(u32::MAX);
+        let mut args = args![from, to, int(channels)?];
+        for sizes in [
+            &tiling.space,
+            &tiling.kernel,
+            &tiling.stride,
+            &tiling.grid(),
+        ] {
+            args.extend(vec![Arg::Int(1); 3 - axes]);
+            for &size in sizes {
+                args.push(Arg::Int(int(size)?));
+            }
+        }
+        program.launch(kernel, dtype, extent, args);
+        Ok(())
+    }
+
+    fn unfolding(&self, x: &Array) -> Result<Program> {
+        let dims = x.shape.dims();
+        let (items, channels) = (dims[0], dims[dims.len() - 1]);
+        let mut program = Program::new("unfold", 1);
+        let shape = (items, self.tokens(), self.kernel_cells() * channels);
+        let buffers = (program.input(0), program.result(shape, x.dtype));
+        self.launch(
+            &mut program,
+            ("unfold", x.dtype),
+            buffers,
+            (items, channels),
+        )?;
+        Ok(program)
+    }
+
+    fn folding(&self, y: &Array) -> Result<Program> {
+        let (items, _, features) = y.shape.dims3()?;
+        let channels = features / self.kernel_cells();
+        let mut program = Program::new("unfold", 1);
+        let shape = folded_shape(items, channels, self);
+        let buffers = (program.input(0), program.result(shape, y.dtype));
+        self.launch(&mut program, ("fold", y.dtype), buffers, (items, channels))?;
+        Ok(program)
+    }
+}
+
+impl Kernels for Unfold {
+    const NAME: &'static str = "unfold";
+
+    fn forward(&self, inputs: &[Array]) -> Result<Program> {
+        match inputs {
+            [x] => self.0.unfolding(x),
+            _ => bail!("unfold has one input"),
+        }
+    }
+
+    fn backward(&self, at: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
+        let program = self.0.folding(&Array::of(at.gradient))?;
+        let found = program.run(&[at.gradient])?;
+        Ok(found.into_iter().map(Some).collect())
+    }
+}
+
+impl Kernels for Fold {
+    const NAME: &'static str = "fold";
+
+    fn forward(&self, inputs: &[Array]) -> Result<Program> {
+        match inputs {
+            [y] => self.0.folding(y),
+            _ => bail!("fold has one input"),
+        }
+    }
+
+    fn backward(&self, at: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
+        let program = self.0.unfolding(&Array::of(at.gradient))?;
+        let found = program.run(&[at.gradient])?;
+        Ok(found.into_iter().map(Some).collect())
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
-    use crate::ops::testing::check;
+    use crate::ops::testing::{check, check_kernels};
+    use crate::ops::tiling::unravel;
 
     /// Rows of patches by Candle's own slicing.
     fn composed(x: &Tensor, tiling: &Tiling) -> Result<Tensor> {
@@ -228,23 +233,55 @@ mod tests {
         Tensor::cat(&rows, 1)
     }
 
+    /// Grids of one to three axes; kernels apart, side by side, overlapping, and with cells left over.
+    fn tilings() -> impl Iterator<Item = (Tiling, usize)> {
+        let cases: [([&[usize]; 3], usize); 7] = [
+            ([&[4, 6], &[2, 3], &[2, 3]], 3),
+            ([&[5, 7], &[3, 3], &[2, 1]], 3),
+            ([&[4, 3, 5], &[2, 3, 1], &[1, 1, 2]], 3),
+            ([&[9], &[4], &[4]], 2),
+            ([&[1], &[1], &[1]], 1),
+            ([&[7, 8], &[2, 2], &[3, 2]], 4),
+            ([&[4, 6, 5], &[2, 2, 2], &[1, 2, 1]], 16),
+        ];
+        cases
+            .into_iter()
+            .map(|([space, kernel, stride], channels)| {
+                let tiling = Tiling {
+                    space: space.to_vec(),
+                    kernel: kernel.to_vec(),
+                    stride: stride.to_vec(),
+                };
+                (tiling, channels)
+            })
+    }
+
     #[test]
-    fn equals_slicing_in_two_and_three_dimensions_with_and_without_overlap() {
-        for (space, kernel, stride) in [
-            (vec![4, 6], vec![2, 3], vec![2, 3]),
-            (vec![5, 7], vec![3, 3], vec![2, 1]),
-            (vec![4, 3, 5], vec![2, 3, 1], vec![1, 1, 2]),
-        ] {
-            let tiling = Tiling {
-                space: space.clone(),
-                kernel,
-                stride,
-            };
-            let shape = [&[2], space.as_slice(), &[3]].concat();
+    fn equals_slicing_with_and_without_overlap() {
+        for (tiling, channels) in tilings() {
+            let shape = [&[2], tiling.space.as_slice(), &[channels]].concat();
             check(
                 &[&shape],
                 |v| unfold(&v[0], &tiling),
                 |v| composed(&v[0], &tiling),
+            );
+        }
+    }
+
+    #[test]
+    fn kernels_equal_the_composed_operation() {
+        for (tiling, channels) in tilings() {
+            let shape = [&[2], tiling.space.as_slice(), &[channels]].concat();
+            check_kernels(
+                &[&shape],
+                |v, dtype| unfold(&v[0].to_dtype(dtype)?, &tiling),
+                |v| unfold_composed(&v[0], &tiling),
+            );
+            let shape = [2, tiling.tokens(), tiling.kernel_cells() * channels];
+            check_kernels(
+                &[&shape],
+                |v, dtype| fold(&v[0].to_dtype(dtype)?, &tiling),
+                |v| fold_composed(&v[0], &tiling),
             );
         }
     }

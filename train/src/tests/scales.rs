@@ -42,17 +42,17 @@ fn units_do_not_change_what_is_learned() {
 fn a_context_that_stands_still_gives_numbers() {
     for value in [0.0, 1.0, -1e7, 1e-30] {
         let frames = Frames::new(4, 1, 1, vec![8, 8], vec![value; 4 * 64]).unwrap();
-        let revin = Revin::of(&frames, 3);
+        let revin = Revin::of(&frames, 3, &Device::Cpu).unwrap();
         let flat = |x: candle_core::Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        let input = flat(revin.input(&frames, 3, &Device::Cpu).unwrap());
+        let input = flat(revin.input().unwrap());
         assert!(
             input.iter().all(|x| x.abs() < 1e-3),
             "{value}: {:?}",
             input[0]
         );
-        let target = revin.target(&frames, 2, &Device::Cpu).unwrap();
+        let target = revin.target(2).unwrap();
         assert!(flat(target.clone()).iter().all(|&x| x == 0.0), "{value}");
-        let next = revin.next(&frames.frame(2), &target).unwrap();
+        let next = revin.next(&target).unwrap();
         assert_eq!(next.data(), frames.frame(3).data());
     }
 }

@@ -1,0 +1,195 @@
+//! AdamW on a GPU: all weights, the gradient's norm and what follows of it, without a word from the host.
+
+use candle_core::{DType, Result, Tensor};
+
+use super::{Descent, Moving, Pace, Update};
+use crate::ops::program::{Buffer, Extent, Program, TABLE, args, int};
+
+/// All launches are issued before the host looks at what they found.
+pub(super) fn by_kernels(
+    all: &[Moving<'_>],
+    loss: &Tensor,
+    step: u64,
+    pace: Pace,
+) -> Result<Descent> {
+    let sizes: Vec<usize> = all
+        .iter()
+        .map(|moving| moving.weight.elem_count())
+        .collect();
+    let mut inputs = vec![loss];
+    for moving in all {
+        let vars = [moving.weight, moving.first, moving.second];
+        inputs.extend(vars.map(|var| var.as_tensor()));
+        inputs.push(moving.gradient);
+    }
+    let found = program(&sizes, step, pace)?.run(&inputs)?;
+    let found: Vec<f64> = found[0].to_vec1()?;
+    Ok(Descent {
+        loss: found[0] as f32,
+        norm: found[1],
+    })
+}
+
+/// Inputs are the loss, then for each weight of some size itself, its moments and its gradient. The result
+/// is the loss, the norm, and the factor that clips.
+fn program(sizes: &[usize], step: u64, pace: Pace) -> Result<Program> {
+    /// Numbers that a block works on.
+    const NUMBERS: usize = 1 << 14;
+    let blocks = |sizes: &[usize]| -> usize { sizes.iter().map(|n| n.div_ceil(NUMBERS)).sum() };
+    let extent = |blocks: usize, threads: u32| Extent::covering(blocks * threads as usize, threads);
+
+    let mut program = Program::new("adamw", 1 + 4 * sizes.len());
+    let found = program.result(3, DType::F64);
+    let squares = program.scratch(blocks(sizes), DType::F64);
+    let groups: Vec<&[usize]> = sizes.chunks(TABLE).collect();
+    // A role of the weights of a group: 0 itself, 1 and 2 its moments, 3 its gradient.
+    let table = |program: &Program, group: usize, role: usize| -> Vec<Buffer> {
+        let first = group * TABLE;
+        let weights = first..first + groups[group].len();
+        weights
+            .map(|weight| program.input(1 + 4 * weight + role))
+            .collect()
+    };
+    let mut summed = 0;
+    for (group, &sizes) in groups.iter().enumerate() {
+        let gradients = table(&program, group, 3);
+        let args = args![gradients, sizes.to_vec(), squares, int(summed)?];
+        program.launch(
+            "adamw_squares",
+            DType::F32,
+            extent(blocks(sizes), 256),
+            args,
+        );
+        summed += blocks(sizes);
+    }
+    let limit = pace.clip.map_or(f32::INFINITY, |limit| limit as f32);
+    let args = args![squares, int(summed)?, program.input(0), limit, found];
+    program.launch("adamw_norm", DType::F32, extent(1, 1024), args);
+    let Update { keep, rate, scale } = Update::new(step, pace);
+    for (group, &sizes) in groups.iter().enumerate() {
+        let [weights, firsts, seconds, gradients] =
+            [0, 1, 2, 3].map(|role| table(&program, group, role));
+        let args = args![
+            weights,
+            firsts,
+            seconds,
+            gradients,
+            sizes.to_vec(),
+            found,
+            keep,
+            rate,
+            scale,
+        ];
+        program.launch("adamw_update", DType::F32, extent(blocks(sizes), 256), args);
+    }
+    Ok(program)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use candle_core::{Device, Var};
+
+    use super::*;
+    use crate::ops::adamw::one_by_one;
+    use crate::ops::testing::on_kernels;
+
+    /// Weights of sizes that fill several tables and several blocks, and some that fill no pack.
+    struct Model {
+        weights: Vec<[Var; 3]>,
+        gradients: Vec<Tensor>,
+    }
+
+    impl Model {
+        fn new(device: &Device) -> Self {
+            let sizes = (0..70).map(|i| 1 + i % 7).chain([3 * (1 << 14) + 5]);
+            let values = |size: usize, slope: f64| {
+                let values: Vec<f32> = (0..size).map(|i| (i as f64 * slope).sin() as f32).collect();
+                Tensor::from_vec(values, size, device).unwrap()
+            };
+            let (mut weights, mut gradients) = (Vec::new(), Vec::new());
+            for size in sizes {
+                let moments = values(size, 0.2).sqr().unwrap();
+                let parts = [
+                    values(size, 0.1),
+                    moments.affine(0.1, 0.0).unwrap(),
+                    moments,
+                ];
+                weights.push(parts.map(|part| Var::from_tensor(&part).unwrap()));
+                gradients.push(values(size, 0.3));
+            }
+            Self { weights, gradients }
+        }
+
+        fn step(
+            &self,
+            step: fn(&[Moving<'_>], &Tensor, u64, Pace) -> Result<Descent>,
+            loss: f32,
+            pace: Pace,
+        ) -> Descent {
+            let pairs = self.weights.iter().zip(&self.gradients);
+            let all: Vec<Moving<'_>> = pairs
+                .map(|([weight, first, second], gradient)| Moving {
+                    weight,
+                    first,
+                    second,
+                    gradient,
+                })
+                .collect();
+            step(
+                &all,
+                &Tensor::new(loss, self.gradients[0].device()).unwrap(),
+                3,
+                pace,
+            )
+            .unwrap()
+        }
+
+        fn values(&self) -> Vec<f32> {
+            let vars = self.weights.iter().flatten();
+            vars.flat_map(|var| var.to_vec1::<f32>().unwrap()).collect()
+        }
+    }
+
+    const PACE: Pace = Pace {
+        lr: 1e-2,
+        decay: 0.1,
+        clip: None,
+    };
+
+    #[test]
+    fn kernels_move_all_weights_as_the_cpu_does() {
+        for clip in [None, Some(0.5), Some(1e9)] {
+            let pace = Pace { clip, ..PACE };
+            let (found, ours) = on_kernels(|device| {
+                let model = Model::new(device);
+                let found = model.step(by_kernels, 2.5, pace);
+                (model.values(), found)
+            });
+            let expected = Model::new(&Device::Cpu);
+            let theirs = expected.step(one_by_one, 2.5, pace);
+            assert_eq!(ours.loss, theirs.loss);
+            assert!(
+                (ours.norm - theirs.norm).abs() <= 1e-12 * theirs.norm,
+                "{ours:?} {theirs:?}"
+            );
+            for (a, b) in found.iter().zip(expected.values()) {
+                assert!((a - b).abs() <= 1e-6 * (1.0 + b.abs()), "{clip:?}: {a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn kernels_leave_weights_where_loss_or_gradient_is_no_number() {
+        for (loss, gradient) in [(f32::NAN, 1.0), (1.0, f32::INFINITY)] {
+            on_kernels(|device| {
+                let mut model = Model::new(device);
+                model.gradients[69] = Tensor::full(gradient, 7, device).unwrap();
+                let before = model.values();
+                let found = model.step(by_kernels, loss, PACE);
+                assert!(!found.is_finite(), "{found:?}");
+                assert_eq!(model.values(), before);
+            });
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What training asks of CUDA's driver, counted by a driver without a GPU: `make test-driver`.
+//!
+//! Kernels do nothing there, so numbers mean nothing; but every launch, copy, wait and byte of memory is one
+//! that a GPU would have been asked for.
+
+#![cfg(feature = "cuda")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    missing_docs
+)]
+
+use candle_core::Device;
+use wellspring_store::{Boundary, Frames, Patch};
+use wellspring_train::{
+    AdamW, DeviceChoice, ModelConfig, Pace, PatchSize, Perturbation, Precision, Strategy,
+    Surrogate, predict, training_gradients,
+};
+
+/// In the order of `struct counts` of tests/cuda/driver/driver.c.
+#[derive(Debug, Clone, Copy)]
+struct Counts([u64; 14]);
+
+impl Counts {
+    fn now() -> Self {
+        let path = std::env::var_os("WELLSPRING_DRIVER_COUNTS");
+        let bytes = std::fs::read(path.expect("run by tests/cuda/driver/run")).unwrap();
+        let mut words = bytes.chunks_exact(8);
+        Self(std::array::from_fn(|_| {
+            u64::from_ne_bytes(words.next().unwrap().try_into().unwrap())
+        }))
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self(std::array::from_fn(|i| {
+            self.0[i] - before.0[i].min(self.0[i])
+        }))
+    }
+
+    /// Kernels, products and fills.
+    fn launches(self) -> u64 {
+        self.0[..3].iter().sum()
+    }
+
+    fn uploads(self) -> u64 {
+        self.0[3]
+    }
+
+    /// Of the host, for numbers that come down or for a stream.
+    fn waits(self) -> u64 {
+        self.0[5].max(self.0[8])
+    }
+
+    fn traffic(self) -> u64 {
+        self.0[10]
+    }
+}
+
+struct Trained {
+    model: Surrogate,
+    optimizer: AdamW,
+    frames: Frames,
+    patch: Patch,
+    device: Device,
+}
+
+impl Trained {
+    fn new(config: &ModelConfig, space: &[usize], size: usize, precision: Precision) -> Self {
+        let device = DeviceChoice::Cuda.open().unwrap();
+        let sides = vec![[Boundary::Wall, Boundary::Open]; space.len()];
+        let model = Surrogate::new(config, 4, sides, 0, &device).unwrap();
+        let count = 7 * 4 * space.iter().product::<usize>();
+        let wave = |i: usize| (i as f32 * 0.1).sin();
+        let values = (0..count).map(wave).collect();
+        Self {
+            optimizer: AdamW::new(model.parameters()).unwrap(),
+            model: model.in_precision(precision),
+            frames: Frames::new(7, 1, 4, space.to_vec(), values).unwrap(),
+            patch: Patch::uniform(size, space.len()),
+            device,
+        }
+    }
+
+    fn step(&mut self) {
+        let (loss, gradients) = training_gradients(
+            &self.model,
+            &self.frames,
+            &self.patch,
+            &Perturbation::none(),
+            u64::MAX,
+            &self.device,
+        )
+        .unwrap();
+        let pace = Pace {
+            lr: 1e-3,
+            decay: 1e-4,
+            clip: Some(1.0),
+        };
+        let taken = (&loss, &gradients);
+        self.optimizer
+            .step(self.model.parameters(), taken, pace)
+            .unwrap();
+    }
+
+    /// Of a step after the first two, in which tables, workspaces and kernels come up.
+    fn counted(&mut self) -> Counts {
+        self.step();
+        self.step();
+        let before = Counts::now();
+        self.step();
+        Counts::now().since(before)
+    }
+}
+
+#[test]
+#[ignore = "needs the counting driver: make test-driver"]
+fn every_model_trains_and_predicts_on_kernels() {
+    for strategy in [Strategy::Ckm, Strategy::Csm, Strategy::Fixed] {
+        for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
+            for space in [&[32, 48][..], &[16, 32, 16]] {
+                let mut config = ModelConfig {
+                    strategy,
+                    dim: 64,
+                    heads: 2,
+                    blocks: 2,
+                    groups: 4,
+                    ..ModelConfig::default()
+                };
+                if strategy == Strategy::Fixed {
+                    (config.base, config.patches) = (8, vec![PatchSize::Every(8)]);
+                }
+                let mut trained = Trained::new(&config, space, 8, precision);
+                let step = trained.counted();
+                println!(
+                    "{strategy:?} {precision:?} {space:?}: {} launches",
+                    step.launches()
+                );
+                assert!(step.launches() > 0);
+                let context = trained.frames.slice_time(0..6);
+                predict(&trained.model, &context, &trained.patch, &trained.device).unwrap();
+            }
+        }
+    }
+}
+
+/// Composed of Candle's operations, a step was 14,200 launches at 128 tokens and 16,100 at 2,048; 3,914
+/// uploads; and 575 GB of traffic at 2,048 tokens.
+#[test]
+#[ignore = "needs the counting driver: make test-driver"]
+fn a_step_asks_for_little() {
+    let config = ModelConfig::default();
+    for precision in [Precision::F32, Precision::Bf16] {
+        for (size, tokens) in [(16, 128), (4, 2048)] {
+            let mut trained = Trained::new(&config, &[128, 256], size, precision);
+            let step = trained.counted();
+            println!("{precision:?}, {tokens} tokens: {step:?}");
+            assert!(step.launches() <= 1200, "{} launches", step.launches());
+            assert!(step.uploads() <= 20, "{} uploads", step.uploads());
+            assert!(step.waits() <= 1, "{} waits", step.waits());
+            let most = 575_000_000_000 / 20;
+            assert!(step.traffic() <= most, "{} bytes", step.traffic());
+        }
+    }
+}
