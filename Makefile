@@ -4,10 +4,14 @@
 # make test-cloud    the way through buckets of S3 and Azure, as moto and azurite emulate them
 # make check         format, lints, docs, and the CUDA code's types (no GPU needed)
 # make bench         the benchmarks, as text
+# make cuda          compiles the kernels with a real nvcc; docs/cuda-kernels.md says what each takes
+# make ptx           the kernels for builds where there is no nvcc
+# make test-driver   what training asks of a CUDA driver, counted by one that has no GPU
+# make cuda-kit      what cuda-kit/device checks and times on a machine with a GPU, in one folder
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-python test-cloud check bench
+.PHONY: help demo build test test-python test-cloud check bench cuda ptx test-driver cuda-kit
 
 # HDF5 is built from source and needs a newer CMake than some distributions have.
 cargo = tools=$$(.ci/cmake) && PATH="$$tools:$$PATH" cargo
@@ -38,15 +42,25 @@ test-cloud: build
 check: export NVCC = $(CURDIR)/.ci/stub-nvcc
 check: export CUDA_COMPUTE_CAP = 90
 check: export CUDARC_CUDA_VERSION = 13000
-check: export CUDAFORGE_HOME = $(abspath $(target))/cudaforge
 check:
 	@cargo fmt --all --check
 	@$(cargo) clippy --release --locked --workspace --all-targets --features "$(features)" -- -D warnings
 	@export RUSTDOCFLAGS="-D warnings"; $(cargo) doc --release --locked --workspace --no-deps --features "$(features)"
-	@.ci/stub-cutlass
-	@$(cargo) clippy --release --locked -p wellspring --features "$(features) flash-attn" -- -D warnings
+	@$(cargo) clippy --release --locked -p wellspring-train --all-targets --features cuda -- -D warnings
 
 bench: build
 	@$(target)/release/wellspring bench step
 	@$(target)/release/wellspring bench loader
 	@$(target)/release/wellspring bench metrics
+
+cuda:
+	@.ci/cuda-kernels check docs/cuda-kernels.md
+
+ptx:
+	@.ci/cuda-kernels ptx train/ptx
+
+test-driver:
+	@tools=$$(.ci/cmake) && PATH="$$tools:$$PATH" .ci/with-cuda tests/cuda/driver/test
+
+cuda-kit:
+	@tools=$$(.ci/cmake) && PATH="$$tools:$$PATH" .ci/with-cuda tests/cuda/pack cuda-kit
