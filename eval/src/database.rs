@@ -8,11 +8,11 @@ use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SQLOptions, SessionContext};
 use url::Url;
-use wellspring_store::{Dataset, Location};
+use wellspring_store::{Dataset, Location, Reporter};
 
 use crate::frames::FramesTable;
 use crate::session::{self, StorageOptions};
-use crate::tables::{Committed, Table};
+use crate::tables::{Committed, RunFiles, Table};
 use crate::{Error, Result, View};
 
 /// Words of SQL that are worth completing.
@@ -51,14 +51,19 @@ impl Database {
     }
 
     /// Adds the tables `runs`, `metrics` and `spectra` of a results folder as it is now, and the named
-    /// views; gives the names of the committed evaluations.
+    /// views; gives the names of the committed evaluations. Those with a damaged or missing file are left
+    /// out; `reporter` hears of them.
     ///
     /// # Errors
     /// [`Error::NoResults`] where there is none, [`Error::NewerTables`], [`Error::Malformed`].
-    pub async fn add_results(&self, root: &Location) -> Result<Vec<String>> {
-        let committed = Committed::read(root).await?;
-        let Committed { runs, records, .. } = &committed;
-        if runs.is_empty() {
+    pub async fn add_results(
+        &self,
+        root: &Location,
+        reporter: &dyn Reporter,
+    ) -> Result<Vec<String>> {
+        let committed = Committed::read(root, reporter).await?;
+        let records = &committed.records;
+        if records.num_rows() == 0 {
             return Err(Error::NoResults {
                 root: root.to_string(),
             });
@@ -71,21 +76,20 @@ impl Database {
                 .register_table(Table::Runs.name(), Arc::new(table))?;
         }
         for table in [Table::Metrics, Table::Spectra] {
-            self.add_files(root, table, table.name(), runs).await?;
+            self.add_files(root, table, table.name(), &committed)?;
         }
         for view in View::ALL {
             self.session
                 .sql(&format!("CREATE VIEW {} AS {}", view.name, view.sql))
                 .await?;
         }
-        Ok(committed.runs)
+        Ok(committed.runs())
     }
 
     /// `runs` as a view over files, for machines that read them.
     async fn add_runs_of_files(&self, root: &Location, committed: &Committed) -> Result<()> {
         let name = "run_files";
-        self.add_files(root, Table::Runs, name, &committed.runs)
-            .await?;
+        self.add_files(root, Table::Runs, name, committed)?;
         let sql = committed.runs_sql(name);
         let view = format!("CREATE VIEW {} AS {sql}", Table::Runs.name());
         self.session.sql(&view).await?;
@@ -93,15 +97,16 @@ impl Database {
     }
 
     /// Registers the files that evaluations have of a table.
-    async fn add_files(
+    fn add_files(
         &self,
         root: &Location,
         table: Table,
         name: &str,
-        runs: &[String],
+        committed: &Committed,
     ) -> Result<()> {
         self.mount(root)?;
-        let files = table.of_runs(root, runs).await?;
+        let files = committed.files(table).to_vec();
+        let files = RunFiles::new(table, root.clone(), files);
         self.session.register_table(name, Arc::new(files))?;
         Ok(())
     }

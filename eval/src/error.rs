@@ -76,11 +76,13 @@ pub enum Error {
         reason: String,
     },
 
-    /// A committed evaluation without one of its files.
-    #[error("{object} is gone; delete {row} and evaluate again")]
-    Missing {
+    /// A committed evaluation one of whose files is gone or cut off.
+    #[error("{object} {reason}; delete {row} and evaluate again")]
+    Damaged {
         /// URL of the file.
         object: String,
+        /// What is wrong with it: `is gone`, `is cut off`, `has 0 bytes`.
+        reason: String,
         /// URL of the evaluation's row in `runs`.
         row: String,
     },

@@ -99,7 +99,9 @@ pub fn evaluate(
     reporter: &dyn Reporter,
 ) -> Result<Option<RunRecord>> {
     let evaluation = Evaluation::begin(subject, name, schedule, dataset, options)?;
-    let held = runtime.block_on(Committed::read(results))?.held()?;
+    let held = runtime
+        .block_on(Committed::read(results, reporter))?
+        .held()?;
     let key = evaluation.record.key();
     let mut same = held;
     same.retain(|held: &Held| held.key.is_that_of(&key));

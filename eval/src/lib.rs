@@ -70,7 +70,7 @@
 //! evaluate(&subject, "persistence", &schedule, &dataset, &results, &options, runtime.handle(), &Silent)?;
 //!
 //! let answer = runtime.block_on(async {
-//!     let results = Results::open(&results).await?;
+//!     let results = Results::open(&results, &Silent).await?;
 //!     results.sql("SELECT lead, vrmse FROM by_lead ORDER BY lead").await
 //! })?;
 //! let text = String::from_utf8(Format::Csv.write(&answer)?)?;

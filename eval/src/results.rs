@@ -2,7 +2,7 @@
 
 use arrow::array::RecordBatch;
 use serde::Deserialize;
-use wellspring_store::Location;
+use wellspring_store::{Location, Reporter};
 
 use crate::{Database, Error, Result, tables};
 
@@ -14,14 +14,15 @@ pub struct Results {
 }
 
 impl Results {
-    /// Opens a results folder as it is now; what is committed later is not seen.
+    /// Opens a results folder as it is now; what is committed later is not seen. Evaluations with a damaged
+    /// or missing file are left out; `reporter` hears of them.
     ///
     /// # Errors
     /// [`Error::NoResults`] where there is none, [`Error::NewerTables`], [`Error::Malformed`].
-    pub async fn open(root: &Location) -> Result<Self> {
+    pub async fn open(root: &Location, reporter: &dyn Reporter) -> Result<Self> {
         let database = Database::new()?;
         Ok(Self {
-            runs: database.add_results(root).await?,
+            runs: database.add_results(root, reporter).await?,
             root: root.clone(),
             database,
         })
@@ -62,13 +63,15 @@ impl Results {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
+    use wellspring_store::Silent;
+
     use super::*;
     use crate::Format;
 
     /// Tables as older versions wrote them lie in `tests/data` for ever and must open.
     async fn asked(version: u32) -> (Results, String) {
         let place = format!("tests/data/results-v{version}");
-        let results = Results::open(&Location::parse(&place).unwrap())
+        let results = Results::open(&Location::parse(&place).unwrap(), &Silent)
             .await
             .unwrap();
         let versions = ask(&results, "SELECT DISTINCT table_version FROM runs").await;

@@ -53,7 +53,7 @@ use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 use wellspring_store::Location;
 
-use crate::{Error, Result};
+use crate::Result;
 pub(crate) use committed::{Committed, Held};
 pub(crate) use draft::Draft;
 pub(crate) use run_files::{RunFile, RunFiles};
@@ -154,7 +154,7 @@ pub(crate) struct SpectrumRow<'a> {
 }
 
 /// One of the three tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Table {
     Runs,
@@ -196,21 +196,6 @@ impl Table {
         let mut files: Vec<RunFile> = objects.filter_map(file).collect();
         files.sort_by(|a, b| a.run.cmp(&b.run));
         Ok(files)
-    }
-
-    /// This table of the named evaluations, all of which must have their file.
-    pub(crate) async fn of_runs(self, results: &Location, runs: &[String]) -> Result<RunFiles> {
-        let found = self.files(results).await?;
-        let file = |run: &String| {
-            let place = found.binary_search_by(|file| file.run.cmp(run));
-            let place = place.map_err(|_| Error::Missing {
-                object: self.file(results, run).to_string(),
-                row: Table::Runs.file(results, run).to_string(),
-            })?;
-            Ok(found[place].clone())
-        };
-        let files: Result<Vec<RunFile>> = runs.iter().map(file).collect();
-        Ok(RunFiles::new(self, results.clone(), files?))
     }
 
     pub(crate) fn schema(self) -> SchemaRef {

@@ -18,7 +18,7 @@ pub fn run(session: &Session, args: &args::Animate) -> Result<()> {
     };
     let root = session.locate(&args.results)?;
     let (bytes, frames) = session.wait(async {
-        let results = Results::open(&root).await?;
+        let results = Results::open(&root, &session.reporter).await?;
         wellspring_eval::animate(&results, &options).await
     })?;
     session.wait(session.locate(&args.out)?.put(bytes))?;

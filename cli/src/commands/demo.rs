@@ -260,7 +260,7 @@ impl Demo<'_> {
     fn leaderboard(&self) -> Result<()> {
         let results = self.location("results")?;
         let answer = self.session.wait(async {
-            let results = Results::open(&results).await?;
+            let results = Results::open(&results, &self.session.reporter).await?;
             results.sql(LEADERBOARD).await
         })?;
         print(format!("\n{LEADERBOARD}\n\n"))?;

@@ -16,7 +16,10 @@ pub fn run(session: &Session, args: &args::Figures) -> Result<()> {
         Ok(formats) => formats,
         Err(error) => misuse!("--format: {error}"),
     };
-    let results = session.wait(Results::open(&session.locate(&args.results)?))?;
+    let results = session.wait(Results::open(
+        &session.locate(&args.results)?,
+        &session.reporter,
+    ))?;
     let (folder, mut written) = (session.locate(&args.out)?, 0);
     for selection in selections(session, &results, args)? {
         let figures = session.wait(wellspring_eval::figures(&results, &selection))?;

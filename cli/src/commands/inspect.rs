@@ -42,7 +42,7 @@ fn describe(session: &Session, path: &str) -> Result<String> {
     }
     if !session.wait(location.join("runs").list())?.is_empty() {
         return session.wait(async {
-            let results = Results::open(&location).await?;
+            let results = Results::open(&location, &session.reporter).await?;
             let answer = Format::Table.write(
                 &results
                     .sql("SELECT * FROM leaderboard ORDER BY dataset, split, vrmse")

@@ -29,7 +29,7 @@ pub fn write(
     options: &ReportOptions,
 ) -> Result<()> {
     let html = session.wait(async {
-        let results = Results::open(results).await?;
+        let results = Results::open(results, &session.reporter).await?;
         wellspring_eval::report(&results, options).await
     })?;
     Ok(session.wait(out.put(html))?)

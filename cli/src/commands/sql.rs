@@ -45,7 +45,7 @@ fn open(session: &Session, args: &args::Sql) -> Result<Database> {
         database.add_dataset(name, session.wait(Dataset::open(&root))?)?;
     }
     let root = session.locate(args.results.as_deref().unwrap_or("results"))?;
-    match session.wait(database.add_results(&root)) {
+    match session.wait(database.add_results(&root, &session.reporter)) {
         // A question about data sets needs no results.
         Err(wellspring_eval::Error::NoResults { .. })
             if args.results.is_none() && !args.data.is_empty() => {}

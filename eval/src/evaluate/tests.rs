@@ -77,7 +77,7 @@ fn options() -> EvalOptions {
 /// All rows but what times and names them.
 async fn rows(results: &Location) -> String {
     let database = Database::new().unwrap();
-    database.add_results(results).await.unwrap();
+    database.add_results(results, &Silent).await.unwrap();
     let mut text = String::new();
     for query in [
         "SELECT trajectory, start, lead, patch, tokens, field, metric, band, value FROM metrics \
@@ -190,7 +190,7 @@ fn divergence_is_a_lead() {
     .unwrap();
     let database = Database::new().unwrap();
     let answer = runtime.block_on(async {
-        database.add_results(&results).await.unwrap();
+        database.add_results(&results, &Silent).await.unwrap();
         database
             .sql("SELECT DISTINCT value FROM metrics WHERE metric = 'divergence_lead'")
             .await
@@ -224,7 +224,7 @@ fn strides_are_tasks_of_their_own() {
     }
     let database = Database::new().unwrap();
     let answer = runtime.block_on(async {
-        database.add_results(&results).await.unwrap();
+        database.add_results(&results, &Silent).await.unwrap();
         let query = "SELECT b.dataset, starts, round(b.vrmse, 4) AS vrmse, l.of_persistence \
             FROM by_lead b JOIN leaderboard l ON l.dataset = b.dataset WHERE field = 'u' ORDER BY dataset";
         database.sql(query).await

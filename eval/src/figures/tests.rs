@@ -1,6 +1,6 @@
 //! Figures of tables that are written by hand.
 
-use wellspring_store::Location;
+use wellspring_store::{Location, Silent};
 
 use super::*;
 use crate::RunRecord;
@@ -33,7 +33,7 @@ impl Given {
         for run in 0..self.runs {
             self.commit(run, &root).await;
         }
-        Results::open(&root).await.unwrap()
+        Results::open(&root, &Silent).await.unwrap()
     }
 
     async fn commit(&self, run: usize, root: &Location) {

@@ -227,8 +227,8 @@ mod tests {
             let file = Table::Metrics.file(&results, run);
             file.put(writer.finish().unwrap()).await.unwrap();
         }
-        let runs = RUNS.map(str::to_owned);
-        Table::Metrics.of_runs(&results, &runs).await.unwrap()
+        let files = Table::Metrics.files(&results).await.unwrap();
+        RunFiles::new(Table::Metrics, results, files)
     }
 
     async fn ask(session: &SessionContext, query: &str) -> String {

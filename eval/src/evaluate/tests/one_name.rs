@@ -41,7 +41,7 @@ fn no_view_mixes_them() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let results = results(&runtime);
     runtime.block_on(async {
-        let results = Results::open(&results).await.unwrap();
+        let results = Results::open(&results, &Silent).await.unwrap();
         let ask = async |query: &str| {
             let answer = results.sql(query).await.unwrap();
             String::from_utf8(Format::Csv.write(&answer).unwrap()).unwrap()
@@ -72,7 +72,7 @@ fn each_has_its_figures() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let results = results(&runtime);
     runtime.block_on(async {
-        let results = Results::open(&results).await.unwrap();
+        let results = Results::open(&results, &Silent).await.unwrap();
         let all = figures(&results, &Selection::default()).await.unwrap();
         let of = |label: &str| -> BTreeSet<String> {
             let names = all.iter().map(|figure| figure.name().to_owned());

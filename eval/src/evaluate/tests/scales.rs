@@ -75,7 +75,7 @@ fn measured(shift: f64, scale: f64) -> (BTreeMap<String, f64>, Vec<String>) {
         .unwrap();
     }
     let means: Vec<Mean> = runtime.block_on(async {
-        let results = Results::open(&results).await.unwrap();
+        let results = Results::open(&results, &Silent).await.unwrap();
         let query = "SELECT concat_ws(' ', r.name, m.lead, m.metric, m.band) AS key, avg(m.value) AS value \
             FROM runs r JOIN metrics m ON m.run = r.run GROUP BY 1 \
             UNION SELECT concat(name, ' of_persistence'), of_persistence FROM leaderboard \
@@ -180,7 +180,7 @@ fn a_ratio_to_no_error_is_absent() {
     )
     .unwrap();
     let answer = runtime.block_on(async {
-        let results = Results::open(&results).await.unwrap();
+        let results = Results::open(&results, &Silent).await.unwrap();
         results
             .sql("SELECT vrmse, of_persistence FROM leaderboard")
             .await
