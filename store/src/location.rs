@@ -21,6 +21,7 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 
+pub use self::disk::move_into_place;
 pub use self::listing::Listing;
 
 use self::address::{Address, Kind};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use hdf5::types::VarLenUnicode;
 use hdf5::{Dataset, File, Group, SliceOrIndex};
 use ndarray::{ArrayD, IxDyn};
-use wellspring_store::Reporter;
+use wellspring_store::{Reporter, move_into_place};
 
 use super::Equation;
 use super::flow::{Flow, Snapshot};
@@ -57,7 +57,7 @@ pub(super) fn write(
         reporter.advance(1);
     }
     file.close()?;
-    fs::rename(&partial, &path).map_err(|source| Error::Disk {
+    move_into_place(&partial, &path).map_err(|source| Error::Disk {
         path: path.clone(),
         source,
     })?;

@@ -153,6 +153,18 @@ fn write(path: &Path, new: bool, fill: impl FnOnce(&mut File) -> io::Result<()>)
     sync_folder(path)
 }
 
+/// Gives a finished file its name, over any file that has it, so that both outlive a power cut.
+///
+/// # Errors
+/// Whatever the disk gives.
+pub fn move_into_place(finished: &Path, place: &Path) -> io::Result<()> {
+    if *SYNC {
+        File::open(finished)?.sync_all()?;
+    }
+    fs::rename(finished, place)?;
+    sync_folder(place)
+}
+
 /// Makes a renamed or new name of a file last through a power cut.
 fn sync_folder(path: &Path) -> io::Result<()> {
     let Some(folder) = path.parent().filter(|_| *SYNC) else {
