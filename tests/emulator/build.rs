@@ -3,23 +3,28 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=src");
     println!("cargo::rerun-if-changed=../../train/src/ops");
-    let out = PathBuf::from(std::env::var("OUT_DIR")?);
-    let mut files = vec![PathBuf::from("src/emulator.cpp")];
-    let (mut declared, mut calls) = (String::new(), String::new());
-    for source in sources(Path::new("../../train/src/ops"))? {
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let mut units = Vec::new();
+    let (mut declared, mut calls, mut names) = (String::new(), String::new(), String::new());
+    let mut sources = sources(Path::new("../../train/src/ops"))?;
+    sources.push(fs::canonicalize("src/racy.cu")?);
+    for source in sources {
+        for kernel in kernels(&fs::read_to_string(&source)?) {
+            write!(names, "{kernel} ")?;
+        }
         let name = source.file_stem().unwrap_or_default().to_string_lossy();
         let name = format!("register_{name}");
         writeln!(declared, "void {name}(emulator::Kernels &);")?;
         writeln!(calls, "  {name}(all);")?;
         let file = out.join(format!("{name}.cpp"));
         fs::write(&file, translation_unit(&source, &name)?)?;
-        files.push(file);
+        units.push(file);
     }
     let table = out.join("kernels.cpp");
     fs::write(
@@ -29,8 +34,9 @@ fn main() -> Result<(), Box<dyn Error>> {
              void emulator::register_kernels(Kernels &all) {{\n{calls}}}\n"
         ),
     )?;
-    files.push(table);
-    cc::Build::new()
+    units.push(table);
+    let mut build = cc::Build::new();
+    build
         .cpp(true)
         .std("c++17")
         .opt_level(2)
@@ -40,8 +46,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         .flag("-fno-sanitize-recover=alignment")
         .warnings(false)
         .include("src")
-        .files(files)
+        .file("src/emulator.cpp")
+        .files(&units)
         .try_compile("wellspring_emulator")?;
+    // For `src/races.rs`, which compiles the same once more.
+    let compiler = build.try_get_compiler()?;
+    let (compiler, units) = (compiler.path().display(), env::join_paths(units)?);
+    println!("cargo::rustc-env=EMULATOR_COMPILER={compiler}");
+    println!("cargo::rustc-env=EMULATOR_UNITS={}", units.display());
+    println!("cargo::rustc-env=EMULATOR_KERNELS={names}");
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 mod kernels;
 mod padding;
+mod races;
 mod resume;
 mod scales;
 

@@ -97,7 +97,8 @@ struct Warp {
 std::vector<Fiber> fibers;
 std::vector<Warp> warps;
 Barrier block_barrier;
-char start_and_end;
+// A block's threads come after its start and before its end, and are in no order among one another.
+char block_start, block_end;
 void *scheduler_stack;
 void *scheduler_sanitizer;
 const std::function<void()> *kernel;
@@ -113,10 +114,10 @@ void to_scheduler() {
 }
 
 void fiber_main() {
-  __tsan_acquire(&start_and_end);
+  __tsan_acquire(&block_start);
   (*kernel)();
   copies_done(0);
-  __tsan_release(&start_and_end);
+  __tsan_release(&block_end);
   current->done = true;
   progress++;
   to_scheduler();
@@ -305,14 +306,14 @@ void run(dim3 grid, unsigned threads, size_t shared, const std::function<void()>
         block_barrier = Barrier{};
         warps.assign((threads + 31) / 32, Warp{});
         std::memset(dynamic, 0xff, shared);
-        __tsan_release(&start_and_end);
+        __tsan_release(&block_start);
         for (unsigned i = 0; i < threads; i++) {
           start(fibers[i]);
           fibers[i].thread = dim3{i, 0, 0};
         }
         std::shuffle(order.begin(), order.end(), random);
         run_block(order);
-        __tsan_acquire(&start_and_end);
+        __tsan_acquire(&block_end);
       }
     }
   }
@@ -352,6 +353,9 @@ extern "C" int emulator_launch(const char *name, const unsigned *grid, unsigned 
   const auto found = kernels().named.find(name);
   if (found == kernels().named.end()) return 1;
   kernel_name = name;
+#ifdef EMULATOR_RACES
+  std::fprintf(stderr, "watched: %s\n", name);
+#endif
   const dim3 blocks{grid[0], grid[1], grid[2]};
   return found->second(blocks, threads, shared, arguments, sizes, count) ? 0 : 2;
 }
