@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-/// Removes them below a data set's root, and the folder of records, which is empty but for them. What
-/// cannot be removed does no harm.
+use wellspring_store::remove_left;
+
+/// Removes them below a data set's root, but for those of writers that live, and the folder of records, which
+/// is empty but for them. What cannot be removed does no harm.
 pub(crate) fn sweep(root: &Path) {
     let _ = fs::remove_dir_all(root.join("ingest"));
     let folders = fs::read_dir(root).into_iter().flatten().flatten();
@@ -15,7 +17,7 @@ pub(crate) fn sweep(root: &Path) {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name();
             if name.to_str().is_some_and(is_leftover) {
-                let _ = fs::remove_file(entry.path());
+                let _ = remove_left(&entry.path());
             }
         }
     }

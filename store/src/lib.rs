@@ -172,7 +172,7 @@ pub use error::{Error, Result, with_causes};
 pub use frames::Frames;
 pub use generation::{drop_split, purge};
 pub use loader::{Batch, Loader, LoaderOptions};
-pub use location::{Listing, Location, move_into_place};
+pub use location::{Listing, Location, move_into_place, remove_left};
 pub use manifest::{
     Compression, Dtype, FORMAT_VERSION, Manifest, Shard, Split, SplitManifest, Trajectory, checksum,
 };

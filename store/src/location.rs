@@ -21,7 +21,10 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 
-pub use self::disk::move_into_place;
+#[cfg(unix)]
+pub(crate) use self::disk::is_at;
+pub(crate) use self::disk::remove;
+pub use self::disk::{move_into_place, remove_left};
 pub use self::listing::Listing;
 
 use self::address::{Address, Kind};

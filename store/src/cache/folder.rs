@@ -26,6 +26,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::fetch::{Fetcher, part_bytes};
+use crate::location::remove;
 use crate::{Error, Location, Result, Shard};
 
 /// Parts of a file under way at a time.
@@ -286,17 +287,17 @@ const UNFINISHED: u32 = 0o600;
 /// under its path: not a link's target, and not replaced meanwhile.
 #[cfg(unix)]
 fn guard(path: &Path, file: &File, mode: u32) -> bool {
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-    let is_there = || -> io::Result<bool> {
-        let (named, open) = (path.symlink_metadata()?, file.metadata()?);
-        let is_same = (named.dev(), named.ino()) == (open.dev(), open.ino());
-        if is_same && open.is_file() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use crate::location::is_at;
+    let guarded = || -> io::Result<bool> {
+        let is_there = is_at(file, path)? && file.metadata()?.is_file();
+        if is_there {
             file.set_permissions(std::fs::Permissions::from_mode(mode))?;
-            return Ok(true);
         }
-        Ok(false)
+        Ok(is_there)
     };
-    is_there().unwrap_or(false)
+    guarded().unwrap_or(false)
 }
 
 #[cfg(not(unix))]
@@ -314,13 +315,6 @@ fn contents(file: &mut File) -> io::Result<Bytes> {
 /// Whether no process fetches a part.
 fn abandoned(part: &Path) -> bool {
     File::open(part).is_ok_and(|part| part.try_lock().is_ok())
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(unix)]

@@ -228,8 +228,11 @@ impl Drop for Staged {
     }
 }
 
-/// Removes a staged file whose writer lives no more; `false` where it lives.
-pub(super) fn remove_left(path: &Path) -> io::Result<bool> {
+/// Removes `NAME#1`, which a killed writer of NAME left; `false` where its writer lives.
+///
+/// # Errors
+/// Whatever the disk gives.
+pub fn remove_left(path: &Path) -> io::Result<bool> {
     let file = match OpenOptions::new().write(true).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
@@ -242,16 +245,22 @@ pub(super) fn remove_left(path: &Path) -> io::Result<bool> {
     }
     // Its writer may have moved it, and another begun one of the name, since it was opened.
     if is_at(&file, path)? {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        remove(path)?;
     }
     Ok(true)
 }
 
+/// Removes a file; one that is gone is no error.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Whether an open file is what lies under a path: not a link's target, and not replaced meanwhile.
 #[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt as _;
     match fs::symlink_metadata(path) {
         Ok(there) => {
@@ -265,7 +274,7 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 
 /// Where files cannot be told apart, an open one cannot be renamed or removed either.
 #[cfg(not(unix))]
-fn is_at(_: &File, path: &Path) -> io::Result<bool> {
+pub(crate) fn is_at(_: &File, path: &Path) -> io::Result<bool> {
     fs::exists(path)
 }
 
