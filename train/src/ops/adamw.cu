@@ -40,7 +40,7 @@ DEVICE Part part(const Table<size_t> &sizes) {
 // Sum over a block of full warps, in a fixed order; thread 0 gets it.
 DEVICE double block_sum(double x) {
   __shared__ double partial[32];
-  for (int lanes = 16; lanes > 0; lanes /= 2) x += __shfl_xor_sync(ALL_LANES, x, lanes);
+  x = warp_sum(x);
   if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = x;
   __syncthreads();
   double sum = 0;

@@ -87,7 +87,7 @@ template <int N, class T> DEVICE void store(T *p, const float (&x)[N], size_t le
 }
 
 // Over the 32 lanes of a warp; every lane gets the result, and its bits are the same in every run.
-DEVICE float warp_sum(float x) {
+template <class T> DEVICE T warp_sum(T x) {
   for (int lanes = 16; lanes > 0; lanes /= 2) x += __shfl_xor_sync(ALL_LANES, x, lanes);
   return x;
 }

@@ -34,34 +34,6 @@ struct Layout {
   }
 };
 
-// This thread's part of a row, of which `left` numbers are there: zeros beyond it.
-template <class T> DEVICE void load(const T *row, int left, float (&part)[Pack<T>::N]) {
-  constexpr int N = Pack<T>::N;
-  if (left >= N && aligned(row)) {
-    const Pack<T> pack = load_pack(row);
-#pragma unroll
-    for (int n = 0; n < N; n++) part[n] = to_float(pack.at[n]);
-  } else {
-#pragma unroll
-    for (int n = 0; n < N; n++) part[n] = n < left ? to_float(row[n]) : 0.0f;
-  }
-}
-
-template <class T> DEVICE void store(T *row, int left, const float (&part)[Pack<T>::N]) {
-  constexpr int N = Pack<T>::N;
-  if (left >= N && aligned(row)) {
-    Pack<T> pack;
-#pragma unroll
-    for (int n = 0; n < N; n++) pack.at[n] = from_float<T>(part[n]);
-    store_pack(row, pack);
-  } else {
-#pragma unroll
-    for (int n = 0; n < N; n++) {
-      if (n < left) row[n] = from_float<T>(part[n]);
-    }
-  }
-}
-
 // Over a row's threads, each of which gets the result.
 DEVICE float row_sum(float x, int lanes) {
   for (int apart = lanes / 2; apart > 0; apart /= 2) x += __shfl_xor_sync(ALL_LANES, x, apart);
@@ -102,7 +74,7 @@ template <int N> DEVICE void turn(float (&part)[N], const float2 *angles, int ro
 template <class T>
 DEVICE void forward(const T *qkv, const float *affine, const float2 *angles, T *y, const Layout &at) {
   constexpr int N = Pack<T>::N;
-  const int feature = at.first_feature(N), left = at.width - feature;
+  const int feature = at.first_feature(N), left = max(at.width - feature, 0); // numbers of the row from there on
   float gain[N] = {}, bias[N] = {};
 #pragma unroll
   for (int n = 0; n < N; n++) {
@@ -114,14 +86,14 @@ DEVICE void forward(const T *qkv, const float *affine, const float2 *angles, T *
   for (int first = at.first_row(), begin = blockIdx.x * at.chunk; begin < at.last_row(); begin += at.step(), first += at.step()) {
     const int row = min(first, at.last_row() - 1);
     float part[N];
-    load(qkv + at.place(row) + feature, left, part);
+    load(part, qkv + at.place(row) + feature, left);
     if (at.role() < 2) {
       normalise(part, left, at);
 #pragma unroll
       for (int n = 0; n < N; n++) part[n] = part[n] * gain[n] + bias[n];
       turn(part, angles, row, 1.0f, at);
     }
-    if (first == row) store(y + at.sorted(row) + feature, left, part);
+    if (first == row) store(y + at.sorted(row) + feature, part, left);
   }
 }
 
@@ -130,7 +102,7 @@ template <class T>
 DEVICE void backward(const T *qkv, const float *affine, const float2 *angles, const T *dy, T *dx, float *partial, const Layout &at) {
   constexpr int N = Pack<T>::N;
   __shared__ float held[2 * N][THREADS];
-  const int feature = at.first_feature(N), left = at.width - feature;
+  const int feature = at.first_feature(N), left = max(at.width - feature, 0); // numbers of the row from there on
   float gain[N] = {}, sums[2 * N] = {};
 #pragma unroll
   for (int n = 0; n < N; n++) {
@@ -139,9 +111,9 @@ DEVICE void backward(const T *qkv, const float *affine, const float2 *angles, co
   for (int first = at.first_row(), begin = blockIdx.x * at.chunk; begin < at.last_row(); begin += at.step(), first += at.step()) {
     const int row = min(first, at.last_row() - 1);
     float normal[N], slope[N];
-    load(dy + at.sorted(row) + feature, left, slope);
+    load(slope, dy + at.sorted(row) + feature, left);
     if (at.role() < 2) {
-      load(qkv + at.place(row) + feature, left, normal);
+      load(normal, qkv + at.place(row) + feature, left);
       const float scale = normalise(normal, left, at);
       turn(slope, angles, row, -1.0f, at);
       float mean = 0, mean_normal = 0;
@@ -160,7 +132,7 @@ DEVICE void backward(const T *qkv, const float *affine, const float2 *angles, co
 #pragma unroll
       for (int n = 0; n < N; n++) slope[n] = scale * (slope[n] - mean - normal[n] * mean_normal);
     }
-    if (first == row) store(dx + at.place(row) + feature, left, slope);
+    if (first == row) store(dx + at.place(row) + feature, slope, left);
   }
   if (at.role() == 2) return;
 #pragma unroll

@@ -23,9 +23,7 @@ struct Sums {
 
 DEVICE Sums warp_sums(Sums sums) {
 #pragma unroll
-  for (int k = 0; k < 4; k++) {
-    for (int lanes = 16; lanes > 0; lanes /= 2) sums.at[k] += __shfl_xor_sync(ALL_LANES, sums.at[k], lanes);
-  }
+  for (int k = 0; k < 4; k++) sums.at[k] = warp_sum(sums.at[k]);
   return sums;
 }
 
