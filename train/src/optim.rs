@@ -125,8 +125,7 @@ mod tests {
 
     fn gradients(loss: &Tensor, parameters: &Parameters) -> Gradients {
         let (mut gradients, mut found) = (Gradients::default(), loss.backward().unwrap());
-        let weights = parameters.iter().map(|(_, var)| var);
-        gradients.take(&mut found, weights).unwrap();
+        gradients.take(&mut found, parameters.variables()).unwrap();
         gradients
     }
 
@@ -165,7 +164,7 @@ mod tests {
                 );
             }
             // The first step of AdamW is as long as the learning rate, whatever the gradient.
-            let weights: Vec<f32> = parameters.iter().flat_map(|(_, var)| values(var)).collect();
+            let weights: Vec<f32> = parameters.variables().flat_map(values).collect();
             let expected = [0.5, 1.0, 1.0, 0.5];
             assert!(
                 weights
@@ -199,7 +198,7 @@ mod tests {
                 (values(first), values(second)),
                 (vec![0.0; 2], vec![0.0; 2])
             );
-            assert!(parameters.iter().all(|(_, var)| values(var) == [1.0, 1.0]));
+            assert!(parameters.variables().all(|var| values(var) == [1.0, 1.0]));
         }
     }
 

@@ -70,25 +70,23 @@ pub fn training_gradients(
         let target = revin.target(time - output.dim(0)?)?;
         let loss = mse(&output, &target)?;
         let mut found = loss.backward()?;
-        gradients.take(&mut found, model.parameters().iter().map(|(_, var)| var))?;
-        let slope = found.remove(&end).map_or_else(|| end.zeros_like(), Ok)?;
-        (loss.detach(), slope.detach())
+        gradients.take(&mut found, model.parameters().variables())?;
+        (loss.detach(), slope_of(found.remove(&end), &end)?)
     };
     tape.backward(&output, slope, &mut gradients)?;
-    let mut slope = slope_of(&mut gradients, &at)?;
+    let mut slope = slope_of(gradients.remove(&at), &at)?;
     for (block, input) in inputs.into_iter().enumerate().rev() {
         let (output, tape) = Tape::record(&input, || pass.blocks(&input, block..block + 1))?;
         tape.backward(&output, slope, &mut gradients)?;
-        slope = slope_of(&mut gradients, &input)?;
+        slope = slope_of(gradients.remove(&input), &input)?;
     }
     let mut found = backward_from(&tokens, slope)?;
-    gradients.take(&mut found, model.parameters().iter().map(|(_, var)| var))?;
+    gradients.take(&mut found, model.parameters().variables())?;
     Ok((value, gradients))
 }
 
-/// dL/dx, zero where nothing came of x.
-fn slope_of(gradients: &mut Gradients, x: &Tensor) -> Result<Tensor> {
-    let slope = gradients.remove(x);
+/// dL/dx cut off from any graph, zero where nothing came of x.
+fn slope_of(slope: Option<Tensor>, x: &Tensor) -> Result<Tensor> {
     Ok(slope.map_or_else(|| x.zeros_like(), |slope| Ok(slope.detach()))?)
 }
 

@@ -338,9 +338,11 @@ fn compare_training(fixture: &Fixture, worst: &mut Worst) {
         )
         .unwrap();
         let mut gradients = Gradients::default();
-        let weights = model.parameters().iter().map(|(_, var)| var);
         gradients
-            .take(&mut loss.backward().unwrap(), weights)
+            .take(
+                &mut loss.backward().unwrap(),
+                model.parameters().variables(),
+            )
             .unwrap();
         let pace = Pace {
             lr: 1e-3,

@@ -65,10 +65,15 @@ impl Parameters {
         self.vars.iter().map(|(name, var)| (name.as_str(), var))
     }
 
+    /// All of them without their names, in the same order.
+    pub fn variables(&self) -> impl Iterator<Item = &Var> {
+        self.vars.values()
+    }
+
     /// Numbers in all of them.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.vars.values().map(|var| var.elem_count()).sum()
+        self.variables().map(|var| var.elem_count()).sum()
     }
 
     /// The first that has a value which is no number, or is infinite.

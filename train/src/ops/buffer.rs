@@ -1,14 +1,9 @@
 //! Candle's CPU storage as slices, and back.
 
-use candle_core::{CpuStorage, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{CpuStorage, Device, Layout, Result, Shape, Storage, Tensor, bail};
 
 /// Elements that one task works on where rows are short.
 pub(super) const GRAIN: usize = 1 << 14;
-
-/// Whether the fused kernels take a tensor: f32 on the CPU.
-pub(super) fn fuses(x: &Tensor) -> bool {
-    x.device().is_cpu() && x.dtype() == DType::F32
-}
 
 /// The values of a contiguous f32 argument.
 pub(super) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {

@@ -3,11 +3,12 @@
 use candle_core::{DType, Result, Tensor};
 use rayon::prelude::*;
 
-use super::buffer::{GRAIN, fuses, read};
+use super::buffer::{GRAIN, read};
+use super::gpu::Route;
 
 /// Sum of the squares of all elements.
 pub(crate) fn sum_of_squares(x: &Tensor) -> Result<f64> {
-    if !fuses(x) {
+    if Route::of(x) != Route::Cpu {
         return x.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar();
     }
     read([x], |[x]| {
