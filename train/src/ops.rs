@@ -30,6 +30,8 @@ mod gpu;
 mod join;
 mod layer_scale;
 mod linear;
+#[cfg(any(test, feature = "cuda"))]
+mod machine;
 mod matrix;
 mod mse;
 mod norm;

@@ -9,114 +9,68 @@ use candle_core::cuda_backend::cudarc::driver::{
     CudaFunction, DevicePtr as _, LaunchConfig, PushKernelArg as _, sys::CUfunction_attribute_enum,
 };
 use candle_core::cuda_backend::{CudaDevice, CudaStorageSlice, DeviceId, WrapErr as _};
-use candle_core::{CudaStorage, DType, Layout, Result, Shape, bail};
+use candle_core::{CudaStorage, DType, Result, Storage, bail};
 
-use super::program::{Arg, Buffer, Launch, Made, Program, Step, TABLE};
+use super::machine::{Machine, Value};
+use super::product::Product;
+use super::program::{Launch, Made};
 
 /// (module, PTX) of every `.cu` file.
 static MODULES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/ptx.rs"));
 
-/// Runs a program over contiguous inputs on their device's stream, and does not wait for it.
-pub(super) fn run(
-    program: &Program,
-    inputs: &[(&CudaStorage, &Layout)],
-) -> Result<Vec<(CudaStorage, Shape)>> {
-    let Some((first, _)) = inputs.first() else {
-        bail!("a program without inputs has no device")
-    };
-    let device = first.device().clone();
-    let made = program
-        .made
-        .iter()
-        .map(|made| unwritten(made, &device))
-        .collect::<Result<Vec<_>>>()?;
-    let inputs = inputs
-        .iter()
-        .map(|(storage, layout)| match layout.contiguous_offsets() {
-            Some((from, _)) => address(storage, from),
-            None => bail!("a program takes contiguous inputs"),
-        });
-    let mut addresses = inputs.collect::<Result<Vec<_>>>()?;
-    for made in &made {
-        addresses.push(address(made, 0)?);
+/// Work is put on the device's stream, and nothing waits for it.
+impl Machine for CudaStorage {
+    fn of(storage: &Storage) -> Option<&Self> {
+        match storage {
+            Storage::Cuda(storage) => Some(storage),
+            _ => None,
+        }
     }
-    for step in &program.steps {
-        match step {
-            Step::Launch(launch) => start(program.module, launch, &addresses, &device)?,
-            Step::Product(product) => {
-                if !super::cublas::multiply(product, &addresses, &device)? {
-                    start("product", &product.launch(), &addresses, &device)?;
-                }
+
+    fn into_storage(self) -> Storage {
+        Storage::Cuda(self)
+    }
+
+    fn unwritten(&self, made: &Made) -> Result<Self> {
+        let (count, device) = (made.shape.elem_count(), self.device());
+        // SAFETY: a program's kernels write what they make before anything reads it.
+        let slice = unsafe {
+            match made.dtype {
+                DType::F32 => CudaStorageSlice::F32(device.alloc(count)?),
+                DType::BF16 => CudaStorageSlice::BF16(device.alloc(count)?),
+                DType::F64 => CudaStorageSlice::F64(device.alloc(count)?),
+                DType::U32 => CudaStorageSlice::U32(device.alloc(count)?),
+                other => bail!("no kernel writes {other:?}"),
             }
-        }
-    }
-    let made = made.into_iter().zip(&program.made);
-    Ok(made
-        .filter(|(_, made)| made.result)
-        .map(|(storage, made)| (storage, made.shape.clone()))
-        .collect())
-}
-
-fn unwritten(made: &Made, device: &CudaDevice) -> Result<CudaStorage> {
-    let count = made.shape.elem_count();
-    // SAFETY: a program's kernels write what they make before anything reads it.
-    let slice = unsafe {
-        match made.dtype {
-            DType::F32 => CudaStorageSlice::F32(device.alloc(count)?),
-            DType::BF16 => CudaStorageSlice::BF16(device.alloc(count)?),
-            DType::F64 => CudaStorageSlice::F64(device.alloc(count)?),
-            DType::U32 => CudaStorageSlice::U32(device.alloc(count)?),
-            other => bail!("no kernel writes {other:?}"),
-        }
-    };
-    Ok(CudaStorage {
-        slice,
-        device: device.clone(),
-    })
-}
-
-/// Where a buffer's numbers begin, `from` numbers on. One stream has all the work, so an address needs no
-/// event that guards it.
-fn address(storage: &CudaStorage, from: usize) -> Result<u64> {
-    let stream = storage.device().cuda_stream();
-    let (start, size) = match &storage.slice {
-        CudaStorageSlice::F32(slice) => (slice.device_ptr(&stream).0, 4),
-        CudaStorageSlice::BF16(slice) => (slice.device_ptr(&stream).0, 2),
-        CudaStorageSlice::F64(slice) => (slice.device_ptr(&stream).0, 8),
-        CudaStorageSlice::U32(slice) => (slice.device_ptr(&stream).0, 4),
-        _ => bail!("no kernel takes these numbers"),
-    };
-    Ok(start + (from * size) as u64)
-}
-
-/// An argument by value, as the driver copies it.
-enum Value {
-    Word(u64),
-    Int(i32),
-    Float(f32),
-    Table(Box<[u64; TABLE]>),
-}
-
-impl Value {
-    fn of(arg: &Arg, addresses: &[u64]) -> Self {
-        let at = |buffer: &Buffer| addresses[buffer.0];
-        match arg {
-            Arg::Buffer(buffer) => Self::Word(at(buffer)),
-            Arg::Buffers(buffers) => Self::table(buffers.iter().map(at)),
-            Arg::Int(value) => Self::Int(*value),
-            Arg::Size(value) => Self::Word(*value as u64),
-            Arg::Sizes(values) => Self::table(values.iter().map(|value| *value as u64)),
-            Arg::Float(value) => Self::Float(*value),
-        }
+        };
+        Ok(Self {
+            slice,
+            device: device.clone(),
+        })
     }
 
-    fn table(values: impl Iterator<Item = u64>) -> Self {
-        let mut table = [0; TABLE];
-        table
-            .iter_mut()
-            .zip(values)
-            .for_each(|(place, value)| *place = value);
-        Self::Table(Box::new(table))
+    fn address(&self, from: usize) -> Result<u64> {
+        // One stream has all the work, so an address needs no event that guards it.
+        let stream = self.device().cuda_stream();
+        let (start, size) = match &self.slice {
+            CudaStorageSlice::F32(slice) => (slice.device_ptr(&stream).0, 4),
+            CudaStorageSlice::BF16(slice) => (slice.device_ptr(&stream).0, 2),
+            CudaStorageSlice::F64(slice) => (slice.device_ptr(&stream).0, 8),
+            CudaStorageSlice::U32(slice) => (slice.device_ptr(&stream).0, 4),
+            _ => bail!("no kernel takes these numbers"),
+        };
+        Ok(start + (from * size) as u64)
+    }
+
+    fn start(&self, module: &'static str, launch: &Launch, addresses: &[u64]) -> Result<()> {
+        start(module, launch, addresses, self.device())
+    }
+
+    fn multiply(&self, product: &Product, addresses: &[u64]) -> Result<()> {
+        if super::cublas::multiply(product, addresses, self.device())? {
+            return Ok(());
+        }
+        self.start("product", &product.launch(), addresses)
     }
 }
 

@@ -4,12 +4,13 @@
 use std::cell::Cell;
 use std::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
 
-use candle_core::{CpuStorage, DType, Layout, Result, Shape, bail};
+use candle_core::{CpuStorage, DType, Result, Storage, bail};
 use half::bf16;
 use wellspring_emulator as emulator;
 
+use super::machine::{Machine, Value};
 use super::product::{Operand, Product, Sizes};
-use super::program::{Arg, Buffer, Launch, Made, Program, Step, TABLE};
+use super::program::{Launch, Made};
 
 thread_local! {
     static ON: Cell<bool> = const { Cell::new(false) };
@@ -33,37 +34,48 @@ pub(super) fn emulated<R>(body: impl FnOnce() -> R) -> R {
     body()
 }
 
-/// Runs a program over contiguous inputs. What it makes is NaN until a kernel writes it.
-pub(super) fn run(
-    program: &Program,
-    inputs: &[(&CpuStorage, &Layout)],
-) -> Result<Vec<(CpuStorage, Shape)>> {
-    let mut made = program
-        .made
-        .iter()
-        .map(unwritten)
-        .collect::<Result<Vec<_>>>()?;
-    let mut addresses = inputs
-        .iter()
-        .map(|(storage, layout)| match layout.contiguous_offsets() {
-            Some((from, _)) => address(storage, from),
-            None => bail!("a program takes contiguous inputs"),
-        })
-        .collect::<Result<Vec<_>>>()?;
-    for made in &mut made {
-        addresses.push(address(made, 0)?);
-    }
-    for step in &program.steps {
-        match step {
-            Step::Launch(launch) => start(launch, &addresses)?,
-            Step::Product(product) => multiply(product, &addresses)?,
+/// What a program makes is NaN until a kernel writes it.
+impl Machine for CpuStorage {
+    fn of(storage: &Storage) -> Option<&Self> {
+        match storage {
+            Storage::Cpu(storage) => Some(storage),
+            _ => None,
         }
     }
-    let kept = made.into_iter().zip(&program.made);
-    Ok(kept
-        .filter(|(_, made)| made.result)
-        .map(|(storage, made)| (storage, made.shape.clone()))
-        .collect())
+
+    fn into_storage(self) -> Storage {
+        Storage::Cpu(self)
+    }
+
+    fn unwritten(&self, made: &Made) -> Result<Self> {
+        let count = made.shape.elem_count();
+        Ok(match made.dtype {
+            DType::F32 => Self::F32(vec![f32::NAN; count]),
+            DType::BF16 => Self::BF16(vec![bf16::NAN; count]),
+            DType::F64 => Self::F64(vec![f64::NAN; count]),
+            DType::U32 => Self::U32(vec![u32::MAX; count]),
+            other => bail!("no kernel writes {other:?}"),
+        })
+    }
+
+    fn address(&self, from: usize) -> Result<u64> {
+        let address = match self {
+            Self::F32(values) => values[from..].as_ptr().expose_provenance(),
+            Self::BF16(values) => values[from..].as_ptr().expose_provenance(),
+            Self::F64(values) => values[from..].as_ptr().expose_provenance(),
+            Self::U32(values) => values[from..].as_ptr().expose_provenance(),
+            _ => bail!("no kernel takes these numbers"),
+        };
+        Ok(address as u64)
+    }
+
+    fn start(&self, _: &'static str, launch: &Launch, addresses: &[u64]) -> Result<()> {
+        start(launch, addresses)
+    }
+
+    fn multiply(&self, product: &Product, addresses: &[u64]) -> Result<()> {
+        multiply(product, addresses)
+    }
 }
 
 fn start(launch: &Launch, addresses: &[u64]) -> Result<()> {
@@ -72,7 +84,8 @@ fn start(launch: &Launch, addresses: &[u64]) -> Result<()> {
         threads: launch.extent.threads,
         shared: launch.extent.shared,
     };
-    let args = launch.args.iter().map(|arg| bytes(arg, addresses));
+    let args = launch.args.iter();
+    let args = args.map(|arg| bytes(&Value::of(arg, addresses)));
     let mut args: Vec<Vec<u8>> = args.collect();
     // SAFETY: the addresses are those of the program's buffers, which live through the launch.
     unsafe { emulator::launch(&launch.kernel, extent, &mut args) }.map_err(candle_core::Error::wrap)
@@ -127,46 +140,11 @@ fn number(address: u64, dtype: DType, at: usize) -> Result<f32> {
     })
 }
 
-fn unwritten(made: &Made) -> Result<CpuStorage> {
-    let count = made.shape.elem_count();
-    Ok(match made.dtype {
-        DType::F32 => CpuStorage::F32(vec![f32::NAN; count]),
-        DType::BF16 => CpuStorage::BF16(vec![bf16::NAN; count]),
-        DType::F64 => CpuStorage::F64(vec![f64::NAN; count]),
-        DType::U32 => CpuStorage::U32(vec![u32::MAX; count]),
-        other => bail!("no kernel writes {other:?}"),
-    })
-}
-
-fn address(storage: &CpuStorage, from: usize) -> Result<u64> {
-    let address = match storage {
-        CpuStorage::F32(values) => values[from..].as_ptr().expose_provenance(),
-        CpuStorage::BF16(values) => values[from..].as_ptr().expose_provenance(),
-        CpuStorage::F64(values) => values[from..].as_ptr().expose_provenance(),
-        CpuStorage::U32(values) => values[from..].as_ptr().expose_provenance(),
-        _ => bail!("no kernel takes these numbers"),
-    };
-    Ok(address as u64)
-}
-
-fn bytes(arg: &Arg, addresses: &[u64]) -> Vec<u8> {
-    let at = |buffer: &Buffer| addresses[buffer.0];
-    match arg {
-        Arg::Buffer(buffer) => at(buffer).to_ne_bytes().to_vec(),
-        Arg::Buffers(buffers) => {
-            let mut table = [0; TABLE];
-            let places = table.iter_mut().zip(buffers);
-            places.for_each(|(place, buffer)| *place = at(buffer));
-            table.iter().flat_map(|x| x.to_ne_bytes()).collect()
-        }
-        Arg::Int(value) => value.to_ne_bytes().to_vec(),
-        Arg::Size(value) => value.to_ne_bytes().to_vec(),
-        Arg::Sizes(values) => {
-            let mut table = [0; TABLE];
-            let places = table.iter_mut().zip(values);
-            places.for_each(|(place, value)| *place = *value);
-            table.iter().flat_map(|x| x.to_ne_bytes()).collect()
-        }
-        Arg::Float(value) => value.to_ne_bytes().to_vec(),
+fn bytes(value: &Value) -> Vec<u8> {
+    match value {
+        Value::Word(word) => word.to_ne_bytes().to_vec(),
+        Value::Int(int) => int.to_ne_bytes().to_vec(),
+        Value::Float(float) => float.to_ne_bytes().to_vec(),
+        Value::Table(table) => table.iter().flat_map(|x| x.to_ne_bytes()).collect(),
     }
 }

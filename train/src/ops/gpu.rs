@@ -8,8 +8,7 @@ use candle_core::{
 };
 
 #[cfg(any(test, feature = "cuda"))]
-use candle_core::Storage;
-
+use super::machine::Machine;
 use super::program::{Program, aligned};
 use super::tape;
 
@@ -119,18 +118,7 @@ struct OnGpu<K> {
 impl<K: Kernels> OnGpu<K> {
     #[cfg(feature = "cuda")]
     fn on_cuda(&self, inputs: &[(&CudaStorage, &Layout)]) -> Result<(CudaStorage, Shape)> {
-        let constants = self.constants()?;
-        let guards: Vec<_> = constants.iter().map(|x| x.storage_and_layout()).collect();
-        let mut inputs = inputs.to_vec();
-        for (storage, layout) in &guards {
-            match &**storage {
-                Storage::Cuda(storage) => inputs.push((storage, layout)),
-                _ => bail!("the constants of {} are not on the GPU", K::NAME),
-            }
-        }
-        let program = self.op.forward(&arrays(&inputs))?;
-        let made = super::cuda::run(&program, &inputs)?;
-        self.split(made, Storage::Cuda)
+        self.on(inputs)
     }
 
     #[cfg(not(feature = "cuda"))]
@@ -140,18 +128,7 @@ impl<K: Kernels> OnGpu<K> {
 
     #[cfg(test)]
     fn on_cpu(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
-        let constants = self.constants()?;
-        let guards: Vec<_> = constants.iter().map(|x| x.storage_and_layout()).collect();
-        let mut inputs = inputs.to_vec();
-        for (storage, layout) in &guards {
-            match &**storage {
-                Storage::Cpu(storage) => inputs.push((storage, layout)),
-                _ => bail!("the constants of {} are not on the CPU", K::NAME),
-            }
-        }
-        let program = self.op.forward(&arrays(&inputs))?;
-        let made = super::emulated::run(&program, &inputs)?;
-        self.split(made, Storage::Cpu)
+        self.on(inputs)
     }
 
     #[cfg(not(test))]
@@ -159,27 +136,35 @@ impl<K: Kernels> OnGpu<K> {
         bail!("the kernels of {} run on a GPU", K::NAME)
     }
 
+    /// The result; what else the forward program gives is kept.
+    #[cfg(any(test, feature = "cuda"))]
+    fn on<M: Machine>(&self, inputs: &[(&M, &Layout)]) -> Result<(M, Shape)> {
+        let constants = self.constants()?;
+        let guards: Vec<_> = constants.iter().map(|x| x.storage_and_layout()).collect();
+        let mut inputs = inputs.to_vec();
+        for (storage, layout) in &guards {
+            match M::of(storage) {
+                Some(storage) => inputs.push((storage, layout)),
+                None => bail!("the constants of {} are on another device", K::NAME),
+            }
+        }
+        let mut made = self
+            .op
+            .forward(&arrays(&inputs))?
+            .over(&inputs)?
+            .into_iter();
+        let Some(first) = made.next() else {
+            bail!("the forward program of {} has no result", K::NAME)
+        };
+        // An op is applied once, so nothing is kept yet.
+        let _ = self.kept.set(super::program::tensors(made.collect()));
+        Ok(first)
+    }
+
     /// As aligned as inputs are.
     #[cfg(any(test, feature = "cuda"))]
     fn constants(&self) -> Result<Vec<Tensor>> {
         self.op.constants().into_iter().map(aligned).collect()
-    }
-
-    /// The result; the others are kept.
-    #[cfg(any(test, feature = "cuda"))]
-    fn split<S>(
-        &self,
-        made: Vec<(S, Shape)>,
-        storage: impl Fn(S) -> Storage,
-    ) -> Result<(S, Shape)> {
-        let mut made = made.into_iter();
-        let Some(first) = made.next() else {
-            bail!("the forward program of {} has no result", K::NAME)
-        };
-        let rest = super::program::tensors(made.collect(), storage)?;
-        // An op is applied once, so nothing is kept yet.
-        let _ = self.kept.set(rest);
-        Ok(first)
     }
 
     fn gradients(
@@ -205,7 +190,7 @@ impl<K: Kernels> OnGpu<K> {
 
 /// Shapes and numbers of storages.
 #[cfg(any(test, feature = "cuda"))]
-fn arrays<S: candle_core::backend::BackendStorage>(inputs: &[(&S, &Layout)]) -> Vec<Array> {
+fn arrays<M: Machine>(inputs: &[(&M, &Layout)]) -> Vec<Array> {
     let arrays = inputs.iter().map(|(storage, layout)| Array {
         shape: layout.shape().clone(),
         dtype: storage.dtype(),

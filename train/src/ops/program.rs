@@ -3,10 +3,12 @@
 //! An op writes down its [`Program`] from the shapes of its inputs. On a CUDA device `cuda.rs` runs it; in
 //! tests the emulator runs the same program over the same kernels on the CPU.
 
-#[cfg(any(test, feature = "cuda"))]
-use candle_core::Storage;
 use candle_core::{DType, Result, Shape, Tensor, bail};
+#[cfg(any(test, feature = "cuda"))]
+use candle_core::{Layout, Storage};
 
+#[cfg(any(test, feature = "cuda"))]
+use super::machine::Machine;
 use super::product::Product;
 
 /// Entries of a table that a kernel takes by value.
@@ -211,32 +213,56 @@ impl Program {
             .iter()
             .map(|tensor| aligned(tensor))
             .collect::<Result<_>>()?;
-        let guards: Vec<_> = inputs.iter().map(Tensor::storage_and_layout).collect();
-        match guards.first().map(|(storage, _)| &**storage) {
+        let Some(first) = inputs.first() else {
+            bail!("a program without inputs has no device")
+        };
+        match &*first.storage_and_layout().0 {
             #[cfg(feature = "cuda")]
-            Some(Storage::Cuda(_)) => {
-                let mut held = Vec::new();
-                for (storage, layout) in &guards {
-                    match &**storage {
-                        Storage::Cuda(storage) => held.push((storage, *layout)),
-                        _ => bail!("a program runs over buffers of one device"),
-                    }
-                }
-                tensors(super::cuda::run(self, &held)?, Storage::Cuda)
-            }
+            Storage::Cuda(_) => self.run_on::<candle_core::CudaStorage>(&inputs),
             #[cfg(test)]
-            Some(Storage::Cpu(_)) => {
-                let mut held = Vec::new();
-                for (storage, layout) in &guards {
-                    match &**storage {
-                        Storage::Cpu(storage) => held.push((storage, *layout)),
-                        _ => bail!("a program runs over buffers of one device"),
-                    }
-                }
-                tensors(super::emulated::run(self, &held)?, Storage::Cpu)
-            }
+            Storage::Cpu(_) => self.run_on::<candle_core::CpuStorage>(&inputs),
             _ => bail!("there are no kernels of {} for this device", self.module),
         }
+    }
+
+    #[cfg(any(test, feature = "cuda"))]
+    fn run_on<M: Machine>(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        let guards: Vec<_> = inputs.iter().map(Tensor::storage_and_layout).collect();
+        let held = guards.iter().map(|(storage, layout)| match M::of(storage) {
+            Some(storage) => Ok((storage, *layout)),
+            None => bail!("a program runs over buffers of one device"),
+        });
+        let made = self.over(&held.collect::<Result<Vec<_>>>()?)?;
+        Ok(tensors(made))
+    }
+
+    /// Runs it over contiguous inputs.
+    #[cfg(any(test, feature = "cuda"))]
+    pub(super) fn over<M: Machine>(&self, inputs: &[(&M, &Layout)]) -> Result<Vec<(M, Shape)>> {
+        let Some((machine, _)) = inputs.first() else {
+            bail!("a program without inputs has no device")
+        };
+        let made = self.made.iter().map(|made| machine.unwritten(made));
+        let made = made.collect::<Result<Vec<_>>>()?;
+        let inputs = inputs
+            .iter()
+            .map(|(storage, layout)| match layout.contiguous_offsets() {
+                Some((from, _)) => storage.address(from),
+                None => bail!("a program takes contiguous inputs"),
+            });
+        let addresses = inputs.chain(made.iter().map(|made| made.address(0)));
+        let addresses = addresses.collect::<Result<Vec<_>>>()?;
+        for step in &self.steps {
+            match step {
+                Step::Launch(launch) => machine.start(self.module, launch, &addresses)?,
+                Step::Product(product) => machine.multiply(product, &addresses)?,
+            }
+        }
+        let made = made.into_iter().zip(&self.made);
+        Ok(made
+            .filter(|(_, made)| made.result)
+            .map(|(storage, made)| (storage, made.shape.clone()))
+            .collect())
     }
 }
 
@@ -252,15 +278,12 @@ pub(super) fn aligned(x: &Tensor) -> Result<Tensor> {
 
 /// Storages as tensors that know of no op.
 #[cfg(any(test, feature = "cuda"))]
-pub(super) fn tensors<S>(
-    made: Vec<(S, Shape)>,
-    storage: impl Fn(S) -> Storage,
-) -> Result<Vec<Tensor>> {
+pub(super) fn tensors<M: Machine>(made: Vec<(M, Shape)>) -> Vec<Tensor> {
     use candle_core::op::BackpropOp;
-    let made = made.into_iter();
-    Ok(made
-        .map(|(made, shape)| Tensor::from_storage(storage(made), shape, BackpropOp::none(), false))
-        .collect())
+    let tensor = |(made, shape): (M, Shape)| {
+        Tensor::from_storage(made.into_storage(), shape, BackpropOp::none(), false)
+    };
+    made.into_iter().map(tensor).collect()
 }
 
 #[cfg(test)]
