@@ -108,6 +108,70 @@ fn what_cannot_be_held_or_reached_is_said() {
     );
 }
 
+/// An outage of twenty refusals and more is waited for, and told; without patience it ends the training.
+#[test]
+fn a_training_waits_for_a_store_that_is_away() {
+    let (server, place, settings) = bucket();
+    let gone = |times| {
+        server.trouble(Trouble {
+            method: "GET",
+            fault: Fault::Gone,
+            every: 1,
+            times,
+        });
+    };
+    gone(25);
+    let said = place.do_it(&format!(
+        "train --out far {SMALL} {FAR} {settings} --retry-for 5m"
+    ));
+    assert!(
+        said.err.contains("s3://bucket does not answer (")
+            && said.err.contains("trying again for up to 4m"),
+        "{}",
+        said.err
+    );
+    assert!(
+        said.err.contains("s3://bucket answers again"),
+        "{}",
+        said.err
+    );
+    server.calm();
+    let near = FAR.replace("s3://bucket/ds", "ds");
+    place.do_it(&format!("train --out near {SMALL} {near} --no-mmap"));
+    assert!(place.weights("far", 112) == place.weights("near", 112));
+
+    gone(u64::MAX);
+    let said = place.run(&format!(
+        "train --out ill {SMALL} {FAR} {settings} --retry-for 1500ms"
+    ));
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("tries within 1s"), "{}", said.err);
+    let said = place.run(&format!(
+        "verify s3://bucket/ds {settings} --retry-for soon"
+    ));
+    assert_eq!(said.code, 2, "{said:?}");
+}
+
+#[test]
+fn files_that_may_not_be_read_are_not_called_damaged() {
+    let (server, place, settings) = bucket();
+    server.trouble(Trouble {
+        method: "GET",
+        fault: Fault::Status(403),
+        every: 4,
+        times: 2,
+    });
+    let said = place.run(&format!("verify s3://bucket/ds {settings}"));
+    assert_eq!(said.code, 1);
+    assert!(
+        said.err
+            .contains("2 of the files of s3://bucket/ds could not be read")
+            && said.err.contains("0 are damaged")
+            && !said.err.contains("--repair"),
+        "{said:?}"
+    );
+}
+
 #[test]
 fn processes_share_a_folder_and_one_that_is_killed_does_no_harm() {
     let (server, place, settings) = bucket();

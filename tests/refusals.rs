@@ -56,6 +56,57 @@ fn a_model_of_other_fields_is_refused() {
     assert!(!place.path("results").exists());
 }
 
+/// Numbers that somebody changed by hand, and numbers that no file can hold, are told by every command that
+/// reads a data set.
+#[test]
+fn a_manifest_that_was_edited_or_claims_too_much_is_refused() {
+    let place = Workplace::new().with_data_set();
+    let path = place.path("ds/manifest.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let commands = [
+        "inspect ds".to_owned(),
+        "verify ds".to_owned(),
+        format!("plan {SMALL}"),
+        format!("train --out run {SMALL}"),
+        "eval persistence ds -r results".to_owned(),
+        "drop ds valid".to_owned(),
+        "sql --data ds select".to_owned(),
+    ];
+    let mut claims = place.manifest("ds");
+    claims.as_object_mut().unwrap().remove("checksum");
+    let held = &mut claims["splits"]["train"];
+    let others: u64 = held["shards"].as_array().unwrap()[1..]
+        .iter()
+        .map(|shard| shard["rows"].as_u64().unwrap())
+        .sum();
+    let frames = held["trajectories"].as_array().unwrap()[1..]
+        .iter()
+        .map(|trajectory| trajectory["frames"].as_u64().unwrap())
+        .sum::<u64>();
+    held["shards"][0]["rows"] = ((1_u64 << 31) - others).into();
+    held["trajectories"][0]["frames"] = ((1_u64 << 31) - frames).into();
+    for (edited, reason) in [
+        (
+            text.replacen("\"frames\": ", "\"frames\": 1", 1),
+            "take its key \"checksum\" out",
+        ),
+        (claims.to_string(), "cannot have"),
+    ] {
+        std::fs::write(&path, edited).unwrap();
+        for command in &commands {
+            let said = place.run(command);
+            assert_ne!(said.code, 0, "{command}: {said:?}");
+            assert!(!said.err.contains("panicked"), "{command}: {}", said.err);
+            assert!(
+                said.err.contains(reason) && said.err.contains("manifest.json"),
+                "{command}: {}",
+                said.err
+            );
+        }
+        assert!(!place.path("run").exists());
+    }
+}
+
 #[test]
 fn a_manifest_from_the_future_is_refused() {
     let place = Workplace::new().with_data_set();

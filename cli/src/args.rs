@@ -7,6 +7,8 @@ mod data;
 mod demo;
 mod models;
 
+use std::time::Duration;
+
 use clap::{Parser, Subcommand};
 
 pub use answers::{Animate, Eval, ExistingArg, Figures, Report, Sql};
@@ -51,6 +53,15 @@ pub struct Cli {
     /// over the environment. Each place takes what it knows
     #[arg(long, global = true, value_name = "KEY=VALUE")]
     pub storage_option: Vec<String>,
+
+    /// How long a bucket or web server that does not answer is asked again before the command fails
+    #[arg(long, global = true, value_name = "DURATION", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub retry_for: Duration,
+
+    /// Local shards are read, not mapped into memory: slower and within data.memory_mib, but a file that
+    /// somebody cuts meanwhile is then an error and not the end of the process
+    #[arg(long, global = true)]
+    pub no_mmap: bool,
 
     #[command(subcommand)]
     pub command: Command,

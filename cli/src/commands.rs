@@ -19,6 +19,8 @@ mod train;
 mod verify;
 mod weights;
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result};
 use tokio::runtime::{Handle, Runtime};
 use wellspring_store::{CacheOptions, Dataset, Location};
@@ -30,25 +32,29 @@ use crate::progress::Terminal;
 /// What every command has: a runtime for input and output, and a place to draw progress.
 pub struct Session {
     runtime: Runtime,
-    pub reporter: Terminal,
+    pub reporter: Arc<Terminal>,
+    /// Whether local shards are mapped.
+    map: bool,
     /// Settings of buckets that were typed.
     storage: Vec<(String, String)>,
 }
 
 impl Session {
-    fn new(quiet: bool, storage: &[String]) -> Result<Self> {
-        let mut settings = Vec::new();
-        for text in storage {
+    fn new(cli: &Cli) -> Result<Self> {
+        let retry_for = humantime::format_duration(cli.retry_for).to_string();
+        let mut settings = vec![("retry_for".to_owned(), retry_for)];
+        for text in &cli.storage_option {
             let Some((key, value)) = text.split_once('=') else {
-                misuse!(
-                    "--storage-option {text}: expected KEY=VALUE, such as aws_region=eu-west-1"
-                );
+                misuse!("--storage-option takes KEY=VALUE, such as aws_region=eu-west-1");
             };
             settings.push((key.trim().to_owned(), value.to_owned()));
         }
+        let reporter = Arc::new(Terminal::new(cli.quiet));
+        wellspring_store::report_outages(reporter.clone());
         Ok(Self {
             runtime: Runtime::new().context("cannot start the threads for input and output")?,
-            reporter: Terminal::new(quiet),
+            reporter,
+            map: !cli.no_mmap,
             storage: settings,
         })
     }
@@ -66,6 +72,10 @@ impl Session {
     /// A data set, or one that is promised.
     pub fn open(&self, text: &str, cache: CacheOptions) -> Result<Dataset> {
         let (root, locate) = (self.locate(text)?, |text: &str| self.locate(text));
+        let cache = CacheOptions {
+            map: self.map,
+            ..cache
+        };
         let dataset = wellspring_ingest::open(&root, cache, locate, &self.reporter);
         Ok(self.wait(dataset)?)
     }
@@ -82,7 +92,7 @@ impl Session {
 
 /// Runs what was typed.
 pub fn run(cli: Cli) -> Result<()> {
-    let session = Session::new(cli.quiet, &cli.storage_option)?;
+    let session = Session::new(&cli)?;
     match cli.command {
         Command::Demo(args) => demo::run(&session, &args),
         Command::Simulate(args) => simulate::run(&session, &args),

@@ -39,7 +39,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     }
 }
 
-/// An error and its causes, on one line.
+/// An error and its causes, on one line, without secrets.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut message = String::new();
     for cause in anyhow::Chain::new(error) {
@@ -53,7 +53,7 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         }
         message.push_str(&cause);
     }
-    message
+    wellspring_store::masked(&message).into_owned()
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

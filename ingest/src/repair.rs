@@ -53,10 +53,12 @@ pub async fn repair(
     };
     reporter.begin("repairing", Some(flaws.len() as u64), "files");
     for flaw in flaws {
-        match flaw.place {
-            Place::Shard(split, index) => repair.shard(split, index).await?,
-            Place::Constants(split) => repair.constants(split).await?,
-            Place::Structure(index) => repair.structure(index).await?,
+        match &flaw.place {
+            Place::Shard(split, index) => repair.shard(*split, *index).await?,
+            Place::Constants(split) => repair.constants(*split).await?,
+            Place::Structure(index) => repair.structure(*index).await?,
+            // What it said is not in the source.
+            Place::Generation(_) => {}
         }
         reporter.advance(1);
     }

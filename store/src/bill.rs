@@ -137,7 +137,7 @@ impl Reckoning<'_> {
             return Ok(false);
         };
         self.bill.opened += granted.missing.len() as u64;
-        if self.dataset.location().local_path().is_none() {
+        if !self.dataset.cache().maps() {
             for id in granted.missing {
                 let bytes = self.dataset.cache().file(id)?.bytes;
                 self.bill.fetched = self.bill.fetched.saturating_add(bytes);

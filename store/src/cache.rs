@@ -29,8 +29,14 @@ pub struct CacheOptions {
     /// Bytes of shards in memory: those that are fetched, and those that must be decompressed.
     pub memory: u64,
     /// A folder for shards that are fetched, and the bytes that it may take. Processes may share it,
-    /// at the same time and one after another. Uncompressed shards in it take no other memory.
+    /// at the same time and one after another. Uncompressed shards in it take no other memory. It is
+    /// made for this user alone (mode 700); a group shares one on purpose that has its bit (`chgrp GROUP
+    /// cache; chmod 2770 cache`), and any other that others can write to is refused.
     pub folder: Option<(PathBuf, u64)>,
+    /// Whether uncompressed local shards, and the folder's, are mapped into memory. Mapped files take no
+    /// other memory and are not copied; but a file that somebody cuts while it is mapped ends the process
+    /// with a bus error. Read instead, they take `memory`, and such a file is an error that names it.
+    pub map: bool,
 }
 
 impl Default for CacheOptions {
@@ -38,6 +44,7 @@ impl Default for CacheOptions {
         Self {
             memory: DEFAULT_CACHE_BYTES,
             folder: None,
+            map: true,
         }
     }
 }
@@ -54,7 +61,11 @@ pub(crate) struct ShardCache {
     columns: SchemaRef,
     constant_columns: SchemaRef,
     folder: Option<Folder>,
+    /// Whether shards are local files that are mapped, and not fetched.
+    maps: bool,
     fetcher: Fetcher,
+    /// Requests to the store that had been made again before this.
+    retried: u64,
     ledger: Mutex<Ledger<Cell>>,
     /// Rung whenever a lease ends.
     ended: Notify,
@@ -79,7 +90,7 @@ impl ShardCache {
         let folder = options.folder.filter(|_| root.local_path().is_none());
         // Files of the folder that are mapped take its bytes, not memory's.
         let limit = match (&folder, manifest.compression) {
-            (Some((_, limit)), Compression::None) => *limit,
+            (Some((_, limit)), Compression::None) if options.map => *limit,
             _ => options.memory,
         };
         // What is decompressed takes memory of its own.
@@ -91,11 +102,13 @@ impl ShardCache {
             columns: columns(&schema.channels()),
             constant_columns: columns(&schema.constant_channels()),
             folder: folder
-                .map(|(path, limit)| Folder::open(path, limit))
+                .map(|(path, limit)| Folder::open(path, limit, options.map))
                 .transpose()?,
             fetcher: Fetcher::new(Arc::new(Counters::default()), kept),
             ledger: Mutex::new(Ledger::new(limit)),
             ended: Notify::new(),
+            maps: options.map && root.local_path().is_some(),
+            retried: root.retries(),
             root,
             manifest,
             origin,
@@ -108,7 +121,9 @@ impl ShardCache {
 
     pub(crate) fn traffic(&self) -> Traffic {
         self.counters().held(self.ledger().peak());
-        self.counters().read()
+        let mut traffic = self.counters().read();
+        traffic.retries += self.root.retries() - self.retried;
+        traffic
     }
 
     /// Opens shards, each named once, and begins to fetch those that are not there.
@@ -181,9 +196,9 @@ impl ShardCache {
 
     /// Bytes that a file takes while it is held. Mapped files are the system's to keep or drop.
     fn cost(&self, id: ShardId, file: &Shard) -> u64 {
-        match (self.manifest.compression, self.root.local_path()) {
-            (Compression::None, Some(_)) => 0,
-            (Compression::None, None) if self.origin.is_none() => file.bytes,
+        match (self.manifest.compression, self.maps) {
+            (Compression::None, true) => 0,
+            (Compression::None, false) if self.origin.is_none() => file.bytes,
             _ => (file.rows as u64).saturating_mul(row_bytes(self.columns_of(id))),
         }
     }
@@ -193,6 +208,11 @@ impl ShardCache {
             Some(_) => &self.columns,
             None => &self.constant_columns,
         }
+    }
+
+    /// Whether shards are mapped, and not fetched.
+    pub(crate) fn maps(&self) -> bool {
+        self.maps
     }
 
     pub(crate) fn origin(&self) -> Option<&Arc<dyn Origin>> {
@@ -226,7 +246,7 @@ impl ShardCache {
             columns: self.columns_of(id).clone(),
             object: place.to_string(),
         };
-        match (place.local_path(), &self.folder) {
+        match (place.local_path().filter(|_| self.maps), &self.folder) {
             (Some(path), _) => {
                 opening
                     .run(move |opening| opening.checked(map(&path)?))

@@ -33,10 +33,10 @@ pub(crate) struct Run {
 impl Dataset {
     /// Opens a data set: reads its manifest and nothing else.
     ///
-    /// Uncompressed shards on a local disk are mapped into memory. While the data set is open nobody may
-    /// write to such a file or cut it: values would change after they were checked, or the process would
-    /// end with a bus error. Nothing in this program does, since it never changes a shard; to replace one
-    /// by hand, write another file and rename it.
+    /// Uncompressed shards on a local disk are mapped into memory, unless [`CacheOptions::map`] says
+    /// otherwise. While the data set is open nobody may write to such a file or cut it: values would
+    /// change after they were checked, or the process would end with a bus error. Nothing in this program
+    /// does, since it never changes a shard; to replace one by hand, write another file and rename it.
     ///
     /// # Errors
     /// [`Error::NotADataset`], [`Error::UnsupportedFormat`], [`Error::Malformed`], [`Error::Io`].

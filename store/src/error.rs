@@ -42,17 +42,23 @@ pub enum Error {
         found: usize,
     },
 
-    /// An object that could not be had however often it was asked for.
+    /// A store that did not answer however often it was asked.
     #[error(
-        "{object} could not be read in {attempts} attempts, each with pauses; is the store up?"
+        "{action} {object} failed in {tries} tries within {}; is the store up? \
+         --retry-for (the setting retry_for) gives it longer",
+        crate::location::rounded(*.waited)
     )]
     GaveUp {
+        /// "reading", "writing", ...
+        action: &'static str,
         /// URL of the object.
         object: String,
-        /// How often it was asked for.
-        attempts: u32,
-        /// Of the last attempt.
-        source: Box<Error>,
+        /// How often it was tried.
+        tries: u32,
+        /// From the first failure to the last.
+        waited: std::time::Duration,
+        /// Of the last try.
+        source: object_store::Error,
     },
 
     /// Shards that cannot be held at once.
@@ -158,6 +164,20 @@ pub enum Error {
         object: String,
         /// What is wrong with it.
         reason: String,
+    },
+
+    /// A document whose own checksum is not that of what it says.
+    #[error(
+        "{object} is not as it was written: it says that its checksum is {said}, and what it holds has {found}; \
+         it was damaged or edited. Restore it from a copy, or, if an edit is meant, take its key \"checksum\" out"
+    )]
+    Altered {
+        /// URL of the document.
+        object: String,
+        /// The checksum of what it says.
+        found: String,
+        /// The checksum that it carries.
+        said: String,
     },
 
     /// A shard whose bytes are not those that were written.
@@ -312,6 +332,7 @@ impl Error {
         matches!(
             self,
             Self::Malformed { .. }
+                | Self::Altered { .. }
                 | Self::UnsupportedFormat { .. }
                 | Self::FrameTooLarge { .. }
                 | Self::NotADataset { .. }
@@ -326,7 +347,8 @@ impl Error {
     }
 }
 
-/// The text of an error and of all that caused it, except for what was said already.
+/// The text of an error and of all that caused it, except for what was said already, and without secrets
+/// ([`masked`](crate::masked)).
 #[must_use]
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut story = error.to_string();
@@ -338,5 +360,5 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
         }
         cause = error.source();
     }
-    story
+    crate::masked(&story).into_owned()
 }

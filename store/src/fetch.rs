@@ -1,9 +1,8 @@
-//! Bytes of shards from a network: in parts, several at a time, each tried again when it fails.
+//! Bytes of shards from a network: in parts, several at a time.
 
 mod region;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
@@ -19,9 +18,6 @@ const PART: u64 = 8 << 20;
 
 /// Requests at a time.
 const AT_A_TIME: usize = 8;
-
-/// How often a part is asked for, beside what the store's client tries by itself.
-pub(crate) const ATTEMPTS: u32 = 4;
 
 /// Asks for parts of objects, the oldest wish first.
 #[derive(Debug)]
@@ -55,33 +51,8 @@ impl Fetcher {
         Ok(Bytes::from_owner(region))
     }
 
-    /// One part of an object. A request that fails in a way that may pass is made again after a
-    /// pause that doubles, and a last error says how often it was tried.
+    /// One part of an object.
     pub(crate) async fn part(&self, place: &Location, start: u64, into: &mut [u8]) -> Result<()> {
-        let mut attempt = 1;
-        loop {
-            let source = match self.attempt(place, start, into).await {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            if !may_pass(&source) {
-                return Err(source);
-            }
-            if attempt == ATTEMPTS {
-                return Err(Error::GaveUp {
-                    object: place.to_string(),
-                    attempts: attempt,
-                    source: Box::new(source),
-                });
-            }
-            tracing::info!(%place, attempt, error = %source, "a part is asked for again");
-            Counters::add(&self.counters.retries, 1);
-            tokio::time::sleep(Duration::from_millis(100) * 2_u32.pow(attempt)).await;
-            attempt += 1;
-        }
-    }
-
-    async fn attempt(&self, place: &Location, start: u64, into: &mut [u8]) -> Result<()> {
         // The semaphore is never closed.
         let _turn = self.turns.acquire().await;
         Counters::add(&self.counters.requests, 1);
@@ -99,13 +70,4 @@ pub(crate) fn requests(size: u64) -> u64 {
 /// Bytes of each of them: all alike, so that none is for a small rest.
 pub(crate) fn part_bytes(size: u64) -> u64 {
     size.div_ceil(requests(size)).max(1)
-}
-
-/// Whether an error is of the kind that another attempt may not meet.
-fn may_pass(error: &Error) -> bool {
-    match error {
-        Error::Short { .. } => true,
-        Error::Io { source, .. } => matches!(source, object_store::Error::Generic { .. }),
-        _ => false,
-    }
 }

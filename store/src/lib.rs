@@ -29,7 +29,9 @@
 //! side, fields), dtype, compression, normalisation, statistics, and for each split its
 //! [`Trajectory`]s (source, frames, parameters) and [`Shard`]s (path, rows, bytes, XXH3-64). A reader
 //! refuses another version before it looks at anything else. Keys that version 1 does not name are
-//! ignored.
+//! ignored. Its last key, `checksum`, is of everything else in it, as [`sealed`] says: an edited or damaged
+//! manifest is refused. Who means an edit takes that key out; the next change of the data set writes it
+//! again. Manifests without it, from before there was one, are read as they are.
 //!
 //! **Provenance.** [`Provenance`] in the manifest says which files a data set was made from, with
 //! their checksums, and what was taken of them. All that a file holds beside fields (attributes, masks,
@@ -143,6 +145,7 @@ mod generation;
 mod loader;
 mod location;
 mod manifest;
+mod mask;
 mod origin;
 mod patch;
 mod plan;
@@ -154,6 +157,7 @@ mod rows;
 mod sample;
 mod scan;
 mod schema;
+pub mod sealed;
 mod shard;
 mod stats;
 mod traffic;
@@ -172,10 +176,13 @@ pub use error::{Error, Result, with_causes};
 pub use frames::Frames;
 pub use generation::{drop_split, purge};
 pub use loader::{Batch, Loader, LoaderOptions};
-pub use location::{Listing, Location, move_into_place, remove_left};
+pub use location::{
+    DEFAULT_RETRY_FOR, Listing, Location, move_into_place, remove_left, report_outages,
+};
 pub use manifest::{
     Compression, Dtype, FORMAT_VERSION, Manifest, Shard, Split, SplitManifest, Trajectory, checksum,
 };
+pub use mask::masked;
 pub use origin::Origin;
 pub use patch::Patch;
 pub use plan::{Order, Plan, Share};

@@ -8,6 +8,7 @@ mod hub;
 mod listing;
 mod objects;
 mod odd_keys;
+mod patience;
 mod profile;
 mod settings;
 #[cfg(test)]
@@ -21,17 +22,22 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 
+#[cfg(test)]
+pub(crate) use self::disk::Operation;
 #[cfg(unix)]
 pub(crate) use self::disk::is_at;
 pub(crate) use self::disk::remove;
 pub use self::disk::{move_into_place, remove_left};
 pub use self::listing::Listing;
+pub(crate) use self::patience::rounded;
+pub use self::patience::{DEFAULT_RETRY_FOR, report_outages};
 
 use self::address::{Address, Kind};
 use self::disk::DiskStore;
 use self::hub::HubStore;
 use self::odd_keys::OddKeys;
-use crate::{Error, Result, with_causes};
+use self::patience::{GaveUp, Patience, PatientStore};
+use crate::{Error, Result, masked, with_causes};
 
 /// A folder or an object, on a disk, in memory, in a bucket, behind a web server, or on the hub of
 /// Hugging Face.
@@ -58,6 +64,10 @@ use crate::{Error, Result, with_causes};
 /// `AWS_ENDPOINT`, `GOOGLE_SERVICE_ACCOUNT`, `AZURE_STORAGE_ACCOUNT_NAME`, `HF_TOKEN`, ...;
 /// [`Location::parse_with`] takes them by hand. Where there are none for S3, the profile `AWS_PROFILE` of
 /// `~/.aws` is used.
+///
+/// A request to a store on a network that fails in a way that may pass is made again for
+/// [`DEFAULT_RETRY_FOR`], or as long as the setting `retry_for` says (`90s`, `1h`; `0s` is never);
+/// [`report_outages`] says who hears of it.
 #[derive(Debug, Clone)]
 pub struct Location {
     store: Arc<dyn ObjectStore>,
@@ -66,6 +76,8 @@ pub struct Location {
     odd: Arc<OddKeys>,
     /// The store, if it is the hub.
     hub: Option<Arc<HubStore>>,
+    /// With a store on a network.
+    patience: Option<Arc<Patience>>,
 }
 
 impl Location {
@@ -85,30 +97,35 @@ impl Location {
     /// As [`Location::parse`]; also for a setting that no kind of place knows.
     pub fn parse_with(text: &str, options: &[(String, String)]) -> Result<Self> {
         let bad = |reason: String| Error::Location {
-            text: text.to_owned(),
-            reason,
+            text: masked(text).into_owned(),
+            reason: masked(&reason).into_owned(),
         };
         let address = Address::parse(text).map_err(bad)?;
         let (odd, mut hub) = (Arc::default(), None);
-        let store: Arc<dyn ObjectStore> = match &address.kind {
+        let failed = |error: object_store::Error| bad(with_causes(&error));
+        let mut store: Arc<dyn ObjectStore> = match &address.kind {
             // Its writes are whole or not there, and last.
             Kind::Disk => Arc::new(DiskStore::new()),
             Kind::Memory => Arc::new(InMemory::new()),
-            Kind::Bucket | Kind::Web => {
-                bucket::open(&address, options, &odd).map_err(|error| bad(with_causes(&error)))?
-            }
+            Kind::Bucket | Kind::Web => bucket::open(&address, options, &odd).map_err(failed)?,
             Kind::Hub(repository) => {
-                let opened = hub::open(repository, options);
-                let opened = opened.map_err(|error| bad(with_causes(&error)))?;
+                let opened = hub::open(repository, options).map_err(failed)?;
                 hub = Some(Arc::clone(&opened));
                 opened
             }
         };
+        let mut patience = None;
+        if let Kind::Bucket | Kind::Web | Kind::Hub(_) = &address.kind {
+            let with_it = Patience::with(&address.root, options).map_err(failed)?;
+            store = Arc::new(PatientStore::new(store, Arc::clone(&with_it)));
+            patience = Some(with_it);
+        }
         Ok(Self {
             store,
             address,
             odd,
             hub,
+            patience,
         })
     }
 
@@ -123,6 +140,7 @@ impl Location {
             },
             odd: Arc::default(),
             hub: None,
+            patience: None,
         }
     }
 
@@ -143,7 +161,10 @@ impl Location {
     pub async fn pinned(&self) -> Result<Self> {
         let mut place = self.clone();
         if let (Kind::Hub(repository), Some(hub)) = (&self.address.kind, &self.hub) {
-            let commit = hub.commit().await;
+            let commit = match &self.patience {
+                Some(patience) => patience.run(|| hub.commit()).await,
+                None => hub.commit().await,
+            };
             let commit = commit.map_err(|source| self.io("looking for", source))?;
             let repository = repository.at(commit);
             place.address.root = format!("hf://{repository}");
@@ -211,11 +232,35 @@ impl Location {
         &self.address.key
     }
 
-    fn io(&self, action: &'static str, source: object_store::Error) -> Error {
-        Error::Io {
-            action,
-            object: self.to_string(),
-            source,
+    /// Requests to its store that were made again, of all places in it that came from this one.
+    pub(crate) fn retries(&self) -> u64 {
+        let patience = self.patience.as_ref();
+        patience.map_or(0, |patience| patience.retries())
+    }
+
+    /// An error of the store, about this place.
+    pub(crate) fn io(&self, action: &'static str, source: object_store::Error) -> Error {
+        let object = self.to_string();
+        let object_store::Error::Generic { store, source } = source else {
+            return Error::Io {
+                action,
+                object,
+                source,
+            };
+        };
+        match source.downcast::<GaveUp>() {
+            Ok(gave_up) => Error::GaveUp {
+                action,
+                object,
+                tries: gave_up.tries,
+                waited: gave_up.waited,
+                source: gave_up.source,
+            },
+            Err(source) => Error::Io {
+                action,
+                object,
+                source: object_store::Error::Generic { store, source },
+            },
         }
     }
 }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::sealed;
 use crate::{
     Affine, Error, Location, Normalization, Provenance, Result, ScaleBound, Schema, Statistics,
 };
@@ -119,6 +120,18 @@ pub enum Compression {
     Zstd,
 }
 
+impl Compression {
+    /// So many bytes at most come out of one: by LZ4's longest matches, and by Zstandard's blocks of
+    /// 128 KiB, of which the smallest take four bytes.
+    fn most(self) -> u128 {
+        match self {
+            Self::None => 1,
+            Self::Lz4 => 255,
+            Self::Zstd => 1 << 15,
+        }
+    }
+}
+
 /// One simulation run; its index in the split is its name.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Trajectory {
@@ -200,6 +213,12 @@ pub fn checksum(bytes: &[u8]) -> String {
     format!("{:016x}", xxh3_64(bytes))
 }
 
+/// Bytes that rows may take beyond what their file can hold: too few to harm, and found when it is read.
+const HARMLESS: u128 = 1 << 16;
+
+/// No store holds an object of more bytes.
+const LARGEST: u64 = 1 << 50;
+
 /// Whether a path leads out of the data set.
 fn outside(path: &str) -> bool {
     path.split('/').any(|part| part.is_empty() || part == "..")
@@ -273,8 +292,9 @@ impl Manifest {
     /// Reads a manifest; `object` names it in errors.
     ///
     /// # Errors
-    /// [`Error::UnsupportedFormat`] before anything else is looked at; [`Error::Malformed`] when
-    /// its parts do not fit one another.
+    /// [`Error::UnsupportedFormat`] before anything else is looked at; [`Error::Altered`] when it is not
+    /// as it was written; [`Error::Malformed`] when its parts do not fit one another, or claim more than
+    /// its shards can hold.
     pub fn from_json(bytes: &[u8], object: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Version {
@@ -289,16 +309,15 @@ impl Manifest {
                 supported: FORMAT_VERSION,
             });
         }
-        let manifest: Self = serde_json::from_slice(bytes).map_err(malformed)?;
+        let manifest: Self = sealed::from_json(bytes, object)?;
         manifest.validate(object)?;
         Ok(manifest)
     }
 
-    /// The text of `manifest.json`.
+    /// The text of `manifest.json`, with its checksum.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let text = serde_json::to_string_pretty(self);
-        text.expect("texts, numbers and maps by name") + "\n"
+        sealed::to_json(self).expect("texts, numbers and maps by name")
     }
 
     fn validate(&self, object: &str) -> Result<()> {
@@ -341,6 +360,7 @@ impl Manifest {
                     format!("{split} has {rows} rows of constants, and not one a trajectory");
                 return Err(Error::malformed(object, reason));
             }
+            self.plausible(held, object)?;
             for shard in held.files() {
                 if outside(&shard.path) || shard.rows == 0 {
                     let reason = format!("shard {:?} cannot be", shard.path);
@@ -366,6 +386,31 @@ impl Manifest {
         }
         self.affine()?;
         self.constant_affine().map(drop)
+    }
+
+    /// Whether the files of a split can hold the rows that they are said to.
+    fn plausible(&self, held: &SplitManifest, object: &str) -> Result<()> {
+        let frames = self.row_bytes(self.schema.channels().len());
+        let constants = self.row_bytes(self.schema.constant_channels().len());
+        let shards = held.shards.iter().map(|shard| (shard, frames));
+        for (shard, row) in shards.chain(held.constants.iter().map(|file| (file, constants))) {
+            let claimed = row.saturating_mul(shard.rows as u128);
+            let most = u128::from(shard.bytes) * self.compression.most() + HARMLESS;
+            if claimed > most || shard.bytes > LARGEST {
+                let reason = format!(
+                    "shard {:?} cannot have {} rows in {} bytes; a row takes {row}",
+                    shard.path, shard.rows, shard.bytes
+                );
+                return Err(Error::malformed(object, reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of a row with so many channels, not compressed: trajectory, step, time, and the values.
+    fn row_bytes(&self, channels: usize) -> u128 {
+        let cells = self.schema.grid.cells() as u128;
+        16 + channels as u128 * cells * self.dtype.bytes() as u128
     }
 
     /// Reads the manifest of a data set.
@@ -395,7 +440,10 @@ impl Manifest {
     /// everything else that the manifest says.
     #[must_use]
     pub fn id(&self) -> String {
-        checksum(self.to_json().as_bytes())
+        // Of the text as it was before manifests had a checksum of their own: names stay.
+        let text = serde_json::to_string_pretty(self);
+        let text = text.expect("texts, numbers and maps by name") + "\n";
+        checksum(text.as_bytes())
     }
 
     /// What is known before any shard is written: no sizes, no checksums. Plans of the outline are plans

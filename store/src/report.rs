@@ -15,6 +15,24 @@ pub trait Reporter: Send + Sync {
     fn note(&self, message: &str);
 }
 
+impl<T: Reporter + ?Sized> Reporter for std::sync::Arc<T> {
+    fn begin(&self, stage: &str, total: Option<u64>, unit: &str) {
+        (**self).begin(stage, total, unit);
+    }
+
+    fn advance(&self, by: u64) {
+        (**self).advance(by);
+    }
+
+    fn end(&self) {
+        (**self).end();
+    }
+
+    fn note(&self, message: &str) {
+        (**self).note(message);
+    }
+}
+
 /// Hears nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;

@@ -119,6 +119,9 @@ pub struct Schema {
     pub fields: Vec<Field>,
 }
 
+/// A tensor has as many components for each axis.
+const MOST_AXES: usize = 8;
+
 impl Schema {
     /// A periodic box of unit cells, with so many points along each axis and fields that differ from frame to
     /// frame and from trajectory to trajectory.
@@ -182,6 +185,9 @@ impl Schema {
         let limit = i32::MAX as usize;
         if self.grid.axes.is_empty() {
             return wrong("the grid has no axis".into());
+        }
+        if self.grid.axes.len() > MOST_AXES {
+            return wrong(format!("the grid has more than {MOST_AXES} axes"));
         }
         if let Some(axis) = self
             .grid

@@ -2,7 +2,7 @@
 //! `--repair` it writes damaged files again, each whole; the manifest stays as it is.
 
 use anyhow::{Context as _, Result, bail};
-use wellspring_store::Flaw;
+use wellspring_store::{Flaw, Place};
 
 use super::{Session, print};
 use crate::args;
@@ -20,6 +20,27 @@ pub fn run(session: &Session, args: &args::Verify) -> Result<()> {
         return Ok(());
     }
     print(list(flaws.as_slice()))?;
+    let (unread, damaged): (Vec<Flaw>, Vec<Flaw>) = flaws.into_iter().partition(Flaw::is_unread);
+    if !unread.is_empty() {
+        bail!(
+            "{} of the files of {} could not be read, so nothing is known of them (no permission, or a store \
+             that does not answer); {} are damaged or missing",
+            unread.len(),
+            args.root,
+            damaged.len()
+        );
+    }
+    let (kept, flaws): (Vec<Flaw>, Vec<Flaw>) = damaged
+        .into_iter()
+        .partition(|flaw| matches!(flaw.place, Place::Generation(_)));
+    if flaws.is_empty() {
+        bail!(
+            "{} earlier manifests of {} are damaged; what is in the data set now is whole. Restore them from a \
+             copy, or delete them: then `purge` leaves the files that only they name",
+            kept.len(),
+            args.root
+        );
+    }
     let Some(source) = &args.repair else {
         bail!(
             "{} of the files of {} are damaged; `wellspring verify {} --repair SOURCE` makes them again",

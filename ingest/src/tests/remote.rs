@@ -171,6 +171,9 @@ async fn a_server_that_fails_is_named_with_the_file() {
     for write in [by_offset, by_library] {
         let (server, place, _) = with_file(write).await;
         let whole = objects(&converted(&place, &options()).await.unwrap()).await;
+        let mut settings = server.settings();
+        settings.push(("retry_for".into(), "0s".into()));
+        let once = Location::parse_with("s3://bucket/source/a.hdf5", &settings).unwrap();
         for (fault, reason) in [
             (Fault::Status(403), "403"),
             (Fault::Short { by: 9 }, "bytes"),
@@ -182,7 +185,7 @@ async fn a_server_that_fails_is_named_with_the_file() {
                     every,
                     times: 1,
                 });
-                let error = converted(&place, &options()).await.unwrap_err();
+                let error = converted(&once, &options()).await.unwrap_err();
                 let told = with_causes(&error);
                 assert!(told.contains("s3://bucket/source/a.hdf5"), "{told}");
                 assert!(

@@ -7,16 +7,20 @@
 //! needs mending. Room is made under the folder's own lock, the longest unused first; a file that is
 //! mapped elsewhere can be removed all the same, since its bytes stay until they are let go.
 //!
-//! A file must not change while it is mapped. So one that has its name is read-only, a part is its
-//! owner's alone, and only files of this user are mapped: of a folder that users share, what belongs to
-//! another, or is a link to somewhere else, is read into memory and compared there.
+//! A file must not change while it is mapped. So one that has its name is read-only, and only files of
+//! this user are mapped: of a folder that a group shares, what belongs to another is read into memory and
+//! compared there. Who may use a folder, and what is taken for a file of it, is said by [`access`].
 #![expect(
     clippy::disallowed_methods,
     reason = "locks and maps are the operating system's; what lies here are copies of stored bytes"
 )]
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read as _};
+mod access;
+#[cfg(test)]
+mod tests;
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +33,8 @@ use crate::fetch::{Fetcher, part_bytes};
 use crate::location::remove;
 use crate::{Error, Location, Result, Shard};
 
+use access::{Access, Purpose};
+
 /// Parts of a file under way at a time.
 const PARTS: usize = 4;
 
@@ -36,6 +42,9 @@ const PARTS: usize = 4;
 pub(crate) struct Folder {
     path: Arc<PathBuf>,
     limit: u64,
+    access: Access,
+    /// Whether this user's files are mapped.
+    map: bool,
 }
 
 /// Who fetches a file.
@@ -65,14 +74,24 @@ impl Drop for Part {
 }
 
 impl Folder {
-    pub(crate) fn open(path: PathBuf, limit: u64) -> Result<Self> {
-        let made = std::fs::create_dir_all(&path);
-        let folder = Self {
-            path: Arc::new(path),
-            limit,
-        };
-        made.map_err(|source| folder.failed("making", source))?;
-        Ok(folder)
+    /// A folder with room for so many bytes; it is made where there is none.
+    ///
+    /// # Errors
+    /// [`Error::Cache`], also for one that others can write to and that is not shared on purpose.
+    pub(crate) fn open(path: PathBuf, limit: u64, map: bool) -> Result<Self> {
+        match Access::of(&path) {
+            Ok(access) => Ok(Self {
+                path: Arc::new(path),
+                limit,
+                access,
+                map,
+            }),
+            Err(source) => Err(Error::Cache {
+                action: "opening",
+                folder: path,
+                source,
+            }),
+        }
     }
 
     /// The bytes of a shard, mapped, with the checksum that its name says when they were fetched.
@@ -141,7 +160,9 @@ impl Folder {
             let lock = self.lock().map_err(failed)?;
             let part_name = format!("{name}.part");
             let path = self.path.join(&part_name);
-            let file = self.file(&part_name).map_err(failed)?;
+            let Some((file, is_whole)) = self.part(&path).map_err(failed)? else {
+                continue;
+            };
             match file.try_lock() {
                 Ok(()) => {
                     // Named between the look and the lock: this part is that file, or a new one.
@@ -153,9 +174,10 @@ impl Folder {
                     if !path.exists() {
                         continue;
                     }
-                    if !guard(&path, &file, UNFINISHED) {
-                        let reason = "a part there is a link, or another user's";
-                        return Err(failed(io::Error::other(reason)));
+                    // What another of the group began and left is this user's to remove, not to write to.
+                    if is_whole || !self.access.guard(&path, &file, Purpose::Part) {
+                        remove(&path).map_err(failed)?;
+                        continue;
                     }
                     let part = Part {
                         file,
@@ -175,19 +197,33 @@ impl Folder {
         }
     }
 
+    /// A part to write to; or one that nobody may write to any longer, since its fetcher has it whole and
+    /// is about to name it, or was killed then. Nothing where that has just happened.
+    fn part(&self, path: &Path) -> io::Result<Option<(File, bool)>> {
+        match self.access.open_or_create(path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                match self.access.open_to_read(path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                    answer => answer.map(|file| Some((file, true))),
+                }
+            }
+            answer => answer.map(|file| Some((file, false))),
+        }
+    }
+
     /// A file that is there. One that is not what its name says is removed.
     fn find(&self, name: &str, shard: &Shard) -> Result<Option<Bytes>> {
         let path = self.path.join(name);
-        let mut file = match File::open(&path) {
+        let mut file = match self.access.open_to_read(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(self.failed("reading", source)),
         };
         // The time of its last use; a file system that keeps none makes the order worse, no more.
         let _ = file.set_modified(SystemTime::now());
-        let bytes = match guard(&path, &file, FINISHED) {
+        let bytes = match self.access.guard(&path, &file, Purpose::Whole) && self.map {
             true => super::map_file(&file),
-            false => contents(&mut file),
+            false => contents(&mut file, shard.bytes),
         };
         let bytes = bytes.map_err(|source| self.failed("reading", source))?;
         if shard.check(&bytes, name).is_ok() {
@@ -202,11 +238,17 @@ impl Folder {
     fn keep(&self, name: &str, shard: &Shard, part: &Part, object: &str) -> Result<Bytes> {
         let failed = |source| self.failed("keeping", source);
         // Nobody writes to it from here on.
-        if !guard(&part.path, &part.file, FINISHED) {
+        if !self.access.guard(&part.path, &part.file, Purpose::Whole) {
             let reason = "the part was replaced while it was fetched";
             return Err(failed(io::Error::other(reason)));
         }
-        let bytes = super::map_file(&part.file).map_err(failed)?;
+        let bytes = match self.map {
+            true => super::map_file(&part.file),
+            false => (&part.file)
+                .rewind()
+                .and_then(|()| contents(&mut &part.file, shard.bytes)),
+        };
+        let bytes = bytes.map_err(failed)?;
         shard.check(&bytes, object)?;
         // So that who makes room counts each file once.
         let lock = self.lock().map_err(failed)?;
@@ -236,7 +278,7 @@ impl Folder {
                 continue;
             }
             if name.ends_with(".part") {
-                match abandoned(&entry.path()) {
+                match self.is_abandoned(&entry.path()) {
                     true => remove(&entry.path())?,
                     false => held += about.len(),
                 }
@@ -257,15 +299,15 @@ impl Folder {
     }
 
     fn lock(&self) -> io::Result<File> {
-        let lock = self.file(LOCK)?;
+        let lock = self.access.open_or_create(&self.path.join(LOCK))?;
         lock.lock()?;
         Ok(lock)
     }
 
-    fn file(&self, name: &str) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        options.open(self.path.join(name))
+    /// Whether no process fetches a part.
+    fn is_abandoned(&self, part: &Path) -> bool {
+        let part = self.access.open_to_read(part);
+        part.is_ok_and(|part| part.try_lock().is_ok())
     }
 
     fn failed(&self, action: &'static str, source: io::Error) -> Error {
@@ -279,42 +321,12 @@ impl Folder {
 
 const LOCK: &str = "lock";
 
-/// Permissions of a file that is whole, and of a part.
-const FINISHED: u32 = 0o444;
-const UNFINISHED: u32 = 0o600;
-
-/// Gives an open file permissions, which only its owner can. Whether it is this user's, and is what lies
-/// under its path: not a link's target, and not replaced meanwhile.
-#[cfg(unix)]
-fn guard(path: &Path, file: &File, mode: u32) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use crate::location::is_at;
-    let guarded = || -> io::Result<bool> {
-        let is_there = is_at(file, path)? && file.metadata()?.is_file();
-        if is_there {
-            file.set_permissions(std::fs::Permissions::from_mode(mode))?;
-        }
-        Ok(is_there)
-    };
-    guarded().unwrap_or(false)
-}
-
-#[cfg(not(unix))]
-fn guard(_: &Path, _: &File, _: u32) -> bool {
-    true
-}
-
-/// A file's bytes in memory.
-fn contents(file: &mut File) -> io::Result<Bytes> {
+/// A file's bytes in memory, and one more than it should have if it has.
+fn contents(file: &mut impl io::Read, expected: u64) -> io::Result<Bytes> {
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
+    file.take(expected.saturating_add(1))
+        .read_to_end(&mut bytes)?;
     Ok(bytes.into())
-}
-
-/// Whether no process fetches a part.
-fn abandoned(part: &Path) -> bool {
-    File::open(part).is_ok_and(|part| part.try_lock().is_ok())
 }
 
 #[cfg(unix)]

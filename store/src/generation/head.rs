@@ -23,7 +23,7 @@ impl Head {
             object_store::Error::NotFound { .. } => Error::NotADataset {
                 root: root.to_string(),
             },
-            source => io("reading", &place, source),
+            source => place.io("reading", source),
         };
         let found = place.object_store().get(place.path()).await;
         let found = found.map_err(failed)?;
@@ -63,7 +63,7 @@ impl Head {
         match store.put_opts(path, next.to_json().into(), options).await {
             Ok(_) => Ok(true),
             Err(Precondition { .. } | AlreadyExists { .. } | NotFound { .. }) => Ok(false),
-            Err(source) => Err(io("writing", &self.place, source)),
+            Err(source) => Err(self.place.io("writing", source)),
         }
     }
 
@@ -97,12 +97,4 @@ fn locked(path: &PathBuf) -> std::io::Result<File> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
     file.lock()?;
     Ok(file)
-}
-
-fn io(action: &'static str, place: &Location, source: object_store::Error) -> Error {
-    Error::Io {
-        action,
-        object: place.to_string(),
-        source,
-    }
 }

@@ -47,6 +47,11 @@ impl Address {
         let Some((scheme, rest)) = scheme(text) else {
             return Self::on_disk(text);
         };
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let is_container = scheme.starts_with("abfs") && !authority.contains(':');
+        if scheme != "memory" && authority.contains('@') && !is_container {
+            return Err(CREDENTIALS.into());
+        }
         match scheme.as_str() {
             "file" => Self::of_file(text),
             "memory" => {
@@ -156,6 +161,10 @@ impl fmt::Display for Address {
         write!(f, "{root}/{key}")
     }
 }
+
+/// A place is written to manifests, logs and tables.
+const CREDENTIALS: &str = "a user or a password in it would be kept wherever the place is; give credentials in the \
+     environment or as storage options";
 
 /// The scheme of a URL, in lower case, and what follows `://`.
 fn scheme(text: &str) -> Option<(String, &str)> {

@@ -1,15 +1,12 @@
 //! The clients of buckets and web servers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::http::HttpBuilder;
-use object_store::{
-    BackoffConfig, ClientConfigKey, ObjectStore, ObjectStoreScheme, Result, RetryConfig,
-};
+use object_store::{ClientConfigKey, ObjectStore, ObjectStoreScheme, Result, RetryConfig};
 use url::Url;
 
 use super::address::Address;
@@ -32,16 +29,11 @@ const AZURE_WAYS: &str = "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOU
 /// The service that gives credentials to a machine of Amazon's, Microsoft's, or, by this address, Google's.
 const METADATA: &str = "http://169.254.169.254";
 
-/// A failing request is tried again by the store's client for about ten seconds.
-fn retry() -> RetryConfig {
+/// The store's client makes each request once; [`Patience`](super::patience::Patience) makes it again.
+fn once() -> RetryConfig {
     RetryConfig {
-        backoff: BackoffConfig {
-            init_backoff: Duration::from_millis(50),
-            max_backoff: Duration::from_secs(3),
-            base: 2.0,
-        },
-        max_retries: 6,
-        retry_timeout: Duration::from_secs(60),
+        max_retries: 0,
+        ..RetryConfig::default()
     }
 }
 
@@ -58,7 +50,7 @@ pub(super) fn open(
         ObjectStoreScheme::AmazonS3 => amazon(root, options, odd),
         ObjectStoreScheme::GoogleCloudStorage => google(root, options, odd),
         ObjectStoreScheme::MicrosoftAzure => azure(root, options, odd),
-        ObjectStoreScheme::Http => web(root, options),
+        ObjectStoreScheme::Http => web(root, options, odd),
         other => Err(not_supported(format!(
             "{other:?} is not a place on a network"
         ))),
@@ -84,7 +76,7 @@ macro_rules! configured {
                 builder.with_config(key, value)
             })
             .with_url($root)
-            .with_retry(retry())
+            .with_retry(once())
             .with_http_connector($connector)
     }};
 }
@@ -155,7 +147,11 @@ fn azure(
     Ok(Arc::new(builder.build()?))
 }
 
-fn web(root: &str, options: &[(String, String)]) -> Result<Arc<dyn ObjectStore>> {
+fn web(
+    root: &str,
+    options: &[(String, String)],
+    odd: &Arc<OddKeys>,
+) -> Result<Arc<dyn ObjectStore>> {
     // Who writes http:// means it.
     let builder =
         HttpBuilder::new().with_config(ClientConfigKey::AllowHttp, is_plain(root).to_string());
@@ -164,9 +160,9 @@ fn web(root: &str, options: &[(String, String)]) -> Result<Arc<dyn ObjectStore>>
         .fold(builder, |builder, (key, value)| {
             builder.with_config(key, value)
         });
-    Ok(Arc::new(
-        builder.with_url(root).with_retry(retry()).build()?,
-    ))
+    let connector = Connector::new(odd, Vec::new(), "");
+    let builder = builder.with_url(root).with_retry(once());
+    Ok(Arc::new(builder.with_http_connector(connector).build()?))
 }
 
 /// Whether a server is named that speaks HTTP without encryption: who typed that means it.

@@ -1,5 +1,5 @@
-//! The HTTP client of buckets: the one of `object_store`, with lists that one odd key does not break, and
-//! with a word about credentials where there are none.
+//! The HTTP client of buckets: the one of `object_store`, with lists that one odd key does not break, with
+//! a word about credentials where there are none, and with errors for servers that are busy.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use object_store::client::{
 };
 
 use super::odd_keys::OddKeys;
+use super::patience::failure::Busy;
 
 /// Makes the clients of a store.
 #[derive(Debug, Clone)]
@@ -44,7 +45,7 @@ impl Connector {
 #[error(
     "no credentials: {ways}. (Asked last: {authority}, which gives them to machines of the cloud)"
 )]
-struct NoCredentials {
+pub(super) struct NoCredentials {
     ways: &'static str,
     authority: String,
     source: Option<HttpError>,
@@ -72,9 +73,12 @@ impl HttpService for Client {
         let lists = is_list(request.uri().query().unwrap_or_default());
         let answer = self.client.execute(request).await;
         match authority.filter(|held| self.connector.metadata.authorities.contains(held)) {
-            Some(authority) => self.connector.metadata.credentials(authority, answer),
-            None if lists => sifted(answer?, &self.connector.odd).await,
-            None => answer,
+            Some(authority) => {
+                let answer = self.connector.metadata.credentials(authority, answer)?;
+                not_busy(answer).await
+            }
+            None if lists => sifted(not_busy(answer?).await?, &self.connector.odd).await,
+            None => not_busy(answer?).await,
         }
     }
 }
@@ -107,6 +111,27 @@ fn is_list(query: &str) -> bool {
         .split('&')
         .any(|part| part == "list-type=2" || part == "comp=list")
 }
+
+/// An answer, if it is one: an error for a server that cannot answer now, or that has another write of
+/// the same object under way.
+async fn not_busy(answer: HttpResponse) -> Result<HttpResponse, HttpError> {
+    let status = answer.status().as_u16();
+    if status != CONFLICT && !Busy::is_said_by(status) {
+        return Ok(answer);
+    }
+    let (head, body) = answer.into_parts();
+    let body = body.bytes().await?;
+    let said = String::from_utf8_lossy(&body);
+    let is_under_way = ["ConditionalRequestConflict", "OperationAborted"];
+    if status == CONFLICT && !is_under_way.iter().any(|code| said.contains(code)) {
+        return Ok(HttpResponse::from_parts(head, body.into()));
+    }
+    let busy = Busy::of(status, &head.headers, &said);
+    // Of this kind are errors that the client itself does not look at.
+    Err(HttpError::new(HttpErrorKind::Unknown, busy))
+}
+
+const CONFLICT: u16 = 409;
 
 async fn sifted(answer: HttpResponse, odd: &OddKeys) -> Result<HttpResponse, HttpError> {
     if !answer.status().is_success() {

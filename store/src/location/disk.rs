@@ -5,8 +5,12 @@
 //! `NAME#1` (or `#2`, ...), which no list shows; it is locked for as long as its writer lives, so the next
 //! writer of the name can tell what a killed one left and removes it.
 //!
+//! Each step that changes the disk is noted as an [`Operation`]: a test cuts the power after every one of them.
+//!
 //! `WELLSPRING_SYNC=off` leaves the syncing out, for disks that lose nothing or data that may be lost.
 #![allow(clippy::disallowed_methods, reason = "what Location does on a disk")]
+
+mod operation;
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -15,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
+use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
@@ -22,6 +27,11 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
+
+pub(crate) use operation::Operation;
+
+/// Deletions at a time.
+const DELETIONS: usize = 10;
 
 /// Whether files and folders are synced.
 static SYNC: LazyLock<bool> =
@@ -98,7 +108,15 @@ impl ObjectStore for DiskStore {
         &self,
         keys: BoxStream<'static, Result<Key>>,
     ) -> BoxStream<'static, Result<Key>> {
-        self.files.delete_stream(keys)
+        keys.map(|key| async {
+            let key = key?;
+            let path = LocalFileSystem::new().path_to_filesystem(&key)?;
+            let delete = move || delete(&path).map_err(|source| failed(&path, source));
+            tokio::task::spawn_blocking(delete).await??;
+            Ok(key)
+        })
+        .buffered(DELETIONS)
+        .boxed()
     }
 
     fn list(&self, prefix: Option<&Key>) -> BoxStream<'static, Result<ObjectMeta>> {
@@ -121,6 +139,10 @@ fn failed(path: &Path, source: io::Error) -> Error {
             path,
             source: source.into(),
         },
+        ErrorKind::NotFound => Error::NotFound {
+            path,
+            source: source.into(),
+        },
         ErrorKind::PermissionDenied => Error::PermissionDenied {
             path,
             source: source.into(),
@@ -139,18 +161,27 @@ fn failed(path: &Path, source: io::Error) -> Error {
 fn write(path: &Path, new: bool, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let mut staged = Staged::beside(path)?;
     fill(&mut staged.file)?;
-    if *SYNC {
-        staged.file.sync_all()?;
-    }
+    Operation::Write(&staged.path).note();
+    sync(&staged.file, &staged.path)?;
     if new {
         // A second name of the same file: unlike a renaming it fails where there is one.
         fs::hard_link(&staged.path, path)?;
+        Operation::Link(&staged.path, path).note();
     } else {
         fs::rename(&staged.path, path)?;
+        Operation::Rename(&staged.path, path).note();
         staged.moved = true;
     }
     drop(staged);
     sync_folder(path)
+}
+
+fn sync(file: &File, path: &Path) -> io::Result<()> {
+    if *SYNC {
+        file.sync_all()?;
+        Operation::Sync(path).note();
+    }
+    Ok(())
 }
 
 /// Gives a finished file its name, over any file that has it, so that both outlive a power cut.
@@ -158,10 +189,10 @@ fn write(path: &Path, new: bool, fill: impl FnOnce(&mut File) -> io::Result<()>)
 /// # Errors
 /// Whatever the disk gives.
 pub fn move_into_place(finished: &Path, place: &Path) -> io::Result<()> {
-    if *SYNC {
-        File::open(finished)?.sync_all()?;
-    }
+    Operation::Write(finished).note();
+    sync(&File::open(finished)?, finished)?;
     fs::rename(finished, place)?;
+    Operation::Rename(finished, place).note();
     sync_folder(place)
 }
 
@@ -170,7 +201,9 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     let Some(folder) = path.parent().filter(|_| *SYNC) else {
         return Ok(());
     };
-    match File::open(folder)?.sync_all() {
+    let synced = File::open(folder)?.sync_all();
+    Operation::SyncFolder(folder).note();
+    match synced {
         // Some file systems cannot sync a folder, and some systems cannot open one for it.
         Err(error)
             if matches!(
@@ -201,6 +234,7 @@ impl Staged {
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 // Until it is locked, another writer may take it for one that a killed process left.
                 Ok(file) => {
+                    Operation::Create(&path).note();
                     if file.try_lock().is_ok() && is_at(&file, &path)? {
                         let moved = false;
                         return Ok(Self { file, path, moved });
@@ -223,7 +257,7 @@ impl Drop for Staged {
     fn drop(&mut self) {
         if !self.moved {
             // What stays is removed by the next writer of the name.
-            let _ = fs::remove_file(&self.path);
+            let _ = delete(&self.path);
         }
     }
 }
@@ -252,10 +286,16 @@ pub fn remove_left(path: &Path) -> io::Result<bool> {
 
 /// Removes a file; one that is gone is no error.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
+    match delete(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+fn delete(path: &Path) -> io::Result<()> {
+    fs::remove_file(path)?;
+    Operation::Remove(path).note();
+    Ok(())
 }
 
 /// Whether an open file is what lies under a path: not a link's target, and not replaced meanwhile.
@@ -288,7 +328,10 @@ fn make_folders(path: &Path) -> io::Result<()> {
     for folder in missing.into_iter().rev() {
         match fs::create_dir(folder) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-            _ => sync_folder(folder)?,
+            _ => {
+                Operation::MakeFolder(folder).note();
+                sync_folder(folder)?;
+            }
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use object_store::aws::AmazonS3ConfigKey;
 use object_store::azure::AzureConfigKey;
 use object_store::gcp::GoogleConfigKey;
 
-use super::{hub, profile};
+use super::{hub, patience, profile};
 
 /// The settings that a kind of store knows, in the order in which they are applied.
 #[derive(Debug)]
@@ -83,6 +83,7 @@ pub(super) fn all_known(options: &[(String, String)]) -> object_store::Result<()
             && key.parse::<GoogleConfigKey>().is_err()
             && key.parse::<AzureConfigKey>().is_err()
             && key.parse::<ClientConfigKey>().is_err()
+            && key != patience::SETTING
             && !hub::SETTINGS.contains(&key)
             && !profile::SETTINGS.contains(&key)
     };

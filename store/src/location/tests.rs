@@ -3,6 +3,7 @@
 
 mod credentials;
 mod hub;
+mod outages;
 
 use proptest::prelude::*;
 use url::Url;
@@ -37,6 +38,35 @@ fn settings_by_hand_are_known_or_refused() {
     assert!(Location::parse_with("s3://bucket/ds", &option("aws_endpoint")).is_ok());
     let error = Location::parse_with("s3://bucket/ds", &option("aws_endpiont")).unwrap_err();
     assert!(error.to_string().contains("aws_endpiont"), "{error}");
+}
+
+/// Places are written to manifests, tables and logs, and errors to terminals.
+#[test]
+fn a_url_with_a_secret_is_refused_without_repeating_it() {
+    for text in [
+        "https://user:hunter2@host/ds",
+        "s3://AKIA:hunter2@bucket/ds",
+        "gs://hunter2@bucket",
+        "file://hunter2@host/ds",
+        "https://host/ds?X-Amz-Signature=hunter2",
+        "https://host/ds?a=b&sig=hunter2#x",
+        "ftp://user:hunter2@host/ds",
+    ] {
+        let error = with_causes(&Location::parse(text).unwrap_err());
+        assert!(
+            !error.contains("hunter2") && error.contains("***"),
+            "{error}"
+        );
+    }
+    // A key may have an @, and so may a revision of the hub.
+    Location::parse("s3://bucket/user@host").unwrap();
+    Location::parse("hf://datasets/lab/flow@main/x").unwrap();
+    let azure = "abfss://container@account.dfs.core.windows.net/ds";
+    let error = Location::parse(azure).map(|place| place.to_string());
+    assert!(
+        !format!("{error:?}").contains("user or a password"),
+        "{error:?}"
+    );
 }
 
 #[test]

@@ -8,7 +8,8 @@ use futures::TryStreamExt as _;
 use super::FRAMES;
 use crate::scan::{Scanner, Wanted};
 use crate::{
-    Compression, Dataset, Dtype, Error, Location, Order, Plan, Share, Split, WindowSpec, sample,
+    Compression, Dataset, Dtype, Error, Location, Manifest, Order, Plan, Share, Split, WindowSpec,
+    sample,
 };
 
 /// How many damaged copies a test reads; `MUTANTS=100000 cargo test --release hostile` takes minutes.
@@ -90,17 +91,18 @@ async fn nonsense_for_a_manifest_is_an_error() {
         Dataset::open(&root).await.unwrap_err(),
         Error::NotADataset { .. }
     ));
-    sample::write(&root, &FRAMES, sample::options(&FRAMES))
+    let manifest = sample::write(&root, &FRAMES, sample::options(&FRAMES))
         .await
         .unwrap();
-    let whole =
-        String::from_utf8(root.join("manifest.json").get().await.unwrap().to_vec()).unwrap();
+    // As who edits it on purpose leaves it: without a checksum.
+    let whole = serde_json::to_string_pretty(&manifest).unwrap();
     for (from, to) in [
         ("\"rows\": 4", "\"rows\": 6"),
         ("train/00000.arrow", "../../etc/passwd"),
         ("\"pressure\"", "\"step\""),
         ("\"format_version\": 1,", ""),
         ("}", ""),
+        ("\"bytes\": ", "\"bytes\": 1999999999999999999"),
     ] {
         root.join("manifest.json")
             .put(whole.replacen(from, to, 1))
@@ -109,6 +111,61 @@ async fn nonsense_for_a_manifest_is_an_error() {
         let error = Dataset::open(&root).await.unwrap_err();
         assert!(matches!(error, Error::Malformed { .. }), "{from}: {error}");
     }
+}
+
+/// A manifest that somebody edited is told, with what to do; so is an earlier one that was kept.
+#[tokio::test]
+async fn an_edited_manifest_is_told_until_its_checksum_is_taken_out() {
+    let root = written("memory:///edited", Compression::None).await;
+    let place = root.join("manifest.json");
+    let text = String::from_utf8(place.get().await.unwrap().to_vec()).unwrap();
+    let std = text.find("\"std\"").unwrap();
+    let digit = std + text[std..].find(|c: char| c.is_ascii_digit()).unwrap();
+    let mut edited = text.clone();
+    edited.replace_range(digit..=digit, "8");
+    assert_ne!(edited, text);
+    place.put(edited.clone()).await.unwrap();
+    let error = Dataset::open(&root).await.unwrap_err();
+    assert!(matches!(error, Error::Altered { .. }), "{error:?}");
+    for said in ["manifest.json", "edited", "take its key \"checksum\" out"] {
+        assert!(error.to_string().contains(said), "{error}");
+    }
+    assert!(crate::verify(&root, &crate::Silent).await.is_err());
+    assert!(crate::drop_split(&root, Split::Train).await.is_err());
+
+    let mut meant: serde_json::Value = serde_json::from_str(&edited).unwrap();
+    meant.as_object_mut().unwrap().remove(crate::sealed::KEY);
+    place.put(meant.to_string()).await.unwrap();
+    Dataset::open(&root).await.unwrap();
+    let notes = crate::Notes::default();
+    let (_, flaws) = crate::verify(&root, &notes).await.unwrap();
+    let told = notes.take().join("\n");
+    assert!(
+        flaws.is_empty() && told.contains("no checksum of its own"),
+        "{flaws:?} {told}"
+    );
+
+    // The next change seals it, and the copy of the one before is looked at too.
+    let before = Manifest::load(&root).await.unwrap();
+    let mut next = before.clone();
+    next.generation += 1;
+    crate::generation::publish(&root, &before, &next)
+        .await
+        .unwrap();
+    place.put(edited).await.unwrap();
+    assert!(Dataset::open(&root).await.is_err());
+    place.put(next.to_json()).await.unwrap();
+    let kept = root.join("generations").list().await.unwrap().remove(0);
+    kept.put(next.to_json().replace("plane", "plain"))
+        .await
+        .unwrap();
+    let (_, flaws) = crate::verify(&root, &notes).await.unwrap();
+    assert_eq!(flaws.len(), 1);
+    assert!(
+        matches!(&flaws[0].place, crate::Place::Generation(name) if name.ends_with(".json")),
+        "{flaws:?}"
+    );
+    assert!(matches!(flaws[0].error, Error::Altered { .. }), "{flaws:?}");
 }
 
 /// Numbers that agree with one another and with no file.
@@ -125,7 +182,7 @@ async fn what_a_manifest_claims_is_not_allocated() {
             let sound = sample::write(&root, &[4], options).await.unwrap();
             for (frames, bytes) in [
                 (1 << 31, None),
-                (u32::MAX as usize, Some(1 << 60)),
+                (u32::MAX as usize, Some(1 << 50)),
                 (1 << 31, Some(1 << 40)),
             ] {
                 let mut claims = sound.clone();
@@ -133,10 +190,14 @@ async fn what_a_manifest_claims_is_not_allocated() {
                 held.trajectories[0].frames = frames;
                 held.shards[0].rows = frames;
                 held.shards[0].bytes = bytes.unwrap_or(held.shards[0].bytes);
-                root.join("manifest.json")
-                    .put(claims.to_json())
-                    .await
-                    .unwrap();
+                let place = root.join("manifest.json");
+                place.put(claims.to_json()).await.unwrap();
+                // More than its bytes can hold: every command that opens it says so.
+                if bytes.is_none() {
+                    let error = Dataset::open(&root).await.unwrap_err().to_string();
+                    assert!(error.contains("cannot have 2147483648 rows in"), "{error}");
+                    continue;
+                }
                 let dataset = Arc::new(Dataset::open(&root).await.unwrap());
                 for steps in [0..1, frames - 1..frames, 0..frames] {
                     assert!(dataset.read(Split::Train, 0, steps).await.is_err());
@@ -264,7 +325,8 @@ async fn hostile_manifests_are_refused_or_read() {
     let mut dice = Dice(2);
     let root = written("memory:///manifests", Compression::None).await;
     let manifest = root.join("manifest.json");
-    let whole = String::from_utf8(manifest.get().await.unwrap().to_vec()).unwrap();
+    let sound = Manifest::load(&root).await.unwrap();
+    let whole = serde_json::to_string_pretty(&sound).unwrap();
     let mut refused = 0;
     for round in 0..mutants() {
         let bytes = match round % 4 {

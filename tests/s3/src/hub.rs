@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -62,10 +62,11 @@ impl Hub {
             elsewhere: Server::start()?,
         });
         let serving = Arc::clone(&shared);
-        let (address, running) = crate::listen("hub", move |stream| {
-            let shared = Arc::clone(&serving);
-            async move { serve(stream, &shared).await }
-        })?;
+        let (address, running) =
+            crate::listen("hub", (Ipv4Addr::LOCALHOST, 0).into(), move |stream| {
+                let shared = Arc::clone(&serving);
+                async move { serve(stream, &shared).await }
+            })?;
         Ok(Self {
             address,
             shared,

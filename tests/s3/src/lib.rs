@@ -54,9 +54,17 @@ impl Server {
     /// # Errors
     /// When there is no free port or no thread.
     pub fn start() -> io::Result<Self> {
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    /// Starts a server at an address.
+    ///
+    /// # Errors
+    /// When it is not free, or there is no thread.
+    pub fn start_at(address: SocketAddr) -> io::Result<Self> {
         let (objects, network) = (Arc::new(Objects::default()), Arc::new(Network::default()));
         let shared = (Arc::clone(&objects), Arc::clone(&network));
-        let (address, running) = listen("s3", move |stream| {
+        let (address, running) = listen("s3", address, move |stream| {
             let (objects, network) = shared.clone();
             async move { serve(stream, &objects, &network).await }
         })?;
@@ -66,6 +74,12 @@ impl Server {
             network,
             _running: running,
         })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Its URL.
@@ -158,12 +172,13 @@ impl Server {
     }
 }
 
-/// Serves each connection to a free port, on a thread of its own, until the sender is dropped.
+/// Serves each connection to an address, on a thread of its own, until the sender is dropped.
 fn listen<F: Future<Output = io::Result<()>> + Send + 'static>(
     name: &str,
+    address: SocketAddr,
     serve: impl Fn(TcpStream) -> F + Send + 'static,
 ) -> io::Result<(SocketAddr, oneshot::Sender<()>)> {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let listener = std::net::TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -36,6 +36,10 @@ pub enum Fault {
     },
     /// A byte in the middle is another.
     Corrupt,
+    /// The connection is reset without an answer.
+    Gone,
+    /// There is no answer, ever.
+    Hang,
 }
 
 /// Which answers have a fault.
@@ -149,6 +153,8 @@ impl Network {
                 answer.body.truncate(length);
             }
             Some(Fault::Corrupt) => answer.body = corrupted(&answer.body),
+            Some(Fault::Gone) => return Err(connection.reset()),
+            Some(Fault::Hang) => return std::future::pending().await,
             None => {}
         }
         connection.send(answer.head_text().as_bytes()).await?;

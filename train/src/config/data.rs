@@ -110,6 +110,7 @@ impl DataConfig {
         CacheOptions {
             memory: mebibytes(self.memory_mib),
             folder: folder.map(|folder| (folder.into(), mebibytes(self.cache_mib))),
+            ..CacheOptions::default()
         }
     }
 

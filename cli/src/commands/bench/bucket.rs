@@ -59,6 +59,7 @@ pub fn run(session: &Session, args: &args::Bench) -> Result<Vec<Value>> {
         let cache = CacheOptions {
             memory: STAGES * LANES as u64 * largest,
             folder: None,
+            map: true,
         };
         let dataset = Arc::new(session.wait(Dataset::open_with(&root, cache))?);
         // The first one's memory is fresh, and cleared by the system.

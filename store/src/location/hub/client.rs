@@ -1,17 +1,15 @@
-//! Requests to the hub: redirects, the token, and patience.
+//! Requests to the hub: redirects and the token.
 
 use std::time::Duration;
 
 use object_store::Error;
 use object_store::path::Path;
-use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, LOCATION, RANGE, RETRY_AFTER};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, LOCATION, RANGE};
 use reqwest::{Method, Response, StatusCode, redirect};
 use url::Url;
 
-/// How often a request is made that a server is too busy for, or that is lost.
-const ATTEMPTS: u32 = 7;
-/// The hub counts requests in windows of five minutes.
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
+use crate::location::patience::failure::Busy;
+
 const REDIRECTS: usize = 10;
 
 /// A client of one hub.
@@ -41,6 +39,8 @@ pub(super) enum Refusal {
         message: String,
         url: Url,
     },
+    #[error("{url} is busy")]
+    Busy { url: Url, source: Busy },
     #[error("{url} leads nowhere: {reason}")]
     Redirect { url: Url, reason: String },
     #[error("{url} cannot be reached")]
@@ -119,7 +119,7 @@ impl Client {
         range: Option<&str>,
     ) -> Result<(Response, Url), Refusal> {
         for _ in 0..REDIRECTS {
-            let answer = self.patiently(Method::GET, &url, range).await?;
+            let answer = self.once(Method::GET, &url, range).await?;
             match destination(&url, &answer)? {
                 Some(next) => url = next,
                 None => return Ok((self.sound(&url, answer)?, url)),
@@ -132,7 +132,7 @@ impl Client {
     /// The size of what is at a URL.
     pub(super) async fn size(&self, mut url: Url) -> Result<u64, Refusal> {
         for _ in 0..REDIRECTS {
-            let answer = self.patiently(Method::HEAD, &url, None).await?;
+            let answer = self.once(Method::HEAD, &url, None).await?;
             // The hub knows the size of what lies elsewhere.
             let header = match answer.status().is_redirection() {
                 true => "x-linked-size",
@@ -153,35 +153,12 @@ impl Client {
         Err(Refusal::Redirect { url, reason })
     }
 
-    /// An answer, at last, if the server is only busy.
-    async fn patiently(
-        &self,
-        method: Method,
-        url: &Url,
-        range: Option<&str>,
-    ) -> Result<Response, Refusal> {
-        let mut attempt = 1;
-        loop {
-            let answer = self.once(method.clone(), url, range).await;
-            let again = match &answer {
-                Ok(answer) => is_busy(answer.status()),
-                Err(error) => error.is_connect() || error.is_timeout() || error.is_request(),
-            };
-            if !again || attempt == ATTEMPTS {
-                return answer.map_err(|source| network(url, source));
-            }
-            let asked_for = answer.ok().and_then(|answer| asked_wait(answer.headers()));
-            tokio::time::sleep(asked_for.unwrap_or(Duration::from_millis(50 << attempt))).await;
-            attempt += 1;
-        }
-    }
-
     async fn once(
         &self,
         method: Method,
         url: &Url,
         range: Option<&str>,
-    ) -> Result<Response, reqwest::Error> {
+    ) -> Result<Response, Refusal> {
         let mut request = self.http.request(method, url.clone());
         request = request.header(ACCEPT_ENCODING, "identity");
         if let Some(range) = range {
@@ -194,7 +171,17 @@ impl Client {
         {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
-        request.send().await
+        let answer = request.send().await;
+        let answer = answer.map_err(|source| network(url, source))?;
+        let status = answer.status().as_u16();
+        if !Busy::is_said_by(status) {
+            return Ok(answer);
+        }
+        let reason = answer.status().canonical_reason().unwrap_or_default();
+        Err(Refusal::Busy {
+            url: bare(url),
+            source: Busy::of(status, answer.headers(), reason),
+        })
     }
 
     /// The answer, if it is one.
@@ -246,23 +233,6 @@ fn destination(url: &Url, answer: &Response) -> Result<Option<Url>, Refusal> {
         ));
     }
     Ok(Some(next))
-}
-
-fn is_busy(status: StatusCode) -> bool {
-    status.is_server_error()
-        || status == StatusCode::TOO_MANY_REQUESTS
-        || status == StatusCode::REQUEST_TIMEOUT
-}
-
-/// How long a server asks us to wait: `Retry-After: SECONDS`, or `RateLimit: "api";r=0;t=SECONDS`.
-fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
-    let of_limit = || {
-        let limit = headers.get("ratelimit")?.to_str().ok()?;
-        let mut parts = limit.split(';').map(str::trim);
-        parts.find_map(|part| part.strip_prefix("t=")?.parse().ok())
-    };
-    let seconds = number(headers, RETRY_AFTER.as_str()).or_else(of_limit)?;
-    Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
 }
 
 fn number(headers: &HeaderMap, name: &str) -> Option<u64> {

@@ -24,9 +24,6 @@ use url::Url;
 use super::Repository;
 use super::client::{Client, Refusal, network};
 
-/// How often the rest of a file is asked for when an answer breaks off.
-const RESUMES: u32 = 6;
-
 /// It resolves its revision once, when something is first asked for.
 #[derive(Debug)]
 pub(in super::super) struct HubStore(Arc<Files>);
@@ -197,67 +194,6 @@ fn extent(url: &Url, answer: &Response, asked: bool) -> Result<(Range<u64>, u64)
     })
 }
 
-/// An answer's bytes; when it breaks off, the rest is asked for.
-struct Body {
-    files: Arc<Files>,
-    key: Path,
-    rest: Range<u64>,
-    answer: Option<BoxStream<'static, reqwest::Result<Bytes>>>,
-    resumes: u32,
-}
-
-impl Body {
-    async fn next(mut self) -> Result<Option<(Bytes, Self)>> {
-        while !self.rest.is_empty() {
-            let answer = match &mut self.answer {
-                Some(answer) => answer,
-                None => self.resume().await?,
-            };
-            match answer.next().await {
-                Some(Ok(bytes)) if !bytes.is_empty() => {
-                    self.rest.start += bytes.len() as u64;
-                    return Ok(Some((bytes, self)));
-                }
-                Some(Ok(_)) => {}
-                // An answer that ends early is a broken one too.
-                None | Some(Err(_)) if self.resumes < RESUMES => self.answer = None,
-                broken => return Err(self.broken(broken.and_then(reqwest::Result::err)).await),
-            }
-        }
-        Ok(None)
-    }
-
-    async fn broken(self, source: Option<reqwest::Error>) -> Error {
-        let url = match self.files.address(&self.key).await {
-            Ok(url) => url,
-            Err(error) => return error,
-        };
-        let refusal = match source {
-            Some(source) => network(&url, source),
-            None => {
-                let reason = format!(
-                    "{} bytes less than it said",
-                    self.rest.end - self.rest.start
-                );
-                Refusal::Answer { url, reason }
-            }
-        };
-        refusal.about(&self.key)
-    }
-
-    async fn resume(&mut self) -> Result<&mut BoxStream<'static, reqwest::Result<Bytes>>> {
-        self.resumes += 1;
-        let range = format!("bytes={}-{}", self.rest.start, self.rest.end - 1);
-        let (answer, url) = self.files.get(&self.key, Some(&range)).await?;
-        let (found, _) = extent(&url, &answer, true).map_err(|refusal| refusal.about(&self.key))?;
-        if found.start != self.rest.start {
-            let reason = format!("asked for {range}, it gives bytes from {} on", found.start);
-            return Err(Refusal::Answer { url, reason }.about(&self.key));
-        }
-        Ok(self.answer.insert(answer.bytes_stream().boxed()))
-    }
-}
-
 impl fmt::Display for HubStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "hf://{}", self.0.repository)
@@ -289,14 +225,10 @@ impl ObjectStore for HubStore {
         let (found, size) = extent.map_err(|refusal| refusal.about(location))?;
         let meta = files.meta(location, size).await?;
         options.check_preconditions(&meta)?;
-        let body = Body {
-            files: Arc::clone(files),
-            key: location.clone(),
-            rest: found.clone(),
-            answer: Some(answer.bytes_stream().boxed()),
-            resumes: 0,
-        };
-        let bytes = stream::try_unfold(body, Body::next).boxed();
+        let key = location.clone();
+        let bytes = answer.bytes_stream();
+        let bytes = bytes.map_err(move |source| network(&url, source).about(&key));
+        let bytes = bytes.boxed();
         Ok(result(meta, found, bytes))
     }
 

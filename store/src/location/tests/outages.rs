@@ -1,0 +1,196 @@
+//! Stores that refuse, hang and break off for a time.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use wellspring_s3_testing::{Fault, Server, Trouble};
+
+use super::*;
+
+/// An object in the bucket of a server at an address, asked for again for so long.
+fn object(address: SocketAddr, retry_for: &str) -> Location {
+    let settings = [
+        ("aws_endpoint", format!("http://{address}")),
+        ("aws_access_key_id", "anyone".into()),
+        ("aws_secret_access_key", "anything".into()),
+        ("timeout", "1s".into()),
+        ("retry_for", retry_for.into()),
+    ];
+    let settings = settings.map(|(key, value)| (key.to_owned(), value));
+    // A bucket of its own for each test, since names that have answered are known to the process.
+    Location::parse_with(&format!("s3://bucket-{}/object", address.port()), &settings).unwrap()
+}
+
+/// An address that nobody listens at.
+fn free_address() -> SocketAddr {
+    // Closed when this returns, unlike a server, which ends a moment later.
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap()
+}
+
+fn always(method: &'static str, fault: Fault, times: u64) -> Trouble {
+    let every = 1;
+    Trouble {
+        method,
+        fault,
+        every,
+        times,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_comes_back_is_waited_for() {
+    let address = free_address();
+    let place = object(address, "1m");
+    let writing = tokio::spawn({
+        let place = place.clone();
+        async move { place.put("abc").await }
+    });
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(!writing.is_finished());
+    let server = Server::start_at(address).unwrap();
+    writing.await.unwrap().unwrap();
+    assert_eq!(place.get().await.unwrap(), "abc");
+    assert!(place.retries() >= 3, "{}", place.retries());
+
+    // In the midst of its work, too; the connections that were open are cut.
+    drop(server);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let reading = tokio::spawn({
+        let place = place.clone();
+        async move { place.exists().await }
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!reading.is_finished());
+    let _server = Server::start_at(address).unwrap();
+    assert!(!reading.await.unwrap().unwrap());
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_come_back_is_told_with_the_tries_and_in_time() {
+    let place = object(free_address(), "2s");
+    let began = Instant::now();
+    let error = place.get().await.unwrap_err();
+    let took = began.elapsed();
+    assert!(
+        (Duration::from_secs(2)..Duration::from_secs(4)).contains(&took),
+        "{took:?}"
+    );
+    assert!(
+        matches!(&error, Error::GaveUp { tries, .. } if *tries > 3),
+        "{error:?}"
+    );
+    let text = with_causes(&error).to_lowercase();
+    for said in ["s3://bucket-", "tries within 2s", "refused", "--retry-for"] {
+        assert!(text.contains(said), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn hanging_cut_and_busy_answers_are_asked_for_again_and_every_operation_is() {
+    let server = Server::start().unwrap();
+    let place = object(server.address(), "1m");
+    let bytes = vec![7_u8; 5000];
+    for fault in [
+        Fault::Hang,
+        Fault::Gone,
+        Fault::Status(500),
+        Fault::Status(503),
+    ] {
+        server.trouble(always("PUT", fault, 2));
+        place.put(bytes.clone()).await.unwrap();
+        server.trouble(always("GET", fault, 2));
+        assert_eq!(place.get().await.unwrap(), bytes, "{fault:?}");
+        server.trouble(always("HEAD", fault, 2));
+        assert_eq!(place.size().await.unwrap(), 5000, "{fault:?}");
+    }
+    // Each of these comes a piece further.
+    server.trouble(always("GET", Fault::Reset { after: 700 }, 6));
+    assert_eq!(place.get().await.unwrap(), bytes);
+    assert_eq!(server.seen().faults, 4 * 6 + 6);
+}
+
+#[tokio::test]
+async fn a_write_on_a_condition_is_made_again_only_where_it_was_not_done() {
+    let address = free_address();
+    let place = object(address, "1m");
+    let writing = tokio::spawn({
+        let place = place.clone();
+        async move { place.put_new("one").await }
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let server = Server::start_at(address).unwrap();
+    assert!(writing.await.unwrap().unwrap());
+    // It was done, and only the answer is lost: made again, it would be refused because of itself.
+    let other = place.join("other");
+    server.trouble(always("PUT", Fault::Hang, 1));
+    let error = other.put_new("two").await.unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "{error:?}");
+    assert_eq!(other.get().await.unwrap(), "two");
+}
+
+#[tokio::test]
+async fn what_does_not_pass_is_told_at_once() {
+    let server = Server::start().unwrap();
+    let place = object(server.address(), "1m");
+    let began = Instant::now();
+    assert_eq!(place.get_opt().await.unwrap(), None);
+    for status in [400, 401, 403, 501] {
+        server.trouble(always("GET", Fault::Status(status), 1));
+        let error = place.get().await.unwrap_err();
+        assert!(with_causes(&error).contains(&status.to_string()), "{error}");
+    }
+    let name = Location::parse_with(
+        "https://no-such-host.invalid/object",
+        &[("retry_for".into(), "1m".into())],
+    );
+    let error = name.unwrap().get().await.unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "{error:?}");
+    assert!(began.elapsed() < Duration::from_secs(10), "{error}");
+    assert_eq!(place.retries(), 0);
+}
+
+#[tokio::test]
+async fn an_object_that_was_replaced_is_not_mixed_with_what_took_its_place() {
+    let server = Server::start().unwrap();
+    let place = object(server.address(), "1m");
+    place.put(vec![1_u8; 5000]).await.unwrap();
+    let answer = place
+        .object_store()
+        .get_opts(place.path(), Default::default());
+    server.trouble(always("GET", Fault::Reset { after: 700 }, 1));
+    let answer = answer.await.unwrap();
+    place.put(vec![2_u8; 5000]).await.unwrap();
+    let error = answer.bytes().await.unwrap_err();
+    assert!(
+        matches!(error, object_store::Error::Precondition { .. }),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_outage_and_its_end_are_told_once() {
+    let notes = Arc::new(crate::Notes::default());
+    report_outages(notes.clone());
+    let address = free_address();
+    let place = object(address, "1m");
+    let waiting = (0..4).map(|i| {
+        let place = place.join(&i.to_string());
+        async move { place.exists().await }
+    });
+    let waiting = tokio::spawn(futures::future::join_all(waiting.collect::<Vec<_>>()));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let _server = Server::start_at(address).unwrap();
+    for found in waiting.await.unwrap() {
+        assert!(!found.unwrap());
+    }
+    let store = format!("s3://bucket-{}", address.port());
+    let told = notes.take().into_iter();
+    let told: Vec<String> = told.filter(|note| note.starts_with(&store)).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].contains("does not answer (connection refused); trying again for up to 5"),
+        "{told:?}"
+    );
+    assert!(told[1].ends_with("answers again"), "{told:?}");
+}
