@@ -17,3 +17,4 @@ mod resume;
 mod sources;
 mod the_well;
 mod urls;
+mod writers;

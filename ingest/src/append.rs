@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use wellspring_store::{
-    Dataset, DatasetWriter, Frames, Location, Manifest, NotFinite, Provenance, Reporter, Selection,
-    ShardWriter, SourceRecord, Split, SplitManifest, checksum,
+    Change, Dataset, DatasetWriter, Frames, Head, Location, Manifest, NotFinite, Provenance,
+    Reporter, Selection, ShardWriter, SourceRecord, Split, SplitManifest, checksum,
 };
 
 use crate::catalogue::Catalogue;
 use crate::findings::judge;
 use crate::findings::{Finding, FindingKind};
-use crate::ledger::{Claim, Ledger};
+use crate::ledger::Ledger;
 use crate::options::IngestOptions;
 use crate::records::{self, SplitRecords};
 use crate::work;
@@ -20,89 +20,134 @@ use crate::{Error, Result};
 
 /// Adds the trajectories of a source to a data set, normalised and stored as the others are: of the
 /// options only threads, memory, what the selection leaves out and lets through, and `overwrite` count, the
-/// last for another append that was begun and not finished. The old generation stays readable. An interruption leaves the data set as it was; the
-/// same call goes on.
+/// last for another work that was begun and not finished. The old generation stays readable. An interruption
+/// leaves the data set as it was, or with all of it; the same call goes on, and does nothing where all is there.
 ///
 /// # Errors
-/// [`Error::Unlike`] when the trajectories do not fit, or are there already; [`Error::Underway`];
-/// [`Error::Store`] with [`wellspring_store::Error::Overtaken`] when another writer was first.
+/// [`Error::Unlike`] when the trajectories do not fit, or some of their files are there already;
+/// [`Error::Store`] with [`wellspring_store::Error::Underway`] when another work was begun, and with
+/// [`wellspring_store::Error::Overtaken`] when another writer was first.
 pub async fn append(
     source: &Location,
     root: &Location,
     options: &IngestOptions,
     reporter: &dyn Reporter,
 ) -> Result<Manifest> {
-    let manifest = Manifest::load(root).await?;
-    let made = manifest.provenance.as_ref();
-    let recorded = made.map(|made| made.selection.clone()).unwrap_or_default();
-    let selection = joined(recorded, &options.selection);
-    let catalogue = Arc::new(work::catalogue(source, &selection, reporter).await?);
-    fits(&manifest, &catalogue).map_err(|reason| Error::Unlike {
-        source_url: source.to_string(),
-        root: root.to_string(),
-        reason,
-    })?;
-    let claim = Claim {
-        key: key(&manifest, &catalogue)?,
-        stale: Vec::new(),
-    };
-    let (ledger, claim) = Ledger::claim(root, &claim, options.overwrite).await?;
-    let addition = Addition {
-        before: &manifest,
-        root,
-        catalogue: &catalogue,
-        selection,
-        ledger: &ledger,
-        key: claim.key.clone(),
-    };
-    match addition.make(options, reporter).await {
-        Ok(manifest) => {
-            work::tidy(root, &manifest).await?;
-            Ok(manifest)
+    loop {
+        let head = Head::load(root).await?;
+        let addition = Addition::find(source, &head, options, reporter).await?;
+        if addition.is_in(&addition.before) {
+            reporter.note(&format!(
+                "every file of {source} is in {root} already, by its name, size and structure; values \
+                 were not compared, and nothing is added"
+            ));
+            Change::settle(root).await?;
+            return Ok(addition.before);
         }
-        Err(error) => {
-            // Nobody can go on with it: what it adds to is the past, or what it adds is refused.
-            let is_past = matches!(
-                &error,
-                Error::Store(wellspring_store::Error::Overtaken { .. })
-            );
-            if is_past || error.refuses_values() {
-                ledger.give_up(&claim).await?;
-            }
-            Err(error)
+        fits(&addition.before, &addition.catalogue).map_err(|reason| Error::Unlike {
+            source_url: source.to_string(),
+            root: root.to_string(),
+            reason,
+        })?;
+        // Unless the data set has changed since it was looked at.
+        let key = addition.key()?;
+        if let Some(change) = Change::extend(root, head, &key, options.overwrite).await? {
+            let made = addition.make(&change, options, reporter).await;
+            return work::settled(&change, made, |there| addition.is_in(there)).await;
         }
     }
 }
 
 /// What is added to a data set.
-struct Addition<'a> {
-    before: &'a Manifest,
-    root: &'a Location,
-    catalogue: &'a Arc<Catalogue>,
+struct Addition {
+    before: Manifest,
+    catalogue: Arc<Catalogue>,
     selection: Selection,
-    ledger: &'a Ledger,
-    /// Of the work.
-    key: String,
 }
 
-impl Addition<'_> {
+impl Addition {
+    async fn find(
+        source: &Location,
+        head: &Head,
+        options: &IngestOptions,
+        reporter: &dyn Reporter,
+    ) -> Result<Self> {
+        let before = head.manifest()?;
+        let made = before.provenance.as_ref();
+        let recorded = made.map(|made| made.selection.clone()).unwrap_or_default();
+        let selection = joined(recorded, &options.selection);
+        let catalogue = work::catalogue(source, &selection, reporter).await?;
+        Ok(Self {
+            before,
+            catalogue: Arc::new(catalogue),
+            selection,
+        })
+    }
+
+    /// Whether a data set has every file of the source and every trajectory that is taken of them.
+    fn is_in(&self, manifest: &Manifest) -> bool {
+        let made = manifest.provenance.iter().flat_map(|made| &made.sources);
+        let known: BTreeMap<_, _> = made
+            .map(|source| ((source.split, source.name.as_str()), source))
+            .collect();
+        let entries = self.catalogue.splits.values().flatten();
+        let used: BTreeSet<usize> = entries.map(|entry| entry.file).collect();
+        let has_files = used.into_iter().all(|index| {
+            let (file, (bytes, structure)) = (
+                &self.catalogue.files[index],
+                &self.catalogue.described[index],
+            );
+            let held = known.get(&(file.split, file.below.as_str()));
+            held.is_some_and(|held| {
+                (held.bytes, &held.structure.checksum) == (*bytes, &structure.checksum)
+            })
+        });
+        let mut splits = self.catalogue.splits.iter();
+        let has_trajectories = splits.all(|(split, entries)| {
+            let held = manifest.splits.get(split);
+            let held: BTreeSet<&str> = held
+                .iter()
+                .flat_map(|held| held.trajectories.iter().map(|held| held.source.as_str()))
+                .collect();
+            let mut sources = entries.iter().map(|entry| entry.trajectory.source.as_str());
+            sources.all(|source| held.contains(source))
+        });
+        has_files && has_trajectories
+    }
+
+    /// A name for what is added.
+    fn key(&self) -> Result<String> {
+        let names: Vec<_> = self
+            .catalogue
+            .files
+            .iter()
+            .map(|file| &file.below)
+            .collect();
+        let selection = serde_json::to_string(&self.catalogue.selection);
+        let selection = selection.map_err(|error| Error::Task {
+            reason: error.to_string(),
+        })?;
+        let described = &self.catalogue.described;
+        let whole = format!("{} {names:?} {described:?} {selection}", work::program());
+        Ok(checksum(whole.as_bytes()))
+    }
+
     /// Writes the shards that are missing, then the next generation.
-    async fn make(&self, options: &IngestOptions, reporter: &dyn Reporter) -> Result<Manifest> {
-        let (before, root, catalogue) = (self.before, self.root, self.catalogue);
-        // Since the claim no other append begins; one that ended just before it left another manifest.
-        if Manifest::load(root).await? != *before {
-            return Err(Error::Store(wellspring_store::Error::Overtaken {
-                root: root.to_string(),
-                generation: before.generation + 1,
-            }));
-        }
+    async fn make(
+        &self,
+        change: &Change,
+        options: &IngestOptions,
+        reporter: &dyn Reporter,
+    ) -> Result<Manifest> {
+        let (before, root, catalogue) = (&self.before, change.root(), &self.catalogue);
         let made = before.provenance.as_ref();
         let shard_bytes = made.map_or(options.shard_bytes, |made| made.shard_bytes);
-        let writer = DatasetWriter::next(root, before, shard_bytes, &self.key)?;
+        let writer = DatasetWriter::like(change, before, shard_bytes)?;
+        let ledger = Ledger::of(change).await?;
         let writing = Writing {
             catalogue,
             writer: &writer,
-            ledger: self.ledger,
+            ledger: &ledger,
             options,
             reporter,
         };
@@ -112,7 +157,7 @@ impl Addition<'_> {
             let old = async |shard: ShardWriter| earlier(root, before, split, shard).await;
             writing.constants(split, first, old).await?;
         }
-        let records = records::all(catalogue, &writer, self.ledger, &starts).await?;
+        let records = records::all(catalogue, &writer, &ledger, &starts).await?;
         let records = records.whole(root)?;
         let mut splits = before.splits.clone();
         for (&split, records) in &records {
@@ -126,13 +171,13 @@ impl Addition<'_> {
         sources.extend(new);
         let provenance = Provenance {
             program: work::program(),
-            key: self.key.clone(),
+            key: change.key().to_owned(),
             selection: self.selection.clone(),
             shard_bytes,
             sources,
         };
         records::attach(catalogue, &writer, root).await?;
-        Ok(writer.succeed(splits, Some(provenance)).await?)
+        Ok(writer.finish_with(splits, Some(provenance)).await?)
     }
 }
 
@@ -159,7 +204,10 @@ fn fits(manifest: &Manifest, catalogue: &Catalogue) -> Result<(), String> {
         .iter()
         .find(|file| known.contains(&file.below.as_str()))
     {
-        Some(file) => Err(format!("{} is in the data set already", file.below)),
+        Some(file) => Err(format!(
+            "{} is in the data set already, and not all that is added is",
+            file.below
+        )),
         None => Ok(()),
     }
 }
@@ -177,20 +225,6 @@ fn starts(manifest: &Manifest, catalogue: &Catalogue) -> BTreeMap<Split, usize> 
         .keys()
         .map(|split| (*split, held(split)))
         .collect()
-}
-
-fn key(manifest: &Manifest, catalogue: &Catalogue) -> Result<String> {
-    let names: Vec<_> = catalogue.files.iter().map(|file| &file.below).collect();
-    let selection = serde_json::to_string(&catalogue.selection).map_err(|error| Error::Task {
-        reason: error.to_string(),
-    })?;
-    let whole = format!(
-        "{} {} {names:?} {:?} {selection}",
-        work::program(),
-        manifest.id(),
-        catalogue.described
-    );
-    Ok(checksum(whole.as_bytes()))
 }
 
 /// What is taken of more trajectories: what was taken before, but for what they themselves leave out and

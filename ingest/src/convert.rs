@@ -20,8 +20,8 @@ use crate::work::{Begun, Work};
 /// # Errors
 /// [`crate::Error::NoFiles`], [`crate::Error::Open`], [`crate::Error::Layout`], [`crate::Error::Mixed`], [`crate::Error::NotFinite`],
 /// [`crate::Error::Empty`], [`crate::Error::Refused`] for a simulation that is broken,
-/// [`crate::Error::Selection`]; [`crate::Error::Underway`] when another ingest into `root` was begun; and
-/// [`crate::Error::Store`] when `root` cannot be written or holds another data set.
+/// [`crate::Error::Selection`]; and [`crate::Error::Store`] when `root` cannot be written, holds another data set,
+/// or another ingest into it was begun.
 pub async fn ingest(
     source: &Location,
     root: &Location,
@@ -32,14 +32,7 @@ pub async fn ingest(
         Begun::Work(work) => work,
         Begun::Done(manifest) => return Ok(*manifest),
     };
-    match work.whole(reporter).await {
-        Err(error) if error.refuses_values() => {
-            // So that another ingest, told what to leave out or to allow, does not find this one underway.
-            work.give_up().await?;
-            Err(error)
-        }
-        done => done,
-    }
+    work.settled(work.whole(reporter).await).await
 }
 
 /// How far a part has got.
@@ -67,12 +60,19 @@ pub async fn ingest_part(
     let Begun::Work(work) = Work::begin(source, root, options, reporter).await? else {
         return Ok(());
     };
-    work.gather(part, reporter).await?;
-    if until == Stage::Shards {
-        let statistics = work.statistics().await?;
-        work.fill(part, &statistics, reporter).await?;
+    let done = async {
+        work.gather(part, reporter).await?;
+        if until == Stage::Shards {
+            let statistics = work.statistics().await?;
+            work.fill(part, &statistics, reporter).await?;
+        }
+        Ok(())
+    };
+    match done.await {
+        // Another process has finished meanwhile, and tidied up.
+        Err(_) if work.made_by_another().await.is_some() => Ok(()),
+        done => done,
     }
-    Ok(())
 }
 
 /// Makes a data set of what the parts of an ingest have left.
@@ -88,7 +88,7 @@ pub async fn finish(
     match Work::begin(source, root, options, reporter).await? {
         Begun::Work(work) => {
             let statistics = work.statistics().await?;
-            work.commit(&statistics, reporter).await
+            work.settled(work.commit(&statistics, reporter).await).await
         }
         Begun::Done(manifest) => Ok(*manifest),
     }

@@ -82,21 +82,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// Another ingest into the same place was begun.
-    #[error(
-        "an ingest of other sources or options into {root} was begun and not finished (its plan is \
-         {found}, this one's {wanted}); run that command again to finish it, or overwrite it"
-    )]
-    Underway {
-        /// URL of the data set.
-        root: String,
-        /// Key of the one that was begun.
-        found: String,
-        /// Key of this one.
-        wanted: String,
-    },
-
-    /// What another ingest left says nothing that can be understood.
+    /// What a promise says cannot be understood.
     #[error(
         "{object} is damaged, or another version of the program wrote it; finish that work with the \
          program that began it, or overwrite it"
@@ -252,6 +238,15 @@ pub enum Error {
     /// Output of an earlier simulation is there.
     #[error("{path} holds simulations already; choose another folder or ask to overwrite them")]
     Exists {
+        /// The folder.
+        path: PathBuf,
+    },
+
+    /// Another process simulates into the same folder.
+    #[error(
+        "{path} is being written by another simulation; wait for its end, or choose another folder"
+    )]
+    Simulating {
         /// The folder.
         path: PathBuf,
     },

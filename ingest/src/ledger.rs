@@ -1,14 +1,14 @@
-//! What an ingest has done so far, kept beside the data set until it is finished: so it can be
-//! stopped at any moment and done by many machines.
+//! What a work has done so far, kept beside the data set until it is finished: so it can be stopped at any
+//! moment and done by many machines.
 //!
 //! ```text
-//! ROOT/ingest/claim.json                 what is being made; whoever makes something else is refused
-//! ROOT/ingest/promise.json               how to make shards when they are first read
-//! ROOT/ingest/KEY/statistics/NNNNN.json  moments of a piece
-//! ROOT/ingest/KEY/SPLIT/NNNNN.json       a shard that is there
+//! ROOT/ingest/claim.json                   what is being made (the store's)
+//! ROOT/ingest/STAMP/promise.json           how to make shards when they are first read
+//! ROOT/ingest/STAMP/statistics/NNNNN.json  moments of a piece
+//! ROOT/ingest/STAMP/SPLIT/NNNNN.json       a shard that is there
 //! ```
 //!
-//! A record is written after what it is about, whole or not at all. KEY is the work's own name, so that
+//! A record is written after what it is about, whole or not at all. STAMP is the work's own, so that
 //! what is left of another counts for nothing. A list only spares requests for records that are not
 //! there: it may be older than they are.
 
@@ -16,19 +16,10 @@ use std::collections::BTreeSet;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use wellspring_store::{self as store, ChannelMoments, Location, Shard, Split};
+use wellspring_store::{self as store, Change, ChannelMoments, Location, Shard, Split};
 
 use crate::findings::track::Track;
 use crate::{Error, Result};
-
-/// What is being made.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Claim {
-    /// A name for sources and options together.
-    pub(crate) key: String,
-    /// Files of the data set that is being replaced.
-    pub(crate) stale: Vec<String>,
-}
 
 /// A shard that is there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,46 +56,13 @@ pub(crate) fn constants(split: Split) -> String {
 }
 
 impl Ledger {
-    /// Claims a place for what is to be made, or goes on with it.
-    ///
-    /// # Errors
-    /// [`Error::Underway`] when something else is being made there and may not be replaced.
-    pub(crate) async fn claim(
-        root: &Location,
-        claim: &Claim,
-        replace: bool,
-    ) -> Result<(Self, Claim)> {
-        let folder = root.join("ingest");
-        let place = folder.join("claim.json");
-        let ours = json(claim)?;
-        while !place.put_new(ours.clone()).await? {
-            match stated::<Claim>(&place).await {
-                Ok(Some(found)) if found.key == claim.key => {
-                    return Ok((Self::open(root, &found).await?, found));
-                }
-                Ok(Some(found)) if !replace => {
-                    return Err(Error::Underway {
-                        root: root.to_string(),
-                        found: found.key,
-                        wanted: claim.key.clone(),
-                    });
-                }
-                // It was there, and is gone.
-                Ok(None) => {}
-                Ok(Some(_)) => clear(&folder).await?,
-                Err(Error::Record { .. }) if replace => clear(&folder).await?,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok((Self::open(root, claim).await?, claim.clone()))
-    }
-
-    async fn open(root: &Location, claim: &Claim) -> Result<Self> {
-        let folder = root.join("ingest").join(&claim.key);
+    /// The records of a work.
+    pub(crate) async fn of(change: &Change) -> Result<Self> {
+        let folder = change.records();
         let listed = folder.list().await?.into_iter();
         let names = listed.filter_map(|place| place.below(&folder));
         Ok(Self {
-            root: root.clone(),
+            root: change.root().clone(),
             held: names
                 .filter_map(|name| Some(name.strip_suffix(".json")?.to_owned()))
                 .collect(),
@@ -146,20 +104,6 @@ impl Ledger {
         }
     }
 
-    /// Gives up a work whose source is refused: its shards go, then its records, then the claim. Only the
-    /// claim of another work stays, and of one that replaces a data set, whose files it remembers.
-    pub(crate) async fn give_up(&self, claim: &Claim) -> Result<()> {
-        if !claim.stale.is_empty() {
-            return Ok(());
-        }
-        for place in self.folder.list().await? {
-            if let Some(record) = read::<ShardRecord>(&place).await? {
-                self.root.join(&record.shard.path).delete().await?;
-            }
-        }
-        release(&self.root, &claim.key).await
-    }
-
     pub(crate) async fn put(&self, name: &str, record: &impl Serialize) -> Result<()> {
         Ok(self.place(name).put(json(record)?).await?)
     }
@@ -169,45 +113,24 @@ impl Ledger {
     }
 }
 
-/// How the shards of the work at `root` are made when they are first read, if they are.
+/// How the shards of the work at `root` are made when they are first read, if they are; earlier versions said
+/// it for whatever work there was.
 pub(crate) async fn promised<T: DeserializeOwned>(root: &Location) -> Result<Option<T>> {
-    stated(&root.join(PROMISE)).await
+    let Some(records) = Change::claimed(root).await? else {
+        return Ok(None);
+    };
+    match stated(&records.join(PROMISE)).await? {
+        None => stated(&root.join("ingest").join(PROMISE)).await,
+        promise => Ok(promise),
+    }
 }
 
 /// Says so.
-pub(crate) async fn promise(root: &Location, promise: &impl Serialize) -> Result<()> {
-    Ok(root.join(PROMISE).put(json(promise)?).await?)
+pub(crate) async fn promise(change: &Change, promise: &impl Serialize) -> Result<()> {
+    Ok(change.records().join(PROMISE).put(json(promise)?).await?)
 }
 
-const PROMISE: &str = "ingest/promise.json";
-
-/// The files of the data set that a work replaced, if that is the work that was done here.
-pub(crate) async fn stale(root: &Location, key: &str) -> Result<Vec<String>> {
-    let claim: Option<Claim> = read(&root.join("ingest/claim.json")).await?;
-    let own = claim.filter(|claim| claim.key == key);
-    Ok(own.map(|claim| claim.stale).unwrap_or_default())
-}
-
-/// Removes the claim of a work, and all records.
-async fn release(root: &Location, key: &str) -> Result<()> {
-    let folder = root.join("ingest");
-    let claim: Option<Claim> = read(&folder.join("claim.json")).await?;
-    match claim.is_some_and(|claim| claim.key == key) {
-        true => clear(&folder).await,
-        false => Ok(()),
-    }
-}
-
-/// Forgets everything that was recorded, the claim last.
-pub(crate) async fn clear(folder: &Location) -> Result<()> {
-    let claim = folder.join("claim.json");
-    for place in folder.list().await? {
-        if place.path() != claim.path() {
-            place.delete().await?;
-        }
-    }
-    Ok(claim.delete().await?)
-}
+const PROMISE: &str = "promise.json";
 
 fn json(record: &impl Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec(record).map_err(|error| Error::Task {
@@ -215,7 +138,7 @@ fn json(record: &impl Serialize) -> Result<Vec<u8>> {
     })
 }
 
-/// What a claim or a promise says, which nobody may take for absent.
+/// What a promise says, which nobody may take for absent.
 async fn stated<T: DeserializeOwned>(place: &Location) -> Result<Option<T>> {
     let Some(bytes) = place.get_opt().await? else {
         return Ok(None);

@@ -65,7 +65,6 @@ mod extents;
 mod findings;
 mod inspect;
 mod ledger;
-mod leftovers;
 mod on_demand;
 mod options;
 mod pattern;

@@ -1,7 +1,7 @@
 //! Data sets that are promised: their shards are made from the source when they are first read, so
 //! the first epoch of a training converts what it sees.
 //!
-//! A promise is an ingest that has its statistics and no shards yet; `ROOT/ingest/promise.json` says
+//! A promise is an ingest that has its statistics and no shards yet; `promise.json` among its records says
 //! what it takes to go on. What a reader makes is recorded as an ingest records it. So an [`ingest`]
 //! with the same options makes the rest, readers in other processes find what one has made, and
 //! whoever makes the last shard commits the data set: its bytes are those of any ingest.
@@ -16,8 +16,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use wellspring_store::{
-    CacheOptions, Compression, Dataset, DatasetWriter, Dtype, Location, Manifest, Normalization,
-    Origin, Reporter, Selection, Shard, Silent, Split, Statistics,
+    CacheOptions, Compression, Dataset, DatasetWriter, Dtype, Error as StoreError, Location,
+    Manifest, Normalization, Origin, Reporter, Selection, Shard, Silent, Split, Statistics,
 };
 
 use crate::catalogue::Row;
@@ -43,7 +43,7 @@ pub async fn promise(
         Begun::Done(manifest) => return Ok(Some(*manifest)),
     };
     work.gather(Part::WHOLE, reporter).await?;
-    let writer = work.writer(&work.statistics().await?).await?;
+    let writer = work.writer(&work.statistics().await?)?;
     tell_bounds(&writer, reporter);
     let promise = Promise {
         source: source.pinned().await?.to_string(),
@@ -54,7 +54,7 @@ pub async fn promise(
         normalization: options.normalization,
         shard_bytes: options.shard_bytes,
     };
-    ledger::promise(root, &promise).await?;
+    ledger::promise(&work.change, &promise).await?;
     Ok(None)
 }
 
@@ -69,12 +69,13 @@ pub async fn open(
     locate: impl Fn(&str) -> wellspring_store::Result<Location>,
     reporter: &dyn Reporter,
 ) -> Result<Dataset> {
-    match Dataset::open_with(root, cache.clone()).await {
-        Err(wellspring_store::Error::NotADataset { .. }) => {}
-        answer => return Ok(answer?),
-    }
-    let Some(promise) = ledger::promised::<Promise>(root).await? else {
-        // Someone may have kept it just now.
+    // Before the manifest: a data set that is promised anew stays until the new one is whole.
+    let promise = match ledger::promised::<Promise>(root).await {
+        Ok(promise) => promise,
+        Err(Error::Store(StoreError::Claim { .. })) => None,
+        Err(error) => return Err(error),
+    };
+    let Some(promise) = promise else {
         return Ok(Dataset::open_with(root, cache).await?);
     };
     let options = promise.options(&locate)?;
@@ -82,20 +83,22 @@ pub async fn open(
     let work = match begun {
         Ok(Begun::Work(work)) => work,
         Ok(Begun::Done(_)) => return Ok(Dataset::open_with(root, cache).await?),
-        Err(Error::Underway { .. }) => {
+        Err(Error::Store(StoreError::Underway { .. } | StoreError::Exists { .. })) => {
             return Err(Error::Unlike {
                 source_url: promise.source,
                 root: root.to_string(),
-                reason: "it, or the statistics that were given, changed since it was promised; \
-                         promise it again and ask to overwrite"
-                    .into(),
+                reason:
+                    "it, the statistics that were given, or the data set that it was to replace \
+                         changed since it was promised; promise it again and ask to overwrite, or \
+                         purge what is there (wellspring drop DATASET --purge)"
+                        .into(),
             });
         }
         Err(error) => return Err(error),
     };
     let (outline, origin) = OnDemand::new(*work).await?;
     if origin.missing() == 0 {
-        origin.work.commit(&origin.statistics, reporter).await?;
+        origin.commit(reporter).await?;
         return Ok(Dataset::open_with(root, cache).await?);
     }
     Ok(Dataset::of_origin(root, outline, Arc::new(origin), cache)?)
@@ -163,7 +166,7 @@ impl OnDemand {
     /// And the outline of the data set.
     async fn new(work: Work) -> Result<(Manifest, Self)> {
         let statistics = work.statistics().await?;
-        let writer = work.writer(&statistics).await?;
+        let writer = work.writer(&statistics)?;
         let splits = work.catalogue.splits.keys().copied();
         let trajectories =
             splits.map(|split| (split, records::trajectories(&work.catalogue, split)));
@@ -206,7 +209,7 @@ impl OnDemand {
                     self.make(split, index).await?;
                     let record = ledger.found(&name).await?;
                     let gone = || Error::Unfinished {
-                        root: self.work.root.to_string(),
+                        root: self.work.root().to_string(),
                         missing: format!("{name} is gone as soon as it was written"),
                     };
                     record.ok_or_else(gone)?.shard
@@ -219,20 +222,22 @@ impl OnDemand {
             shards.missing.remove(&name) && shards.missing.is_empty()
         };
         if is_last {
-            self.work.commit(&self.statistics, &Logged).await?;
+            self.commit(&Logged).await?;
         }
         Ok(shard)
     }
 
+    async fn commit(&self, reporter: &dyn Reporter) -> Result<Manifest> {
+        let committed = self.work.commit(&self.statistics, reporter).await;
+        self.work.settled(committed).await
+    }
+
     /// The shard of a data set that another process has finished meanwhile.
     async fn committed(&self, split: Split, index: Option<usize>) -> Result<Option<Shard>> {
-        let root = &self.work.root;
-        if !root.join("manifest.json").exists().await? {
+        let Some(manifest) = self.work.made_by_another().await else {
             return Ok(None);
-        }
-        let manifest = Manifest::load(root).await?;
+        };
         let held = manifest.splits.get(&split);
-        let held = held.filter(|_| self.work.has_made(&manifest));
         let shard = held.and_then(|held| match index {
             Some(index) => held.shards.get(index),
             None => held.constants.as_ref(),
@@ -248,7 +253,7 @@ impl OnDemand {
         };
         let rows = self.rows.get(&(split, index)).cloned().unwrap_or_default();
         writing.shards(vec![Job { split, index, rows }]).await?;
-        tracing::info!(root = %self.work.root, %split, index, "made a shard");
+        tracing::info!(root = %self.work.root(), %split, index, "made a shard");
         Ok(())
     }
 
@@ -269,7 +274,7 @@ impl Origin for OnDemand {
     async fn shard(&self, split: Split, index: Option<usize>) -> wellspring_store::Result<Shard> {
         let made = self.find_or_make(split, index).await;
         made.map_err(|error| wellspring_store::Error::Origin {
-            object: format!("{} of {}", name(split, index), self.work.root),
+            object: format!("{} of {}", name(split, index), self.work.root()),
             source: Box::new(error),
         })
     }
@@ -282,7 +287,7 @@ impl Origin for OnDemand {
 impl fmt::Debug for OnDemand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OnDemand")
-            .field("root", &self.work.root)
+            .field("root", self.work.root())
             .field("missing", &self.missing())
             .finish_non_exhaustive()
     }

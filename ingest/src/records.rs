@@ -190,15 +190,16 @@ pub(crate) fn findings(
     Ok(findings)
 }
 
-/// Stores what the sources hold beside fields.
+/// Stores what the sources hold beside fields, where it is not there or damaged.
 pub(crate) async fn attach(
     catalogue: &Catalogue,
     writer: &DatasetWriter,
     root: &Location,
 ) -> Result<()> {
     for (index, (_, structure)) in catalogue.described.iter().enumerate() {
-        let place = root.join(&writer.attached(structure).path);
-        if !place.exists().await? {
+        let attached = writer.attached(structure);
+        if attached.fetch(root).await.is_err() {
+            let place = root.join(&attached.path);
             place.put(catalogue.contents(index).await?).await?;
         }
     }

@@ -46,7 +46,7 @@ pub async fn repair(
             }
             Err(error) => return Err(error),
         },
-        writer: DatasetWriter::next(root, manifest, u64::MAX, "")?,
+        writer: DatasetWriter::again(root, manifest).await?,
         source,
         root,
         manifest,

@@ -157,11 +157,12 @@ impl SimulateOptions {
 
 /// Simulates and writes `OUT/data/SPLIT/*.hdf5`, a trajectory a file; gives the files in order.
 ///
-/// Each file is renamed into place when it is whole.
+/// They are written to `OUT/data.partial`, which becomes `OUT/data` when all are whole. The next call removes what
+/// a killed one left.
 ///
 /// # Errors
-/// [`Error::Exists`] when there are files and they may not be replaced; [`Error::Diverged`];
-/// [`Error::Write`] and [`Error::Disk`].
+/// [`Error::Exists`] when there are files and they may not be replaced; [`Error::Simulating`];
+/// [`Error::Diverged`]; [`Error::Write`] and [`Error::Disk`].
 pub fn simulate(
     equation: Equation,
     out: &Path,
@@ -169,12 +170,11 @@ pub fn simulate(
     reporter: &dyn Reporter,
 ) -> Result<Vec<PathBuf>> {
     options.validate(equation)?;
-    let data = out.join("data");
-    output::prepare(&data, options.overwrite)?;
+    let staged = output::Staged::beside(&out.join("data"), options.overwrite)?;
     let trajectories = options.trajectories();
     let frames = trajectories.len() * options.frames;
     reporter.begin("simulating", Some(frames as u64), "frames");
-    let files = trajectories
+    let files: Result<Vec<PathBuf>> = trajectories
         .par_iter()
         .map(|&(split, index)| {
             let mut random = stream(options.seed, split, index);
@@ -182,7 +182,7 @@ pub fn simulate(
             output::write(
                 equation,
                 flow,
-                &data.join(split.to_string()),
+                &staged.split(split),
                 index,
                 options.frames,
                 reporter,
@@ -190,7 +190,10 @@ pub fn simulate(
         })
         .collect();
     reporter.end();
-    files
+    let files = files?;
+    let files = files.iter().map(|file| staged.place(file)).collect();
+    staged.finish()?;
+    Ok(files)
 }
 
 fn start(equation: Equation, shape: &[usize], random: &mut ChaCha8Rng) -> Result<Flow> {

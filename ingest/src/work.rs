@@ -1,24 +1,24 @@
 //! An ingest's work: begun under a claim, done in pieces that leave records, ended by the manifest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use wellspring_store::{
-    DatasetWriter, Location, Manifest, Provenance, Reporter, Selection, Split, Statistics,
-    WriterOptions, checksum,
+    self as store, Change, DatasetWriter, Fate, Location, Manifest, Provenance, Reporter,
+    Selection, Split, Statistics, WriterOptions, checksum,
 };
 
 use crate::catalogue::Catalogue;
 use crate::findings::judge::{self, Judge};
-use crate::ledger::{self, Claim, Ledger};
+use crate::ledger::{self, Ledger};
 use crate::options::{IngestOptions, Part};
 use crate::source::Source;
 use crate::statistics::{self, Piece};
 use crate::writing::{Job, Writing, jobs};
-use crate::{Error, Result, leftovers, records};
+use crate::{Error, Result, records};
 
 /// An ingest that has begun, or a data set that is there already.
 pub(crate) enum Begun {
@@ -28,11 +28,12 @@ pub(crate) enum Begun {
 
 pub(crate) struct Work {
     pub(crate) catalogue: Arc<Catalogue>,
-    pub(crate) root: Location,
     pub(crate) options: IngestOptions,
     /// Given, not gathered.
     given: Option<Statistics>,
-    claim: Claim,
+    /// Of all that the bytes of the data set depend on.
+    key: String,
+    pub(crate) change: Change,
     pub(crate) ledger: Ledger,
 }
 
@@ -46,39 +47,17 @@ impl Work {
         let catalogue = Arc::new(catalogue(source, &options.selection, reporter).await?);
         let given = given(options, &catalogue).await?;
         let key = key(&catalogue, options, given.as_ref())?;
-        let mut stale = Vec::new();
-        if root.join("manifest.json").exists().await? {
-            let there = Manifest::load(root).await;
-            if !options.overwrite {
-                return match there? {
-                    manifest if made_by(&manifest, &key) => {
-                        tidy(root, &manifest).await?;
-                        Ok(Begun::Done(Box::new(manifest)))
-                    }
-                    _ => Err(exists(root)),
-                };
-            }
-            // One that cannot be read is replaced all the same; its files are not known.
-            match there {
-                Ok(manifest) => stale = manifest.paths().map(str::to_owned).collect(),
-                Err(error) if error.is_about_content() => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let claim = Claim { key, stale };
-        let (ledger, claim) = Ledger::claim(root, &claim, options.overwrite).await?;
-        // Only now: until here an interruption leaves the old data set as it was. One that was finished
-        // since the look above is not to be replaced, unless that was asked for.
-        if options.overwrite {
-            root.join("manifest.json").delete().await?;
-        }
+        let change = match Change::renew(root, &key, options.overwrite).await? {
+            store::Begun::Work(change) => *change,
+            store::Begun::Done(manifest) => return Ok(Begun::Done(manifest)),
+        };
         Ok(Begun::Work(Box::new(Self {
             catalogue,
-            root: root.clone(),
             options: options.clone(),
             given,
-            claim,
-            ledger,
+            key,
+            ledger: Ledger::of(&change).await?,
+            change,
         })))
     }
 
@@ -90,9 +69,19 @@ impl Work {
         self.commit(&statistics, reporter).await
     }
 
-    /// Leaves the place as it was before the work began.
-    pub(crate) async fn give_up(&self) -> Result<()> {
-        self.ledger.give_up(&self.claim).await
+    /// What becomes of a work that may have failed.
+    pub(crate) async fn settled(&self, outcome: Result<Manifest>) -> Result<Manifest> {
+        settled(&self.change, outcome, |there| self.has_made(there)).await
+    }
+
+    /// The data set that this work would make, if it is there.
+    pub(crate) async fn made_by_another(&self) -> Option<Manifest> {
+        let there = Manifest::load(self.root()).await.ok();
+        there.filter(|there| self.has_made(there))
+    }
+
+    pub(crate) fn root(&self) -> &Location {
+        self.change.root()
     }
 
     /// First pass: the moments of a part's pieces.
@@ -140,7 +129,7 @@ impl Work {
         let (total, moments) = (found.len(), found.into_iter().flatten().collect::<Vec<_>>());
         if moments.len() < total {
             return Err(Error::Waiting {
-                root: self.root.to_string(),
+                root: self.root().to_string(),
                 missing: total - moments.len(),
                 total,
             });
@@ -148,7 +137,7 @@ impl Work {
         Ok(statistics::merged(&self.catalogue, &pieces, moments))
     }
 
-    pub(crate) async fn writer(&self, statistics: &Statistics) -> Result<DatasetWriter> {
+    pub(crate) fn writer(&self, statistics: &Statistics) -> Result<DatasetWriter> {
         let options = WriterOptions {
             schema: self.catalogue.schema.clone(),
             dtype: self.options.dtype,
@@ -158,7 +147,7 @@ impl Work {
             shard_bytes: self.options.shard_bytes,
             overwrite: false,
         };
-        Ok(DatasetWriter::create(&self.root, options).await?)
+        Ok(DatasetWriter::of(&self.change, options)?)
     }
 
     pub(crate) fn writing<'a>(
@@ -182,7 +171,7 @@ impl Work {
         statistics: &Statistics,
         reporter: &dyn Reporter,
     ) -> Result<()> {
-        let writer = self.writer(statistics).await?;
+        let writer = self.writer(statistics)?;
         tell_bounds(&writer, reporter);
         let mut todo: Vec<Job> = jobs(&self.catalogue, &writer, &BTreeMap::new());
         let share = part.of(todo.len());
@@ -198,29 +187,16 @@ impl Work {
         Ok(())
     }
 
-    /// The manifest, from the records of all shards; then the records go. Another process may have been
-    /// faster, and have tidied up.
+    /// The manifest, from the records of all shards; then the records go.
     pub(crate) async fn commit(
         &self,
         statistics: &Statistics,
         reporter: &dyn Reporter,
     ) -> Result<Manifest> {
-        let manifest = match self.publish(statistics, reporter).await {
-            Ok(manifest) => manifest,
-            Err(error) => {
-                let there = Manifest::load(&self.root).await.ok();
-                there.filter(|there| self.has_made(there)).ok_or(error)?
-            }
-        };
-        tidy(&self.root, &manifest).await?;
-        Ok(manifest)
-    }
-
-    async fn publish(&self, statistics: &Statistics, reporter: &dyn Reporter) -> Result<Manifest> {
-        let writer = self.writer(statistics).await?;
+        let writer = self.writer(statistics)?;
         let starts = BTreeMap::new();
         let records = records::all(&self.catalogue, &writer, &self.ledger, &starts).await?;
-        let records = records.whole(&self.root)?;
+        let records = records.whole(self.root())?;
         judge::tell(&records::findings(&self.catalogue, &records)?, reporter);
         let mut splits = BTreeMap::new();
         for (&split, record) in &records {
@@ -229,18 +205,46 @@ impl Work {
         }
         let provenance = Provenance {
             program: program(),
-            key: self.claim.key.clone(),
+            key: self.key.clone(),
             selection: self.catalogue.selection.clone(),
             shard_bytes: self.options.shard_bytes,
             sources: records::sources(&self.catalogue, &writer, &records),
         };
-        records::attach(&self.catalogue, &writer, &self.root).await?;
+        records::attach(&self.catalogue, &writer, self.root()).await?;
         Ok(writer.finish_with(splits, Some(provenance)).await?)
     }
 
     /// Whether a data set is what this work makes.
     pub(crate) fn has_made(&self, manifest: &Manifest) -> bool {
-        made_by(manifest, &self.claim.key)
+        let made = manifest.provenance.as_ref();
+        made.is_some_and(|made| made.key == self.key)
+    }
+}
+
+/// What becomes of a work: where it failed, another process may have made the same faster, and have tidied up.
+/// If nobody can go on with it, what it has written goes.
+pub(crate) async fn settled(
+    change: &Change,
+    outcome: Result<Manifest>,
+    is_made: impl Fn(&Manifest) -> bool,
+) -> Result<Manifest> {
+    let Err(error) = outcome else {
+        return outcome;
+    };
+    match (change.fate(is_made).await?, error) {
+        (Fate::Made(manifest), _) => Ok(*manifest),
+        // That records or folders are gone, since they were tidied up, says nothing to anybody.
+        (
+            Fate::Overtaken(told),
+            Error::Waiting { .. }
+            | Error::Unfinished { .. }
+            | Error::Store(store::Error::Io { .. }),
+        ) => Err(told.into()),
+        (Fate::Open, error) if error.refuses_values() => {
+            change.give_up().await?;
+            Err(error)
+        }
+        (_, error) => Err(error),
     }
 }
 
@@ -316,21 +320,6 @@ pub(crate) async fn catalogue_of(
     opened
 }
 
-/// Removes what only the work on a data set needed, and what it replaced.
-pub(crate) async fn tidy(root: &Location, manifest: &Manifest) -> Result<()> {
-    let kept: BTreeSet<&str> = manifest.paths().collect();
-    let key = manifest.provenance.as_ref().map_or("", |made| &made.key);
-    let stale = ledger::stale(root, key).await?;
-    for path in stale.iter().filter(|path| !kept.contains(path.as_str())) {
-        root.join(path).delete().await?;
-    }
-    ledger::clear(&root.join("ingest")).await?;
-    if let Some(folder) = root.local_path() {
-        leftovers::sweep(&folder);
-    }
-    Ok(())
-}
-
 /// Statistics that were given instead of gathered.
 async fn given(options: &IngestOptions, catalogue: &Catalogue) -> Result<Option<Statistics>> {
     let Some(place) = &options.stats else {
@@ -366,17 +355,4 @@ fn key(
 
 pub(crate) fn program() -> String {
     format!("wellspring {}", env!("CARGO_PKG_VERSION"))
-}
-
-fn made_by(manifest: &Manifest, key: &str) -> bool {
-    manifest
-        .provenance
-        .as_ref()
-        .is_some_and(|made| made.key == key)
-}
-
-fn exists(root: &Location) -> Error {
-    Error::Store(wellspring_store::Error::Exists {
-        root: root.to_string(),
-    })
 }

@@ -143,6 +143,32 @@ pub enum Error {
         generation: u64,
     },
 
+    /// Another work into the same place was begun.
+    #[error(
+        "other work on {root} was begun and not finished, by this program here or elsewhere (its plan is \
+         {found}, this one's {wanted}); run that command again to finish it, or overwrite it"
+    )]
+    Underway {
+        /// URL of the data set.
+        root: String,
+        /// Key of the one that was begun.
+        found: String,
+        /// Key of this one.
+        wanted: String,
+    },
+
+    /// What another work left says nothing that can be understood.
+    #[error(
+        "{object} is damaged, or another version of the program wrote it; finish that work with the \
+         program that began it, or overwrite it"
+    )]
+    Claim {
+        /// URL of the claim.
+        object: String,
+        /// Where it ends to be understood.
+        source: serde_json::Error,
+    },
+
     /// A manifest of another version.
     #[error(
         "{object} has format version {found}, this program reads versions 1 to {supported}; \

@@ -1,16 +1,24 @@
 //! Changing a data set: a manifest in the place of the one that it was made from, while that is there.
 //!
 //! Of two changes of the same manifest one takes its place and the other is told; nothing else decides.
-//! The manifest that goes is kept below `generations/` first, so that [`purge`] knows what it named. What
-//! a change writes has names that no other writer uses, so none can spoil or delete another's.
+//! Generations only grow, and what is written for one has names that no other work uses ([`stamp`]). So a file
+//! of a generation that is there already, which no manifest names, can never be named again: whoever tidies up
+//! needs to know nothing about who lives ([`litter`]). The manifest that goes is kept below `generations/`.
+//!
+//! [`Change`] is what all writers have in common, from their claim to their tidying up.
 
+mod change;
+mod claim;
 mod head;
-
-use std::collections::BTreeSet;
+mod litter;
+mod stamp;
 
 use crate::{Error, Location, Manifest, Result, Split};
 
-use head::Head;
+pub use change::{Begun, Change, Fate};
+pub use head::Head;
+pub use litter::{Litter, litter, purge};
+pub(crate) use stamp::Stamp;
 
 /// Where a manifest is kept that another took the place of.
 fn kept(root: &Location, manifest: &Manifest) -> Location {
@@ -18,79 +26,95 @@ fn kept(root: &Location, manifest: &Manifest) -> Location {
     root.join(&format!("generations/{generation:05}-{id}.json"))
 }
 
-/// Commits the next generation of the manifest `before`.
+/// Commits a manifest in the place of what there was before.
 ///
 /// # Errors
-/// [`Error::Overtaken`] when another manifest has taken its place.
-pub(crate) async fn publish(root: &Location, before: &Manifest, next: &Manifest) -> Result<()> {
-    let head = Head::load(root).await?;
-    if *head.manifest() == *before {
-        kept(root, before).put(head.bytes()).await?;
-        if head.replace(next).await? {
-            return Ok(());
-        }
-    }
+/// [`Error::Overtaken`] when another manifest has taken its place, [`Error::Exists`] when one is there and
+/// none was.
+async fn publish(root: &Location, before: Option<&Head>, next: &Manifest) -> Result<()> {
+    let is_done = match before {
+        Some(before) => replace(root, before, next).await?,
+        None => root.join("manifest.json").put_new(next.to_json()).await?,
+    };
     // A twin may have done the same work, or an answer that was lost on the way was a yes.
-    match is_committed(root, next).await? {
-        true => Ok(()),
-        false => Err(Error::Overtaken {
-            root: root.to_string(),
-            generation: next.generation,
-        }),
+    if is_done || is_committed(root, next).await? {
+        return Ok(());
     }
+    Err(overtaken(root, before, next.generation))
+}
+
+/// What a work is told when another was first.
+fn overtaken(root: &Location, before: Option<&Head>, generation: u64) -> Error {
+    let root = root.to_string();
+    match before {
+        Some(_) => Error::Overtaken { root, generation },
+        None => Error::Exists { root },
+    }
+}
+
+/// Puts a manifest in the place of another; `false` where that is there no longer.
+async fn replace(root: &Location, before: &Head, next: &Manifest) -> Result<bool> {
+    let Some(head) = Head::find(root).await? else {
+        return Ok(false);
+    };
+    if head.bytes() != before.bytes() {
+        return Ok(false);
+    }
+    // One that cannot be read names nothing that anybody could miss.
+    match head.manifest() {
+        Ok(manifest) => kept(root, &manifest).put(head.bytes()).await?,
+        Err(error) if error.is_about_content() => {}
+        Err(error) => return Err(error),
+    }
+    head.replace(next).await
 }
 
 /// Whether a manifest is the data set's, or was.
 async fn is_committed(root: &Location, manifest: &Manifest) -> Result<bool> {
-    Ok(Manifest::load(root).await? == *manifest || kept(root, manifest).exists().await?)
+    let is_there = match Manifest::load(root).await {
+        Ok(there) => there == *manifest,
+        Err(Error::NotADataset { .. }) => false,
+        Err(error) => return Err(error),
+    };
+    Ok(is_there || kept(root, manifest).exists().await?)
 }
 
 /// Takes a split out of a data set: the next generation does not have it. Its files stay until
-/// [`purge`].
+/// [`purge`]. One that an earlier generation had, and this one has no longer, is dropped already.
 ///
 /// # Errors
 /// [`Error::NoSplit`]; [`Error::Overtaken`] when another writer was first.
 pub async fn drop_split(root: &Location, split: Split) -> Result<Manifest> {
-    let before = Manifest::load(root).await?;
-    before.split(split)?;
-    let mut next = before.clone();
+    let head = Head::load(root).await?;
+    let before = head.manifest()?;
+    if let Err(error) = before.split(split) {
+        return match was_dropped(root, split).await? {
+            true => Ok(before),
+            false => Err(error),
+        };
+    }
+    let mut next = before;
     next.splits.remove(&split);
     if let Some(made) = &mut next.provenance {
         made.sources.retain(|source| source.split != split);
     }
     next.generation += 1;
-    publish(root, &before, &next).await?;
+    publish(root, Some(&head), &next).await?;
     Ok(next)
 }
 
-/// Deletes what only earlier generations name, and those generations; gives the number of objects.
-/// Who reads an earlier generation at that moment will miss them.
-///
-/// # Errors
-/// [`Error::Io`]; [`Error::Malformed`] for an earlier manifest that cannot be read: what it names is not
-/// known then.
-pub async fn purge(root: &Location) -> Result<usize> {
-    let manifest = Manifest::load(root).await?;
-    let named: BTreeSet<&str> = manifest.paths().collect();
-    let mut deleted = 0;
+/// Whether an earlier generation had a split.
+async fn was_dropped(root: &Location, split: Split) -> Result<bool> {
     for place in root.join("generations").list().await? {
-        // Another purge may have been faster.
         let Some(bytes) = place.get_opt().await? else {
             continue;
         };
         let old = Manifest::from_json(&bytes, &place.to_string())?;
-        // A later one came after the look at the present: what it names may be in use.
-        if old.generation >= manifest.generation {
-            continue;
+        if old.splits.contains_key(&split) {
+            return Ok(true);
         }
-        for path in old.paths().filter(|path| !named.contains(path)) {
-            root.join(path).delete().await?;
-            deleted += 1;
-        }
-        // Last, so that a purge that is stopped can be done again.
-        place.delete().await?;
     }
-    Ok(deleted)
+    Ok(false)
 }
 
 #[cfg(test)]

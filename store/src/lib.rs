@@ -1,12 +1,13 @@
 //! The data set at rest, and the way back out of it. This page is the format's specification.
 //!
 //! ```text
-//! ROOT/manifest.json          written last; without it there is no data set
-//! ROOT/stats.yaml             statistics in The Well's own layout
-//! ROOT/SPLIT/NNNNN.arrow      frames: Arrow IPC files
-//! ROOT/SPLIT/constants.arrow  fields that do not vary in time, where there are any
-//! ROOT/sources/CHECKSUM.json  what a source holds beside fields
-//! ROOT/generations/NNNNN-ID.json earlier manifests of a data set that was changed
+//! ROOT/manifest.json                  written last; without it there is no data set
+//! ROOT/stats.yaml                     statistics in The Well's own layout
+//! ROOT/SPLIT/NNNNN.STAMP.arrow        frames: Arrow IPC files
+//! ROOT/SPLIT/constants.STAMP.arrow    fields that do not vary in time, where there are any
+//! ROOT/sources/CHECKSUM.STAMP.json    what a source holds beside fields
+//! ROOT/generations/NNNNN-ID.json      earlier manifests of a data set that was changed
+//! ROOT/ingest/                        while it is made: a claim, and records of what is done
 //! ```
 //!
 //! **Rows.** A row is a frame: `trajectory` (u32, its index in the split), `step` (u32), `time`
@@ -37,21 +38,32 @@
 //! their checksums, and what was taken of them. All that a file holds beside fields (attributes, masks,
 //! coordinates, scalars) lies exactly as it was in `sources/CHECKSUM.json`, its [`Contents`].
 //!
-//! **Commits.** Shards come first, `stats.yaml` next, the manifest last and only where none is
-//! (`put-if-absent`): of two writers one wins and the other is told. What an interruption leaves is
-//! no data set; the next attempt goes on with it or writes over it. While a data set is being made,
-//! `ROOT/ingest/` may hold records of what is done.
+//! **Names.** No two works write under one name. What a work writes before its manifest carries a STAMP:
+//! `KEY` for a first generation, `g3-KEY` for a later one, KEY being a checksum of all that the work depends
+//! on and of the manifest that it began with. So equal works may run side by side, one after another, or in
+//! parts: they write the same bytes. Only the manifest says which names count; earlier versions of this
+//! program, and who writes by hand, leave the stamp out.
+//!
+//! **Commits.** Shards come first and the manifest after them, only where none is (`put-if-absent`) or in the
+//! place of the one that the work began with: of two writers one wins and the other is told. Then come
+//! `stats.yaml` and tidying up. What an interruption leaves changes nothing; the next attempt goes on with it.
 //!
 //! **Promises.** A data set may be read before it is written: [`Dataset::of_origin`] takes an
 //! [`outline`](Manifest::outline) of its manifest and an [`Origin`], which makes each shard when it is
 //! first read. Until the last one there is no manifest.
 //!
-//! **Generations.** A data set changes (trajectories are added, a split is dropped) by a manifest with the
-//! next [`Manifest::generation`], which takes the place of the one that it was made from if that is still
-//! there: a conditional write in a bucket, a lock on `manifest.json` on a disk. The one that goes is
-//! kept in `generations/`, ID being [`Manifest::id`]. Shards are never changed: new ones, and what else is
-//! written for a change, have names that no other writer uses (`train/00000.g1-KEY.arrow`), and readers
-//! of an older generation still find theirs until [`purge`].
+//! **Generations.** A data set changes (trajectories are added, a split is dropped, all of it is replaced) by a
+//! manifest with the next [`Manifest::generation`], which takes the place of the one that it was made from if
+//! that is still there: a conditional write in a bucket, a lock on `manifest.json` on a disk. The one that goes
+//! is kept in `generations/`, ID being [`Manifest::id`]. Shards are never changed, and readers of an older
+//! generation still find theirs until [`purge`], or until a data set was replaced. [`Change`] is what all
+//! writers have in common.
+//!
+//! **Litter.** Generations only grow. So a file that is stamped for a generation that is there already, and that
+//! neither the manifest nor a kept one names, can never count again, whether its writer lives or not: the next
+//! writer deletes it, as [`purge`] does. What is stamped for the next generation may be a living writer's, on
+//! this machine or another, and stays. Nothing is assumed about ages or clocks. On a disk, files that a killed
+//! process had begun (`NAME#1`) are known by their locks.
 //!
 //! **Order.** [`Plan`] says which windows come when: a pure function of (manifest, seed, epoch), and
 //! of (rank, world) for a share. How many windows have been seen is all that a run must know to go on,
@@ -174,11 +186,9 @@ pub use cache::{CacheOptions, DEFAULT_CACHE_BYTES};
 pub use dataset::Dataset;
 pub use error::{Error, Result, with_causes};
 pub use frames::Frames;
-pub use generation::{drop_split, purge};
+pub use generation::{Begun, Change, Fate, Head, Litter, drop_split, litter, purge};
 pub use loader::{Batch, Loader, LoaderOptions};
-pub use location::{
-    DEFAULT_RETRY_FOR, Listing, Location, move_into_place, remove_left, report_outages,
-};
+pub use location::{DEFAULT_RETRY_FOR, Listing, Location, is_at, move_into_place, report_outages};
 pub use manifest::{
     Compression, Dtype, FORMAT_VERSION, Manifest, Shard, Split, SplitManifest, Trajectory, checksum,
 };

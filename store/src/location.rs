@@ -5,6 +5,7 @@ mod bucket;
 mod client;
 mod disk;
 mod hub;
+pub(crate) mod leftovers;
 mod listing;
 mod objects;
 mod odd_keys;
@@ -24,10 +25,8 @@ use object_store::path::Path;
 
 #[cfg(test)]
 pub(crate) use self::disk::Operation;
-#[cfg(unix)]
-pub(crate) use self::disk::is_at;
 pub(crate) use self::disk::remove;
-pub use self::disk::{move_into_place, remove_left};
+pub use self::disk::{is_at, move_into_place};
 pub use self::listing::Listing;
 pub(crate) use self::patience::rounded;
 pub use self::patience::{DEFAULT_RETRY_FOR, report_outages};

@@ -1,16 +1,15 @@
 //! Writing a data set: shards from any number of tasks, the statistics, and the manifest last.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use arrow::datatypes::SchemaRef;
 
-use crate::generation;
 use crate::manifest::version_of;
 use crate::shard::Recycled;
 use crate::{
-    Affine, Attachment, BoundedChannel, Compression, Dtype, Error, Location, Manifest,
-    Normalization, Provenance, Result, ScaleBound, Schema, Shard, ShardWriter, Split,
+    Affine, Attachment, BoundedChannel, Change, Compression, Dtype, Error, Head, Location,
+    Manifest, Normalization, Provenance, Result, ScaleBound, Schema, Shard, ShardWriter, Split,
     SplitManifest, Statistics, Trajectory, shard,
 };
 
@@ -33,66 +32,56 @@ pub struct WriterOptions {
     pub overwrite: bool,
 }
 
-/// Writes a data set. Until [`DatasetWriter::finish`] there is none: an interruption leaves shards
-/// that the next attempt writes over.
+/// Writes a data set, or the next generation of one. Until [`DatasetWriter::finish`] nothing has changed: an
+/// interruption leaves shards that the next attempt writes over.
 #[derive(Debug)]
 pub struct DatasetWriter {
-    root: Location,
     options: WriterOptions,
     columns: SchemaRef,
     affine: Affine,
     constant_affine: Affine,
     scale_bound: ScaleBound,
-    /// Files of the data set that is replaced.
-    stale: Vec<String>,
-    /// What the manifest to be is the next generation of.
-    before: Option<Before>,
+    /// What names its files and puts its manifest in place.
+    change: Change,
+    /// What the sources of the data set that it adds to hold beside fields.
+    held: Vec<Attachment>,
     recycled: Recycled,
 }
 
-/// A manifest that another is to take the place of, and the name of the work that makes that one.
-#[derive(Debug)]
-struct Before {
-    manifest: Manifest,
-    key: String,
-}
-
 impl DatasetWriter {
-    /// Begins a data set at `root`.
+    /// Begins a data set at `root`, by hand: nobody else may write there at the same time. [`Change`] is for
+    /// those who do. One that is replaced stays readable until [`DatasetWriter::finish`].
     ///
     /// # Errors
     /// [`Error::Exists`] when there is one and it may not be replaced; [`Error::Malformed`] when
     /// schema and statistics do not fit.
     pub async fn create(root: &Location, options: WriterOptions) -> Result<Self> {
+        let before = Head::find(root).await?;
+        if before.is_some() && !options.overwrite {
+            return Err(Error::Exists {
+                root: root.to_string(),
+            });
+        }
+        Self::of(&Change::unclaimed(root, before).await?, options)
+    }
+
+    /// Writes the data set that a change is to make, whether or not there is one.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when schema and statistics do not fit; [`Error::Vanishing`].
+    pub fn of(change: &Change, options: WriterOptions) -> Result<Self> {
         options.schema.validate()?;
         let bound = options.statistics.scale_bound(options.normalization);
-        let mut writer = Self::new(root, options, bound)?;
+        let writer = Self::new(change.clone(), options, bound)?;
         writer.check_range()?;
-        let place = root.join("manifest.json");
-        if place.exists().await? {
-            if !writer.options.overwrite {
-                return Err(Error::Exists {
-                    root: root.to_string(),
-                });
-            }
-            // One that cannot be read is replaced all the same; its files are not known.
-            match Manifest::load(root).await {
-                Ok(old) => writer.stale = old.paths().map(str::to_owned).collect(),
-                Err(error) if error.is_about_content() => {}
-                Err(error) => return Err(error),
-            }
-            place.delete().await?;
-        }
         Ok(writer)
     }
 
-    /// Begins the next generation of a data set: more shards in the way of those that are there.
-    /// Their names carry `key`, a name for what is being made that nothing else has, such as a
-    /// checksum of all that it depends on. [`DatasetWriter::succeed`] ends it.
+    /// Writes more shards for a data set, in the way of those that it has.
     ///
     /// # Errors
     /// [`Error::Malformed`] when the manifest's parts do not fit.
-    pub fn next(root: &Location, manifest: &Manifest, shard_bytes: u64, key: &str) -> Result<Self> {
+    pub fn like(change: &Change, manifest: &Manifest, shard_bytes: u64) -> Result<Self> {
         let options = WriterOptions {
             schema: manifest.schema.clone(),
             dtype: manifest.dtype,
@@ -102,15 +91,22 @@ impl DatasetWriter {
             shard_bytes,
             overwrite: false,
         };
-        let mut writer = Self::new(root, options, manifest.scale_bound)?;
-        writer.before = Some(Before {
-            manifest: manifest.clone(),
-            key: key.to_owned(),
-        });
+        let mut writer = Self::new(change.clone(), options, manifest.scale_bound)?;
+        let made = manifest.provenance.iter().flat_map(|made| &made.sources);
+        writer.held = made.map(|source| source.structure.clone()).collect();
         Ok(writer)
     }
 
-    fn new(root: &Location, options: WriterOptions, scale_bound: ScaleBound) -> Result<Self> {
+    /// Writes files of a data set again, under the names that they have.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when the manifest's parts do not fit; [`Error::Io`].
+    pub async fn again(root: &Location, manifest: &Manifest) -> Result<Self> {
+        let change = Change::unclaimed(root, Head::find(root).await?).await?;
+        Self::like(&change, manifest, u64::MAX)
+    }
+
+    fn new(change: Change, options: WriterOptions, scale_bound: ScaleBound) -> Result<Self> {
         let channels = options.schema.channels();
         let affine = |channels: &[String]| {
             let normalization = options.normalization;
@@ -119,14 +115,13 @@ impl DatasetWriter {
                 .affine(normalization, scale_bound, channels)
         };
         Ok(Self {
-            root: root.clone(),
             columns: shard::columns(&options.schema.grid, &channels, options.dtype),
             affine: affine(&channels)?,
             constant_affine: affine(&options.schema.constant_channels())?,
             scale_bound,
             options,
-            stale: Vec::new(),
-            before: None,
+            change,
+            held: Vec::new(),
             recycled: Recycled::default(),
         })
     }
@@ -253,32 +248,32 @@ impl DatasetWriter {
         self.writer_at(path, columns)
     }
 
-    /// Files of later generations take the names of no other writer's.
+    /// No other writer's file has this name.
     pub(crate) fn path(&self, split: Split, name: &str) -> String {
-        match &self.before {
-            None => format!("{split}/{name}.arrow"),
-            Some(before) => format!("{split}/{name}.{}.arrow", before.suffix()),
-        }
+        self.change.name(&format!("{split}/{name}"), "arrow")
     }
 
-    /// The place of what a source holds beside fields: that of the data set as it was, if it has it, else
-    /// one of this work's own, since who tidies up an earlier generation may delete the former any moment.
+    /// The place of what a source holds beside fields: that in the data set as it was, if it has it and stays,
+    /// else one of this work's own, since who tidies up may delete any other.
     #[must_use]
     pub fn attached(&self, attachment: &Attachment) -> Attachment {
-        let mut attachment = attachment.clone();
-        if let Some(before) = &self.before
-            && before.manifest.paths().all(|path| path != attachment.path)
-        {
-            let (checksum, suffix) = (&attachment.checksum, before.suffix());
-            attachment.path = format!("sources/{checksum}.{suffix}.json");
+        let is_it = |held: &&Attachment| {
+            (held.bytes, &held.checksum) == (attachment.bytes, &attachment.checksum)
+        };
+        if let Some(held) = self.held.iter().find(is_it) {
+            return held.clone();
         }
-        attachment
+        let stem = format!("sources/{}", attachment.checksum);
+        Attachment {
+            path: self.change.name(&stem, "json"),
+            ..attachment.clone()
+        }
     }
 
     fn writer_at(&self, path: &str, columns: SchemaRef) -> Result<ShardWriter> {
         let options = &self.options;
         ShardWriter::new(
-            self.root.join(path),
+            self.change.root().join(path),
             path.to_owned(),
             columns,
             (options.dtype, options.compression),
@@ -287,11 +282,12 @@ impl DatasetWriter {
         )
     }
 
-    /// Writes `stats.yaml` and then `manifest.json`: from now on there is a data set.
+    /// Writes `manifest.json`: from now on the data set is what was written. Then come `stats.yaml` and tidying
+    /// up, which the next writer does where this one is stopped.
     ///
     /// # Errors
-    /// [`Error::Exists`] when another writer was first; [`Error::Malformed`] when the shards do not
-    /// hold the trajectories' frames.
+    /// [`Error::Exists`] or [`Error::Overtaken`] when another writer was first; [`Error::Malformed`] when the
+    /// shards do not hold the trajectories' frames.
     pub async fn finish(self, splits: BTreeMap<Split, SplitManifest>) -> Result<Manifest> {
         self.finish_with(splits, None).await
     }
@@ -305,38 +301,9 @@ impl DatasetWriter {
         splits: BTreeMap<Split, SplitManifest>,
         provenance: Option<Provenance>,
     ) -> Result<Manifest> {
-        let (root, stale) = (self.root.clone(), self.stale.clone());
         let manifest = self.manifest(splits, provenance)?;
-        let yaml = manifest.statistics.to_yaml(&manifest.schema)?;
-        root.join("stats.yaml").put(yaml).await?;
-        let json = manifest.to_json();
-        if !root.join("manifest.json").put_new(json).await? {
-            return Err(Error::Exists {
-                root: root.to_string(),
-            });
-        }
-        let kept: BTreeSet<&str> = manifest.paths().collect();
-        for path in stale.iter().filter(|path| !kept.contains(path.as_str())) {
-            root.join(path).delete().await?;
-        }
-        Ok(manifest)
-    }
-
-    /// Puts the next generation in the place of the one that it was begun from.
-    ///
-    /// # Errors
-    /// [`Error::Overtaken`] when another writer was first; [`Error::Malformed`] when the shards do
-    /// not hold the trajectories' frames.
-    pub async fn succeed(
-        self,
-        splits: BTreeMap<Split, SplitManifest>,
-        provenance: Option<Provenance>,
-    ) -> Result<Manifest> {
-        let Some(before) = &self.before else {
-            return self.finish_with(splits, provenance).await;
-        };
-        let manifest = self.manifest(splits, provenance)?;
-        generation::publish(&self.root, &before.manifest, &manifest).await?;
+        self.change.publish(&manifest).await?;
+        self.change.finish().await?;
         Ok(manifest)
     }
 
@@ -355,23 +322,11 @@ impl DatasetWriter {
             statistics: options.statistics,
             scale_bound: self.scale_bound,
             splits,
-            generation: self.before.as_ref().map_or(0, Before::next),
+            generation: self.change.generation(),
             provenance,
         };
-        let place = self.root.join("manifest.json");
+        let place = self.change.root().join("manifest.json");
         Manifest::from_json(manifest.to_json().as_bytes(), &place.to_string())
-    }
-}
-
-impl Before {
-    /// The generation that comes after it.
-    fn next(&self) -> u64 {
-        self.manifest.generation + 1
-    }
-
-    /// A part of every name that is written for that.
-    fn suffix(&self) -> String {
-        format!("g{}-{}", self.next(), self.key)
     }
 }
 

@@ -11,10 +11,10 @@ fn shards(place: &Workplace) -> BTreeMap<String, Vec<u8>> {
     let files = place.files("ds/train").into_iter();
     files
         .map(|(path, bytes)| {
-            (
-                path.file_name().unwrap().to_string_lossy().into_owned(),
-                bytes,
-            )
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            // What comes after it is of the source.
+            let (stem, _) = name.split_once('.').unwrap();
+            (stem.to_owned(), bytes)
         })
         .collect()
 }

@@ -135,7 +135,7 @@ pub struct Ingest {
     #[arg(long, default_value_t = 512, value_name = "MIB")]
     pub memory_mib: u64,
 
-    /// Replace a data set that is there, or one that was begun by another command
+    /// Replace a data set that is there, once the new one is whole, or one that was begun by another command
     #[arg(long)]
     pub overwrite: bool,
 
@@ -253,7 +253,8 @@ pub struct Check {
 #[command(after_help = "\
 Examples:
   wellspring drop ds test
-  wellspring drop ds --purge                 delete what no split refers to any longer")]
+  wellspring drop ds --purge --dry-run       list what no split refers to any longer, and what was left behind
+  wellspring drop ds --purge                 delete it")]
 pub struct Drop {
     /// The data set: a folder or a URL
     pub root: String,
@@ -262,9 +263,14 @@ pub struct Drop {
     #[arg(required_unless_present = "purge")]
     pub split: Option<String>,
 
-    /// Delete the files that only earlier generations refer to
+    /// Delete the files that only earlier generations refer to, and what killed or overtaken writers left. What
+    /// belongs to a work that may still go on stays
     #[arg(long)]
     pub purge: bool,
+
+    /// With --purge: list the files with their bytes, and delete nothing
+    #[arg(long, requires = "purge", conflicts_with = "split")]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -1,11 +1,11 @@
 //! `wellspring drop`: writes the next generation of a data set, without a split; with `--purge`, deletes
-//! what only earlier generations refer to. An interruption leaves one generation or the next.
+//! what only earlier generations refer to and what killed writers left. An interruption leaves one generation or the next.
 
 use anyhow::Result;
-use wellspring_store::Split;
+use wellspring_store::{Litter, Split};
 
-use super::Session;
 use super::ingest::summary;
+use super::{Session, print};
 use crate::args;
 use crate::progress::line;
 
@@ -16,9 +16,20 @@ pub fn run(session: &Session, args: &args::Drop) -> Result<()> {
         let manifest = session.wait(wellspring_store::drop_split(&root, split))?;
         line(&summary(&manifest, &args.root));
     }
-    if args.purge {
+    if args.dry_run {
+        let found = session.wait(wellspring_store::litter(&root))?;
+        for litter in &found {
+            print(format!("{}\t{}\n", litter.bytes, litter.path))?;
+        }
+        line(&format!("{} would be deleted", amount(&found)));
+    } else if args.purge {
         let deleted = session.wait(wellspring_store::purge(&root))?;
-        line(&format!("{deleted} files deleted"));
+        line(&format!("{} deleted", amount(&deleted)));
     }
     Ok(())
+}
+
+fn amount(files: &[Litter]) -> String {
+    let bytes: u64 = files.iter().map(|litter| litter.bytes).sum();
+    format!("{} files of {bytes} bytes", files.len())
 }

@@ -1,5 +1,5 @@
-//! `wellspring simulate`: reads nothing, writes The Well's HDF5. Each file is renamed into place
-//! when it is whole, so an interruption leaves only whole files.
+//! `wellspring simulate`: reads nothing, writes The Well's HDF5. The folder of all files takes its place when
+//! they are whole, so an interruption leaves none, and the same command begins anew.
 
 use anyhow::{Context as _, Result};
 use wellspring_ingest::{Equation, SimulateOptions};

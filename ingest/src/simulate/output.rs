@@ -1,12 +1,13 @@
 //! Trajectories in The Well's HDF5: <https://polymathic-ai.org/the_well/data_format/>.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use hdf5::types::VarLenUnicode;
-use hdf5::{Dataset, File, Group, SliceOrIndex};
+use hdf5::{Dataset, File as HdfFile, Group, SliceOrIndex};
 use ndarray::{ArrayD, IxDyn};
-use wellspring_store::{Reporter, move_into_place};
+use wellspring_store::{Reporter, Split, is_at, move_into_place};
 
 use super::Equation;
 use super::flow::{Flow, Snapshot};
@@ -14,24 +15,103 @@ use crate::{Error, Result};
 
 const AXES: [&str; 3] = ["x", "y", "z"];
 
-/// Makes the folders of the splits, and sees to what is there.
-pub(super) fn prepare(data: &Path, overwrite: bool) -> Result<()> {
-    let disk = |source| Error::Disk {
-        path: data.to_owned(),
-        source,
-    };
-    if data.exists() {
-        if !overwrite {
+/// The folder of all simulations while they are written: nobody takes it for them, and it takes their place when
+/// all are whole.
+pub(super) struct Staged {
+    data: PathBuf,
+    folder: PathBuf,
+    /// The folder, locked for as long as its writer lives.
+    lock: File,
+}
+
+impl Staged {
+    /// Begins beside `data`, in the place of what a killed writer left.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] when there are simulations and they may not be replaced, [`Error::Simulating`] when a
+    /// living writer is at it; [`Error::Disk`].
+    pub(super) fn beside(data: &Path, overwrite: bool) -> Result<Self> {
+        if data.exists() && !overwrite {
             return Err(Error::Exists {
                 path: data.to_owned(),
             });
         }
-        fs::remove_dir_all(data).map_err(disk)?;
+        let folder = data.with_extension("partial");
+        let lock = begin(&folder).map_err(|source| match source.kind() {
+            ErrorKind::WouldBlock => Error::Simulating {
+                path: data.to_owned(),
+            },
+            _ => disk(&folder, source),
+        })?;
+        Ok(Self {
+            data: data.to_owned(),
+            folder,
+            lock,
+        })
     }
-    for split in ["train", "valid", "test"] {
-        fs::create_dir_all(data.join(split)).map_err(disk)?;
+
+    /// The folder of a split.
+    pub(super) fn split(&self, split: Split) -> PathBuf {
+        self.folder.join(split.to_string())
     }
-    Ok(())
+
+    /// Where a file will lie.
+    pub(super) fn place(&self, file: &Path) -> PathBuf {
+        let below = file.strip_prefix(&self.folder).unwrap_or(file);
+        self.data.join(below)
+    }
+
+    /// Moves all into place. What was there is moved away first, so that it is never there in part.
+    pub(super) fn finish(self) -> Result<()> {
+        let failed = |source| disk(&self.data, source);
+        let old = outdated(&self.folder);
+        if self.data.exists() {
+            fs::rename(&self.data, &old).map_err(failed)?;
+        }
+        move_into_place(&self.folder, &self.data).map_err(failed)?;
+        drop(self.lock);
+        remove_folder(&old).map_err(failed)
+    }
+}
+
+/// Where earlier simulations are until they are removed.
+fn outdated(folder: &Path) -> PathBuf {
+    folder.with_extension("old")
+}
+
+/// Locks a folder, and leaves an empty one in it for each split.
+fn begin(folder: &Path) -> io::Result<File> {
+    let lock = loop {
+        fs::create_dir_all(folder)?;
+        let lock = File::open(folder)?;
+        lock.try_lock().map_err(io::Error::from)?;
+        // Another writer may have moved it into place since it was opened.
+        if is_at(&lock, folder)? {
+            break lock;
+        }
+    };
+    remove_folder(&outdated(folder))?;
+    for split in Split::ALL {
+        let folder = folder.join(split.to_string());
+        remove_folder(&folder)?;
+        fs::create_dir(&folder)?;
+    }
+    Ok(lock)
+}
+
+/// One that is gone is no error.
+fn remove_folder(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn disk(path: &Path, source: io::Error) -> Error {
+    Error::Disk {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// Runs a flow to its last frame and writes it as one file.
@@ -49,18 +129,13 @@ pub(super) fn write(
     let file = Layout::create(&partial, &named, equation, &flow, frames)?;
     for frame in 0..frames {
         if frame > 0 && !flow.advance()? {
-            // What is left of a diverged run is of no use to anybody.
-            let _ = fs::remove_file(&partial);
             return Err(Error::Diverged { file: named, frame });
         }
         file.put(frame, &flow.snapshot()?)?;
         reporter.advance(1);
     }
     file.close()?;
-    move_into_place(&partial, &path).map_err(|source| Error::Disk {
-        path: path.clone(),
-        source,
-    })?;
+    move_into_place(&partial, &path).map_err(|source| disk(&path, source))?;
     Ok(path)
 }
 
@@ -97,7 +172,7 @@ fn scientific(value: f64) -> String {
 /// A file with all its groups and attributes, waiting for frames.
 struct Layout {
     named: String,
-    file: File,
+    file: HdfFile,
     tracer: Dataset,
     pressure: Dataset,
     velocity: Dataset,
@@ -114,7 +189,10 @@ impl Layout {
     ) -> Result<Self> {
         let shape = flow.shape().to_vec();
         let made = (|| {
-            let file = File::create(path)?;
+            // A buffer would be written when its data set is closed, which tells nobody of a failure.
+            let mut options = HdfFile::with_options();
+            options.with_fapl(|access| access.sieve_buf_size(0));
+            let file = options.create(path)?;
             root_attributes(&file, equation, flow)?;
             dimensions(&file, flow, frames)?;
             scalars(&file, flow)?;
@@ -187,9 +265,12 @@ impl Layout {
             .map_err(failed)
     }
 
+    /// Closes the file itself, and nothing of it before that could fail unheard.
     fn close(self) -> Result<()> {
         let Self { named, file, .. } = self;
-        file.flush()
+        let flushed = file.flush();
+        drop([self.tracer, self.pressure, self.velocity]);
+        flushed
             .and_then(|()| file.close())
             .map_err(|source| Error::Write {
                 file: named,
@@ -224,7 +305,7 @@ fn put_flags(at: &Dataset, flags: &[(&str, bool)]) -> hdf5::Result<()> {
         .try_for_each(|(name, flag)| at.new_attr::<bool>().create(*name)?.write_scalar(flag))
 }
 
-fn root_attributes(file: &File, equation: Equation, flow: &Flow) -> hdf5::Result<()> {
+fn root_attributes(file: &HdfFile, equation: Equation, flow: &Flow) -> hdf5::Result<()> {
     put_text(file, "dataset_name", equation.dataset_name())?;
     put_text(file, "grid_type", "cartesian")?;
     file.new_attr::<i64>()
@@ -241,7 +322,7 @@ fn root_attributes(file: &File, equation: Equation, flow: &Flow) -> hdf5::Result
     Ok(())
 }
 
-fn dimensions(file: &File, flow: &Flow, frames: usize) -> hdf5::Result<()> {
+fn dimensions(file: &HdfFile, flow: &Flow, frames: usize) -> hdf5::Result<()> {
     let group = file.create_group("dimensions")?;
     put_texts(&group, "spatial_dims", &AXES[..flow.shape().len()])?;
     let times: Vec<f32> = (0..frames)
@@ -261,7 +342,7 @@ fn dimensions(file: &File, flow: &Flow, frames: usize) -> hdf5::Result<()> {
     Ok(())
 }
 
-fn scalars(file: &File, flow: &Flow) -> hdf5::Result<()> {
+fn scalars(file: &HdfFile, flow: &Flow) -> hdf5::Result<()> {
     let group = file.create_group("scalars")?;
     let names: Vec<&str> = flow.parameters.keys().copied().collect();
     put_texts(&group, "field_names", &names)?;
@@ -276,7 +357,7 @@ fn scalars(file: &File, flow: &Flow) -> hdf5::Result<()> {
     Ok(())
 }
 
-fn boundaries(file: &File, shape: &[usize]) -> hdf5::Result<()> {
+fn boundaries(file: &HdfFile, shape: &[usize]) -> hdf5::Result<()> {
     let group = file.create_group("boundary_conditions")?;
     for (&n, axis) in shape.iter().zip(AXES) {
         let condition = group.create_group(&format!("{axis}_periodic"))?;
@@ -301,7 +382,7 @@ fn boundaries(file: &File, shape: &[usize]) -> hdf5::Result<()> {
     Ok(())
 }
 
-fn fields(file: &File, group: &str, names: &[&str]) -> hdf5::Result<Group> {
+fn fields(file: &HdfFile, group: &str, names: &[&str]) -> hdf5::Result<Group> {
     let group = file.create_group(group)?;
     put_texts(&group, "field_names", names)?;
     Ok(group)

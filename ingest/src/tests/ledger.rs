@@ -1,15 +1,15 @@
 //! What an ingest has left: what cannot be read is not taken for absent.
 
 use wellspring_s3_testing::{Fault, Server, Trouble};
-use wellspring_store::{Location, Shard};
+use wellspring_store::{Begun, Change, Error as StoreError, Location, Shard};
 
 use crate::Error;
-use crate::ledger::{Claim, Ledger, ShardRecord};
+use crate::ledger::{Ledger, ShardRecord};
 
-fn claim(key: &str) -> Claim {
-    Claim {
-        key: key.into(),
-        stale: Vec::new(),
+async fn begun(root: &Location, overwrite: bool) -> Result<Change, StoreError> {
+    match Change::renew(root, "ours", overwrite).await? {
+        Begun::Work(change) => Ok(*change),
+        Begun::Done(_) => panic!("there is nothing"),
     }
 }
 
@@ -18,18 +18,19 @@ async fn a_claim_that_says_nothing_is_not_removed_unasked() {
     let root = Location::parse("memory:///ds").unwrap();
     let place = root.join("ingest/claim.json");
     place.put("{\"of\": \"another version\"}").await.unwrap();
-    let refused = Ledger::claim(&root, &claim("ours"), false).await;
-    assert!(matches!(refused.err(), Some(Error::Record { .. })));
+    let refused = begun(&root, false).await;
+    assert!(matches!(refused.err(), Some(StoreError::Claim { .. })));
     assert!(place.exists().await.unwrap());
-    let (_, ours) = Ledger::claim(&root, &claim("ours"), true).await.unwrap();
-    assert_eq!(ours, claim("ours"));
+    begun(&root, true).await.unwrap();
+    begun(&root, false).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_shard_is_missing_only_where_the_store_says_so() {
     let server = Server::start().unwrap();
     let root = Location::parse_with("s3://bucket/ds", &server.settings()).unwrap();
-    let (ledger, _) = Ledger::claim(&root, &claim("ours"), false).await.unwrap();
+    let change = begun(&root, false).await.unwrap();
+    let ledger = Ledger::of(&change).await.unwrap();
     let record = ShardRecord {
         shard: Shard::of("train/00000.arrow".into(), 1, b"bytes"),
         digests: Vec::new(),

@@ -137,6 +137,39 @@ async fn an_ingest_makes_the_rest_and_readers_may_be_many() {
     assert_eq!(objects(&root).await, whole);
 }
 
+/// The old data set stays until the last shard of the new one is made.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_promised_anew_is_what_is_opened() {
+    let source = tempfile::tempdir().unwrap();
+    sources(source.path(), Packing::Contiguous);
+    let from = place(source.path());
+    let (_folder, root) = folder();
+    let old = ingest(&from, &root, &small_shards(), &Silent)
+        .await
+        .unwrap();
+    let anew = IngestOptions {
+        overwrite: true,
+        ..options()
+    };
+    let promised = promise(&from, &root, &anew, &Silent).await.unwrap();
+    assert_eq!(promised, None);
+    assert_eq!(Manifest::load(&root).await.unwrap(), old);
+    let dataset = opened(&root).await.unwrap();
+    assert!(dataset.origin().unwrap().missing() > 0);
+    assert_ne!(dataset.manifest().splits, old.splits);
+    read_all(&dataset, Split::Train).await;
+    assert!(verify(&root, &Silent).await.unwrap().1.is_empty());
+    assert_eq!(Manifest::load(&root).await.unwrap(), old);
+    read_all(&dataset, Split::Test).await;
+    let new = Manifest::load(&root).await.unwrap();
+    assert_eq!((new.generation, &new.outline()), (1, dataset.manifest()));
+    // Nothing of the old one is left.
+    let named = new.paths().chain(["manifest.json", "stats.yaml"]);
+    let named: std::collections::BTreeSet<String> = named.map(String::from).collect();
+    let there = objects(&root).await.into_iter().map(|(path, _)| path);
+    assert_eq!(there.collect::<std::collections::BTreeSet<_>>(), named);
+}
+
 #[tokio::test]
 async fn another_source_than_was_promised_is_refused() {
     let source = tempfile::tempdir().unwrap();
@@ -149,7 +182,10 @@ async fn another_source_than_was_promised_is_refused() {
         ..options()
     };
     let error = ingest(&from, &root, &others, &Silent).await.unwrap_err();
-    assert!(matches!(error, Error::Underway { .. }), "{error}");
+    assert!(
+        matches!(error, Error::Store(StoreError::Underway { .. })),
+        "{error}"
+    );
     std::fs::remove_file(source.path().join("data/train/waves_2.hdf5")).unwrap();
     let error = opened(&root).await.unwrap_err();
     assert!(matches!(error, Error::Unlike { .. }), "{error}");

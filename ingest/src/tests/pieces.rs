@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use wellspring_store::{
-    AxisSelection, Boundary, Dataset, Error as StoreError, Location, Manifest, Normalization,
-    Place, Selection, Silent, Split, TensorOrder, verify,
+    AxisSelection, Boundary, Change, Dataset, Error as StoreError, Head, Location, Manifest,
+    Normalization, Place, Selection, Silent, Split, TensorOrder, verify,
 };
 
 use super::{convert, place};
@@ -83,7 +83,13 @@ async fn packings_make_no_difference() {
             .into_iter()
             .map(|source| source.checksum)
             .collect();
-        shards.push((manifest.statistics, manifest.splits, sums));
+        // Files of other bytes are another source, whose shards have other names.
+        let held = manifest.splits.into_values().map(|mut split| {
+            let files = split.shards.iter_mut().chain(&mut split.constants);
+            files.for_each(|shard| shard.path.clear());
+            split
+        });
+        shards.push((manifest.statistics, held.collect::<Vec<_>>(), sums));
     }
     assert_eq!(shards[0], shards[1]);
     assert_eq!(shards[0], shards[2]);
@@ -153,7 +159,10 @@ async fn a_finished_ingest_is_not_done_again_and_another_is_refused() {
         .await
         .unwrap();
     let error = ingest(&source, &root, &other, &Silent).await.unwrap_err();
-    assert!(matches!(error, Error::Underway { .. }), "{error}");
+    assert!(
+        matches!(error, Error::Store(StoreError::Underway { .. })),
+        "{error}"
+    );
     let other = IngestOptions {
         overwrite: true,
         ..other
@@ -297,6 +306,15 @@ async fn trajectories_are_added_and_read_like_the_others() {
     shard
         .check(&root.join(&shard.path).get().await.unwrap(), "old")
         .unwrap();
+    // Whoever was stopped after its end asks again.
+    let again = append(&source, &root, &options(), &Silent).await.unwrap();
+    assert_eq!(
+        (again, Manifest::load(&root).await.unwrap()),
+        (new.clone(), new)
+    );
+    waves(Packing::Chunked)
+        .write(&more.path().join("data/valid/another.hdf5"), 81)
+        .unwrap();
     let error = append(&source, &root, &options(), &Silent)
         .await
         .unwrap_err();
@@ -364,8 +382,51 @@ async fn an_append_that_was_overtaken_changes_nothing_and_bars_nobody() {
     assert_eq!((now.generation, now.splits.len()), (1, 1));
     let new = append(&source, &root, &options(), &Silent).await.unwrap();
     assert_eq!(new.generation, 2);
-    assert!(wellspring_store::purge(&root).await.unwrap() > 0);
+    assert!(!wellspring_store::purge(&root).await.unwrap().is_empty());
     assert!(verify(&root, &Silent).await.unwrap().1.is_empty());
+}
+
+/// An append that is run again where a killed one of the same was begun, before and after somebody else has
+/// changed the data set; and one that was killed between its manifest and its tidying up.
+#[tokio::test]
+async fn a_killed_append_is_run_again() {
+    let (first, more) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    sources(first.path(), Packing::Contiguous);
+    waves(Packing::Gzip(2))
+        .write(&more.path().join("data/train/later.hdf5"), 70)
+        .unwrap();
+    let (root, _) = made(first.path(), &options()).await;
+    let source = place(more.path());
+    let head = Head::load(&root).await.unwrap();
+    let killed = Change::extend(&root, head, "killed", false).await.unwrap();
+    let record = killed.unwrap().records().join("train/00000.json");
+    record.put("{}").await.unwrap();
+    let error = append(&source, &root, &options(), &Silent)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, Error::Store(StoreError::Underway { .. })),
+        "{error}"
+    );
+    wellspring_store::drop_split(&root, Split::Test)
+        .await
+        .unwrap();
+    let new = append(&source, &root, &options(), &Silent).await.unwrap();
+    assert!(!record.exists().await.unwrap());
+    let head = Head::load(&root).await.unwrap();
+    // As it was before it tidied up.
+    root.join("stats.yaml").delete().await.unwrap();
+    root.join("train/00000.g2-killed.arrow")
+        .put("left")
+        .await
+        .unwrap();
+    record.put("{}").await.unwrap();
+    let again = append(&source, &root, &options(), &Silent).await.unwrap();
+    assert_eq!((again, head.manifest().unwrap()), (new.clone(), new));
+    assert!(root.join("stats.yaml").exists().await.unwrap());
+    assert!(!record.exists().await.unwrap());
+    let left = root.join("train/00000.g2-killed.arrow");
+    assert!(!left.exists().await.unwrap());
 }
 
 /// What a file holds beside fields may be what a file that was dropped did, which may be deleted any moment.
@@ -401,7 +462,7 @@ async fn an_append_names_nothing_that_a_purge_deletes() {
     for path in new.paths().filter(|path| !kept.contains(path)) {
         assert!(!paths.contains(&path), "{path} was there before");
     }
-    assert!(wellspring_store::purge(&root).await.unwrap() > 0);
+    assert!(!wellspring_store::purge(&root).await.unwrap().is_empty());
     let (manifest, flaws) = verify(&root, &Silent).await.unwrap();
     assert!(flaws.is_empty(), "{flaws:?}");
     // What was added can be made again.
@@ -434,7 +495,9 @@ async fn what_is_damaged_is_found_and_made_again() {
         .structure
         .path
         .clone();
-    let broken = ["train/00001.arrow", "train/constants.arrow", &structure];
+    let train = &manifest.splits[&Split::Train];
+    let constants = train.constants.as_ref().unwrap();
+    let broken = [&train.shards[1].path, &constants.path, &structure];
     for path in broken {
         let object = root.join(path);
         let mut bytes = object.get().await.unwrap().to_vec();
@@ -442,7 +505,7 @@ async fn what_is_damaged_is_found_and_made_again() {
         bytes[middle] ^= 4;
         object.put(bytes).await.unwrap();
     }
-    root.join("train/00002.arrow").delete().await.unwrap();
+    root.join(&train.shards[2].path).delete().await.unwrap();
     let (manifest, flaws) = verify(&root, &Silent).await.unwrap();
     let places: Vec<&Place> = flaws.iter().map(|flaw| &flaw.place).collect();
     let expected = [

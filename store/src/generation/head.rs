@@ -6,42 +6,63 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use object_store::{ObjectStoreExt as _, PutMode, PutOptions, UpdateVersion};
 
-use crate::{Error, Location, Manifest, Result};
+use crate::{Error, Location, Manifest, Result, checksum};
 
 /// The manifest that a data set has, with what tells it from any other that takes its place.
-pub(super) struct Head {
+#[derive(Debug, Clone)]
+pub struct Head {
     place: Location,
-    manifest: Manifest,
     bytes: Bytes,
     version: UpdateVersion,
 }
 
 impl Head {
-    pub(super) async fn load(root: &Location) -> Result<Self> {
+    /// The manifest of the data set at `root`, if there is one. Whether it can be understood is not looked at.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn find(root: &Location) -> Result<Option<Self>> {
         let place = root.join("manifest.json");
-        let failed = |source| match source {
-            object_store::Error::NotFound { .. } => Error::NotADataset {
-                root: root.to_string(),
-            },
-            source => place.io("reading", source),
+        let found = match place.object_store().get(place.path()).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(source) => return Err(place.io("reading", source)),
         };
-        let found = place.object_store().get(place.path()).await;
-        let found = found.map_err(failed)?;
         let version = UpdateVersion {
             e_tag: found.meta.e_tag.clone(),
             version: found.meta.version.clone(),
         };
-        let bytes = found.bytes().await.map_err(failed)?;
-        Ok(Self {
-            manifest: Manifest::from_json(&bytes, &place.to_string())?,
+        let bytes = found.bytes().await;
+        Ok(Some(Self {
+            bytes: bytes.map_err(|source| place.io("reading", source))?,
             place,
-            bytes,
             version,
+        }))
+    }
+
+    /// The manifest of the data set at `root`.
+    ///
+    /// # Errors
+    /// [`Error::NotADataset`] when there is none; [`Error::Io`].
+    pub async fn load(root: &Location) -> Result<Self> {
+        let found = Self::find(root).await?;
+        found.ok_or_else(|| Error::NotADataset {
+            root: root.to_string(),
         })
     }
 
-    pub(super) fn manifest(&self) -> &Manifest {
-        &self.manifest
+    /// What it says.
+    ///
+    /// # Errors
+    /// As [`Manifest::from_json`].
+    pub fn manifest(&self) -> Result<Manifest> {
+        Manifest::from_json(&self.bytes, &self.place.to_string())
+    }
+
+    /// A name for exactly these bytes.
+    #[must_use]
+    pub fn id(&self) -> String {
+        checksum(&self.bytes)
     }
 
     /// The manifest's text.

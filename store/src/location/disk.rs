@@ -266,7 +266,7 @@ impl Drop for Staged {
 ///
 /// # Errors
 /// Whatever the disk gives.
-pub fn remove_left(path: &Path) -> io::Result<bool> {
+pub(super) fn remove_left(path: &Path) -> io::Result<bool> {
     let file = match OpenOptions::new().write(true).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
@@ -298,9 +298,12 @@ fn delete(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether an open file is what lies under a path: not a link's target, and not replaced meanwhile.
+/// Whether an open file or folder is what lies under a path: not a link's target, and not replaced meanwhile.
+///
+/// # Errors
+/// Whatever the disk gives, but for a path under which nothing lies.
 #[cfg(unix)]
-pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+pub fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt as _;
     match fs::symlink_metadata(path) {
         Ok(there) => {
@@ -313,8 +316,11 @@ pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 }
 
 /// Where files cannot be told apart, an open one cannot be renamed or removed either.
+///
+/// # Errors
+/// Whatever the disk gives.
 #[cfg(not(unix))]
-pub(crate) fn is_at(_: &File, path: &Path) -> io::Result<bool> {
+pub fn is_at(_: &File, path: &Path) -> io::Result<bool> {
     fs::exists(path)
 }
 

@@ -24,6 +24,8 @@ pub(super) enum Ask {
     Get(String),
     List(String),
     Put(String, Bytes),
+    /// Where nothing is.
+    Create(String, Bytes),
     /// While an object with this tag is there.
     Replace(String, Bytes, String),
     Delete(String),
@@ -118,7 +120,8 @@ impl<T: Clone + PartialEq> Writer<T> {
             (At::Ended(one), At::Ended(other)) => one == other,
             _ => false,
         };
-        let place = self.states.iter().position(alike);
+        let is_end = matches!(next.1, At::Ended(_));
+        let place = self.states.iter().position(|known| is_end && alike(known));
         let place = place.unwrap_or_else(|| {
             self.states.push(next);
             self.states.len() - 1
@@ -183,14 +186,14 @@ impl ObjectStore for Script {
         let ask = match options.mode {
             PutMode::Overwrite => Ask::Put(path, bytes),
             PutMode::Update(seen) => Ask::Replace(path, bytes, seen.e_tag.unwrap()),
-            PutMode::Create => return Err(unneeded()),
+            PutMode::Create => Ask::Create(path, bytes),
         };
+        let is_new = matches!(ask, Ask::Create(..));
+        let (path, source) = (to.to_string(), "another is there".into());
         match self.clone().ask(ask).await {
             Answer::Done(true) => Ok(result),
-            _ => Err(Error::Precondition {
-                path: to.to_string(),
-                source: "another is there".into(),
-            }),
+            _ if is_new => Err(Error::AlreadyExists { path, source }),
+            _ => Err(Error::Precondition { path, source }),
         }
     }
 
