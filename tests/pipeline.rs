@@ -151,31 +151,6 @@ fn weights_go_out_and_come_back() {
     assert!(said.err.contains("missing: blocks.1."), "{}", said.err);
 }
 
-#[test]
-fn a_signal_leaves_a_checkpoint() {
-    let place = Workplace::new().with_data_set();
-    let mut child = place
-        .command(&format!(
-            "train --out run {SMALL} --set train.steps=1000000"
-        ))
-        .spawn()
-        .unwrap();
-    let log = place.path("run/config.toml");
-    while !log.exists() {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    std::thread::sleep(std::time::Duration::from_millis(300));
-    let kill = std::process::Command::new("kill")
-        .args(["-TERM", &child.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(kill.success());
-    assert!(child.wait().unwrap().success());
-    assert_eq!(place.files("run/checkpoints").len(), 3);
-    let said = place.do_it("inspect run");
-    assert!(said.out.contains("last checkpoint: step"), "{}", said.out);
-}
-
 /// A model of every second frame is evaluated on those, and beside a baseline of those.
 #[test]
 fn a_stride_goes_from_training_to_the_tables() {

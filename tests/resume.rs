@@ -1,7 +1,13 @@
 //! Runs that go on: with their own configuration, from the last sound checkpoint, and only where there is
-//! something left to do.
+//! something left to do. Signals end them, and one process at a time writes them.
 
-use crate::program::{SMALL, Workplace};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use wellspring_s3_testing::Server;
+
+use crate::program::{SMALL, Said, Workplace, options};
 
 /// A run of six steps with checkpoints after three and six, and the same where the last was lost.
 fn trained() -> Workplace {
@@ -111,4 +117,237 @@ fn a_checkpoint_of_half_a_state_is_passed_over() {
         let text = std::fs::read(&file).unwrap();
         std::fs::write(&file, &text[..text.len() / 2]).unwrap();
     });
+}
+
+/// A training without an end.
+const ENDLESS: &str = "--set train.steps=1000000 --set train.checkpoint_every=1";
+
+fn pause() {
+    std::thread::sleep(Duration::from_millis(20));
+}
+
+fn wait_for(path: &Path, child: &mut Child) {
+    while !path.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before");
+        pause();
+    }
+}
+
+fn send(signal: &str, to: &Child) {
+    let id = to.id().to_string();
+    let sent = Command::new("kill")
+        .args([&format!("-{signal}"), &id])
+        .status();
+    assert!(sent.unwrap().success());
+}
+
+/// The end of a process that was told to end.
+fn end(mut child: Child) -> ExitStatus {
+    for _ in 0..3000 {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        pause();
+    }
+    child.kill().unwrap();
+    panic!("it did not end");
+}
+
+#[test]
+fn a_signal_leaves_a_checkpoint_and_its_exit_code() {
+    let place = trained();
+    for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129)] {
+        let program = place.command(&format!("train --out {signal} {SMALL} {ENDLESS}"));
+        // This process may have been begun with signals ignored.
+        let mut command = Command::new("env");
+        command.current_dir(place.path(""));
+        command.arg("--default-signal").arg(program.get_program());
+        let mut child = command.args(program.get_args()).spawn().unwrap();
+        wait_for(&place.path(&format!("{signal}/log.jsonl")), &mut child);
+        send(signal, &child);
+        assert_eq!(end(child).code(), Some(code), "{signal}");
+        let said = place.do_it(&format!("inspect {signal}"));
+        assert!(said.out.contains("last checkpoint: step"), "{}", said.out);
+    }
+}
+
+/// As `nohup` begins a program.
+#[test]
+fn a_run_whose_hangup_is_ignored_outlives_its_terminal() {
+    let place = trained();
+    let program = place.command(&format!("train --out long {SMALL} {ENDLESS}"));
+    let mut shell = Command::new("sh");
+    shell
+        .current_dir(place.path(""))
+        .args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]);
+    let mut child = shell
+        .arg(program.get_program())
+        .args(program.get_args())
+        .spawn()
+        .unwrap();
+    wait_for(&place.path("long/log.jsonl"), &mut child);
+    send("HUP", &child);
+    let before = place.losses("long").len();
+    while place.losses("long").len() < before + 3 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended");
+        pause();
+    }
+    send("TERM", &child);
+    assert_eq!(end(child).code(), Some(143));
+}
+
+/// A manifest that never comes.
+#[test]
+fn a_signal_while_data_is_opened_ends_it_at_once() {
+    let place = Workplace::new();
+    std::fs::create_dir(place.path("ds")).unwrap();
+    let manifest = place.path("ds/manifest.json");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&manifest)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let child = place
+        .command(&format!("train --out run {SMALL}"))
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    send("TERM", &child);
+    assert_eq!(end(child).code(), Some(143));
+    assert!(!place.path("run").exists());
+}
+
+#[test]
+fn of_two_that_begin_one_run_one_is_refused() {
+    let place = trained();
+    let whole = place.weights("run", 6);
+    for turn in 0..5 {
+        let words = format!(
+            "train --out both{turn} {SMALL} --set train.steps=6 --set train.checkpoint_every=3"
+        );
+        let begin = || {
+            place
+                .command(&words)
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        };
+        let both = [begin(), begin()].map(|child| Said::from(child.wait_with_output().unwrap()));
+        let mut codes = both.iter().map(|said| said.code).collect::<Vec<_>>();
+        codes.sort_unstable();
+        assert_eq!(codes, [0, 1], "{both:?}");
+        let loser = both.iter().find(|said| said.code == 1).unwrap();
+        assert!(
+            loser.err.contains("another process") || loser.err.contains("holds a run already"),
+            "{loser:?}"
+        );
+        assert!(place.weights(&format!("both{turn}"), 6) == whole);
+    }
+}
+
+#[test]
+fn a_run_that_lives_is_not_gone_on_with() {
+    let place = trained();
+    let words = format!("train --out long {SMALL} {ENDLESS}");
+    let mut child = place.command(&words).spawn().unwrap();
+    wait_for(&place.path("long/log.jsonl"), &mut child);
+    for words in ["--resume", "--resume --from 1"] {
+        let said = place.run(&format!("train --out long {words}"));
+        said.refuses(&["another process"]);
+    }
+    let said = place.run(&words);
+    said.refuses(&["another process"]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let step = place.losses("long").len();
+    place.do_it(&format!(
+        "train --out long --resume --set train.steps={}",
+        step + 1
+    ));
+}
+
+/// In a bucket, where nothing can be locked.
+#[test]
+fn a_run_in_a_bucket_is_whose_took_it_last() {
+    let server = Server::start().unwrap();
+    let (place, settings) = (trained(), options(server.settings()));
+    let spawn = |words: &str| {
+        let mut command = place.command(&format!("{words} {settings}"));
+        command.stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let done = |child: Child| Said::from(child.wait_with_output().unwrap());
+    let few = "--set train.steps=6 --set train.checkpoint_every=3";
+    let begin = format!("train --out s3://bucket/both {SMALL} {few}");
+    let both = [spawn(&begin), spawn(&begin)].map(done);
+    let mut codes: Vec<i32> = both.iter().map(|said| said.code).collect();
+    codes.sort_unstable();
+    assert_eq!(codes, [0, 1], "{both:?}");
+
+    let living = spawn(&format!("train --out s3://bucket/long {SMALL} {ENDLESS}"));
+    let step = |run: &str| place.run(&format!("inspect {run} {settings}")).out;
+    while !step("s3://bucket/long").contains("last checkpoint: step") {
+        pause();
+    }
+    let other = spawn("train --out s3://bucket/long --resume");
+    let said = done(living);
+    said.refuses(&["another process has gone on with s3://bucket/long"]);
+    send("TERM", &other);
+    let said = done(other);
+    assert_eq!(said.code, 143, "{said:?}");
+}
+
+#[test]
+fn a_run_goes_back_to_a_step() {
+    let place = trained();
+    let whole = place.weights("run", 6);
+    assert_eq!(place.run("train --out run --from 3").code, 2);
+    let said = place.run("train --out run --resume --from 4");
+    said.refuses(&["of step 4, but of 3, 6"]);
+    let said = place.do_it("train --out run --resume --from 3");
+    said.names(&["goes back to step 3", "[6]"]);
+    assert!(place.weights("run", 6) == whole);
+    assert_eq!(place.losses("run").len(), 6);
+}
+
+#[test]
+fn a_run_goes_on_after_a_split_was_dropped_and_purged() {
+    let place = trained();
+    let whole = place.weights("run", 6);
+    place.do_it("drop ds test --purge");
+    let said = place.do_it("train --out run --resume --from 3");
+    said.names(&["ds has changed", "not what training reads"]);
+    assert!(place.weights("run", 6) == whole);
+}
+
+#[test]
+fn a_run_goes_on_with_what_it_read_before_an_append_and_says_when_that_is_gone() {
+    let place = trained();
+    let whole = place.weights("run", 6);
+    place.lay(&[("odd/sound.hdf5", "more/data/train/c.hdf5")]);
+    place.do_it("ingest more ds --append");
+    let said = place.do_it("train --out run --resume --from 3");
+    said.names(&["ds has changed", "generation 0"]);
+    assert!(place.weights("run", 6) == whole);
+    place.do_it("drop ds test --purge");
+    let said = place.run("train --out run --resume --from 3");
+    said.refuses(&["cannot go on", "a purge deletes it"]);
+}
+
+/// Where the system gives no threads, a person reads why: the stacks are as large as they can never be used.
+#[test]
+fn a_training_without_its_threads_says_so() {
+    let place = trained();
+    let mut refused = 0;
+    for stack in [9_000_000_000_u64, 1_900_000_000, 900_000_000] {
+        let limits = format!("ulimit -v 8000000; export RUST_MIN_STACK={stack}");
+        let words = format!("train --out run{stack} {SMALL} --set train.steps=2");
+        let said = place.run_within(&limits, &words);
+        if said.code != 0 {
+            said.refuses(&["cannot start", "ulimit"]);
+            refused += 1;
+        }
+    }
+    assert!(refused > 0);
 }

@@ -19,6 +19,7 @@ mod train;
 mod verify;
 mod weights;
 
+use std::num::NonZero;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -52,7 +53,7 @@ impl Session {
         let reporter = Arc::new(Terminal::new(cli.quiet));
         wellspring_store::report_outages(reporter.clone());
         Ok(Self {
-            runtime: Runtime::new().context("cannot start the threads for input and output")?,
+            runtime: runtime()?,
             reporter,
             map: !cli.no_mmap,
             storage: settings,
@@ -88,6 +89,30 @@ impl Session {
     pub fn wait<F: Future>(&self, work: F) -> F::Output {
         self.runtime.block_on(work)
     }
+}
+
+/// The threads for input and output. Tokio panics where the system does not give them, so they are tried first.
+fn runtime() -> Result<Runtime> {
+    // One more, for what blocks.
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get) + 1;
+    try_threads(threads).and_then(|()| Runtime::new()).with_context(|| {
+        format!(
+            "cannot start {threads} threads for input and output; allow more memory or processes (ulimit -v, \
+             ulimit -u)"
+        )
+    })
+}
+
+/// Has so many threads at a time.
+fn try_threads(threads: usize) -> std::io::Result<()> {
+    let gate = std::sync::RwLock::new(());
+    let closed = gate.write();
+    std::thread::scope(|scope| {
+        let wait = |_| std::thread::Builder::new().spawn_scoped(scope, || drop(gate.read()));
+        let started = (0..threads).map(wait).collect::<std::io::Result<Vec<_>>>();
+        drop(closed);
+        started.map(drop)
+    })
 }
 
 /// Runs what was typed.

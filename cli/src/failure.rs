@@ -16,6 +16,19 @@ impl fmt::Display for Misuse {
 
 impl std::error::Error for Misuse {}
 
+/// A command that a signal has stopped and that has said so: the exit code is 128 and the signal's number, as
+/// a shell's.
+#[derive(Debug)]
+pub struct Interrupted(pub u8);
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it was interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
 /// Stops a command with [`Misuse`].
 macro_rules! misuse {
     ($($part:tt)*) => {
@@ -24,11 +37,14 @@ macro_rules! misuse {
 }
 pub(crate) use misuse;
 
-/// Prints the error with its causes and gives the exit code: 2 for a misuse, 1 for a failure, and
-/// 0 where the reader of a pipe has had enough.
+/// Prints the error with its causes and gives the exit code: 2 for a misuse, 1 for a failure, a signal's
+/// for an interruption, and 0 where the reader of a pipe has had enough.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
+    }
+    if let Some(Interrupted(code)) = error.downcast_ref() {
+        return ExitCode::from(*code);
     }
     let message = chain(error.as_ref());
     // Nothing is left to tell when standard error itself is closed.

@@ -1,44 +1,79 @@
-//! Ctrl-C and SIGTERM as a flag that long work looks at between two steps.
+//! Signals as a wish that long work looks at between two steps: Ctrl-C, SIGTERM, and SIGHUP, which a terminal
+//! sends when it closes.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 
 use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use wellspring_train::Stop;
 
+use crate::failure::Interrupted;
 use crate::progress;
 
-/// The flag of the work under way, if it looks at one.
-static CURRENT: Mutex<Weak<AtomicBool>> = Mutex::new(Weak::new());
-static LISTENER: Once = Once::new();
+/// The wish that the work under way looks at, if there is any.
+static CURRENT: Mutex<Weak<Stop>> = Mutex::new(Weak::new());
+static LISTENERS: Once = Once::new();
 
-/// A flag that the first signal sets while it is held; a second one, or one when no flag is held,
-/// ends the program at once.
-pub fn flag(runtime: &Handle) -> std::io::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
+/// The exit code of the last signal; 0 before there was one.
+static CODE: AtomicU8 = AtomicU8::new(0);
+
+/// A wish that the first signal makes. Where nothing looks at it, as while data is opened, and when a second
+/// signal comes, the program ends at once.
+pub fn stop(runtime: &Handle) -> std::io::Result<Arc<Stop>> {
+    let stop = Arc::new(Stop::default());
     *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&stop);
     let _guard = runtime.enter();
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    LISTENER.call_once(|| {
-        runtime.spawn(async move {
-            loop {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
-                let current = CURRENT
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .upgrade();
-                match current {
-                    Some(stop) if !stop.swap(true, Ordering::SeqCst) => {
-                        progress::line("stopping after this step; again to stop at once");
-                    }
-                    _ => std::process::exit(130),
-                }
-            }
-        });
+    let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
+    // Whoever asked for it with nohup wants to outlive the terminal.
+    if !ignores_hangup() {
+        kinds.push(SignalKind::hangup());
+    }
+    let heard = kinds.into_iter().map(|kind| Ok((kind, signal(kind)?)));
+    let heard: Vec<(SignalKind, Signal)> = heard.collect::<std::io::Result<_>>()?;
+    LISTENERS.call_once(|| {
+        for (kind, signal) in heard {
+            runtime.spawn(listen(kind, signal));
+        }
     });
     Ok(stop)
+}
+
+/// How a command ends that a signal has stopped.
+pub fn ended() -> Interrupted {
+    match CODE.load(Ordering::SeqCst) {
+        0 => Interrupted(exit_code(SignalKind::interrupt())),
+        code => Interrupted(code),
+    }
+}
+
+async fn listen(kind: SignalKind, mut signal: Signal) {
+    while signal.recv().await.is_some() {
+        let code = exit_code(kind);
+        CODE.store(code, Ordering::SeqCst);
+        let current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
+        match current.upgrade() {
+            Some(stop) if !stop.asked() && stop.ask() => {
+                progress::line("stopping after this step; again to stop at once");
+            }
+            _ => std::process::exit(code.into()),
+        }
+    }
+}
+
+/// What a shell says of a program that a signal has ended.
+fn exit_code(kind: SignalKind) -> u8 {
+    u8::try_from(128 + kind.as_raw_value()).unwrap_or(u8::MAX)
+}
+
+/// Whether this process was begun with SIGHUP ignored. Only Linux says so in a file.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mut ignored = status
+        .lines()
+        .filter_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored
+        .next()
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| (mask >> (SignalKind::hangup().as_raw_value() - 1)) & 1 == 1)
 }

@@ -11,7 +11,7 @@ use crate::shard::ShardData;
 use crate::traffic::{Counters, Traffic};
 use crate::{
     Affine, Error, Frames, Location, Manifest, Origin, Result, Schema, Split, Value, Window,
-    WindowSpec,
+    WindowSpec, generation,
 };
 
 /// A data set that can be read.
@@ -22,6 +22,7 @@ pub struct Dataset {
     affine: Affine,
     index: BTreeMap<Split, RowIndex>,
     cache: Arc<ShardCache>,
+    options: CacheOptions,
 }
 
 /// Frames of one trajectory, in open shards.
@@ -79,10 +80,22 @@ impl Dataset {
             index: index
                 .map(|(&split, held)| (split, RowIndex::of(split, held)))
                 .collect(),
+            options: cache.clone(),
             cache: ShardCache::new(root.clone(), Arc::clone(&manifest), origin, cache)?,
             root: root.clone(),
             manifest,
         })
+    }
+
+    /// The data set as it was before it was changed: its newest earlier generation of which this holds;
+    /// nothing where no such is kept, since [`purge`](crate::purge) deletes them.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`].
+    pub async fn earlier(&self, holds: impl Fn(&Manifest) -> bool) -> Result<Option<Self>> {
+        let kept = generation::earlier(&self.root, holds).await?;
+        let open = |manifest| Self::new(&self.root, manifest, None, self.options.clone());
+        kept.map(open).transpose()
     }
 
     /// Where it is.

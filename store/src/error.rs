@@ -343,6 +343,15 @@ pub enum Error {
         shard: Option<usize>,
     },
 
+    /// The system did not start a thread.
+    #[error(
+        "cannot start a thread to gather batches; allow more memory or processes (ulimit -v, ulimit -u)"
+    )]
+    Threads {
+        /// The system's own words.
+        source: std::io::Error,
+    },
+
     /// A background task ended without an answer.
     #[error("a background task of the loader ended early: {reason}")]
     Task {

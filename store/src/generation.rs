@@ -26,6 +26,27 @@ fn kept(root: &Location, manifest: &Manifest) -> Location {
     root.join(&format!("generations/{generation:05}-{id}.json"))
 }
 
+/// The newest earlier manifest that is kept and of which something holds.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Malformed`] for one that cannot be read.
+pub(crate) async fn earlier(
+    root: &Location,
+    holds: impl Fn(&Manifest) -> bool,
+) -> Result<Option<Manifest>> {
+    for place in root.join("generations").list().await?.iter().rev() {
+        // A purge may have been faster.
+        let Some(bytes) = place.get_opt().await? else {
+            continue;
+        };
+        let manifest = Manifest::from_json(&bytes, &place.to_string())?;
+        if holds(&manifest) {
+            return Ok(Some(manifest));
+        }
+    }
+    Ok(None)
+}
+
 /// Commits a manifest in the place of what there was before.
 ///
 /// # Errors
@@ -88,9 +109,10 @@ pub async fn drop_split(root: &Location, split: Split) -> Result<Manifest> {
     let head = Head::load(root).await?;
     let before = head.manifest()?;
     if let Err(error) = before.split(split) {
-        return match was_dropped(root, split).await? {
-            true => Ok(before),
-            false => Err(error),
+        let earlier = earlier(root, |old| old.splits.contains_key(&split)).await?;
+        return match earlier {
+            Some(_) => Ok(before),
+            None => Err(error),
         };
     }
     let mut next = before;
@@ -103,19 +125,6 @@ pub async fn drop_split(root: &Location, split: Split) -> Result<Manifest> {
     Ok(next)
 }
 
-/// Whether an earlier generation had a split.
-async fn was_dropped(root: &Location, split: Split) -> Result<bool> {
-    for place in root.join("generations").list().await? {
-        let Some(bytes) = place.get_opt().await? else {
-            continue;
-        };
-        let old = Manifest::from_json(&bytes, &place.to_string())?;
-        if old.splits.contains_key(&split) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
 
 #[cfg(test)]
 mod tests;

@@ -77,6 +77,8 @@ impl<T: Value> Drop for Batch<T> {
 pub struct Loader<T: Value = f32> {
     dataset: Arc<Dataset>,
     batches: mpsc::Receiver<Coming<T>>,
+    /// Why there is no thread to gather batches.
+    idle: Option<std::io::Error>,
     over: bool,
 }
 
@@ -127,17 +129,8 @@ impl<T: Value> Loader<T> {
             ring: Arc::new(Ring::new(prefetch + 1)),
             work: Arc::new(Mutex::new(work)),
         };
-        for thread in 0..options.threads.max(1) {
-            let gatherer = gatherer.clone();
-            let name = format!("wellspring gather {thread}");
-            let started = std::thread::Builder::new()
-                .name(name)
-                .spawn(move || gatherer.run());
-            if let Err(error) = started {
-                tracing::warn!(%error, "a thread that gathers batches did not start");
-            }
-        }
-        drop(gatherer);
+        // There are never more batches than these in the making.
+        let idle = gatherer.start(options.threads.clamp(1, prefetch + 1));
         let reader = Reader {
             stages: Stages::spawn(&dataset, &plan, runtime),
             dataset: Arc::clone(&dataset),
@@ -150,8 +143,32 @@ impl<T: Value> Loader<T> {
         Self {
             dataset,
             batches,
+            idle,
             over: false,
         }
+    }
+}
+
+impl<T: Value> Loader<T> {
+    /// The next batch, for who waits for something else too. One that is waited for no longer is lost.
+    pub async fn next_batch(&mut self) -> Option<Result<Batch<T>>> {
+        if self.over {
+            return None;
+        }
+        if let Some(source) = self.idle.take() {
+            self.over = true;
+            return Some(Err(Error::Threads { source }));
+        }
+        let began = Instant::now();
+        let batch = self.batches.recv().await?;
+        let batch = batch.await.unwrap_or_else(|_| {
+            Err(Error::Task {
+                reason: "a thread that gathers batches panicked".into(),
+            })
+        });
+        self.dataset.counters().waited(began.elapsed());
+        self.over = batch.is_err();
+        Some(batch)
     }
 }
 
@@ -159,19 +176,7 @@ impl<T: Value> Iterator for Loader<T> {
     type Item = Result<Batch<T>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.over {
-            return None;
-        }
-        let began = Instant::now();
-        let batch = self.batches.blocking_recv()?;
-        let batch = batch.blocking_recv().unwrap_or_else(|_| {
-            Err(Error::Task {
-                reason: "a thread that gathers batches panicked, or none could start".into(),
-            })
-        });
-        self.dataset.counters().waited(began.elapsed());
-        self.over = batch.is_err();
-        Some(batch)
+        futures::executor::block_on(self.next_batch())
     }
 }
 
@@ -254,6 +259,22 @@ struct Gatherer<T: Value> {
 }
 
 impl<T: Value> Gatherer<T> {
+    /// Starts threads, as many of them as the system gives; its words where it gives none.
+    fn start(self, threads: usize) -> Option<std::io::Error> {
+        for thread in 0..threads {
+            let gatherer = self.clone();
+            let named = std::thread::Builder::new().name(format!("wellspring gather {thread}"));
+            if let Err(error) = named.spawn(move || gatherer.run()) {
+                if thread == 0 {
+                    return Some(error);
+                }
+                tracing::warn!(%error, "{thread} of {threads} threads gather batches: the system gives no more");
+                break;
+            }
+        }
+        None
+    }
+
     /// Gathers batches until there are no more.
     fn run(self) {
         loop {

@@ -14,6 +14,7 @@ mod profile;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod version;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -26,10 +27,11 @@ use object_store::path::Path;
 #[cfg(test)]
 pub(crate) use self::disk::Operation;
 pub(crate) use self::disk::remove;
-pub use self::disk::{is_at, move_into_place};
+pub use self::disk::{is_at, move_into_place, remove_left};
 pub use self::listing::Listing;
 pub(crate) use self::patience::rounded;
 pub use self::patience::{DEFAULT_RETRY_FOR, report_outages};
+pub use self::version::Version;
 
 use self::address::{Address, Kind};
 use self::disk::DiskStore;

@@ -1,21 +1,21 @@
 //! A run at rest: `checkpoints/STEP/{model,optimizer}.safetensors` and, last of all, `state.json`
-//! with their checksums. A folder without a state is no checkpoint: an interruption left it.
+//! with their checksums and its own. A folder without a state is no checkpoint: an interruption left it.
 //!
-//! Whoever opens the newest checkpoint takes the newest whose files are those that were written; what
-//! is passed over is told.
+//! Whoever opens the newest checkpoint takes the newest whose files are those that were written, and hold
+//! finite numbers only; what is passed over is told. One with other numbers is never written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
-use wellspring_store::{Location, Reporter};
-use xxhash_rust::xxh3::xxh3_64;
+use wellspring_store::{Location, Reporter, checksum, sealed};
 
+use crate::claim::Claim;
 use crate::config::MOST_STEPS;
 use crate::domain::Domains;
 use crate::model::{Parameters, Surrogate};
 use crate::optim::AdamW;
-use crate::{Config, DeviceChoice, Error, Result};
+use crate::{Config, DeviceChoice, Error, Result, tensors};
 
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -44,7 +44,15 @@ impl State {
     /// The state of a checkpoint in the folder of some step.
     async fn read(place: &Location, step: u64) -> Result<Self> {
         let bytes = present(place).await?;
-        let state: Self = serde_json::from_slice(&bytes).map_err(|error| damaged(place, error))?;
+        let object = place.to_string();
+        let state: Self = sealed::from_json(&bytes, &object).map_err(|error| match error {
+            wellspring_store::Error::Altered { found, said, .. } => damaged(
+                place,
+                format!("it says that its checksum is {said}, and what it holds has {found}"),
+            ),
+            wellspring_store::Error::Malformed { reason, .. } => damaged(place, reason),
+            error => error.into(),
+        })?;
         if state.step != step || step > MOST_STEPS {
             let reason = format!(
                 "it says step {}, its folder step {step}, and a run has at most {MOST_STEPS}",
@@ -65,10 +73,18 @@ impl State {
                 format!("its checksum is not the one in {STATE}, and it has {found} bytes");
             return Err(damaged(&place, reason));
         }
-        Ok(File {
+        let file = File {
             object: place.to_string(),
             bytes,
-        })
+        };
+        match tensors::check_finite(&file.bytes, &file.object) {
+            Ok(()) => Ok(file),
+            Err(Error::NotFinite { tensor, .. }) => Err(damaged(
+                &place,
+                format!("{tensor} has {}", tensors::NOT_FINITE),
+            )),
+            Err(error) => Err(damaged(&place, error)),
+        }
     }
 }
 
@@ -99,20 +115,44 @@ enum Need {
 }
 
 impl Checkpoint {
-    /// Writes one; what is there under the same step is written over.
+    /// Writes one; what is there under the same step is written over. Nothing of it stays where it fails.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] before anything is written, [`Error::Overtaken`], and what writing may give.
     pub(crate) async fn write(
         run: &Location,
-        (step, loss): (u64, Option<f32>),
+        place: (u64, Option<f32>),
         domains: &Domains,
         parameters: &Parameters,
         optimizer: &AdamW,
+        claim: &Claim,
     ) -> Result<()> {
-        let folder = folder(run, step);
-        let mut checksums = BTreeMap::new();
-        for (name, bytes) in [
+        let files = [
             (MODEL, parameters.to_safetensors()?),
             (OPTIMIZER, optimizer.to_safetensors()?),
-        ] {
+        ];
+        let folder = folder(run, place.0);
+        for (name, bytes) in &files {
+            tensors::check_finite(bytes, &folder.join(name).to_string())?;
+        }
+        claim.check().await?;
+        let written = Self::write_files(&folder, place, domains, files, claim).await;
+        if matches!(written, Err(Error::Store(_))) && claim.check().await.is_ok() {
+            // A full disk needs the room; what stays is removed by the next training.
+            delete(run, place.0).await.ok();
+        }
+        written
+    }
+
+    async fn write_files(
+        folder: &Location,
+        (step, loss): (u64, Option<f32>),
+        domains: &Domains,
+        files: [(&str, Vec<u8>); 2],
+        claim: &Claim,
+    ) -> Result<()> {
+        let mut checksums = BTreeMap::new();
+        for (name, bytes) in files {
             checksums.insert(name.to_owned(), checksum(&bytes));
             folder.join(name).put(bytes).await?;
         }
@@ -123,7 +163,8 @@ impl Checkpoint {
             checksums,
         };
         let place = folder.join(STATE);
-        let text = serde_json::to_vec_pretty(&state).map_err(|error| damaged(&place, error))?;
+        let text = sealed::to_json(&state).map_err(|error| damaged(&place, error))?;
+        claim.check().await?;
         Ok(place.put(text).await?)
     }
 
@@ -134,21 +175,42 @@ impl Checkpoint {
     /// [`Error::NoSoundCheckpoint`] when all are.
     pub async fn find(run: &Location, step: Option<u64>, reporter: &dyn Reporter) -> Result<Self> {
         let found = match step {
-            Some(step) if !folders(run).await?.contains(&step) => None,
-            Some(step) => Some(Self::open(run, step, Need::Weights).await?),
+            Some(step) => Some(Self::named(run, step, Need::Weights).await?),
             None => Self::newest(run, Need::Weights, reporter).await?,
         };
         found.ok_or_else(|| Error::NoCheckpoint {
             run: run.to_string(),
-            which: step
-                .map(|step| format!(" of step {step}"))
-                .unwrap_or_default(),
+            which: String::new(),
         })
     }
 
-    /// The newest checkpoint that training can go on from; none where none was ever whole.
-    pub(crate) async fn resumable(run: &Location, reporter: &dyn Reporter) -> Result<Option<Self>> {
-        Self::newest(run, Need::Moments, reporter).await
+    /// The checkpoint that training can go on from, after a step or the newest; none where none was ever
+    /// whole.
+    pub(crate) async fn resumable(
+        run: &Location,
+        step: Option<u64>,
+        reporter: &dyn Reporter,
+    ) -> Result<Option<Self>> {
+        match step {
+            Some(step) => Self::named(run, step, Need::Moments).await.map(Some),
+            None => Self::newest(run, Need::Moments, reporter).await,
+        }
+    }
+
+    async fn named(run: &Location, step: u64, need: Need) -> Result<Self> {
+        let held = folders(run).await?;
+        if held.contains(&step) {
+            return Self::open(run, step, need).await;
+        }
+        let held: Vec<String> = held.iter().map(u64::to_string).collect();
+        let which = match held.is_empty() {
+            true => format!(" of step {step}"),
+            false => format!(" of step {step}, but of {}", held.join(", ")),
+        };
+        Err(Error::NoCheckpoint {
+            run: run.to_string(),
+            which,
+        })
     }
 
     async fn newest(run: &Location, need: Need, reporter: &dyn Reporter) -> Result<Option<Self>> {
@@ -240,21 +302,43 @@ pub(crate) fn fresh(config: &Config, domains: &Domains, device: &Device) -> Resu
 }
 
 /// Deletes all but the last `keep` checkpoints up to a step. Those of later steps are damaged, or the run
-/// would not be here; it comes by and writes them again. The state goes first, so a half-deleted
-/// one is none.
+/// would not be here; it comes by and writes them again.
 pub(crate) async fn retain(run: &Location, keep: usize, step: u64) -> Result<()> {
     let mut steps = steps(run).await?;
     steps.retain(|&held| held <= step);
     for &step in &steps[..steps.len().saturating_sub(keep)] {
-        for name in [STATE, MODEL, OPTIMIZER] {
-            folder(run, step).join(name).delete().await?;
-        }
-        if let Some(path) = folder(run, step).local_path() {
-            // An object store has no folders; a disk would keep an empty one, which hurts nobody.
-            tokio::fs::remove_dir(path).await.ok();
-        }
+        delete(run, step).await?;
     }
     Ok(())
+}
+
+/// Deletes the checkpoints after a step, the newest first, so that one that is stopped leaves a run that
+/// was never further; gives their steps.
+pub(crate) async fn forget_after(run: &Location, step: u64) -> Result<Vec<u64>> {
+    let mut later = steps(run).await?;
+    later.retain(|&held| held > step);
+    for &step in later.iter().rev() {
+        delete(run, step).await?;
+    }
+    Ok(later)
+}
+
+/// Deletes a checkpoint. The state goes first, so a half-deleted one is none.
+pub(crate) async fn delete(run: &Location, step: u64) -> Result<()> {
+    for name in [STATE, MODEL, OPTIMIZER] {
+        folder(run, step).join(name).delete().await?;
+    }
+    if let Some(path) = folder(run, step).local_path() {
+        // An object store has no folders; a disk would keep an empty one, which hurts nobody.
+        tokio::fs::remove_dir(path).await.ok();
+    }
+    Ok(())
+}
+
+/// Steps whose checkpoints have no state: their writing was stopped.
+pub(crate) async fn begun(run: &Location) -> Result<Vec<u64>> {
+    let states: BTreeSet<u64> = steps(run).await?.into_iter().collect();
+    Ok((&folders(run).await? - &states).into_iter().collect())
 }
 
 /// Steps with a state, ascending.
@@ -265,7 +349,7 @@ pub(crate) async fn steps(run: &Location) -> Result<Vec<u64>> {
 }
 
 /// Steps with a folder, which an interrupted writing may have left without a state.
-async fn folders(run: &Location) -> Result<BTreeSet<u64>> {
+pub(crate) async fn folders(run: &Location) -> Result<BTreeSet<u64>> {
     let files = files(run).await?.into_iter();
     Ok(files.map(|(step, _)| step).collect())
 }
@@ -303,8 +387,4 @@ fn damaged(place: &Location, reason: impl ToString) -> Error {
         object: place.to_string(),
         reason: reason.to_string(),
     }
-}
-
-fn checksum(bytes: &[u8]) -> String {
-    format!("{:016x}", xxh3_64(bytes))
 }

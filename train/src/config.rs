@@ -141,8 +141,10 @@ impl Config {
             reason,
         };
         let Some(bytes) = place.get_opt().await? else {
-            if !checkpoint::steps(run).await?.is_empty() {
-                return Err(damaged("it is missing, and there are checkpoints".into()));
+            if !checkpoint::folders(run).await?.is_empty() {
+                let reason = "it is missing, and there are checkpoints; an import that was stopped leaves \
+                    them: import again";
+                return Err(damaged(reason.into()));
             }
             return Err(Error::NoCheckpoint {
                 run: run.to_string(),
@@ -359,7 +361,10 @@ mod tests {
             ("[train]\nbatch = 4611686018427387904", "train.batch"),
             ("[train]\nsteps = -1", "steps"),
             ("[data]\nstride = 4611686018427387904", "data.stride"),
-            ("[data]\nthreads = 4611686018427387904", "data.threads"),
+            (
+                "[data]\nthreads = 1025",
+                "data.threads = 1025: must be from 1 to 1024",
+            ),
             ("[data]\ntemperature = 1e-300", "data.temperature"),
             (
                 "[data]\nroot = [\"a\", \"b\"]\nweights = [1e308, 1e308]",

@@ -3,8 +3,10 @@
 #[cfg(feature = "cuda")]
 mod cuda;
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use candle_core::{DType, Device, Shape, Tensor};
 use serde::{Deserialize, Serialize};
@@ -29,8 +31,10 @@ impl DeviceChoice {
     /// The device. A GPU is opened once in a process, and is the same one every time.
     ///
     /// # Errors
-    /// [`Error::Device`] when the program was built without it or the machine has none.
+    /// [`Error::Device`] when the program was built without it or the machine has none,
+    /// [`Error::Threads`].
     pub fn open(self) -> Result<Device> {
+        start_threads()?;
         let failed = |reason: String| Error::Device {
             device: self.to_string(),
             reason,
@@ -45,6 +49,21 @@ impl DeviceChoice {
             )),
         }
     }
+}
+
+/// Starts the threads that compute, before rayon does so by itself and panics where it cannot.
+fn start_threads() -> Result<()> {
+    // Rayon tries once in a process, and then says that it has.
+    static STARTED: OnceLock<Result<(), String>> = OnceLock::new();
+    let started = STARTED.get_or_init(|| {
+        let built = rayon::ThreadPoolBuilder::new().build_global();
+        // Without a cause it says that there are such threads already.
+        match built.as_ref().err().and_then(StdError::source) {
+            Some(cause) => Err(cause.to_string()),
+            None => Ok(()),
+        }
+    });
+    started.clone().map_err(|reason| Error::Threads { reason })
 }
 
 /// Memory for what blocks keep until their backward pass, where nobody says how much: three quarters of

@@ -3,10 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use wellspring_store::{Boundary, Dataset, Split};
+use wellspring_store::{Boundary, Dataset, Manifest, Split};
 
 use crate::{Error, Result};
 
@@ -17,6 +16,9 @@ pub struct Domain {
     pub name: String,
     /// Which content exactly: the manifest's id.
     pub id: String,
+    /// Which content of what training reads; checkpoints did not always say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reads: String,
     /// Channels, in order.
     pub channels: Vec<String>,
     /// Points along each axis.
@@ -33,11 +35,31 @@ impl Domain {
         Self {
             name: schema.name.clone(),
             id: dataset.manifest().id(),
+            reads: training(dataset.manifest()).id(),
             channels: schema.channels(),
             space: schema.grid.shape(),
             boundaries: schema.boundaries(),
         }
     }
+
+    /// Whether a manifest is that of this content, which may have been promised then and be whole now.
+    pub(crate) fn is_of(&self, manifest: &Manifest) -> bool {
+        self.id == manifest.id() || self.id == manifest.outline().id()
+    }
+
+    /// Whether training reads the same of a manifest, whatever else has changed.
+    pub(crate) fn reads(&self, manifest: &Manifest) -> bool {
+        let now = training(manifest);
+        self.reads == now.id() || self.reads == now.outline().id()
+    }
+}
+
+/// What training reads: the training split, and how its values are stored.
+pub(crate) fn training(manifest: &Manifest) -> Manifest {
+    let mut read = manifest.clone();
+    read.splits.retain(|&split, _| split == Split::Train);
+    (read.provenance, read.generation) = (None, 0);
+    read
 }
 
 /// What a data set holds beside what models see: stored, and no input of any model.
@@ -127,17 +149,6 @@ impl Domains {
         Ok(Self(domains))
     }
 
-    /// Whether they are those of data sets, one or more of which may have been promised then and be
-    /// whole now.
-    pub(crate) fn are_of(&self, datasets: &[Arc<Dataset>]) -> bool {
-        let is_of = |(domain, dataset): (&Domain, &Arc<Dataset>)| {
-            let outline = dataset.manifest().outline().id();
-            let now = Domain::of(dataset);
-            *domain == now || *domain == Domain { id: outline, ..now }
-        };
-        self.0.len() == datasets.len() && self.0.iter().zip(datasets).all(is_of)
-    }
-
     /// Each of them.
     pub fn iter(&self) -> impl Iterator<Item = &Domain> {
         self.0.iter()
@@ -201,6 +212,7 @@ mod tests {
         Domain {
             name: channels.join("-"),
             id: String::new(),
+            reads: String::new(),
             channels: channels.iter().map(ToString::to_string).collect(),
             space: vec![32, 32],
             boundaries: vec![[boundary; 2]; 2],

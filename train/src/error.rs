@@ -1,5 +1,7 @@
 //! What can go wrong between a configuration and a trained model.
 
+use crate::tensors::NOT_FINITE;
+
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -65,12 +67,21 @@ pub enum Error {
         reason: String,
     },
 
+    /// Weights or moments that left the numbers.
+    #[error("{tensor} of {object} has {}", NOT_FINITE)]
+    NotFinite {
+        /// File or URL.
+        object: String,
+        /// The first tensor with such a value.
+        tensor: String,
+    },
+
     /// A run without a whole checkpoint.
     #[error("{run} has no checkpoint{which}; train it first: wellspring train --out {run}")]
     NoCheckpoint {
         /// The run.
         run: String,
-        /// " of step N", or nothing.
+        /// " of step N" and those that there are, or nothing.
         which: String,
     },
 
@@ -100,6 +111,54 @@ pub enum Error {
     RunExists {
         /// The run.
         run: String,
+    },
+
+    /// A run that another process is writing.
+    #[error(
+        "{run} is being written by another process; wait for its end, or choose another folder"
+    )]
+    Busy {
+        /// The run.
+        run: String,
+    },
+
+    /// A run that another process has gone on with.
+    #[error("another process has gone on with {run}; this one writes nothing more")]
+    Overtaken {
+        /// The run.
+        run: String,
+    },
+
+    /// A run whose file `lock` could not be locked.
+    #[error("cannot lock {object}; is it yours to write?")]
+    Lock {
+        /// The file.
+        object: String,
+        /// The system's own words.
+        source: std::io::Error,
+    },
+
+    /// A run whose last checkpoint could not be written.
+    #[error(
+        "the last checkpoint, of step {step}, could not be written; {}", after_loss(*kept)
+    )]
+    Unsaved {
+        /// Its step.
+        step: u64,
+        /// The newest checkpoint that there is.
+        kept: Option<u64>,
+        /// Why.
+        source: Box<Error>,
+    },
+
+    /// Threads that the system did not start.
+    #[error(
+        "cannot start the threads to compute with: {reason}; allow more memory or processes (ulimit -v, \
+         ulimit -u), or fewer threads: RAYON_NUM_THREADS=2"
+    )]
+    Threads {
+        /// The system's own words.
+        reason: String,
     },
 
     /// A run that is resumed on another data set or with another model.
@@ -144,7 +203,17 @@ pub enum Error {
 fn after_divergence(kept: Option<u64>) -> String {
     let milder = "a lower optim.lr, or with optim.clip = 1.0";
     match kept {
-        Some(step) => format!("the checkpoint of step {step} is kept: --resume with {milder}"),
+        Some(step) => format!(
+            "the checkpoint of step {step} is kept: --resume with {milder}; --from STEP goes further back"
+        ),
         None => format!("there is no checkpoint before it: begin again with {milder}"),
+    }
+}
+
+/// What to do when the last checkpoint was not written.
+fn after_loss(kept: Option<u64>) -> String {
+    match kept {
+        Some(step) => format!("that of step {step} is kept: --resume goes on from there"),
+        None => "there is none before it".into(),
     }
 }

@@ -4,6 +4,7 @@
 //! every data set by counting.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -12,7 +13,7 @@ use wellspring_store::{
     Batch, Bill, Dataset, Loader, LoaderOptions, Order, Plan, Share, Split, WindowSpec,
 };
 
-use crate::{Config, Result};
+use crate::{Config, Result, Stop};
 
 /// One data set of a run.
 pub(crate) struct Feed {
@@ -78,17 +79,29 @@ impl Feed {
         Ok(epoch.after(seen, Share::WHOLE)?)
     }
 
-    /// The next batch, of this epoch or the one after.
-    pub(crate) fn next(&mut self, runtime: &Handle) -> Result<Batch> {
+    /// The next batch, of this epoch or the one after; nothing where it was asked to stop meanwhile.
+    pub(crate) fn next(&mut self, runtime: &Handle, stop: &Stop) -> Result<Option<Batch>> {
         loop {
             let mut loader = match self.loader.take() {
                 Some(loader) => loader,
                 None => self.open(runtime)?,
             };
-            if let Some(batch) = loader.next() {
-                self.loader = Some(loader);
-                self.given += 1;
-                return Ok(batch?);
+            // Data that was waited for in vain may take minutes to be an error.
+            let coming = runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    batch = loader.next_batch() => Some(batch),
+                    () = asked(stop) => None,
+                }
+            });
+            match coming {
+                None => return Ok(None),
+                Some(None) => {}
+                Some(Some(batch)) => {
+                    self.loader = Some(loader);
+                    self.given += 1;
+                    return Ok(Some(batch?));
+                }
             }
         }
     }
@@ -116,6 +129,13 @@ impl Feed {
         let passes = std::iter::once(self.rest(self.given)?);
         let passes = passes.chain(later.map(|epoch| self.epoch(epoch)));
         Ok(self.dataset.bill(passes, windows, self.options)?)
+    }
+}
+
+/// Ends when it is asked to stop.
+async fn asked(stop: &Stop) {
+    while !stop.asked() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

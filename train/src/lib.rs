@@ -22,7 +22,7 @@
 //! **A run.** [`train()`] reads windows of a data set, or of several whose named channels share one
 //! vocabulary of weights, draws one patch size for each step, and leaves `config.toml`, `log.jsonl`
 //! and checkpoints. What a step does is a pure function of (configuration, data sets, step), so a
-//! resumed run equals an undisturbed one, bit for bit.
+//! resumed run equals an undisturbed one, bit for bit. One process at a time writes a run (`lock`).
 //! [`Predictor`] loads a checkpoint and continues a context by a frame.
 //!
 //! # Example
@@ -60,11 +60,14 @@
 
 mod bench;
 mod checkpoint;
+mod claim;
 mod config;
 mod device;
 mod domain;
 mod error;
 mod feed;
+mod import;
+mod leftovers;
 mod log;
 mod model;
 mod ops;
@@ -74,6 +77,7 @@ mod previous;
 mod revin;
 mod source;
 mod step;
+mod stop;
 mod tensors;
 mod trainer;
 
@@ -89,10 +93,12 @@ pub use device::{DeviceChoice, Precision};
 pub use domain::{Domain, Domains, Unseen};
 pub use error::{Error, Result};
 pub use feed::{Reading, readings};
+pub use import::import;
 pub use log::Event;
 pub use model::{Parameters, Perturbation, Surrogate};
 pub use ops::Gradients;
 pub use optim::{AdamW, Descent, Pace};
 pub use predictor::Predictor;
 pub use step::{predict, training_gradients, training_loss};
-pub use trainer::{Outcome, import, train};
+pub use stop::Stop;
+pub use trainer::{Outcome, Start, train};

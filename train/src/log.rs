@@ -2,7 +2,7 @@
 //! whole with each checkpoint; what came after the last one is done again anyway.
 
 use serde::{Deserialize, Serialize};
-use wellspring_store::{Location, Reporter, Traffic};
+use wellspring_store::{Location, Reporter, Traffic, with_causes};
 
 use crate::{Error, Result};
 
@@ -66,13 +66,21 @@ pub(crate) struct Log {
 impl Log {
     /// The log of a run up to a step. What cannot be read of it is left out and told: it is a
     /// record, and nothing that is computed depends on it.
-    pub(crate) async fn load(run: &Location, step: u64, reporter: &dyn Reporter) -> Result<Self> {
+    pub(crate) async fn load(run: &Location, step: u64, reporter: &dyn Reporter) -> Self {
         let place = run.join("log.jsonl");
-        let Some(bytes) = place.get_opt().await? else {
-            if step > 0 {
-                reporter.note(&format!("warning: {place} is missing; it begins anew"));
+        let bytes = match place.get_opt().await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => {
+                if step > 0 {
+                    reporter.note(&format!("warning: {place} is missing; it begins anew"));
+                }
+                return Self::default();
             }
-            return Ok(Self::default());
+            Err(error) => {
+                let error = with_causes(&error);
+                reporter.note(&format!("warning: the log begins anew: {error}"));
+                return Self::default();
+            }
         };
         let (mut lines, mut damaged) = (Vec::new(), Vec::new());
         for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
@@ -89,7 +97,7 @@ impl Log {
             ));
         }
         lines.retain(|event| event.step() <= step);
-        Ok(Self { lines })
+        Self { lines }
     }
 
     pub(crate) fn push(&mut self, event: Event) {

@@ -2,20 +2,23 @@
 
 use std::sync::Arc;
 
-use wellspring_store::{Dataset, Location, Reporter};
+use wellspring_store::{Dataset, Location, Manifest, Reporter};
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{self, Checkpoint};
+use crate::domain::{Domain, training};
 use crate::{Config, Error, Result};
 
 /// A run that goes on.
 pub(crate) struct Previous {
     pub(crate) checkpoint: Checkpoint,
+    /// The data sets, each in a generation of which training reads what it read before.
+    pub(crate) datasets: Vec<Arc<Dataset>>,
     config: Config,
 }
 
 impl Previous {
-    /// What a run of this configuration on these data sets goes on from; nothing where no checkpoint
-    /// was ever whole.
+    /// What a run of this configuration on these data sets goes on from: the checkpoint after a step, or
+    /// the newest; nothing where none was ever whole.
     ///
     /// # Errors
     /// [`Error::Resume`] where it began as another run, and as [`Checkpoint::resumable`] and
@@ -23,37 +26,39 @@ impl Previous {
     pub(crate) async fn find(
         config: &Config,
         run: &Location,
+        step: Option<u64>,
         datasets: &[Arc<Dataset>],
         reporter: &dyn Reporter,
     ) -> Result<Option<Self>> {
-        let Some(checkpoint) = Checkpoint::resumable(run, reporter).await? else {
-            return Ok(None);
+        let Some(checkpoint) = Checkpoint::resumable(run, step, reporter).await? else {
+            return refuse_unfinished(run).await.map(|()| None);
         };
         let before = Config::load(run).await?;
         let differs = |what: &str| Error::Resume {
             run: run.to_string(),
             reason: format!("{what} is not the one that it began with"),
         };
-        if before.model != config.model {
-            return Err(differs("[model]"));
+        if let Some(what) = difference(&before, config) {
+            return Err(differs(what));
         }
-        if !before.data.reads_alike(&config.data) {
-            return Err(differs(
-                "data.context, stride, every, starts, weights, temperature or lanes",
-            ));
+        let domains: Vec<&Domain> = checkpoint.state.domains.iter().collect();
+        if domains.len() != datasets.len() {
+            return Err(differs("data.root"));
         }
-        let drawn = |config: &Config| {
-            let train = &config.train;
-            (train.seed, train.batch, train.jitter, train.drop_path)
-        };
-        if drawn(&before) != drawn(config) {
-            return Err(differs("train.seed, batch, jitter or drop_path"));
-        }
-        if !checkpoint.state.domains.are_of(datasets) {
-            return Err(differs(&format!("the data set {}", config.data.root)));
+        let mut begun = Vec::new();
+        for (domain, dataset) in domains.into_iter().zip(datasets) {
+            let found = as_begun(domain, dataset, reporter).await?;
+            begun.push(found.ok_or_else(|| {
+                let root = dataset.location();
+                differs(&format!(
+                    "the data set {root} (or it was changed and the generation that the run reads is not \
+                     kept: a purge deletes it)"
+                ))
+            })?);
         }
         Ok(Some(Self {
             checkpoint,
+            datasets: begun,
             config: before,
         }))
     }
@@ -68,4 +73,63 @@ impl Previous {
         }
         Ok(config)
     }
+}
+
+/// What of a configuration makes it another run.
+fn difference(before: &Config, now: &Config) -> Option<&'static str> {
+    if before.model != now.model {
+        return Some("[model]");
+    }
+    if !before.data.reads_alike(&now.data) {
+        return Some("data.context, stride, every, starts, weights, temperature or lanes");
+    }
+    let drawn = |config: &Config| {
+        let train = &config.train;
+        (train.seed, train.batch, train.jitter, train.drop_path)
+    };
+    (drawn(before) != drawn(now)).then_some("train.seed, batch, jitter or drop_path")
+}
+
+/// Refuses a place with checkpoints and without a configuration, as an import leaves it that was stopped: it
+/// is not trained on from other weights.
+pub(crate) async fn refuse_unfinished(run: &Location) -> Result<()> {
+    match checkpoint::folders(run).await?.is_empty() {
+        true => Ok(()),
+        false => Config::load(run).await.map(drop),
+    }
+}
+
+/// The data set with what a run has read of it: as it is, where that is unchanged, else in the earlier
+/// generation; nothing where that is not kept.
+async fn as_begun(
+    domain: &Domain,
+    dataset: &Arc<Dataset>,
+    reporter: &dyn Reporter,
+) -> Result<Option<Arc<Dataset>>> {
+    let (now, root) = (dataset.manifest(), dataset.location());
+    if domain.is_of(now) {
+        return Ok(Some(Arc::clone(dataset)));
+    }
+    let unchanged = || {
+        reporter.note(&format!(
+            "{root} has changed, but not what training reads of it"
+        ));
+        Some(Arc::clone(dataset))
+    };
+    if domain.reads(now) {
+        return Ok(unchanged());
+    }
+    let began = |earlier: &Manifest| domain.is_of(earlier) || domain.reads(earlier);
+    let Some(earlier) = dataset.earlier(began).await? else {
+        return Ok(None);
+    };
+    // Older checkpoints do not say what they read.
+    if training(earlier.manifest()) == training(now) {
+        return Ok(unchanged());
+    }
+    let generation = earlier.manifest().generation;
+    reporter.note(&format!(
+        "{root} has changed; training goes on with generation {generation}, which it began with"
+    ));
+    Ok(Some(Arc::new(earlier)))
 }

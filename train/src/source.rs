@@ -8,7 +8,7 @@ use wellspring_store::{Batch, Dataset, Patch, Traffic};
 use crate::domain::{Domain, Domains, Unseen};
 use crate::feed::{Feed, Mix};
 use crate::model::Surrogate;
-use crate::{Config, Result};
+use crate::{Config, Result, Stop};
 
 /// One data set of a run.
 pub(crate) struct Source {
@@ -43,9 +43,9 @@ impl Source {
         })
     }
 
-    /// The next batch, of this epoch or the one after.
-    pub(crate) fn next(&mut self, runtime: &Handle) -> Result<Batch> {
-        self.feed.next(runtime)
+    /// The next batch, of this epoch or the one after; nothing where it was asked to stop meanwhile.
+    pub(crate) fn next(&mut self, runtime: &Handle, stop: &Stop) -> Result<Option<Batch>> {
+        self.feed.next(runtime, stop)
     }
 
     /// What it holds that the model does not see.

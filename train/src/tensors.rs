@@ -1,7 +1,7 @@
 //! Named tensors as the bytes of a safetensors file.
 
 use candle_core::{DType, Tensor};
-use safetensors::{Dtype, tensor::TensorView};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::{Error, Result};
 
@@ -28,4 +28,30 @@ pub(crate) fn write(tensors: impl Iterator<Item = (String, Tensor)>) -> Result<V
         ));
     }
     safetensors::serialize(views, None).map_err(unfit)
+}
+
+/// What a tensor has that no checkpoint may have.
+pub(crate) const NOT_FINITE: &str = "values that are infinite or not a number";
+
+/// Refuses the bytes of a file that [`write`] made where a value is infinite or not a number; `object` names
+/// it.
+///
+/// # Errors
+/// [`Error::NotFinite`] with the first such tensor, [`Error::Weights`] for other bytes.
+pub(crate) fn check_finite(bytes: &[u8], object: &str) -> Result<()> {
+    let held = SafeTensors::deserialize(bytes).map_err(|error| Error::Weights {
+        object: object.to_owned(),
+        reason: error.to_string(),
+    })?;
+    let finite = |value: &[u8; 4]| f32::from_le_bytes(*value).is_finite();
+    for (name, tensor) in held.iter() {
+        let (values, _) = tensor.data().as_chunks::<4>();
+        if tensor.dtype() == Dtype::F32 && !values.iter().all(finite) {
+            return Err(Error::NotFinite {
+                object: object.to_owned(),
+                tensor: name.to_owned(),
+            });
+        }
+    }
+    Ok(())
 }

@@ -1,15 +1,18 @@
 //! Runs as a whole: their files, their resumption, their refusals.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod finite;
 mod kernels;
 mod padding;
 mod races;
 mod resume;
+mod run;
 mod scales;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle_core::Device;
 use tokio::runtime::Runtime;
@@ -17,7 +20,7 @@ use wellspring_store::*;
 
 use crate::{
     Checkpoint, Config, Error, Mlp, ModelConfig, PatchSize, Perturbation, Precision, Predictor,
-    Strategy, Surrogate, predict, train, training_gradients, training_loss,
+    Start, Stop, Strategy, Surrogate, predict, train, training_gradients, training_loss,
 };
 
 /// Two trajectories of travelling waves.
@@ -149,13 +152,13 @@ fn weights(runtime: &Runtime, run: &Location) -> Vec<u8> {
 }
 
 /// Asks to stop after some steps.
-struct StopAfter<'a>(AtomicU64, &'a AtomicBool);
+struct StopAfter<'a>(AtomicU64, &'a Stop);
 
 impl Reporter for StopAfter<'_> {
     fn begin(&self, _: &str, _: Option<u64>, _: &str) {}
     fn advance(&self, by: u64) {
         if by > 0 && self.0.fetch_sub(by, Ordering::SeqCst) == by {
-            self.1.store(true, Ordering::SeqCst);
+            self.1.ask();
         }
     }
     fn end(&self) {}
@@ -169,27 +172,33 @@ fn a_resumed_run_equals_an_undisturbed_one() {
     let config = config(Strategy::Csm);
     let weights = |run: &Location| weights(&runtime, run);
     let whole = memory();
-    let go = |run: &Location, resume, stop: &AtomicBool, reporter: &dyn Reporter| {
+    let go = |run: &Location, start, stop: &Stop, reporter: &dyn Reporter| {
         train(
             &config,
             vec![Arc::clone(&dataset)],
             run,
-            resume,
+            start,
             stop,
             runtime.handle(),
             reporter,
         )
     };
-    let outcome = go(&whole, false, &AtomicBool::new(false), &Silent).unwrap();
+    let outcome = go(&whole, Start::New, &Stop::default(), &Silent).unwrap();
     assert_eq!((outcome.step, outcome.stopped), (9, false));
 
     let parts = memory();
-    let stop = AtomicBool::new(false);
-    let outcome = go(&parts, false, &stop, &StopAfter(AtomicU64::new(5), &stop)).unwrap();
+    let stop = Stop::default();
+    let outcome = go(
+        &parts,
+        Start::New,
+        &stop,
+        &StopAfter(AtomicU64::new(5), &stop),
+    )
+    .unwrap();
     assert_eq!((outcome.step, outcome.stopped), (5, true));
-    let error = go(&parts, false, &AtomicBool::new(false), &Silent).unwrap_err();
+    let error = go(&parts, Start::New, &Stop::default(), &Silent).unwrap_err();
     assert!(matches!(error, Error::RunExists { .. }), "{error}");
-    let outcome = go(&parts, true, &AtomicBool::new(false), &Silent).unwrap();
+    let outcome = go(&parts, Start::Resume, &Stop::default(), &Silent).unwrap();
     assert_eq!((outcome.step, outcome.stopped), (9, false));
     assert_eq!(weights(&whole), weights(&parts));
 
@@ -219,8 +228,8 @@ fn training_learns_the_waves() {
         &config,
         vec![dataset],
         &run,
-        false,
-        &AtomicBool::new(false),
+        Start::New,
+        &Stop::default(),
         runtime.handle(),
         &Silent,
     )
@@ -249,12 +258,12 @@ fn a_vocabulary_of_fields_serves_several_data_sets() {
     (config.train.jitter, config.train.drop_path) = (true, 0.3);
     config.optim.clip = Some(0.5);
     let weights = |run: &Location| weights(&runtime, run);
-    let go = |run: &Location, stop: &AtomicBool, reporter: &dyn Reporter| {
+    let go = |run: &Location, stop: &Stop, reporter: &dyn Reporter| {
         train(
             &config,
             both.clone(),
             run,
-            true,
+            Start::Resume,
             stop,
             runtime.handle(),
             reporter,
@@ -262,10 +271,10 @@ fn a_vocabulary_of_fields_serves_several_data_sets() {
         .unwrap()
     };
     let (whole, parts) = (memory(), memory());
-    go(&whole, &AtomicBool::new(false), &Silent);
-    let stop = AtomicBool::new(false);
+    go(&whole, &Stop::default(), &Silent);
+    let stop = Stop::default();
     go(&parts, &stop, &StopAfter(AtomicU64::new(4), &stop));
-    go(&parts, &AtomicBool::new(false), &Silent);
+    go(&parts, &Stop::default(), &Silent);
     assert_eq!(weights(&whole), weights(&parts));
 
     let load = || {

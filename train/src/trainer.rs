@@ -1,29 +1,44 @@
 //! The run: windows in, steps, checkpoints out.
 //!
+//! A checkpoint that cannot be written ends nothing: it is told, and the next one is tried. Where data cannot
+//! be read any longer, a checkpoint of the last step is written before the run ends with the error.
+//!
 //! What a step does is a pure function of (configuration, data sets, step): which windows it
 //! sees, which patch size it draws, its learning rate. So a run that goes on from a checkpoint ends with
 //! the same bytes as one that was never stopped.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use candle_core::Device;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tokio::runtime::Handle;
-use wellspring_store::{Dataset, Frames, Location, Patch, Reporter};
+use wellspring_store::{Batch, Dataset, Location, Patch, Reporter, with_causes};
 
 use crate::checkpoint::{self, Checkpoint, fresh};
+use crate::claim::{Claim, refuse_held};
 use crate::config::mebibytes;
 use crate::device;
 use crate::domain::{Domain, Domains};
 use crate::log::{Event, Log};
 use crate::model::{Perturbation, Surrogate};
 use crate::optim::{AdamW, Descent, Pace, learning_rate};
-use crate::previous::Previous;
+use crate::previous::{Previous, refuse_unfinished};
 use crate::source::Sources;
-use crate::{Config, Error, Result, training_gradients};
+use crate::{Config, Error, Result, Stop, leftovers, tensors, training_gradients};
+
+/// Where a run begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At its first step, in a place where there is none yet.
+    New,
+    /// After the step of its newest sound checkpoint; at its first step where it has none.
+    Resume,
+    /// After the step of an earlier checkpoint. The later ones are deleted, and so are the log's lines of
+    /// later steps: what follows is as if they had never been.
+    From(u64),
+}
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,38 +58,50 @@ pub struct Outcome {
 
 /// Trains a model on one data set or several and leaves it in `run`. Blocks; call it from a thread that is not the runtime's.
 ///
-/// With `resume` it goes on from the newest sound checkpoint; a run that has all its steps is left as
-/// it is. What differs from how the run began is told, and so is what of the data no model sees. When
-/// `stop` becomes true it writes a checkpoint after the current step and returns.
+/// A run that goes on and has all its steps is left as it is. What differs from how the run began is told,
+/// and so is what of the data no model sees. When `stop` is asked to, it writes a checkpoint after the
+/// current step and returns.
 ///
 /// # Errors
-/// [`Error::RunExists`] without `resume` where a run is, [`Error::Resume`] when the run is of another
-/// model or other data sets, [`Error::NoSoundCheckpoint`], [`Error::Diverged`], and what reading and
-/// writing may give. Checkpoints that were written stay.
+/// [`Error::RunExists`] for a new run where one is, [`Error::Busy`] and [`Error::Overtaken`] where another
+/// process writes it, [`Error::Resume`] when the run is of another model or other data sets,
+/// [`Error::NoSoundCheckpoint`], [`Error::Diverged`], [`Error::Unsaved`], and what reading and writing may
+/// give. Checkpoints that were written stay.
 pub fn train(
     config: &Config,
     datasets: Vec<Arc<Dataset>>,
     run: &Location,
-    resume: bool,
-    stop: &AtomicBool,
+    start: Start,
+    stop: &Stop,
     runtime: &Handle,
     reporter: &dyn Reporter,
 ) -> Result<Outcome> {
     config.validate()?;
-    let before = runtime.block_on(async {
-        match resume {
-            true => Previous::find(config, run, &datasets, reporter).await,
-            false => refuse_held(run).await.map(|()| None),
-        }
+    let (claim, before) = runtime.block_on(async {
+        let claim = Claim::open(run, reporter).await?;
+        let find = |step| Previous::find(config, run, step, &datasets, reporter);
+        let before = match start {
+            Start::New => {
+                refuse_held(run).await?;
+                refuse_unfinished(run).await.map(|()| None)
+            }
+            Start::Resume => find(None).await,
+            Start::From(step) => find(Some(step)).await,
+        };
+        Ok::<_, Error>((claim, before?))
     })?;
-    let mut trainer = Trainer::new(config, datasets, run, before.as_ref(), runtime)?;
+    let datasets = match &before {
+        Some(before) => before.datasets.clone(),
+        None => datasets,
+    };
+    let mut trainer = Trainer::new(config, datasets, run, claim, before.as_ref(), runtime)?;
     if let Some(before) = before {
         if trainer.step >= trainer.steps {
             return Ok(trainer.outcome(trainer.step, before.checkpoint.state.loss, false));
         }
         trainer.go_on(&before, reporter)?;
     }
-    trainer.start(reporter)?;
+    trainer.start(start, reporter)?;
     reporter.begin("training", Some(trainer.steps), "steps");
     reporter.advance(trainer.step);
     let outcome = trainer.run(stop, reporter);
@@ -86,6 +113,7 @@ struct Trainer<'a> {
     /// What was asked for, with the schedule's horizon.
     config: Config,
     run: &'a Location,
+    claim: Claim,
     runtime: &'a Handle,
     domains: Domains,
     device: Device,
@@ -98,6 +126,8 @@ struct Trainer<'a> {
     /// Steps taken, and in all.
     step: u64,
     steps: u64,
+    /// Whether weights and moments are those after `step` steps, and not between two.
+    whole: bool,
     /// The step of the newest checkpoint.
     kept: Option<u64>,
 }
@@ -108,6 +138,7 @@ impl<'a> Trainer<'a> {
         config: &Config,
         datasets: Vec<Arc<Dataset>>,
         run: &'a Location,
+        claim: Claim,
         before: Option<&Previous>,
         runtime: &'a Handle,
     ) -> Result<Self> {
@@ -136,6 +167,7 @@ impl<'a> Trainer<'a> {
         Ok(Self {
             config: config.clone(),
             run,
+            claim,
             runtime,
             domains,
             device,
@@ -146,6 +178,7 @@ impl<'a> Trainer<'a> {
             log: Log::default(),
             step,
             steps,
+            whole: true,
             kept,
         })
     }
@@ -153,9 +186,8 @@ impl<'a> Trainer<'a> {
     /// Takes over what a run has beside its checkpoint: its log and, unless another was typed, its
     /// schedule's horizon. Says what has changed.
     fn go_on(&mut self, before: &Previous, reporter: &dyn Reporter) -> Result<()> {
-        self.log = self
-            .runtime
-            .block_on(Log::load(self.run, self.step, reporter))?;
+        let log = Log::load(self.run, self.step, reporter);
+        self.log = self.runtime.block_on(log);
         let was = before.scheduled(self.sources.epoch_steps())?;
         let optim = &mut self.config.optim;
         optim.horizon = optim.horizon.or(was.optim.horizon);
@@ -167,8 +199,8 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Writes what is needed to resume, and says once what a person should know of the run.
-    fn start(&mut self, reporter: &dyn Reporter) -> Result<()> {
+    /// Makes the run this process's, and says once what a person should know of it.
+    fn start(&mut self, start: Start, reporter: &dyn Reporter) -> Result<()> {
         self.config.optim.horizon.get_or_insert(self.steps.max(1));
         for source in self.sources.iter() {
             let unseen = source.unseen();
@@ -186,14 +218,47 @@ impl<'a> Trainer<'a> {
                 self.steps
             ));
         }
-        let config = self.config.to_toml()?.into_bytes();
-        self.runtime
-            .block_on(self.run.join("config.toml").put(config))?;
+        let runtime = self.runtime;
+        runtime.block_on(self.take(start, reporter))?;
         self.log.push(Event::Start {
             step: self.step,
             version: env!("CARGO_PKG_VERSION").into(),
             device: self.config.train.device.to_string(),
         });
+        Ok(())
+    }
+
+    /// Takes the run, writes what is needed to resume, and removes what lies there of killed processes and,
+    /// where the run goes back, of later steps.
+    async fn take(&mut self, start: Start, reporter: &dyn Reporter) -> Result<()> {
+        let place = self.run.join("config.toml");
+        let config = self.config.to_toml()?.into_bytes();
+        if start == Start::New {
+            // Of two that begin one run, this lets one through.
+            if !place.put_new(config).await? {
+                return Err(Error::RunExists {
+                    run: self.run.to_string(),
+                });
+            }
+            self.claim.take(reporter).await?;
+        } else {
+            self.claim.take(reporter).await?;
+            place.put(config).await?;
+        }
+        let left = leftovers::sweep(self.run).await?;
+        if left > 0 {
+            reporter.note(&format!(
+                "removed {left} checkpoints and files that were not finished"
+            ));
+        }
+        if let Start::From(step) = start {
+            let later = checkpoint::forget_after(self.run, step).await?;
+            if !later.is_empty() {
+                reporter.note(&format!(
+                    "goes back to step {step}; the checkpoints of steps {later:?} are deleted"
+                ));
+            }
+        }
         Ok(())
     }
 
@@ -234,58 +299,77 @@ impl<'a> Trainer<'a> {
         (patch, perturbation)
     }
 
-    fn run(&mut self, stop: &AtomicBool, reporter: &dyn Reporter) -> Result<Outcome> {
+    fn run(&mut self, stop: &Stop, reporter: &dyn Reporter) -> Result<Outcome> {
         let begun = self.step;
         let mut recent = Vec::new();
-        while self.step < self.steps && !stop.load(Ordering::SeqCst) {
-            let began = Instant::now();
-            let source = self.sources.of_mut(self.step);
-            let data = source.domain.name.clone();
-            let batch = source.next(self.runtime)?;
-            let waited = began.elapsed().as_secs_f64();
-            let (patch, perturbation) = self.draw(self.step, batch.frames.batch());
-            let Descent { loss, norm } = match self.learn(&batch.frames, &patch, &perturbation) {
-                Ok(learned) => learned,
+        let _heed = stop.heed();
+        while self.step < self.steps && !stop.asked() {
+            match self.advance(stop, reporter) {
+                Ok(Some(loss)) => recent.push(loss),
+                Ok(None) => break,
                 Err(error) => {
-                    self.leave_log(reporter);
+                    self.leave(recent.last().copied(), &error, reporter);
                     return Err(error);
                 }
-            };
-            self.log.push(Event::Step {
-                step: self.step,
-                loss,
-                data,
-                patch: patch.to_string(),
-                lr: self.rate(self.step - 1),
-                norm: Some(norm),
-                seconds: began.elapsed().as_secs_f64(),
-                waited,
-            });
-            recent.push(loss);
-            reporter.advance(1);
-            if self.step.is_multiple_of(self.config.train.checkpoint_every) {
-                self.save(Some(loss))?;
             }
         }
         if self.kept != Some(self.step) {
-            self.save(recent.last().copied())?;
+            let (step, kept) = (self.step, self.kept);
+            self.save(recent.last().copied(), reporter)
+                .map_err(|error| match error {
+                    Error::Store(_) => Error::Unsaved {
+                        step,
+                        kept,
+                        source: Box::new(error),
+                    },
+                    error => error,
+                })?;
         }
         let last = &recent[recent.len().saturating_sub(100)..];
         let mean = (!last.is_empty()).then(|| last.iter().sum::<f32>() / last.len() as f32);
         Ok(self.outcome(begun, mean, self.step < self.steps))
     }
 
-    /// One step. The loss and its gradient's norm are looked at after all of it was asked of the device.
+    /// One step, and a checkpoint after it where one is due; gives the loss, or nothing where it was asked
+    /// to stop while it waited for data.
+    fn advance(&mut self, stop: &Stop, reporter: &dyn Reporter) -> Result<Option<f32>> {
+        let began = Instant::now();
+        let source = self.sources.of_mut(self.step);
+        let data = source.domain.name.clone();
+        let Some(batch) = source.next(self.runtime, stop)? else {
+            return Ok(None);
+        };
+        let waited = began.elapsed().as_secs_f64();
+        let (patch, perturbation) = self.draw(self.step, batch.frames.batch());
+        let Descent { loss, norm } = self.learn(batch, &patch, &perturbation)?;
+        self.log.push(Event::Step {
+            step: self.step,
+            loss,
+            data,
+            patch: patch.to_string(),
+            lr: self.rate(self.step - 1),
+            norm: Some(norm),
+            seconds: began.elapsed().as_secs_f64(),
+            waited,
+        });
+        reporter.advance(1);
+        if self.step.is_multiple_of(self.config.train.checkpoint_every) {
+            self.save_or_tell(loss, reporter)?;
+        }
+        Ok(Some(loss))
+    }
+
+    /// The loss and its gradient's norm are looked at after all of a step was asked of the device.
     fn learn(
         &mut self,
-        frames: &Frames,
+        batch: Batch,
         patch: &Patch,
         perturbation: &Perturbation,
     ) -> Result<Descent> {
         let model = &self.sources.of(self.step).model;
         let (loss, gradients) = training_gradients(
             model,
-            frames,
+            &batch.frames,
             patch,
             perturbation,
             self.activations,
@@ -298,7 +382,9 @@ impl<'a> Trainer<'a> {
             clip: optim.clip,
         };
         let parameters = self.model.parameters();
+        self.whole = false;
         let found = self.optimizer.step(parameters, (&loss, &gradients), pace)?;
+        self.whole = true;
         if !found.is_finite() {
             let Descent { loss, norm } = found;
             let what = format!(
@@ -315,17 +401,54 @@ impl<'a> Trainer<'a> {
         Error::Diverged { step, what, kept }
     }
 
-    /// Leaves the losses that led to an error.
-    fn leave_log(&self, reporter: &dyn Reporter) {
-        if let Err(error) = self.runtime.block_on(self.log.write(self.run)) {
+    /// Leaves what there is before the run ends with an error: a checkpoint of the last step, unless the
+    /// run diverged or is another process's; then only the losses that led there.
+    fn leave(&mut self, loss: Option<f32>, error: &Error, reporter: &dyn Reporter) {
+        match error {
+            Error::Overtaken { .. } => return,
+            Error::Diverged { .. } => {}
+            _ if !self.whole || loss.is_none() || self.kept == Some(self.step) => {}
+            _ => match self.save(loss, reporter) {
+                Ok(()) => {
+                    let step = self.step;
+                    reporter.note(&format!(
+                        "the checkpoint of step {step} is written: --resume goes on from there"
+                    ));
+                    return;
+                }
+                Err(error) => reporter.note(&self.unsaved(&error)),
+            },
+        }
+        self.runtime.block_on(self.write_log(reporter));
+    }
+
+    /// The log is a record: a checkpoint is worth as much without it.
+    async fn write_log(&self, reporter: &dyn Reporter) {
+        if let Err(error) = self.log.write(self.run).await {
+            let error = with_causes(&error);
             reporter.note(&format!("warning: the log could not be written: {error}"));
         }
     }
 
-    fn save(&mut self, loss: Option<f32>) -> Result<()> {
-        if let Some(name) = self.model.parameters().not_finite()? {
-            return Err(self.diverged(self.step, format!("{name} is no longer a number")));
+    /// Writes a checkpoint. One that the store does not take is told, and the run goes on.
+    fn save_or_tell(&mut self, loss: f32, reporter: &dyn Reporter) -> Result<()> {
+        match self.save(Some(loss), reporter) {
+            Err(error @ Error::Store(_)) => {
+                let next = self.step + self.config.train.checkpoint_every;
+                let (told, next) = (self.unsaved(&error), next.min(self.steps));
+                reporter.note(&format!("{told}; the next is tried after step {next}"));
+                Ok(())
+            }
+            answer => answer,
         }
+    }
+
+    fn unsaved(&self, error: &Error) -> String {
+        let (step, error) = (self.step, with_causes(error));
+        format!("warning: the checkpoint of step {step} could not be written: {error}")
+    }
+
+    fn save(&mut self, loss: Option<f32>, reporter: &dyn Reporter) -> Result<()> {
         for source in self.sources.iter() {
             self.log.push(Event::Read {
                 step: self.step,
@@ -333,54 +456,29 @@ impl<'a> Trainer<'a> {
                 traffic: source.traffic(),
             });
         }
-        self.runtime.block_on(async {
-            self.log.write(self.run).await?;
-            let place = (self.step, loss);
-            Checkpoint::write(
-                self.run,
-                place,
-                &self.domains,
-                self.model.parameters(),
-                &self.optimizer,
-            )
-            .await?;
-            checkpoint::retain(self.run, self.config.train.keep, self.step).await
-        })?;
+        let place = (self.step, loss);
+        let written = self.runtime.block_on(async {
+            self.claim.check().await?;
+            self.write_log(reporter).await;
+            let (parameters, optimizer) = (self.model.parameters(), &self.optimizer);
+            let (run, domains, claim) = (self.run, &self.domains, &self.claim);
+            Checkpoint::write(run, place, domains, parameters, optimizer, claim).await
+        });
+        match written {
+            Err(Error::NotFinite { tensor, .. }) => {
+                let what = format!("{tensor} has {}", tensors::NOT_FINITE);
+                return Err(self.diverged(self.step, what));
+            }
+            written => written?,
+        }
         self.kept = Some(self.step);
+        let (keep, retain) = (self.config.train.keep, checkpoint::retain);
+        if let Err(error) = self.runtime.block_on(retain(self.run, keep, self.step)) {
+            let error = with_causes(&error);
+            reporter.note(&format!(
+                "warning: an old checkpoint could not be deleted: {error}"
+            ));
+        }
         Ok(())
     }
-}
-
-/// Refuses a place where a run is.
-async fn refuse_held(run: &Location) -> Result<()> {
-    let held = !checkpoint::steps(run).await?.is_empty();
-    if held || run.join("config.toml").exists().await? {
-        return Err(Error::RunExists {
-            run: run.to_string(),
-        });
-    }
-    Ok(())
-}
-
-/// Begins a run with weights from elsewhere: a checkpoint of step 0.
-///
-/// # Errors
-/// [`Error::RunExists`], [`Error::Weights`], and what reading and writing may give.
-pub async fn import(
-    config: &Config,
-    datasets: &[Arc<Dataset>],
-    run: &Location,
-    weights: &[u8],
-    object: &str,
-) -> Result<()> {
-    config.validate()?;
-    let domains = Domains::new(datasets.iter().map(|data| Domain::of(data)).collect())?;
-    refuse_held(run).await?;
-    let model = fresh(config, &domains, &config.train.device.open()?)?;
-    model.parameters().load_safetensors(weights, object)?;
-    run.join("config.toml")
-        .put(config.to_toml()?.into_bytes())
-        .await?;
-    let optimizer = AdamW::new(model.parameters())?;
-    Checkpoint::write(run, (0, None), &domains, model.parameters(), &optimizer).await
 }

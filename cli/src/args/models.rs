@@ -12,11 +12,14 @@ Every key has a default but data.root, so a configuration file may be short, or 
   wellspring train config.toml --out runs/ckm --set train.steps=2000
   wellspring train --out runs/ckm --resume             go on from the newest sound checkpoint
   wellspring train --out runs/ckm --resume --set train.steps=4000 --set optim.horizon=4000
+  wellspring train --out runs/ckm --resume --from 500 --set optim.lr=3e-4   go back to an earlier checkpoint
   wellspring train config.toml --out s3://bucket/runs/ckm --set train.device=cuda
   wellspring train --out runs/both --set 'data.root=[\"ds1\", \"ds2\"]'   one model of several data sets
   wellspring train --out runs/3d --set data.root=ds3 --set 'model.patches=[16, \"16x8x8\"]'
 
-Ctrl-C or SIGTERM writes a checkpoint and stops; --resume goes on as if nothing had happened.
+Ctrl-C, SIGTERM or SIGHUP writes a checkpoint and stops, with exit code 130, 143 or 129; --resume goes on as
+if nothing had happened. A run is written by one process at a time. --from STEP deletes the checkpoints after
+that step, and the log's lines of later steps.
 The resolved configuration is left in RUN/config.toml; with --resume, --set is laid over it. The
 schedule of the learning rate ends at optim.horizon, the steps that the run began with: more steps
 alone leave it as it is. optim.clip=1.0 limits the gradient's norm. Where no whole number of patches
@@ -37,6 +40,10 @@ pub struct Train {
     /// Go on from the run's newest sound checkpoint
     #[arg(long)]
     pub resume: bool,
+
+    /// With --resume: go back to the checkpoint of this step; later ones are deleted
+    #[arg(long, value_name = "STEP", requires = "resume")]
+    pub from: Option<u64>,
 }
 
 /// Say what a run will read and what that costs: windows, bytes, requests, memory, rate

@@ -8,11 +8,12 @@ use anyhow::{Context as _, Result};
 use wellspring_eval::{Baseline, EvalOptions, Format, ReportOptions, Results};
 use wellspring_ingest::{Equation, IngestOptions, SimulateOptions};
 use wellspring_store::{Dataset, Location};
-use wellspring_train::{Config, DeviceChoice, ModelConfig, Predictor, Strategy};
+use wellspring_train::{Config, DeviceChoice, ModelConfig, Predictor, Start, Strategy};
 
 use super::{Session, eval, print, report, train};
 use crate::args::{self, DemoSize};
 use crate::failure::misuse;
+use crate::interrupt;
 use crate::progress::line;
 
 /// The demo's folder is known by this file.
@@ -203,9 +204,10 @@ impl Demo<'_> {
         config.train.seed = self.seed;
         let run = self.location(&format!("runs/{}", model_name(strategy)))?;
         self.stage(&format!("trained {}", model_name(strategy)), || {
-            let outcome = train::train(self.session, &config, &run, false)?;
+            let outcome = train::train(self.session, &config, &run, Start::New)?;
             if outcome.stopped {
-                anyhow::bail!("it was interrupted");
+                line("the demo was interrupted");
+                return Err(interrupt::ended().into());
             }
             Ok(())
         })

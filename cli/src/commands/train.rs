@@ -1,11 +1,11 @@
-//! `wellspring train`: reads a configuration and a data set, writes a run. Ctrl-C or SIGTERM writes
+//! `wellspring train`: reads a configuration and a data set, writes a run. Ctrl-C, SIGTERM or SIGHUP writes
 //! a checkpoint first; `--resume` goes on from the last whole one.
 
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use wellspring_store::{Dataset, Location};
-use wellspring_train::{Config, Outcome};
+use wellspring_train::{Config, Outcome, Start};
 
 use super::Session;
 use super::plan::compared;
@@ -20,14 +20,21 @@ pub fn run(session: &Session, args: &args::Train) -> Result<()> {
     if config.data.root.list().is_empty() {
         misuse!("no data set: add --set data.root=DS, or root = \"DS\" under [data]");
     }
-    let outcome = train(session, &config, &run, args.resume)?;
+    let start = match args.from {
+        Some(step) => Start::From(step),
+        None if args.resume => Start::Resume,
+        None => Start::New,
+    };
+    let outcome = train(session, &config, &run, start)?;
     let (out, step) = (&args.out, outcome.step);
     let next = format!("wellspring eval {out} {}", config.data.root.list()[0]);
     if outcome.stopped {
         line(&format!(
             "stopped at step {step}; go on with: wellspring train --out {out} --resume"
         ));
-    } else if args.resume && outcome.begun == step {
+        return Err(interrupt::ended().into());
+    }
+    if args.resume && outcome.begun == step {
         line(&format!(
             "{out} is finished: it has taken all of its {step} steps, and is left as it is; more with \
              --resume --set train.steps=N --set optim.horizon=N; next: {next}"
@@ -67,14 +74,14 @@ pub fn open(session: &Session, config: &Config) -> Result<Vec<Arc<Dataset>>> {
 }
 
 /// Trains until the configuration's last step or a signal.
-pub fn train(session: &Session, config: &Config, run: &Location, resume: bool) -> Result<Outcome> {
-    let stop = interrupt::flag(session.handle())?;
+pub fn train(session: &Session, config: &Config, run: &Location, start: Start) -> Result<Outcome> {
+    let stop = interrupt::stop(session.handle())?;
     let datasets = open(session, config)?;
     let outcome = wellspring_train::train(
         config,
         datasets.clone(),
         run,
-        resume,
+        start,
         &stop,
         session.handle(),
         &session.reporter,
@@ -100,10 +107,8 @@ fn say_what_is_left(config: &Config, datasets: &[Arc<Dataset>]) {
 
 /// Says what was fetched, beside the plan of the steps that were taken.
 fn account(config: &Config, datasets: &[Arc<Dataset>], outcome: &Outcome) -> Result<()> {
-    if datasets
-        .iter()
-        .all(|dataset| dataset.traffic().requests == 0)
-    {
+    let is_read = |dataset: &Arc<Dataset>| dataset.traffic().requests > 0;
+    if !datasets.iter().any(is_read) {
         return Ok(());
     }
     let mut taken = config.clone();
@@ -111,7 +116,10 @@ fn account(config: &Config, datasets: &[Arc<Dataset>], outcome: &Outcome) -> Res
     let readings = wellspring_train::readings(&taken, datasets, outcome.begun)?;
     let roots = config.data.root.list();
     for ((root, dataset), reading) in roots.iter().zip(datasets).zip(&readings) {
-        line(&compared(root, &reading.bill, &dataset.traffic()));
+        // One that was changed since the run began is read in an earlier generation.
+        if is_read(dataset) {
+            line(&compared(root, &reading.bill, &dataset.traffic()));
+        }
     }
     Ok(())
 }

@@ -36,8 +36,8 @@ pub fn import(session: &Session, args: &args::Import) -> Result<()> {
         &config,
         &datasets,
         &run,
-        &weights,
-        &args.weights,
+        (&weights, &args.weights),
+        &session.reporter,
     ))?;
     line(&format!(
         "{}: step 0; next: wellspring eval {} {}",

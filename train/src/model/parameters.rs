@@ -76,16 +76,6 @@ impl Parameters {
         self.variables().map(|var| var.elem_count()).sum()
     }
 
-    /// The first that has a value which is no number, or is infinite.
-    pub(crate) fn not_finite(&self) -> Result<Option<&str>> {
-        for (name, var) in self.iter() {
-            if !sum_of_squares(var)?.is_finite() {
-                return Ok(Some(name));
-            }
-        }
-        Ok(None)
-    }
-
     /// The bytes of a safetensors file that `torch.load_state_dict` takes.
     ///
     /// # Errors
@@ -101,8 +91,8 @@ impl Parameters {
     /// it in errors.
     ///
     /// # Errors
-    /// [`Error::Weights`] with every name that is missing or unknown and every shape that differs;
-    /// then nothing is taken.
+    /// [`Error::Weights`] with every name that is missing or unknown and every shape that differs,
+    /// [`Error::NotFinite`] for a value that is infinite or not a number in f32; then nothing is taken.
     pub fn load_safetensors(&self, bytes: &[u8], object: &str) -> Result<()> {
         let refused = |reason: String| Error::Weights {
             object: object.to_owned(),
@@ -136,8 +126,19 @@ impl Parameters {
         if !reasons.is_empty() {
             return Err(refused(reasons.join("; ")));
         }
+        let mut values = Vec::new();
         for (name, var) in &self.vars {
-            var.set(&held[name].to_dtype(DType::F32)?)?;
+            let value = held[name].to_dtype(DType::F32)?;
+            if !sum_of_squares(&value)?.is_finite() {
+                return Err(Error::NotFinite {
+                    object: object.to_owned(),
+                    tensor: name.clone(),
+                });
+            }
+            values.push((var, value));
+        }
+        for (var, value) in values {
+            var.set(&value)?;
         }
         Ok(())
     }

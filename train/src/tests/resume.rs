@@ -1,107 +1,8 @@
-//! Runs that go on: with other settings, from damage, from their end, after they diverged.
+//! Runs that go on: with other settings, from damage, from their end, from an earlier step, on a data set
+//! that has changed.
 
-use wellspring_store::Notes;
-
+use super::run::{Run, nine_steps};
 use super::*;
-use crate::{Event, import};
-
-/// A run of nine steps with a checkpoint every three, and what was told of it.
-struct Run {
-    runtime: Runtime,
-    dataset: Arc<Dataset>,
-    place: Location,
-    notes: Notes,
-}
-
-fn nine_steps() -> Config {
-    let mut config = config(Strategy::Ckm);
-    config.model.patches = vec![16.into()];
-    config.train.checkpoint_every = 3;
-    config
-}
-
-impl Run {
-    /// What was told since this was asked last.
-    fn told(&self) -> String {
-        self.notes.take().join("\n")
-    }
-
-    fn new() -> Self {
-        let runtime = Runtime::new().unwrap();
-        Self {
-            dataset: dataset(&runtime),
-            place: memory(),
-            notes: Notes::default(),
-            runtime,
-        }
-    }
-
-    fn go(&self, config: &Config) -> crate::Result<crate::Outcome> {
-        self.stopped(config, &AtomicBool::new(false), &self.notes)
-    }
-
-    fn stopped(
-        &self,
-        config: &Config,
-        stop: &AtomicBool,
-        reporter: &dyn Reporter,
-    ) -> crate::Result<crate::Outcome> {
-        let data = vec![Arc::clone(&self.dataset)];
-        let handle = self.runtime.handle();
-        train(config, data, &self.place, true, stop, handle, reporter)
-    }
-
-    fn stop_after(&self, config: &Config, steps: u64) {
-        let stop = AtomicBool::new(false);
-        let outcome = self.stopped(config, &stop, &StopAfter(AtomicU64::new(steps), &stop));
-        assert_eq!(outcome.unwrap().step, steps);
-    }
-
-    fn files(&self) -> BTreeMap<String, Vec<u8>> {
-        self.runtime.block_on(async {
-            let mut files = BTreeMap::new();
-            for object in self.place.list().await.unwrap() {
-                let path = object.below(&self.place).unwrap();
-                files.insert(path, object.get().await.unwrap().to_vec());
-            }
-            files
-        })
-    }
-
-    fn put(&self, path: &str, bytes: impl Into<Vec<u8>>) {
-        let place = self.place.join(path);
-        self.runtime.block_on(place.put(bytes.into())).unwrap();
-    }
-
-    fn delete(&self, path: &str) {
-        self.runtime
-            .block_on(self.place.join(path).delete())
-            .unwrap();
-    }
-
-    fn config(&self) -> Config {
-        self.runtime.block_on(Config::load(&self.place)).unwrap()
-    }
-
-    /// The learning rate of each step.
-    fn rates(&self) -> Vec<f64> {
-        let text = String::from_utf8(self.files()["log.jsonl"].clone()).unwrap();
-        let rate = |line: &str| match serde_json::from_str(line).unwrap() {
-            Event::Step { lr, norm, .. } => {
-                assert!(norm.unwrap() > 0.0);
-                Some(lr)
-            }
-            _ => None,
-        };
-        text.lines().filter_map(rate).collect()
-    }
-
-    fn loaded(&self) -> crate::Result<Predictor> {
-        let device = crate::DeviceChoice::Cpu;
-        let loaded = Predictor::load(&self.place, None, device, &self.notes);
-        self.runtime.block_on(loaded)
-    }
-}
 
 #[test]
 fn a_finished_run_is_left_as_it_is() {
@@ -185,10 +86,7 @@ fn imported_weights_begin_a_schedule_of_their_own() {
         place: memory(),
         ..run
     };
-    let data = [Arc::clone(&tuned.dataset)];
-    let begun = nine_steps();
-    let imported = import(&begun, &data, &tuned.place, &weights, "weights");
-    tuned.runtime.block_on(imported).unwrap();
+    tuned.import(&nine_steps(), &weights).unwrap();
     let mut config = nine_steps();
     config.train.steps = 4;
     tuned.go(&config).unwrap();
@@ -270,7 +168,7 @@ fn a_damaged_checkpoint_is_passed_over() {
         assert_eq!(run.loaded().unwrap().step(), predicts, "{path} {bytes:?}");
         let notes = run.told();
         assert_eq!(notes.contains(path), predicts == 6, "{notes}");
-        let found = Checkpoint::resumable(&run.place, &run.notes);
+        let found = Checkpoint::resumable(&run.place, None, &run.notes);
         let found = run.runtime.block_on(found).unwrap().unwrap();
         assert_eq!(found.state.step, 6, "{path}");
         let notes = run.told();
@@ -359,50 +257,125 @@ fn what_was_passed_over_is_not_kept_instead_of_what_is_sound() {
         run.put(&path, bytes);
     }
     run.put("checkpoints/00000009/state.json", "{");
-    let stop = AtomicBool::new(false);
+    let stop = Stop::default();
     let reporter = StopAfter(AtomicU64::new(4), &stop);
     assert_eq!(run.stopped(&config, &stop, &reporter).unwrap().step, 4);
     assert_eq!(run.loaded().unwrap().step(), 4);
 }
 
 #[test]
-fn a_run_that_diverges_names_the_step_and_leaves_the_checkpoint_before() {
-    for (every, kept) in [(1, Some(1)), (500, None)] {
-        let run = Run::new();
-        let mut config = nine_steps();
-        config.optim.lr = 1e36;
-        config.optim.warmup = 0;
-        config.train.checkpoint_every = every;
-        let error = run.go(&config).unwrap_err();
-        let said = error.to_string();
-        match error {
-            Error::Diverged {
-                step, kept: found, ..
-            } => assert_eq!((step, found), (2, kept), "{said}"),
-            error => panic!("{error}"),
-        }
-        assert!(said.contains("optim.lr"), "{said}");
-        assert_eq!(run.rates().len(), 1);
-        assert_eq!(run.loaded().is_ok(), kept.is_some());
-    }
+fn a_state_that_was_edited_is_passed_over_and_one_from_before_checksums_is_read() {
+    let run = Run::new();
+    run.go(&nine_steps()).unwrap();
+    let state = "checkpoints/00000009/state.json";
+    let sound = String::from_utf8(run.files()[state].clone()).unwrap();
+    run.put(state, sound.replace("\"waves\"", "\"waver\""));
+    assert_eq!(run.loaded().unwrap().step(), 6);
+    let told = run.told();
+    assert!(told.contains("says that its checksum is"), "{told}");
+    let mut old: serde_json::Value = serde_json::from_str(&sound).unwrap();
+    old.as_object_mut().unwrap().remove("checksum").unwrap();
+    run.put(state, old.to_string());
+    assert_eq!(run.loaded().unwrap().step(), 9);
 }
 
-/// One cell of ten million: clipped, no step takes the weights away.
 #[test]
-fn a_training_that_clips_survives_an_outlier() {
-    let runtime = Runtime::new().unwrap();
-    let kind = Waves {
-        outlier: Some(1e7),
-        ..Waves::default()
-    };
-    let run = Run {
-        dataset: waves(&runtime, &kind),
-        ..Run::new()
-    };
+fn a_run_goes_back_to_an_earlier_checkpoint() {
+    let (whole, run) = (Run::new(), Run::new());
     let mut config = nine_steps();
-    config.train.steps = 40;
-    config.optim.clip = Some(1.0);
-    let outcome = run.go(&config).unwrap();
-    assert!(outcome.loss.unwrap().is_finite(), "{outcome:?}");
-    assert_eq!(run.rates().len(), 40);
+    config.train.keep = 9;
+    whole.go(&config).unwrap();
+    run.go(&config).unwrap();
+    let error = run.from(&config, 4).unwrap_err().to_string();
+    assert!(error.contains("of step 4, but of 3, 6, 9"), "{error}");
+    let outcome = run.from(&config, 9).unwrap();
+    assert_eq!((outcome.begun, outcome.step), (9, 9));
+    assert_eq!(run.steps(), [3, 6, 9]);
+
+    let mut other = config.clone();
+    (other.optim.lr, other.train.checkpoint_every) = (1e-4, 500);
+    run.told();
+    run.from(&other, 3).unwrap();
+    let told = run.told();
+    assert!(told.contains("[6, 9] are deleted"), "{told}");
+    assert_eq!(run.steps(), [3, 9]);
+    assert_eq!(run.rates().len(), 9);
+    assert_eq!(run.rates()[..3], whole.rates()[..3]);
+    assert!(run.rates()[4] < whole.rates()[4]);
+    // Back again, with the first rate: the bits of a run that was never elsewhere.
+    run.from(&config, 3).unwrap();
+    assert!(
+        run.files()["checkpoints/00000009/model.safetensors"]
+            == whole.files()["checkpoints/00000009/model.safetensors"]
+    );
+}
+
+/// A run whose data set was changed goes on with what it read before.
+#[test]
+fn a_run_goes_on_after_a_change_of_what_it_does_not_read() {
+    let whole = Run::new();
+    whole.go(&nine_steps()).unwrap();
+    let learned = weights(&whole.runtime, &whole.place);
+    for forgets in [false, true] {
+        let mut run = Run::new();
+        run.stop_after(&nine_steps(), 3);
+        if forgets {
+            let state = "checkpoints/00000003/state.json";
+            let mut text: serde_json::Value = serde_json::from_slice(&run.files()[state]).unwrap();
+            text.as_object_mut().unwrap().remove("checksum").unwrap();
+            text["domains"][0]
+                .as_object_mut()
+                .unwrap()
+                .remove("reads")
+                .unwrap();
+            run.put(state, text.to_string());
+        }
+        let root = run.dataset.location().clone();
+        let split = |run: &mut Run, change: &dyn Fn(&mut Manifest)| {
+            let before = run.dataset.manifest().clone();
+            let kept = root.join(&format!(
+                "generations/{:05}-{}.json",
+                before.generation,
+                before.id()
+            ));
+            let mut next = before.clone();
+            change(&mut next);
+            next.generation += 1;
+            run.dataset = run.runtime.block_on(async {
+                kept.put(before.to_json()).await.unwrap();
+                root.join("manifest.json")
+                    .put(next.to_json())
+                    .await
+                    .unwrap();
+                Arc::new(Dataset::open(&root).await.unwrap())
+            });
+        };
+        // Another split comes and goes.
+        split(&mut run, &|manifest| {
+            let held = manifest.splits[&Split::Train].clone();
+            manifest.splits.insert(Split::Test, held);
+        });
+        run.go(&nine_steps()).unwrap();
+        let told = run.told();
+        assert!(told.contains("but not what training reads"), "{told}");
+        assert!(weights(&run.runtime, &run.place) == learned);
+
+        // The training split grows by what it has.
+        split(&mut run, &|manifest| {
+            let held = manifest.splits.get_mut(&Split::Train).unwrap();
+            held.trajectories.extend_from_within(..);
+            held.shards.extend_from_within(..);
+        });
+        run.from(&nine_steps(), 6).unwrap();
+        let told = run.told();
+        assert!(told.contains("goes on with generation 1"), "{told}");
+        assert!(weights(&run.runtime, &run.place) == learned);
+
+        // A purge takes the earlier generations away.
+        run.runtime
+            .block_on(wellspring_store::purge(&root))
+            .unwrap();
+        let error = run.from(&nine_steps(), 6).unwrap_err().to_string();
+        assert!(error.contains("a purge deletes it"), "{error}");
+    }
 }

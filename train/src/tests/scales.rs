@@ -15,12 +15,12 @@ fn units_do_not_change_what_is_learned() {
         let data = vec![waves(&runtime, &of)];
         let mut config = config(Strategy::Fixed);
         config.train.steps = 4;
-        let stop = AtomicBool::new(false);
+        let stop = Stop::default();
         let outcome = train(
             &config,
             data,
             &memory(),
-            false,
+            Start::New,
             &stop,
             runtime.handle(),
             &Silent,

@@ -1,0 +1,197 @@
+//! Who writes a run: one process at a time, by the object `lock` in its folder.
+//!
+//! On a disk the process holds a lock on that file, which ends with the process; a second one is refused. A
+//! bucket has no locks. There the object holds the name of the process that took the run last, and it is
+//! only replaced while it is the one that was read, so of two that take it at once one is refused. A process
+//! that finds another's name there before it writes a checkpoint writes nothing and ends: a run can be taken
+//! from a process that is dead, and from one that lives, which then notices.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::hash::{BuildHasher as _, RandomState};
+use std::path::Path;
+
+use wellspring_store::{Location, Reporter, Version};
+
+use crate::{Error, Result};
+
+/// The right to write a run.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    run: Location,
+    place: Location,
+    held: Held,
+}
+
+#[derive(Debug)]
+enum Held {
+    /// A disk, without the file so far.
+    Absent,
+    /// A disk with the locked file, or with one that the file system cannot lock.
+    File { _lock: Option<File> },
+    /// No disk: this process's name, and the version of the object to replace by it.
+    Name { own: String, seen: Option<Version> },
+}
+
+impl Claim {
+    /// Looks whether a run is free. Nothing is written: who goes on calls [`Claim::take`].
+    ///
+    /// # Errors
+    /// [`Error::Busy`], and what reading may give.
+    pub(crate) async fn open(run: &Location, reporter: &dyn Reporter) -> Result<Self> {
+        let place = run.join("lock");
+        let held = match place.local_path() {
+            Some(path) => locked(run, &path, reporter)?,
+            None => Held::Name {
+                own: name(),
+                seen: place.get_version().await?.map(|(_, version)| version),
+            },
+        };
+        let run = run.clone();
+        Ok(Self { run, place, held })
+    }
+
+    /// Makes the run this process's.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] where another process was faster, and what writing may give.
+    pub(crate) async fn take(&mut self, reporter: &dyn Reporter) -> Result<()> {
+        let taken = match (&self.held, self.place.local_path()) {
+            (Held::Absent, Some(path)) => {
+                self.place.put_new(Vec::new()).await?;
+                self.held = locked(&self.run, &path, reporter)?;
+                true
+            }
+            (Held::Absent | Held::File { .. }, _) => true,
+            (Held::Name { own, seen: None }, _) => self.place.put_new(own.clone()).await?,
+            (
+                Held::Name {
+                    own,
+                    seen: Some(seen),
+                },
+                _,
+            ) => self.place.put_over(own.clone(), seen).await?,
+        };
+        // An answer that was lost on the way and asked for again may have been a yes.
+        match taken || self.check().await.is_ok() {
+            true => Ok(()),
+            false => Err(busy(&self.run)),
+        }
+    }
+
+    /// Looks whether the run is still this process's.
+    ///
+    /// # Errors
+    /// [`Error::Overtaken`], and what reading may give.
+    pub(crate) async fn check(&self) -> Result<()> {
+        let Held::Name { own, .. } = &self.held else {
+            return Ok(());
+        };
+        match self.place.get_opt().await? {
+            Some(found) if *found == *own.as_bytes() => Ok(()),
+            _ => Err(Error::Overtaken {
+                run: self.run.to_string(),
+            }),
+        }
+    }
+}
+
+/// Refuses a place where a run is.
+pub(crate) async fn refuse_held(run: &Location) -> Result<()> {
+    match run.join("config.toml").exists().await? {
+        true => Err(Error::RunExists {
+            run: run.to_string(),
+        }),
+        false => Ok(()),
+    }
+}
+
+fn busy(run: &Location) -> Error {
+    Error::Busy {
+        run: run.to_string(),
+    }
+}
+
+/// The lock on a file, if it is there.
+fn locked(run: &Location, path: &Path, reporter: &dyn Reporter) -> Result<Held> {
+    let file = match OpenOptions::new().read(true).write(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Held::Absent),
+        Err(source) => return Err(unlocked(run, source)),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Held::File { _lock: Some(file) }),
+        Err(TryLockError::WouldBlock) => Err(busy(run)),
+        Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
+            reporter.note(&format!(
+                "warning: the file system of {run} has no locks; see to it that no other process trains this run"
+            ));
+            Ok(Held::File { _lock: None })
+        }
+        Err(TryLockError::Error(source)) => Err(unlocked(run, source)),
+    }
+}
+
+fn unlocked(run: &Location, source: std::io::Error) -> Error {
+    Error::Lock {
+        object: run.join("lock").to_string(),
+        source,
+    }
+}
+
+/// A name that no other process has: the hasher's keys are random.
+fn name() -> String {
+    let began = std::time::SystemTime::now();
+    let random = || RandomState::new().hash_one((began, std::process::id()));
+    format!("{:016x}{:016x}", random(), random())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use wellspring_store::Silent;
+
+    use super::*;
+
+    fn local(folder: &tempfile::TempDir) -> Location {
+        Location::parse(folder.path().join("run").to_str().unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_run_on_a_disk_is_free_when_its_process_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = local(&folder);
+        let mut first = Claim::open(&run, &Silent).await.unwrap();
+        let mut late = Claim::open(&run, &Silent).await.unwrap();
+        assert!(!folder.path().join("run").exists());
+        first.take(&Silent).await.unwrap();
+        let busy = |error| matches!(error, Error::Busy { .. });
+        assert!(busy(late.take(&Silent).await.unwrap_err()));
+        assert!(busy(Claim::open(&run, &Silent).await.unwrap_err()));
+        drop(first);
+        let mut next = Claim::open(&run, &Silent).await.unwrap();
+        next.take(&Silent).await.unwrap();
+        next.check().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_run_elsewhere_is_whose_took_it_last_and_the_other_notices() {
+        let run = Location::parse("memory:///run").unwrap();
+        let mut first = Claim::open(&run, &Silent).await.unwrap();
+        let mut second = Claim::open(&run, &Silent).await.unwrap();
+        first.take(&Silent).await.unwrap();
+        let error = second.take(&Silent).await.unwrap_err();
+        assert!(matches!(error, Error::Busy { .. }), "{error}");
+        first.check().await.unwrap();
+
+        let [mut third, mut fourth] = [
+            Claim::open(&run, &Silent).await.unwrap(),
+            Claim::open(&run, &Silent).await.unwrap(),
+        ];
+        third.take(&Silent).await.unwrap();
+        let error = fourth.take(&Silent).await.unwrap_err();
+        assert!(matches!(error, Error::Busy { .. }), "{error}");
+        let error = first.check().await.unwrap_err();
+        assert!(matches!(error, Error::Overtaken { .. }), "{error}");
+        third.check().await.unwrap();
+    }
+}

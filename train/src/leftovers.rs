@@ -1,0 +1,71 @@
+//! What killed processes leave in a run: checkpoints without a state, and on a disk the files `NAME#1` that
+//! a write begins with. Whoever writes a run removes them before its first step.
+
+use std::path::{Path, PathBuf};
+
+use wellspring_store::{Location, remove_left};
+
+use crate::Result;
+use crate::checkpoint;
+
+/// Files of a run, and of a checkpoint.
+const NAMES: [&str; 6] = [
+    "config.toml",
+    "log.jsonl",
+    "lock",
+    "model.safetensors",
+    "optimizer.safetensors",
+    "state.json",
+];
+
+/// Removes them; gives the number of checkpoints and files. Only who holds the run may call it.
+pub(crate) async fn sweep(run: &Location) -> Result<usize> {
+    let mut removed = 0;
+    for step in checkpoint::begun(run).await? {
+        checkpoint::delete(run, step).await?;
+        removed += 1;
+    }
+    if let Some(folder) = run.local_path() {
+        let staged = staged(&folder, 2).into_iter();
+        removed += staged
+            .filter(|path| remove_left(path).unwrap_or(false))
+            .count();
+        remove_empty(&folder.join("checkpoints"));
+    }
+    Ok(removed)
+}
+
+/// Files of this folder and those below it, down to a depth, that a write of ours began with.
+fn staged(folder: &Path, depth: usize) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if depth > 0 {
+                found.extend(staged(&path, depth - 1));
+            }
+        } else if entry.file_name().to_str().is_some_and(is_staged) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// `state.json#1`.
+fn is_staged(name: &str) -> bool {
+    name.rsplit_once('#').is_some_and(|(file, number)| {
+        let digits = number.bytes().all(|digit| digit.is_ascii_digit());
+        NAMES.contains(&file) && !number.is_empty() && digits
+    })
+}
+
+/// Removes empty folders of checkpoints; one with something in it stays.
+fn remove_empty(checkpoints: &Path) {
+    for entry in std::fs::read_dir(checkpoints)
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let _ = std::fs::remove_dir(entry.path());
+    }
+}

@@ -1,0 +1,153 @@
+//! A small run for tests, and what can be asked of it.
+
+use wellspring_store::Notes;
+
+use super::*;
+use crate::{Event, import};
+
+/// A run of nine steps with a checkpoint every three, and what was told of it.
+pub(super) struct Run {
+    pub(super) runtime: Runtime,
+    pub(super) dataset: Arc<Dataset>,
+    pub(super) place: Location,
+    pub(super) notes: Notes,
+}
+
+pub(super) fn nine_steps() -> Config {
+    let mut config = config(Strategy::Ckm);
+    config.model.patches = vec![16.into()];
+    config.train.checkpoint_every = 3;
+    config
+}
+
+impl Run {
+    /// What was told since this was asked last.
+    pub(super) fn told(&self) -> String {
+        self.notes.take().join("\n")
+    }
+
+    pub(super) fn new() -> Self {
+        let runtime = Runtime::new().unwrap();
+        Self {
+            dataset: dataset(&runtime),
+            place: memory(),
+            notes: Notes::default(),
+            runtime,
+        }
+    }
+
+    pub(super) fn go(&self, config: &Config) -> crate::Result<crate::Outcome> {
+        self.stopped(config, &Stop::default(), &self.notes)
+    }
+
+    pub(super) fn stopped(
+        &self,
+        config: &Config,
+        stop: &Stop,
+        reporter: &dyn Reporter,
+    ) -> crate::Result<crate::Outcome> {
+        let data = vec![Arc::clone(&self.dataset)];
+        let handle = self.runtime.handle();
+        train(
+            config,
+            data,
+            &self.place,
+            Start::Resume,
+            stop,
+            handle,
+            reporter,
+        )
+    }
+
+    pub(super) fn started(&self, config: &Config, start: Start) -> crate::Result<crate::Outcome> {
+        let data = vec![Arc::clone(&self.dataset)];
+        let (stop, handle) = (Stop::default(), self.runtime.handle());
+        train(config, data, &self.place, start, &stop, handle, &self.notes)
+    }
+
+    pub(super) fn begin(&self, start: Start) -> crate::Result<crate::Outcome> {
+        self.started(&nine_steps(), start)
+    }
+
+    pub(super) fn from(&self, config: &Config, step: u64) -> crate::Result<crate::Outcome> {
+        self.started(config, Start::From(step))
+    }
+
+    /// A run on a disk.
+    pub(super) fn in_folder(folder: &tempfile::TempDir) -> Self {
+        let path = folder.path().join("run");
+        Self {
+            place: Location::parse(path.to_str().unwrap()).unwrap(),
+            ..Self::new()
+        }
+    }
+
+    /// Without the object that says whose the run is.
+    pub(super) fn learned(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut files = self.files();
+        files.remove("lock");
+        files
+    }
+
+    pub(super) fn steps(&self) -> Vec<u64> {
+        let steps = crate::checkpoint::steps(&self.place);
+        self.runtime.block_on(steps).unwrap()
+    }
+
+    pub(super) fn import(&self, config: &Config, weights: &[u8]) -> crate::Result<()> {
+        let data = [Arc::clone(&self.dataset)];
+        let imported = import(config, &data, &self.place, (weights, "theirs"), &self.notes);
+        self.runtime.block_on(imported)
+    }
+
+    pub(super) fn stop_after(&self, config: &Config, steps: u64) {
+        let stop = Stop::default();
+        let outcome = self.stopped(config, &stop, &StopAfter(AtomicU64::new(steps), &stop));
+        assert_eq!(outcome.unwrap().step, steps);
+    }
+
+    pub(super) fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        self.runtime.block_on(async {
+            let mut files = BTreeMap::new();
+            for object in self.place.list().await.unwrap() {
+                let path = object.below(&self.place).unwrap();
+                files.insert(path, object.get().await.unwrap().to_vec());
+            }
+            files
+        })
+    }
+
+    pub(super) fn put(&self, path: &str, bytes: impl Into<Vec<u8>>) {
+        let place = self.place.join(path);
+        self.runtime.block_on(place.put(bytes.into())).unwrap();
+    }
+
+    pub(super) fn delete(&self, path: &str) {
+        self.runtime
+            .block_on(self.place.join(path).delete())
+            .unwrap();
+    }
+
+    pub(super) fn config(&self) -> Config {
+        self.runtime.block_on(Config::load(&self.place)).unwrap()
+    }
+
+    /// The learning rate of each step.
+    pub(super) fn rates(&self) -> Vec<f64> {
+        let text = String::from_utf8(self.files()["log.jsonl"].clone()).unwrap();
+        let rate = |line: &str| match serde_json::from_str(line).unwrap() {
+            Event::Step { lr, norm, .. } => {
+                assert!(norm.unwrap() > 0.0);
+                Some(lr)
+            }
+            _ => None,
+        };
+        text.lines().filter_map(rate).collect()
+    }
+
+    pub(super) fn loaded(&self) -> crate::Result<Predictor> {
+        let device = crate::DeviceChoice::Cpu;
+        let loaded = Predictor::load(&self.place, None, device, &self.notes);
+        self.runtime.block_on(loaded)
+    }
+}
