@@ -13,6 +13,7 @@ mod pipeline;
 mod program;
 mod refusals;
 mod report;
+mod results;
 mod resume;
 mod sources;
 mod the_well;

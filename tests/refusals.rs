@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::program::{SMALL, Said, Workplace};
 
-fn refused(said: &Said, code: i32, parts: &[&str]) {
+pub(crate) fn refused(said: &Said, code: i32, parts: &[&str]) {
     assert_eq!(said.code, code, "{said:?}");
     assert!(!said.err.contains("panicked"), "{}", said.err);
     for part in parts {
@@ -267,7 +267,7 @@ fn foreign_and_broken_tables_are_named() {
     for part in [
         "an evaluation is left out",
         "foreign.parquet",
-        "evaluate again",
+        "move it away",
     ] {
         assert!(said.err.contains(part), "{part}: {}", said.err);
     }

@@ -6,6 +6,7 @@ mod cluster;
 mod data;
 mod demo;
 mod models;
+mod size;
 
 use std::time::Duration;
 

@@ -28,6 +28,7 @@ use wellspring_store::{CacheOptions, Dataset, Location};
 
 use crate::args::{Cli, Command};
 use crate::failure::misuse;
+pub use crate::plain::{print, print_data, print_exactly};
 use crate::progress::Terminal;
 
 /// What every command has: a runtime for input and output, and a place to draw progress.
@@ -140,11 +141,10 @@ pub fn run(cli: Cli) -> Result<()> {
     }
 }
 
-/// Writes an answer to standard output.
-pub fn print(bytes: impl AsRef<[u8]>) -> Result<()> {
-    use std::io::Write as _;
-    let mut output = std::io::stdout().lock();
-    output.write_all(bytes.as_ref())?;
-    output.flush()?;
-    Ok(())
+/// A place as it was typed, but for passwords in URLs.
+pub fn typed_as(text: &str, place: &Location) -> String {
+    match place.local_path() {
+        Some(_) => text.to_owned(),
+        None => place.to_string(),
+    }
 }

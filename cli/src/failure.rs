@@ -1,8 +1,9 @@
 //! Errors as a person reads them, and the exit code that a script reads.
 
 use std::fmt;
-use std::io::Write as _;
 use std::process::ExitCode;
+
+use crate::progress;
 
 /// A command that was asked for something that makes no sense: exit code 2, as clap's own.
 #[derive(Debug)]
@@ -46,9 +47,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(Interrupted(code)) = error.downcast_ref() {
         return ExitCode::from(*code);
     }
-    let message = chain(error.as_ref());
-    // Nothing is left to tell when standard error itself is closed.
-    let _ = writeln!(std::io::stderr(), "error: {message}");
+    progress::line(&format!("error: {}", chain(error.as_ref())));
     match error.downcast_ref::<Misuse>() {
         Some(_) => ExitCode::from(2),
         None => ExitCode::FAILURE,

@@ -1,7 +1,8 @@
 //! The `wellspring` program: words on a terminal. Nothing is computed here.
 //!
 //! [`args`] says what can be typed, [`commands`] holds one file for each verb, [`progress`] draws
-//! what the libraries report, [`failure`] turns errors into a message and an exit code.
+//! what the libraries report, [`failure`] turns errors into a message and an exit code, and [`plain`] is what text
+//! of others goes through on its way to a terminal.
 
 #![allow(unreachable_pub, reason = "a program has no public interface")]
 
@@ -9,6 +10,7 @@ mod args;
 mod commands;
 mod failure;
 mod interrupt;
+mod plain;
 mod progress;
 mod settings;
 
@@ -59,6 +61,8 @@ fn start_logging(quiet: bool) {
     };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        // Colours would be written out, as all that is no letter.
+        .with_ansi(false)
+        .with_writer(|| plain::Log)
         .init();
 }

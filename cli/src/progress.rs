@@ -7,6 +7,8 @@ use std::time::Duration;
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use wellspring_store::Reporter;
 
+use crate::plain::plain;
+
 /// One line at a time on standard error.
 pub struct Terminal {
     /// Nothing is said.
@@ -49,7 +51,7 @@ impl Reporter for Terminal {
         }
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
         bar.set_style(style(total, unit));
-        bar.set_prefix(stage.to_owned());
+        bar.set_prefix(plain(stage).into_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
         *self.stage() = Some(Stage {
             bar,
@@ -112,5 +114,5 @@ fn style(total: Option<u64>, unit: &str) -> ProgressStyle {
 pub fn line(text: &str) {
     use std::io::Write as _;
     // A closed standard error must not stop the work.
-    let _ = writeln!(std::io::stderr(), "{}", wellspring_store::masked(text));
+    let _ = writeln!(std::io::stderr(), "{}", plain(&wellspring_store::masked(text)));
 }

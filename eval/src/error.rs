@@ -67,6 +67,34 @@ pub enum Error {
         split: String,
     },
 
+    /// Another evaluation has the name.
+    #[error(
+        "{root} holds another {name} with schedule {schedule} on the {split} split, which differs in {differences}; give this one another --name, or --existing replace to put it in that one's place, or add to keep both"
+    )]
+    Clash {
+        /// The folder.
+        root: String,
+        /// Of the run.
+        name: String,
+        /// Its schedule.
+        schedule: String,
+        /// Its split.
+        split: String,
+        /// What differs, each with its value there and here.
+        differences: String,
+    },
+
+    /// A results folder that cannot be written, seen before anything is computed.
+    #[error(
+        "{root} cannot take results: {source}; nothing was computed, choose another --results or see to its permissions"
+    )]
+    Unwritable {
+        /// The folder.
+        root: String,
+        /// What happened to a file that was written to find out.
+        source: wellspring_store::Error,
+    },
+
     /// A file that is not what its place says.
     #[error("{object} is no result table: {reason}; move it away")]
     Malformed {
@@ -160,6 +188,26 @@ pub enum Error {
         /// Which one.
         figure: &'static str,
         /// Why not.
+        reason: String,
+    },
+
+    /// SQL that goes deeper than a stack holds.
+    #[error(
+        "the query is too deep: more than {deepest} operators in a row, brackets in brackets, or joined tables and queries; write a long sum or OR as IN, VALUES or a table, or cut the query in parts"
+    )]
+    Deep {
+        /// The deepest that is tried.
+        deepest: usize,
+    },
+
+    /// SQL that takes more memory than it may.
+    #[error(
+        "the query needs more than the {mib} MiB of memory that it may have, and not all of it can wait in temporary files; give it more (--memory), or ask for less: fewer columns, a WHERE, a LIMIT ({reason})"
+    )]
+    Memory {
+        /// What it may have.
+        mib: u64,
+        /// Who asked for how much.
         reason: String,
     },
 

@@ -19,7 +19,7 @@ use wellspring_store::{
 
 use crate::error::SubjectError;
 use crate::rollout::Rollout;
-use crate::tables::{self, Committed, Held, RunRecord, TABLE_VERSION};
+use crate::tables::{self, Claim, Committed, RunRecord, TABLE_VERSION, Table};
 use crate::{Error, Result, Schedule, Subject};
 use measure::{Measurer, Predicted, Source};
 use task::Task;
@@ -58,32 +58,36 @@ impl Default for EvalOptions {
             keep: 1,
             bands: None,
             temporal: false,
-            existing: OnExisting::Replace,
+            existing: OnExisting::Renew,
             save_every: Duration::from_secs(30),
         }
     }
 }
 
-/// What a second evaluation of the same name, data set, split and schedule does.
+/// What an evaluation does where another has its name, data set, split and schedule. Two are the same if their
+/// weights, rollouts, contexts, starts and bands are too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnExisting {
-    /// It takes the first one's place.
+    /// It takes the place of the same one; where that is another one, it is refused.
+    Renew,
+    /// It takes the place of either.
     Replace,
-    /// It comes beside the first.
+    /// It comes beside either.
     Add,
-    /// It is refused before anything runs.
+    /// It is refused.
     Refuse,
-    /// It is not done again, unless weights, context, rollout or starts are others.
+    /// The same one is not done again; where that is another one, it is refused.
     Skip,
 }
 
 /// Rolls a subject out from every start of a split and commits the tables; none where they are there
-/// and to be skipped. Blocks; call it from a
+/// and to be skipped. What killed evaluations left in the folder is removed first. Blocks; call it from a
 /// thread that is not the runtime's.
 ///
 /// # Errors
-/// [`Error::Patch`] and [`Error::Exists`] before anything runs; [`Error::Step`]; a rollout longer
-/// than every trajectory is [`wellspring_store::Error::NoWindows`].
+/// [`Error::Patch`], [`Error::Exists`], [`Error::Clash`] and [`Error::Unwritable`] before anything runs, and the
+/// second and third also at the end, where another process was faster; [`Error::Step`]; a rollout longer than every
+/// trajectory is [`wellspring_store::Error::NoWindows`].
 #[allow(
     clippy::too_many_arguments,
     reason = "each is a noun of its own; a struct would only rename them"
@@ -99,24 +103,27 @@ pub fn evaluate(
     reporter: &dyn Reporter,
 ) -> Result<Option<RunRecord>> {
     let evaluation = Evaluation::begin(subject, name, schedule, dataset, options)?;
-    let held = runtime
-        .block_on(Committed::read(results, reporter))?
-        .held()?;
-    let key = evaluation.record.key();
-    let mut same = held;
-    same.retain(|held: &Held| held.key.is_that_of(&key));
-    let work = evaluation.record.work();
-    match options.existing {
-        OnExisting::Skip if same.iter().any(|held| held.work == work) => return Ok(None),
-        OnExisting::Refuse if !same.is_empty() => {
-            return Err(Error::Exists {
-                root: results.to_string(),
-                name: name.to_owned(),
-                schedule: evaluation.record.schedule,
-                split: options.split.to_string(),
-            });
-        }
-        _ => {}
+    let committed = runtime.block_on(Committed::read(results, reporter))?;
+    let (root, existing) = (results.to_string(), options.existing);
+    let Some(claim) = Claim::new(&evaluation.record, existing, root, committed.held()?)? else {
+        return Ok(None);
+    };
+    let life = tables::life(results, &evaluation.record.run);
+    let begun = async {
+        let life = life.hold().await?;
+        try_writing(results, &evaluation.record.run).await?;
+        Ok::<_, wellspring_store::Error>(life)
+    };
+    let _life = runtime
+        .block_on(begun)
+        .map_err(|source| Error::Unwritable {
+            root: results.to_string(),
+            source,
+        })?;
+    if let Err(error) = runtime.block_on(tables::sweep(results, &committed.runs(), reporter)) {
+        reporter.note(&format!(
+            "warning: what killed evaluations left stays: {error}"
+        ));
     }
     measure::tell_guards(dataset.manifest(), reporter)?;
     let total = evaluation.plan.total() * options.rollout;
@@ -125,15 +132,21 @@ pub fn evaluate(
         Some(total as u64),
         "frames",
     );
-    let answer = evaluation.run(results, runtime, reporter);
+    let answer = evaluation.run(&claim, results, runtime, reporter);
     reporter.end();
-    let record = answer?;
-    if options.existing != OnExisting::Add {
-        for held in same {
-            runtime.block_on(tables::delete(results, &held.run))?;
-        }
+    answer
+}
+
+/// Writes a file where each of the results will be, and removes it: who may not write is told now.
+async fn try_writing(results: &Location, run: &str) -> wellspring_store::Result<()> {
+    let folders = Table::ALL.map(Table::name).into_iter().chain(["frames"]);
+    for folder in folders {
+        let place = results.join(folder).join(&format!("{run}.try"));
+        place.put("").await?;
+        // Where nothing may be removed, results can still be added.
+        let _ = place.delete().await;
     }
-    Ok(Some(record))
+    Ok(())
 }
 
 /// One evaluation under way.
@@ -183,7 +196,7 @@ impl<'a> Evaluation<'a> {
             schedule.to_string()
         };
         let record = RunRecord {
-            run: run_id(name, &shown),
+            run: tables::file_name(name, &shown, &format!("{:016x}", rand::random::<u64>())),
             table_version: TABLE_VERSION,
             name: name.to_owned(),
             strategy: about.strategy,
@@ -211,6 +224,7 @@ impl<'a> Evaluation<'a> {
                 .filter(|held| spec.count(held.frames) > 0)
                 .count() as u64,
             starts: plan.total() as u64,
+            every: spec.every as u64,
             tokens: 0.0,
             seconds_per_frame: 0.0,
             version: env!("CARGO_PKG_VERSION").into(),
@@ -230,10 +244,11 @@ impl<'a> Evaluation<'a> {
     /// commits the tables. Windows that an interrupted evaluation has done are not done again.
     fn run(
         mut self,
+        claim: &Claim,
         results: &Location,
         runtime: &Handle,
         reporter: &dyn Reporter,
-    ) -> Result<RunRecord> {
+    ) -> Result<Option<RunRecord>> {
         let windows: Vec<Window> = self.plan.iter().collect();
         let source = Source {
             dataset: self.dataset,
@@ -266,7 +281,7 @@ impl<'a> Evaluation<'a> {
         let frames = (windows.len() * self.options.rollout).max(1) as f64;
         self.record.tokens = costs.tokens as f64 / frames;
         self.record.seconds_per_frame = costs.seconds / frames;
-        let record = runtime.block_on(draft.commit(self.record, results))?;
+        let record = runtime.block_on(draft.commit(self.record, claim, results))?;
         runtime.block_on(unfinished.clear())?;
         Ok(record)
     }
@@ -340,21 +355,6 @@ impl<'a> Evaluation<'a> {
             patch.to_string()
         }
     }
-}
-
-/// A name for the files of an evaluation: readable, and of this one alone.
-fn run_id(name: &str, schedule: &str) -> String {
-    let text = format!("{name}-{schedule}");
-    let plain = |c: char| {
-        if c.is_ascii_alphanumeric() || "-._".contains(c) {
-            c
-        } else {
-            '_'
-        }
-    };
-    let text: String = text.chars().map(plain).collect();
-    let unique: u64 = rand::random();
-    format!("{text}-{unique:016x}")
 }
 
 #[cfg(test)]

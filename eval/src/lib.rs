@@ -84,6 +84,7 @@
 #[cfg(feature = "cluster")]
 mod cluster;
 mod database;
+mod depth;
 mod engine;
 mod error;
 mod evaluate;
@@ -91,6 +92,7 @@ mod figures;
 mod format;
 mod frames;
 mod functions;
+mod memory;
 mod metrics;
 mod pictures;
 mod report;
@@ -106,7 +108,7 @@ mod views;
 
 #[cfg(feature = "cluster")]
 pub use cluster::{Executor, serve_executor, serve_scheduler};
-pub use database::Database;
+pub use database::{Database, SqlOptions};
 pub use error::{Error, Result, SubjectError};
 pub use evaluate::{EvalOptions, OnExisting, evaluate};
 pub use figures::{AnimationOptions, Figure, ImageFormat, Selection, animate, fields, figures};

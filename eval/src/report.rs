@@ -67,11 +67,43 @@ pub async fn report(results: &Results, options: &ReportOptions) -> Result<String
     for figure in figures(results, &Selection::default()).await? {
         page.figure(&figure)?;
     }
-    Ok(include_str!("report/page.html")
-        .replace("{{style}}", include_str!("report/page.css"))
-        .replace("{{script}}", include_str!("report/page.js"))
-        .replace("{{version}}", env!("CARGO_PKG_VERSION"))
-        .replace("{{source}}", &escaped(&results.location().to_string()))
-        .replace("{{title}}", &escaped(&options.title))
-        .replace("{{body}}", &page.into_body()))
+    let source = escaped(&results.location().to_string());
+    let parts = [
+        ("style", include_str!("report/page.css")),
+        ("script", include_str!("report/page.js")),
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("source", &source),
+        ("title", &escaped(&options.title)),
+        ("body", &page.into_body()),
+    ];
+    Ok(filled(include_str!("report/page.html"), &parts))
+}
+
+/// A template with each `{{name}}` replaced by its part. Parts are taken as they are, whatever is in them.
+fn filled(template: &str, parts: &[(&str, &str)]) -> String {
+    let mut pieces = template.split("{{");
+    let mut page = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let named = piece.split_once("}}").and_then(|(name, rest)| {
+            let (_, part) = parts.iter().find(|(known, _)| *known == name)?;
+            Some((part, rest))
+        });
+        match named {
+            Some((part, rest)) => page.extend([part, rest]),
+            None => page.extend(["{{", piece]),
+        }
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_not_templates() {
+        let parts = [("a", "{{b}} {{a}}"), ("b", "}}{{")];
+        let page = filled("<{{a}}|{{b}}|{{c}}|{{>", &parts);
+        assert_eq!(page, "<{{b}} {{a}}|}}{{|{{c}}|{{>");
+    }
 }

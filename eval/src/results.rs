@@ -48,6 +48,11 @@ impl Results {
         self.database.sql(query).await
     }
 
+    /// Opens the results again where an evaluation has been replaced since; whether that was so.
+    pub(crate) async fn renew(&self) -> Result<bool> {
+        self.database.renew().await
+    }
+
     /// Answers one query in rows of a type; what is not finite is none.
     ///
     /// # Errors

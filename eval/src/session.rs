@@ -13,7 +13,7 @@ use url::Url;
 use wellspring_store::Location;
 
 use crate::engine::external;
-use crate::functions;
+use crate::{functions, memory};
 
 /// Settings of buckets, as [`Location::parse_with`] takes them.
 pub(crate) type StorageOptions = Arc<[(String, String)]>;
@@ -26,9 +26,27 @@ pub(crate) fn state(
     config: SessionConfig,
     options: &StorageOptions,
 ) -> Result<SessionState, DataFusionError> {
+    state_over(config, runtime(options)?)
+}
+
+/// The state of a session on this machine whose queries have so many bytes of memory, and temporary files.
+pub(crate) fn state_within(memory: u64) -> Result<SessionState, DataFusionError> {
+    let runtime = builder(&StorageOptions::default()).with_memory_pool(memory::pool(memory));
+    let config = config();
+    // Each partition of a sort keeps this much back for its merge.
+    let share = memory as usize / (8 * config.target_partitions());
+    let kept = share.min(config.options().execution.sort_spill_reservation_bytes);
+    let config = config.with_sort_spill_reservation_bytes(kept);
+    state_over(config, runtime.build_arc()?)
+}
+
+fn state_over(
+    config: SessionConfig,
+    runtime: Arc<RuntimeEnv>,
+) -> Result<SessionState, DataFusionError> {
     let mut state = SessionStateBuilder::new()
         .with_config(config)
-        .with_runtime_env(runtime(options)?)
+        .with_runtime_env(runtime)
         .with_default_features()
         .build();
     functions::register(&mut state)?;
@@ -49,6 +67,10 @@ pub(crate) fn config() -> SessionConfig {
 }
 
 pub(crate) fn runtime(options: &StorageOptions) -> Result<Arc<RuntimeEnv>, DataFusionError> {
+    builder(options).build_arc()
+}
+
+fn builder(options: &StorageOptions) -> RuntimeEnvBuilder {
     let stores = Stores {
         options: Arc::clone(options),
         ..Stores::default()
@@ -56,7 +78,6 @@ pub(crate) fn runtime(options: &StorageOptions) -> Result<Arc<RuntimeEnv>, DataF
     RuntimeEnvBuilder::new()
         .with_object_store_registry(Arc::new(stores))
         .with_metadata_cache_limit(FOOTERS)
-        .build_arc()
 }
 
 /// Object stores by scheme and host; those not met before are opened as [`Location`] opens them.

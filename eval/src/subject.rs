@@ -47,7 +47,7 @@ pub struct Description {
     pub train_steps: u64,
     /// Identity of the data set that it was trained on.
     pub train_dataset: String,
-    /// Identity of what it has learned; none of a baseline.
+    /// Identity of what it has learned, or which baseline it is; none if that is not known.
     pub weights: Option<String>,
 }
 
@@ -77,6 +77,16 @@ impl Baseline {
             .into_iter()
             .find(|(known, _)| *known == name)
             .map(|(_, baseline)| baseline)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Persistence => "persistence",
+            Self::Mean => "mean",
+            Self::Linear => "linear",
+        }
     }
 
     /// As a step function that sees `context` frames, on grids of `ndim` axes.
@@ -115,6 +125,7 @@ impl Subject for BaselineSubject {
     fn description(&self) -> Description {
         Description {
             strategy: "baseline".into(),
+            weights: Some(self.baseline.name().into()),
             ..Description::default()
         }
     }

@@ -1,7 +1,7 @@
 //! Results at rest, as Parquet that anything can read. This page is their specification.
 //!
 //! ```text
-//! RESULTS/runs/ID.parquet      one row per evaluation; written last, so without it there is none
+//! RESULTS/runs/KEY.parquet     one row per evaluation; written last, so without it there is none
 //! RESULTS/metrics/ID.parquet   run, trajectory, start, lead, patch, tokens, field, metric, band, value
 //! RESULTS/spectra/ID.parquet   run, lead, patch, field, axis, bin, k_low, k_high, truth, prediction, residual
 //! RESULTS/frames/ID.arrow      the few predicted frames kept for pictures
@@ -14,6 +14,12 @@
 //! of whole rollouts at their last lead, `histogram_w1`, `dtw_distance` and `dtw_path_distortion`. At the last
 //! lead `divergence_lead` is the first one at which the field was not finite or had a VRMSE above 1 (no better
 //! than the truth's mean), infinite where there was none.
+//!
+//! KEY is made of name, data, split and schedule, so that of two evaluations with one name one has the place
+//! (`identity.rs`); those that were added have their ID for it. ID is the row's `run`, and no two
+//! evaluations have one. So one that takes another's place writes its files beside the other's, replaces the row in one
+//! step, and removes the others then: who reads meanwhile sees the one or the other. `unfinished/` has what
+//! evaluations under way have saved, and on a disk a locked `ID.lock` for each that lives.
 //!
 //! `start` is the step of the first context frame, `lead` counts predicted frames from 1.
 //!
@@ -36,13 +42,17 @@
 
 mod committed;
 mod draft;
+mod identity;
 mod labels;
+mod row;
 mod run_files;
+mod strays;
 
+use std::iter::repeat_n;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
 use object_store::ObjectMeta;
@@ -54,16 +64,19 @@ use serde::{Deserialize, Serialize};
 use wellspring_store::Location;
 
 use crate::Result;
-pub(crate) use committed::{Committed, Held};
+pub(crate) use committed::Committed;
 pub(crate) use draft::Draft;
+pub(crate) use identity::Claim;
 pub(crate) use run_files::{RunFile, RunFiles};
+pub(crate) use strays::{life, sweep};
 
 /// Version of these tables.
 ///
 /// 2 added `runs.weights` and `runs.bands`; they are null in what version 1 wrote. 3 added `runs.task`,
 /// `runs.grid` and `runs.fields`; in what was written before, the task is the data set's identity, or that of a
-/// newer run on the same one, and so are grid and fields.
-pub const TABLE_VERSION: u32 = 3;
+/// newer run on the same one, and so are grid and fields. 4 added `runs.every`; up to 3 the file of a row had the
+/// name of the evaluation's other files.
+pub const TABLE_VERSION: u32 = 4;
 
 /// A row of `runs`: one evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -86,7 +99,7 @@ pub struct RunRecord {
     pub train_steps: u64,
     /// Identity of the data set that it was trained on.
     pub train_dataset: String,
-    /// Identity of what it has learned; none of a baseline.
+    /// Identity of what it has learned, or which baseline it is.
     pub weights: Option<String>,
     /// Edges of the bands, in radians per cell; none for The Well's three.
     pub bands: Option<String>,
@@ -112,6 +125,8 @@ pub struct RunRecord {
     pub trajectories: u64,
     /// Starts in all of them.
     pub starts: u64,
+    /// Steps between two starts in a trajectory.
+    pub every: u64,
     /// Mean tokens of a frame over the rollout.
     pub tokens: f64,
     /// Time of the step function for a frame of one start.
@@ -164,6 +179,8 @@ pub(crate) enum Table {
 
 impl Table {
     pub(crate) const ALL: [Self; 3] = [Self::Runs, Self::Metrics, Self::Spectra];
+    /// Those whose files have the name of their evaluation.
+    pub(crate) const OF_DATA: [Self; 2] = [Self::Metrics, Self::Spectra];
 
     /// Its folder and its name in SQL.
     pub(crate) fn name(self) -> &'static str {
@@ -174,12 +191,12 @@ impl Table {
         }
     }
 
-    /// Where the rows of an evaluation lie.
-    pub(crate) fn file(self, results: &Location, run: &str) -> Location {
-        results.join(self.name()).join(&format!("{run}.parquet"))
+    /// Where rows lie.
+    pub(crate) fn file(self, results: &Location, file: &str) -> Location {
+        results.join(self.name()).join(&format!("{file}.parquet"))
     }
 
-    /// The files that are there, in the order of their runs.
+    /// The files that are there, in the order of their names.
     async fn files(self, results: &Location) -> Result<Vec<RunFile>> {
         let folder = results.join(self.name());
         let objects = folder.list_objects().await?.into_iter();
@@ -188,13 +205,16 @@ impl Table {
             let (name, None) = (below.next()?, below.next()) else {
                 return None;
             };
+            let file = name.as_ref().strip_suffix(".parquet")?;
             Some(RunFile {
-                run: name.as_ref().strip_suffix(".parquet")?.to_owned(),
+                run: file.to_owned(),
+                file: file.to_owned(),
                 bytes: object.size,
+                modified: object.last_modified.timestamp_millis(),
             })
         };
         let mut files: Vec<RunFile> = objects.filter_map(file).collect();
-        files.sort_by(|a, b| a.run.cmp(&b.run));
+        files.sort_by(|a, b| a.file.cmp(&b.file));
         Ok(files)
     }
 
@@ -225,6 +245,7 @@ impl Table {
                 ("rollout", UInt64),
                 ("trajectories", UInt64),
                 ("starts", UInt64),
+                ("every", UInt64),
                 ("tokens", Float64),
                 ("seconds_per_frame", Float64),
                 ("version", Utf8),
@@ -256,7 +277,9 @@ impl Table {
                 ("residual", Float64),
             ],
         };
-        let nullable = ["band", "weights", "bands", "task", "grid", "fields"];
+        let nullable = [
+            "band", "weights", "bands", "task", "grid", "fields", "every",
+        ];
         let field = |(name, kind): &(&str, DataType)| {
             Field::new(*name, kind.clone(), nullable.contains(name))
         };
@@ -301,10 +324,17 @@ impl TableWriter {
         Ok(())
     }
 
-    /// The rows of another file of this table.
-    pub(crate) fn append(&mut self, file: Bytes) -> Result<()> {
+    /// The rows of another file of this table, as rows of `run`.
+    pub(crate) fn append(&mut self, file: Bytes, run: &str) -> Result<()> {
         for batch in ParquetRecordBatchReaderBuilder::try_new(file)?.build()? {
-            self.parquet.write(&batch?)?;
+            let batch = batch?;
+            let mut columns = batch.columns().to_vec();
+            if let (Ok(place), rows) = (self.schema.index_of("run"), batch.num_rows()) {
+                columns[place] = Arc::new(StringArray::from_iter_values(repeat_n(run, rows)));
+            }
+            let schema = Arc::clone(&self.schema);
+            self.parquet
+                .write(&RecordBatch::try_new(schema, columns)?)?;
         }
         Ok(())
     }
@@ -320,16 +350,25 @@ pub(crate) fn is_whole(file: Bytes) -> bool {
     reader.is_ok_and(|mut batches| batches.all(|batch| batch.is_ok()))
 }
 
-/// Deletes an evaluation; its row in `runs` goes first.
-pub(crate) async fn delete(results: &Location, run: &str) -> Result<()> {
-    for table in Table::ALL {
+/// Removes what an evaluation has besides its row in `runs`, which is replaced or gone by now.
+pub(crate) async fn delete_data(results: &Location, run: &str) -> Result<()> {
+    for table in Table::OF_DATA {
         table.file(results, run).delete().await?;
     }
-    let frames = crate::pictures::file(results, run);
-    if frames.exists().await? {
-        frames.delete().await?;
-    }
-    Ok(())
+    Ok(crate::pictures::file(results, run).delete().await?)
+}
+
+/// A name for files, as far as it can be read by people: `ckm-4_8_16-` and what makes it the only one.
+pub(crate) fn file_name(name: &str, schedule: &str, unique: &str) -> String {
+    /// No file system has names of more than some 250 bytes.
+    const LETTERS: usize = 120;
+    let plain = |c: char| match c.is_ascii_alphanumeric() || "-._".contains(c) {
+        true => c,
+        false => '_',
+    };
+    let text = format!("{name}-{schedule}");
+    let text: String = text.chars().take(LETTERS).map(plain).collect();
+    format!("{text}-{unique}")
 }
 
 /// Rows of a type from columns of its names; the error says what does not fit.

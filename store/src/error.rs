@@ -106,10 +106,10 @@ pub enum Error {
         source: std::io::Error,
     },
 
-    /// The manifest of a local data set could not be locked, which a change of it needs.
+    /// A local file could not be locked, which a change of what it is part of needs.
     #[error("cannot lock {object}; is it yours to write, and does its file system know locks?")]
     Lock {
-        /// The manifest.
+        /// The file.
         object: String,
         /// The system's own words.
         source: std::io::Error,

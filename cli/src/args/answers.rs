@@ -17,7 +17,9 @@ Examples:
   wellspring eval persistence ds -r results --rollout 20           the baseline to beat
 
 --schedule may be given several times; each is an evaluation of its own. What an interrupted evaluation has
-done is found again by the same command.")]
+done is found again by the same command. An evaluation that these tables hold already is done again and takes its
+own place; one of the same name with other weights, or another rollout, context or starts, is refused: give it
+a --name, or say with --existing what becomes of the two.")]
 pub struct Eval {
     /// A trained run, or a baseline: persistence, mean, linear
     pub run: String,
@@ -77,8 +79,8 @@ pub struct Eval {
     #[arg(long)]
     pub temporal: bool,
 
-    /// What to do when these tables hold this evaluation already
-    #[arg(long, value_enum, default_value_t = ExistingArg::Replace)]
+    /// What to do when these tables hold an evaluation of this name, data, split and schedule
+    #[arg(long, value_enum, default_value_t = ExistingArg::Renew)]
     pub existing: ExistingArg,
 
     /// cpu or cuda
@@ -88,9 +90,15 @@ pub struct Eval {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum ExistingArg {
+    /// Do it again if it is the same one; refuse if weights, rollout, context or starts are others
+    Renew,
+    /// Take its place, whichever it is
     Replace,
+    /// Come beside it
     Add,
+    /// Refuse
     Refuse,
+    /// Do nothing if it is the same one; refuse if it is another
     Skip,
 }
 
@@ -110,7 +118,8 @@ Examples:
 Frames have the columns split, trajectory, step, time, the parameters of the simulation, and every channel in
 its own units. Functions over them: field_mean, field_var, field_rms, band_energy(field, low, high) with
 wavenumbers in radians per cell, vrmse(truth, prediction). bootstrap(value, trajectory) is the 95 % interval
-of a mean over trajectories: a struct of low and high.
+of a mean over trajectories: a struct of low and high. Queries read parts of shards, whose checksums are of the
+whole, so nothing is compared with them: `wellspring verify` does that.
 
 Exit codes: 0 an answer, 1 a query that failed, 2 a misuse.")]
 pub struct Sql {
@@ -129,11 +138,17 @@ pub struct Sql {
     #[arg(long, value_name = "HOST:PORT")]
     pub cluster: Option<String>,
 
+    /// Memory that queries may have at a time, such as 2GiB; what sorts, joins and groups need beyond it goes to
+    /// temporary files (TMPDIR). By default half of the machine's; with --cluster its executors decide
+    #[arg(long, value_name = "SIZE", value_parser = super::size::parse, conflicts_with = "cluster")]
+    pub memory: Option<u64>,
+
     /// A file of queries separated by semicolons; - reads standard input
     #[arg(long, short, value_name = "FILE", conflicts_with = "query")]
     pub file: Option<PathBuf>,
 
-    /// table | csv | json | md | parquet
+    /// table | csv | json | md | parquet. Cells of csv are as they are: programs for spreadsheets take those that
+    /// begin with = + - @ for formulas, so look at names from strangers before you open it in one
     #[arg(long, default_value = "table")]
     pub format: String,
 

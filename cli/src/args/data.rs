@@ -239,7 +239,8 @@ pub struct Check {
     #[command(flatten)]
     pub choice: Choice,
 
-    /// table | csv | json | md | parquet
+    /// table | csv | json | md | parquet. Cells of csv are as they are: programs for spreadsheets take those that
+    /// begin with = + - @ for formulas
     #[arg(long, default_value = "table")]
     pub format: String,
 

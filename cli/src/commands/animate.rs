@@ -21,11 +21,12 @@ pub fn run(session: &Session, args: &args::Animate) -> Result<()> {
         let results = Results::open(&root, &session.reporter).await?;
         wellspring_eval::animate(&results, &options).await
     })?;
-    session.wait(session.locate(&args.out)?.put(bytes))?;
+    let out = session.locate(&args.out)?;
+    session.wait(out.put(bytes))?;
     let count = match frames {
         1 => "1 frame; evaluate a longer --rollout for more".into(),
         frames => format!("{frames} frames"),
     };
-    line(&format!("{}: {count}", args.out));
+    line(&format!("{}: {count}", super::typed_as(&args.out, &out)));
     Ok(())
 }

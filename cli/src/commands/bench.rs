@@ -10,7 +10,7 @@ mod step;
 use anyhow::Result;
 use serde_json::Value;
 
-use super::{Session, print};
+use super::Session;
 use crate::args::{self, BenchSubject};
 
 pub fn run(session: &Session, args: &args::Bench) -> Result<()> {
@@ -22,7 +22,7 @@ pub fn run(session: &Session, args: &args::Bench) -> Result<()> {
         BenchSubject::Metrics => metrics::run(args)?,
     };
     if args.json {
-        print(format!("{}\n", Value::Array(figures)))
+        super::print_data(format!("{}\n", Value::Array(figures)).as_bytes())
     } else {
         Ok(())
     }

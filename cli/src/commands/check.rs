@@ -9,8 +9,9 @@ use wellspring_eval::Format;
 use wellspring_ingest::{Finding, IngestOptions, Severity};
 use wellspring_store::CacheOptions;
 
+use super::Session;
 use super::ingest::typed;
-use super::{Session, print};
+use super::sql::show;
 use crate::args;
 use crate::progress::line;
 
@@ -18,7 +19,7 @@ pub fn run(session: &Session, args: &args::Check) -> Result<()> {
     let format: Format = typed(args.format.parse())?;
     let findings = findings(session, args)?;
     if !findings.is_empty() || format != Format::Table {
-        print(format.write(&[table(&findings)?])?)?;
+        show(format, &[table(&findings)?])?;
     }
     let is_refused = |finding: &&Finding| finding.severity == Severity::Refused;
     match findings.iter().filter(is_refused).count() {

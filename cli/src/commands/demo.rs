@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use wellspring_eval::{Baseline, EvalOptions, Format, ReportOptions, Results};
+use wellspring_eval::{Baseline, EvalOptions, Format, OnExisting, ReportOptions, Results};
 use wellspring_ingest::{Equation, IngestOptions, SimulateOptions};
 use wellspring_store::{Dataset, Location};
 use wellspring_train::{Config, DeviceChoice, ModelConfig, Predictor, Start, Strategy};
@@ -220,6 +220,8 @@ impl Demo<'_> {
             results: self.location("results")?,
             options: EvalOptions {
                 rollout: self.scale.rollout,
+                // The folder is the demo's own, and so are the names in it.
+                existing: OnExisting::Replace,
                 ..EvalOptions::default()
             },
         };

@@ -67,7 +67,7 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
     }
     line(&format!(
         "next: wellspring sql -r {} 'SELECT * FROM leaderboard ORDER BY vrmse'",
-        args.results
+        super::typed_as(&args.results, &evaluation.results)
     ));
     Ok(())
 }
@@ -189,6 +189,7 @@ impl Subject for ModelSubject<'_> {
 
 fn existing(typed: ExistingArg) -> OnExisting {
     match typed {
+        ExistingArg::Renew => OnExisting::Renew,
         ExistingArg::Replace => OnExisting::Replace,
         ExistingArg::Add => OnExisting::Add,
         ExistingArg::Refuse => OnExisting::Refuse,

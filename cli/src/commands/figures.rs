@@ -33,9 +33,15 @@ pub fn run(session: &Session, args: &args::Figures) -> Result<()> {
         }
     }
     if written == 0 {
-        anyhow::bail!("{} has nothing to draw of what was asked for", args.results);
+        anyhow::bail!(
+            "{} has nothing to draw of what was asked for",
+            super::typed_as(&args.results, results.location())
+        );
     }
-    line(&format!("{written} files in {}", args.out));
+    line(&format!(
+        "{written} files in {}",
+        super::typed_as(&args.out, &folder)
+    ));
     Ok(())
 }
 

@@ -15,11 +15,11 @@ use crate::args;
 use crate::failure::misuse;
 
 pub fn run(session: &Session, args: &args::Inspect) -> Result<()> {
-    let text = match args.plot {
-        true => plot::draw(session, args)?,
-        false => describe(session, &args.path)?,
-    };
-    super::print(&text)
+    match args.plot {
+        // Its colours are control characters of our own.
+        true => super::print_exactly(plot::draw(session, args)?.as_bytes()),
+        false => super::print(describe(session, &args.path)?),
+    }
 }
 
 fn describe(session: &Session, path: &str) -> Result<String> {

@@ -48,7 +48,7 @@ pub fn run(session: &Session, args: &args::Plan) -> Result<()> {
         }
     }
     if args.json {
-        print(format!("{}\n", serde_json::Value::Array(figures)))?;
+        super::print_data(format!("{}\n", serde_json::Value::Array(figures)).as_bytes())?;
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ pub fn run(session: &Session, args: &args::Report) -> Result<()> {
     };
     let (results, out) = (session.locate(&args.results)?, session.locate(&args.out)?);
     write(session, &results, &out, &options)?;
-    line(&args.out);
+    line(&super::typed_as(&args.out, &out));
     Ok(())
 }
 

@@ -7,10 +7,11 @@ use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use wellspring_eval::{Database, Format, View};
+use arrow::array::RecordBatch;
+use wellspring_eval::{Database, Format, SqlOptions, View};
 use wellspring_store::Dataset;
 
-use super::{Session, print};
+use super::{Session, print, print_data};
 use crate::args;
 use crate::failure::misuse;
 
@@ -31,10 +32,18 @@ pub fn run(session: &Session, args: &args::Sql) -> Result<()> {
     }
 }
 
+/// With less the engine's exchanges between threads may wait for one another for ever.
+const LEAST_MEMORY: u64 = 64 << 20;
+
 fn open(session: &Session, args: &args::Sql) -> Result<Database> {
+    if args.memory.is_some_and(|bytes| bytes < LEAST_MEMORY) {
+        misuse!("--memory: queries need 64MiB at least");
+    }
     let database = match &args.cluster {
         Some(address) => on_cluster(session, address)?,
-        None => Database::new()?,
+        None => Database::with(SqlOptions {
+            memory: args.memory,
+        })?,
     };
     for text in &args.data {
         let (name, root) = match text.split_once('=') {
@@ -75,7 +84,16 @@ fn answer(session: &Session, database: &Database, query: &str, format: Format) -
     let batches = session
         .wait(database.sql(query))
         .with_context(|| "the query failed".to_owned())?;
-    print(format.write(&batches)?)
+    show(format, &batches)
+}
+
+/// Writes a table to standard output.
+pub fn show(format: Format, batches: &[RecordBatch]) -> Result<()> {
+    let bytes = format.write(batches)?;
+    match format {
+        Format::Table | Format::Md => print(bytes),
+        Format::Csv | Format::Json | Format::Parquet => print_data(&bytes),
+    }
 }
 
 fn read(file: &Path) -> Result<String> {

@@ -19,7 +19,7 @@ struct Sum {
 }
 
 /// A sum at rest. Powers are the bits of f64, so that what is not finite stays so.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct SavedSum {
     lead: usize,
     channel: usize,

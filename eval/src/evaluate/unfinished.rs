@@ -1,13 +1,17 @@
 //! What an evaluation has done so far, saved now and then, so that an interruption costs little.
 //!
 //! ```text
-//! RESULTS/unfinished/KEY/metrics-N.parquet   rows of the windows since the last save
-//! RESULTS/unfinished/KEY/frames-N.arrow      pictures of them, where there are any
-//! RESULTS/unfinished/KEY/state.json          everything else; written last, it makes the rest count
+//! RESULTS/unfinished/KEY/ID/metrics-N.parquet   rows of the windows since the last save
+//! RESULTS/unfinished/KEY/ID/frames-N.arrow      pictures of them, where there are any
+//! RESULTS/unfinished/KEY/ID/state.json          everything else; written last, it makes the rest count
 //! ```
 //!
 //! The key is made of all that decides the numbers: the weights, the data set, the schedule, how
-//! windows are cut. The folder goes when the evaluation is committed.
+//! windows are cut. ID is the evaluation that saves, so no two processes write one file. The next evaluation of
+//! the key goes on from whichever has come farthest, with files of its own. The folder goes when the
+//! evaluation is committed, with those of the key that no living process has.
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -48,7 +52,11 @@ struct State {
 
 /// An evaluation's folder, and what is in it.
 pub(super) struct Unfinished {
+    results: Location,
+    /// Of the key.
     folder: Location,
+    /// Identity of the evaluation.
+    run: String,
     saves: usize,
 }
 
@@ -61,7 +69,7 @@ pub(super) struct Saved {
 }
 
 impl Unfinished {
-    /// The folder of this evaluation and of no other.
+    /// Of this evaluation; nothing is saved yet.
     pub(super) fn of(results: &Location, record: &RunRecord, options: &EvalOptions) -> Self {
         let key = format!(
             "{TABLE_VERSION} {} {:?} {} {} {} {} {} {:?}",
@@ -81,88 +89,142 @@ impl Unfinished {
         );
         let key = wellspring_store::checksum(key.as_bytes());
         Self {
+            results: results.clone(),
             folder: results.join("unfinished").join(&key),
+            run: record.run.clone(),
             saves: 0,
         }
     }
 
-    /// What an interrupted evaluation left; nothing where it is not whole, which costs time only.
+    /// What the interrupted evaluation left that had come farthest, made this one's own; nothing where none is
+    /// whole, which costs time only.
     pub(super) async fn load(&mut self) -> Result<Option<Saved>> {
-        let Some(text) = self.folder.join(STATE).get_opt().await? else {
-            return Ok(None);
-        };
-        let Ok(state) = serde_json::from_slice::<State>(&text) else {
-            return Ok(None);
-        };
-        let (mut metrics, mut kept) = (Vec::new(), Vec::new());
-        for save in 0..state.saves {
-            let Some(rows) = self.metrics(save).get_opt().await? else {
-                return Ok(None);
-            };
-            match (
-                tables::is_whole(rows.clone()),
-                pictures::read(&self.frames(save)).await,
-            ) {
-                (true, Ok(pictures)) => kept.extend(pictures),
-                (_, Err(Error::Store(error))) => return Err(error.into()),
-                _ => return Ok(None),
+        let mut farthest: Option<Saved> = None;
+        for run in self.others().await? {
+            let done = |saved: &Saved| saved.standing.windows;
+            let found = read(&self.folder.join(&run)).await?;
+            if found.as_ref().map(done) > farthest.as_ref().map(done) {
+                farthest = found;
             }
-            metrics.push(rows);
         }
-        self.saves = state.saves;
-        Ok(Some(Saved {
-            standing: state.standing,
-            metrics,
-            pictures: kept,
-            spectra: state.spectra,
-        }))
+        let Some(saved) = farthest else {
+            return Ok(None);
+        };
+        for (save, rows) in saved.metrics.iter().enumerate() {
+            metrics(&self.own(), save).put(rows.clone()).await?;
+        }
+        if !saved.pictures.is_empty() {
+            let pictures = pictures::write(&saved.pictures)?;
+            frames(&self.own(), 0).put(pictures).await?;
+        }
+        self.saves = saved.metrics.len();
+        let (standing, spectra) = (saved.standing.clone(), saved.spectra.clone());
+        self.write(standing, spectra).await?;
+        Ok(Some(saved))
+    }
+
+    /// Evaluations that have saved something for this key.
+    async fn others(&self) -> Result<BTreeSet<String>> {
+        let objects = self.folder.list().await?.into_iter();
+        let runs = objects.filter_map(|object| {
+            let below = object.below(&self.folder)?;
+            Some(below.split_once('/')?.0.to_owned())
+        });
+        Ok(runs.filter(|run| *run != self.run).collect())
     }
 
     /// Saves what came since the last time, and where everything stands.
     pub(super) async fn save(
         &mut self,
         standing: Standing,
-        metrics: Bytes,
+        rows: Bytes,
         kept: &[Picture],
         spectra: Vec<SavedSum>,
     ) -> Result<()> {
         if !kept.is_empty() {
-            let place = self.frames(self.saves);
+            let place = frames(&self.own(), self.saves);
             place.put(pictures::write(kept)?).await?;
         }
-        self.metrics(self.saves).put(metrics).await?;
+        metrics(&self.own(), self.saves).put(rows).await?;
+        self.saves += 1;
+        self.write(standing, spectra).await
+    }
+
+    /// Writes what makes the saved files count.
+    async fn write(&self, standing: Standing, spectra: Vec<SavedSum>) -> Result<()> {
         let state = State {
             standing,
-            saves: self.saves + 1,
+            saves: self.saves,
             spectra,
         };
-        let place = self.folder.join(STATE);
+        let place = self.own().join(STATE);
         let text = serde_json::to_vec(&state).map_err(|error| Error::Malformed {
             object: place.to_string(),
             reason: error.to_string(),
         })?;
-        place.put(text).await?;
-        self.saves += 1;
-        Ok(())
+        Ok(place.put(text).await?)
     }
 
-    /// Removes the folder.
+    /// Removes the folder of the key, but for what another process holds on a disk. In a bucket one that lives
+    /// would begin anew if it were interrupted, and no more than that.
     pub(super) async fn clear(&self) -> Result<()> {
-        if self.saves == 0 {
-            return Ok(());
+        for run in self.others().await? {
+            if !tables::life(&self.results, &run).is_held()? {
+                remove(&self.folder.join(&run)).await?;
+            }
         }
-        self.folder.join(STATE).delete().await?;
-        for object in self.folder.list().await? {
-            object.delete().await?;
-        }
-        Ok(())
+        remove(&self.own()).await
     }
 
-    fn metrics(&self, save: usize) -> Location {
-        self.folder.join(&format!("metrics-{save}.parquet"))
+    fn own(&self) -> Location {
+        self.folder.join(&self.run)
     }
+}
 
-    fn frames(&self, save: usize) -> Location {
-        self.folder.join(&format!("frames-{save}.arrow"))
+/// Removes what an evaluation saved; the state goes first, so that none is half there.
+async fn remove(folder: &Location) -> Result<()> {
+    folder.join(STATE).delete().await?;
+    for object in folder.list().await? {
+        object.delete().await?;
     }
+    Ok(())
+}
+
+/// What an evaluation saved; nothing where it is not whole.
+async fn read(folder: &Location) -> Result<Option<Saved>> {
+    let Some(text) = folder.join(STATE).get_opt().await? else {
+        return Ok(None);
+    };
+    let Ok(state) = serde_json::from_slice::<State>(&text) else {
+        return Ok(None);
+    };
+    let (mut rows, mut kept) = (Vec::new(), Vec::new());
+    for save in 0..state.saves {
+        let Some(part) = metrics(folder, save).get_opt().await? else {
+            return Ok(None);
+        };
+        match (
+            tables::is_whole(part.clone()),
+            pictures::read(&frames(folder, save)).await,
+        ) {
+            (true, Ok(pictures)) => kept.extend(pictures),
+            (_, Err(Error::Store(error))) => return Err(error.into()),
+            _ => return Ok(None),
+        }
+        rows.push(part);
+    }
+    Ok(Some(Saved {
+        standing: state.standing,
+        metrics: rows,
+        pictures: kept,
+        spectra: state.spectra,
+    }))
+}
+
+fn metrics(folder: &Location, save: usize) -> Location {
+    folder.join(&format!("metrics-{save}.parquet"))
+}
+
+fn frames(folder: &Location, save: usize) -> Location {
+    folder.join(&format!("frames-{save}.arrow"))
 }

@@ -43,8 +43,11 @@ struct Chosen {
 /// [`Error::Unknown`] and [`Error::Ambiguous`] for a run or field that cannot be chosen,
 /// [`Error::NoFrames`] where nothing was kept, [`Error::Malformed`] for frames that cannot be read.
 pub async fn animate(results: &Results, options: &AnimationOptions) -> Result<(Vec<u8>, usize)> {
-    let chosen = choose(results, options).await?;
-    let pictures = pictures::read(&pictures::file(results.location(), &chosen.run)).await?;
+    let (chosen, pictures) = match kept(results, options).await? {
+        // Its frames are gone where it is replaced meanwhile.
+        (_, none) if none.is_empty() && results.renew().await? => kept(results, options).await?,
+        found => found,
+    };
     let rollout = one_rollout(pictures, options, &chosen.run)?;
     let fields = fields(&rollout, options)?;
     let leads = by_lead(&rollout, &fields);
@@ -70,6 +73,12 @@ pub async fn animate(results: &Results, options: &AnimationOptions) -> Result<(V
         gallery(title, &pictures, &maps)
     });
     encoded(frames.collect(), options.milliseconds)
+}
+
+async fn kept(results: &Results, options: &AnimationOptions) -> Result<(Chosen, Vec<Picture>)> {
+    let chosen = choose(results, options).await?;
+    let pictures = pictures::read(&pictures::file(results.location(), &chosen.run)).await?;
+    Ok((chosen, pictures))
 }
 
 async fn choose(results: &Results, options: &AnimationOptions) -> Result<Chosen> {

@@ -33,6 +33,15 @@ struct Shot<'a> {
 }
 
 pub(super) async fn figures(results: &Results, selection: &Selection) -> Result<Vec<Figure>> {
+    let figures = drawn(results, selection).await?;
+    match results.renew().await? {
+        false => Ok(figures),
+        // The frames of an evaluation that is replaced meanwhile are gone.
+        true => drawn(results, selection).await,
+    }
+}
+
+async fn drawn(results: &Results, selection: &Selection) -> Result<Vec<Figure>> {
     let sql = best_sql(selection);
     let best: Vec<Best> = results.rows(&sql).await?;
     let mut figures = Vec::new();

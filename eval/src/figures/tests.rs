@@ -3,10 +3,10 @@
 use wellspring_store::{Location, Silent};
 
 use super::*;
-use crate::RunRecord;
 use crate::pictures::Picture;
 use crate::report::{ReportOptions, report};
-use crate::tables::{Draft, MetricRow, SpectrumRow};
+use crate::tables::{Claim, Draft, MetricRow, SpectrumRow};
+use crate::{OnExisting, RunRecord};
 
 /// Results of some runs over some leads; every number is what a function of (run, lead) gives.
 struct Given {
@@ -46,7 +46,9 @@ impl Given {
             draft.spectra.push(&spectra(&id, lead, value)).unwrap();
             draft.pictures.push(self.picture(lead, value));
         }
-        draft.commit(record, root).await.unwrap();
+        let claim = Claim::new(&record, OnExisting::Add, root.to_string(), Vec::new());
+        let claim = claim.unwrap().unwrap();
+        draft.commit(record, &claim, root).await.unwrap();
     }
 
     fn picture(&self, lead: u32, value: f64) -> Picture {
@@ -96,6 +98,7 @@ fn record(run: usize, leads: u32) -> RunRecord {
         rollout: u64::from(leads),
         trajectories: 1,
         starts: 1,
+        every: 1,
         tokens: 64.0 + run as f64,
         seconds_per_frame: 0.1,
         version: "0".into(),

@@ -78,7 +78,10 @@ fn images(drawing: &Drawing) -> Result<String> {
 
 /// Text within markup.
 pub(crate) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
+    // XML has no place for control characters.
+    let is_odd = |c: char| c.is_control() && c != '\n' && c != '\t';
+    text.replace(is_odd, "\u{fffd}")
+        .replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")

@@ -1,5 +1,6 @@
 //! The evaluations that a results folder holds.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -11,12 +12,15 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Deserialize;
 use wellspring_store::{Location, Reporter};
 
+use super::identity::{Held, Row};
 use super::labels::{Evaluated, Known, known};
-use super::{RunFile, RunRecord, TABLE_VERSION, Table, typed};
+use super::{RunFile, TABLE_VERSION, Table, typed};
 use crate::{Error, Result};
 
 /// Rows of `runs` that are read at once.
 const READS: usize = 64;
+/// Times that a folder in which something is wrong is looked at again, at most.
+const LOOKS: usize = 100;
 
 /// The committed evaluations: their files, and their rows of `runs` as SQL shows them. That is the present
 /// schema, with tasks and data sets' names as [`known`] has them, and `dataset_name`. Those with a damaged
@@ -35,44 +39,20 @@ impl Committed {
     /// # Errors
     /// [`Error::Damaged`] or [`Error::Malformed`] where nothing else is left, [`Error::NewerTables`].
     pub(crate) async fn read(results: &Location, reporter: &dyn Reporter) -> Result<Self> {
-        let (files, mut damage) = sound(results).await?;
-        let runs = files[&Table::Runs].iter().map(|file| {
-            let place = Table::Runs.file(results, &file.run);
-            // Decoding takes longer than reading, and may take all cores.
-            tokio::spawn(async move { record(place.get().await?, &place.to_string()) })
+        let found = Found::settled(results).await?;
+        tell(found.damage, !found.rows.is_empty(), reporter)?;
+        let (held, records): (Vec<RunFile>, Vec<RecordBatch>) = found.rows.into_iter().unzip();
+        let files = found.files.into_iter().map(|(table, mut files)| {
+            let of_rows = held.iter().filter_map(|row| files.remove(&row.run));
+            (table, of_rows.collect())
         });
-        let mut answers = futures::stream::iter(runs).buffered(READS);
-        let (mut records, mut read) = (Vec::new(), BTreeSet::new());
-        for file in &files[&Table::Runs] {
-            let Some(answer) = answers.next().await else {
-                break;
-            };
-            let answer = answer.unwrap_or_else(|failed| {
-                Err(Error::Malformed {
-                    object: Table::Runs.name().into(),
-                    reason: failed.to_string(),
-                })
-            });
-            match answer {
-                Ok(record) => {
-                    records.push(record);
-                    read.insert(file.run.clone());
-                }
-                Err(wrong @ Error::Malformed { .. }) => damage.push(wrong),
-                Err(error) => return Err(error),
-            }
-        }
-        drop(answers);
-        tell(damage, !read.is_empty(), reporter)?;
-        let files = files.into_iter().map(|(table, mut files)| {
-            files.retain(|file| read.contains(&file.run));
-            (table, files)
-        });
+        let mut files: BTreeMap<Table, Vec<RunFile>> = files.collect();
+        files.insert(Table::Runs, held);
         let records = arrow::compute::concat_batches(&Table::Runs.schema(), &records)?;
         let evaluated: Vec<Evaluated> = rows(&records)?;
         let known = known(&evaluated);
         Ok(Self {
-            files: files.collect(),
+            files,
             records: shown(&records, &known)?,
             known: evaluated.into_iter().zip(known).collect(),
         })
@@ -89,9 +69,28 @@ impl Committed {
         self.files.get(&table).map_or(&[], Vec::as_slice)
     }
 
-    /// Every evaluation with its key.
-    pub(crate) fn held(&self) -> Result<Vec<Held>> {
-        rows(&self.records)
+    /// Every evaluation with its key, and where its row is.
+    pub(crate) fn held(&self) -> Result<Vec<Row>> {
+        let held: Vec<Held> = rows(&self.records)?;
+        let files = self.files(Table::Runs).iter();
+        let held = files.zip(held).map(|(row, held)| Row {
+            file: row.file.clone(),
+            held: Held {
+                run: row.run.clone(),
+                ..held
+            },
+        });
+        Ok(held.collect())
+    }
+
+    /// Whether each of their rows is still as it was read.
+    pub(crate) async fn is_current(&self, results: &Location) -> Result<bool> {
+        let mut now = BTreeMap::new();
+        for file in Table::Runs.files(results).await? {
+            now.insert(file.file, (file.bytes, file.modified));
+        }
+        let mut rows = self.files(Table::Runs).iter();
+        Ok(rows.all(|row| now.get(&row.file) == Some(&(row.bytes, row.modified))))
     }
 
     /// `runs` as a query over `files`, which has the rows as they are stored: what [`shown`] does, in SQL, for machines that
@@ -127,62 +126,144 @@ impl Committed {
     }
 }
 
-/// The files of every table, of the evaluations that have all of them, and what is wrong with the others. Rows
-/// are not read.
-async fn sound(results: &Location) -> Result<(BTreeMap<Table, Vec<RunFile>>, Vec<Error>)> {
-    let mut tables = BTreeMap::new();
-    for table in Table::ALL {
-        let files = table.files(results).await?.into_iter();
-        let files: BTreeMap<String, RunFile> = files.map(|file| (file.run.clone(), file)).collect();
-        tables.insert(table, files);
-    }
-    let mut damage = Vec::new();
-    let runs: Vec<String> = tables[&Table::Runs].keys().cloned().collect();
-    let wrongs = runs.iter().map(|run| wrong(results, run, &tables));
-    let wrongs: Vec<_> = futures::stream::iter(wrongs)
-        .buffered(READS)
-        .collect()
-        .await;
-    for (run, wrong) in runs.iter().zip(wrongs) {
-        if let Some(wrong) = wrong? {
-            damage.push(wrong);
-            for files in tables.values_mut() {
-                files.remove(run);
+/// What a look at a results folder finds.
+struct Found {
+    /// Rows whose evaluation has all of its files, in the order of their runs.
+    rows: Vec<(RunFile, RecordBatch)>,
+    /// The other tables' files by their runs.
+    files: BTreeMap<Table, BTreeMap<String, RunFile>>,
+    /// What is wrong with other rows, or with their files.
+    damage: Vec<Error>,
+}
+
+impl Found {
+    /// Looks until two looks find the same. An evaluation that takes another's place replaces the row, then
+    /// removes the files: who comes between finds files gone, and finds the new ones by the new row.
+    async fn settled(results: &Location) -> Result<Self> {
+        let mut found = Self::read(results).await?;
+        for _ in 0..LOOKS {
+            if found.damage.is_empty() {
+                break;
+            }
+            let before = std::mem::replace(&mut found, Self::read(results).await?);
+            let texts = |found: &Self| found.damage.iter().map(Error::to_string).collect();
+            let [before, now]: [Vec<String>; 2] = [texts(&before), texts(&found)];
+            if before == now {
+                break;
             }
         }
+        Ok(found)
     }
-    let runs = tables[&Table::Runs].clone();
-    let tables = tables.into_iter().map(|(table, files)| {
-        let files = files.into_values();
-        (
-            table,
-            files.filter(|file| runs.contains_key(&file.run)).collect(),
-        )
+
+    async fn read(results: &Location) -> Result<Self> {
+        let (rows, mut damage) = records(results).await?;
+        // Rows come first: the files of each are there by then, and stay until it is replaced.
+        let mut files = BTreeMap::new();
+        for table in Table::OF_DATA {
+            let found = table.files(results).await?.into_iter();
+            let found: BTreeMap<String, RunFile> =
+                found.map(|file| (file.run.clone(), file)).collect();
+            files.insert(table, found);
+        }
+        let wrongs = rows.iter().map(|(row, _)| wrong(results, row, &files));
+        let wrongs: Vec<_> = futures::stream::iter(wrongs)
+            .buffered(READS)
+            .collect()
+            .await;
+        let mut whole = Vec::new();
+        for (row, wrong) in rows.into_iter().zip(wrongs) {
+            match wrong? {
+                None => whole.push(row),
+                Some(wrong) => damage.push(wrong),
+            }
+        }
+        Ok(Self {
+            rows: whole,
+            files,
+            damage,
+        })
+    }
+}
+
+/// Every row of `runs` in the order of their runs, and what is wrong with those that cannot be read.
+pub(super) async fn records(
+    results: &Location,
+) -> Result<(Vec<(RunFile, RecordBatch)>, Vec<Error>)> {
+    let files = Table::Runs.files(results).await?;
+    let reads = files.iter().map(|file| {
+        let place = Table::Runs.file(results, &file.file);
+        // Decoding takes longer than reading, and may take all cores.
+        tokio::spawn(async move {
+            match place.get_opt().await? {
+                Some(bytes) => record(bytes, &place.to_string()).map(Some),
+                // It was replaced since it was listed.
+                None => Ok(None),
+            }
+        })
     });
-    Ok((tables.collect(), damage))
+    let answers: Vec<_> = futures::stream::iter(reads).buffered(READS).collect().await;
+    let (mut records, mut damage) = (BTreeMap::new(), Vec::new());
+    for (mut file, answer) in files.into_iter().zip(answers) {
+        let answer = answer.unwrap_or_else(|failed| {
+            Err(Error::Malformed {
+                object: Table::Runs.name().into(),
+                reason: failed.to_string(),
+            })
+        });
+        let record = match answer {
+            Ok(Some(record)) => record,
+            Ok(None) => continue,
+            Err(wrong @ Error::Malformed { .. }) => {
+                damage.push(wrong);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        file.run = run(&record, &file.file);
+        match records.entry(file.run.clone()) {
+            Entry::Vacant(place) => drop(place.insert((file, record))),
+            Entry::Occupied(_) => damage.push(Error::Malformed {
+                object: Table::Runs.file(results, &file.file).to_string(),
+                reason: format!("{} has another row", file.run),
+            }),
+        }
+    }
+    Ok((records.into_values().collect(), damage))
+}
+
+/// The name of an evaluation's other files. Up to version 3 it is that of its row's file.
+fn run(record: &RecordBatch, file: &str) -> String {
+    let version = record.column_by_name("table_version");
+    let version = version.and_then(|column| column.as_primitive_opt::<UInt32Type>());
+    let run = record.column_by_name("run");
+    let run = run.and_then(|column| column.as_string_opt::<i32>());
+    match (version, run) {
+        (Some(version), Some(run)) if version.value(0) > 3 => run.value(0).to_owned(),
+        _ => file.to_owned(),
+    }
 }
 
 /// What is wrong with one of the files of an evaluation, as far as its size and its end tell.
 async fn wrong(
     results: &Location,
-    run: &str,
-    tables: &BTreeMap<Table, BTreeMap<String, RunFile>>,
+    row: &RunFile,
+    files: &BTreeMap<Table, BTreeMap<String, RunFile>>,
 ) -> Result<Option<Error>> {
-    // Rows of `runs` are read whole.
-    for (table, files) in tables.iter().filter(|(table, _)| **table != Table::Runs) {
-        let place = table.file(results, run);
-        let reason = match files.get(run) {
+    for (table, files) in files {
+        let place = table.file(results, &row.run);
+        let reason = match files.get(&row.run) {
             None => "is gone".to_owned(),
             Some(file) if file.bytes < SMALLEST => format!("has {} bytes", file.bytes),
             Some(file) => match ends_as_parquet(&place, file.bytes).await? {
-                true => continue,
-                false => "is cut off".to_owned(),
+                Some(true) => continue,
+                Some(false) => "is cut off".to_owned(),
+                None => "is gone".to_owned(),
             },
         };
         return Ok(Some(Error::Damaged {
             object: place.to_string(),
             reason,
-            row: Table::Runs.file(results, run).to_string(),
+            row: Table::Runs.file(results, &row.file).to_string(),
         }));
     }
     Ok(None)
@@ -193,12 +274,16 @@ const SMALLEST: u64 = 12;
 
 /// Whether a file of a disk ends as Parquet does. Buckets have whole objects alone, and asking for the end of
 /// thousands would take its time.
-async fn ends_as_parquet(place: &Location, bytes: u64) -> Result<bool> {
+/// It may be gone since it was listed.
+async fn ends_as_parquet(place: &Location, bytes: u64) -> Result<Option<bool>> {
     if place.local_path().is_none() {
-        return Ok(true);
+        return Ok(Some(true));
     }
-    let end = place.get_range(bytes - 4..bytes).await?;
-    Ok(&end[..] == b"PAR1")
+    match place.get_range(bytes - 4..bytes).await {
+        Ok(end) => Ok(Some(&end[..] == b"PAR1")),
+        Err(_) if !place.exists().await? => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Says what is left out.
@@ -246,74 +331,8 @@ fn shown(records: &RecordBatch, known: &[Known]) -> Result<RecordBatch> {
 /// The column of a data set's own name.
 const NAME: &str = "dataset_name";
 
-/// What identifies an evaluation among others: a second one with an equal key takes the first one's
-/// place.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(crate) struct Key {
-    pub(crate) name: String,
-    pub(crate) task: String,
-    pub(crate) dataset_id: String,
-    pub(crate) split: String,
-    pub(crate) schedule: String,
-}
-
-impl Key {
-    /// Whether a second evaluation of one key takes the place of a first one of the other. Older tables know
-    /// the data set's identity alone.
-    pub(crate) fn is_that_of(&self, other: &Self) -> bool {
-        let same_data = self.task == other.task || self.dataset_id == other.dataset_id;
-        same_data
-            && (&self.name, &self.split, &self.schedule)
-                == (&other.name, &other.split, &other.schedule)
-    }
-}
-
-/// What decides an evaluation's numbers besides its key.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(crate) struct Work {
-    pub(crate) weights: Option<String>,
-    pub(crate) bands: Option<String>,
-    pub(crate) train_steps: u64,
-    pub(crate) context: u64,
-    pub(crate) rollout: u64,
-    pub(crate) starts: u64,
-}
-
-/// A committed evaluation.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Held {
-    pub(crate) run: String,
-    #[serde(flatten)]
-    pub(crate) key: Key,
-    #[serde(flatten)]
-    pub(crate) work: Work,
-}
-
-impl RunRecord {
-    pub(crate) fn key(&self) -> Key {
-        Key {
-            name: self.name.clone(),
-            task: self.task.clone(),
-            dataset_id: self.dataset_id.clone(),
-            split: self.split.clone(),
-            schedule: self.schedule.clone(),
-        }
-    }
-
-    pub(crate) fn work(&self) -> Work {
-        Work {
-            weights: self.weights.clone(),
-            bands: self.bands.clone(),
-            train_steps: self.train_steps,
-            context: self.context,
-            rollout: self.rollout,
-            starts: self.starts,
-        }
-    }
-}
-
 /// An evaluation's row of `runs`, whatever version of this program wrote it.
-fn record(bytes: Bytes, object: &str) -> Result<RecordBatch> {
+pub(super) fn record(bytes: Bytes, object: &str) -> Result<RecordBatch> {
     let malformed = |reason: String| Error::Malformed {
         object: object.to_owned(),
         reason,

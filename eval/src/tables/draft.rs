@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use wellspring_store::Location;
 
-use super::{RunRecord, Table, TableWriter};
+use super::{Claim, RunRecord, Table, TableWriter, delete_data, row};
 use crate::Result;
 use crate::pictures::{self, Picture};
 
@@ -26,51 +26,60 @@ impl Draft {
         })
     }
 
-    /// Writes every file; the row in `runs` comes last and makes them count.
+    /// Writes every file; the row in `runs` comes last and makes them count. What it takes the place of is
+    /// removed then. Nothing where another was faster and its row is enough.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] and [`Error::Clash`] where another was faster.
     pub(crate) async fn commit(
         self,
         mut record: RunRecord,
+        claim: &Claim,
         results: &Location,
-    ) -> Result<RunRecord> {
-        let Self {
-            before,
-            metrics,
-            spectra,
-            pictures,
-        } = self;
+    ) -> Result<Option<RunRecord>> {
         record.created = super::now();
-        if !pictures.is_empty() {
-            pictures::file(results, &record.run)
-                .put(pictures::write(&pictures)?)
-                .await?;
+        let committed = match self.write(&record.run, results).await {
+            Ok(()) => row::commit(&record, claim, results).await,
+            Err(error) => Err(error),
+        };
+        let Ok(Some(mut replaced)) = committed else {
+            // Should this fail too, the next evaluation removes them.
+            let _ = delete_data(results, &record.run).await;
+            return committed.map(|_| None);
+        };
+        for row in &claim.replaced {
+            if row.file != claim.file {
+                Table::Runs.file(results, &row.file).delete().await?;
+            }
+            replaced.push(row.held.run.clone());
         }
-        Table::Spectra
-            .file(results, &record.run)
-            .put(spectra.finish()?)
-            .await?;
-        Table::Metrics
-            .file(results, &record.run)
-            .put(joined(before, metrics)?)
-            .await?;
-        let mut runs = TableWriter::new(Table::Runs)?;
-        runs.push(std::slice::from_ref(&record))?;
-        Table::Runs
-            .file(results, &record.run)
-            .put(runs.finish()?)
-            .await?;
-        Ok(record)
+        for run in replaced.into_iter().filter(|run| *run != record.run) {
+            delete_data(results, &run).await?;
+        }
+        Ok(Some(record))
+    }
+
+    async fn write(self, run: &str, results: &Location) -> Result<()> {
+        if !self.pictures.is_empty() {
+            let pictures = pictures::write(&self.pictures)?;
+            pictures::file(results, run).put(pictures).await?;
+        }
+        let spectra = self.spectra.finish()?;
+        Table::Spectra.file(results, run).put(spectra).await?;
+        let metrics = joined(self.before, self.metrics, run)?;
+        Ok(Table::Metrics.file(results, run).put(metrics).await?)
     }
 }
 
 /// All rows in one file.
-fn joined(before: Vec<Bytes>, metrics: TableWriter) -> Result<Bytes> {
+fn joined(before: Vec<Bytes>, metrics: TableWriter, run: &str) -> Result<Bytes> {
     let last = Bytes::from(metrics.finish()?);
     if before.is_empty() {
         return Ok(last);
     }
     let mut whole = TableWriter::new(Table::Metrics)?;
     for part in before.into_iter().chain([last]) {
-        whole.append(part)?;
+        whole.append(part, run)?;
     }
     Ok(Bytes::from(whole.finish()?))
 }

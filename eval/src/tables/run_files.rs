@@ -5,7 +5,7 @@
 //! need be exchanged between them.
 
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -36,7 +36,11 @@ use crate::engine::{Question, is_decided_by, shares};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RunFile {
     pub(crate) run: String,
+    /// Its name, which is the run's in tables other than `runs`.
+    pub(crate) file: String,
     pub(crate) bytes: u64,
+    /// When it was written, in milliseconds of Unix time.
+    pub(crate) modified: i64,
 }
 
 /// The table.
@@ -87,11 +91,12 @@ impl RunFiles {
 
     fn partitioned(&self, file: &RunFile) -> PartitionedFile {
         let columns = Schema::new(self.schema.fields()[1..].to_vec());
+        let modified = Duration::from_millis(file.modified.unsigned_abs());
         PartitionedFile::from(ObjectMeta {
-            location: self.table.file(&self.results, &file.run).path().clone(),
+            location: self.table.file(&self.results, &file.file).path().clone(),
             size: file.bytes,
-            // A run's files never change.
-            last_modified: UNIX_EPOCH.into(),
+            // What is remembered of a file is of no use for the one that takes its place.
+            last_modified: (UNIX_EPOCH + modified).into(),
             e_tag: None,
             version: None,
         })

@@ -40,6 +40,12 @@ impl Location {
         Ok(objects)
     }
 
+    /// The place of an object that a listing of the same store found.
+    #[must_use]
+    pub fn sibling(&self, object: &ObjectMeta) -> Self {
+        self.at(object.location.clone())
+    }
+
     /// Every object below with its size, and the names of those that cannot be had.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use crate::args;
 use crate::commands::Session;
 use crate::commands::ingest::typed;
 use crate::failure::misuse;
+use crate::plain::plain;
 
 /// The most characters that a picture is wide.
 const WIDEST: usize = 96;
@@ -39,7 +40,8 @@ pub fn draw(session: &Session, args: &args::Inspect) -> Result<String> {
     let (low, high) = picture.limits;
     let colours = std::io::stdout().is_terminal();
     Ok(format!(
-        "{name}, trajectory {}, step {}: {low:.4} to {high:.4}{}\n{}",
+        "{}, trajectory {}, step {}: {low:.4} to {high:.4}{}\n{}",
+        plain(name),
         args.trajectory,
         args.step,
         if frame.space().len() > 2 {

@@ -17,6 +17,7 @@ use wellspring_eval::{Database, Format, View};
 use super::{batch, statements};
 use crate::commands::Session;
 use crate::failure;
+use crate::plain::plain;
 use crate::progress::line;
 
 const HELP: &str = "\
@@ -37,7 +38,10 @@ pub fn run(session: &Session, database: &Database, format: Format) -> Result<()>
     let config = Config::builder().auto_add_history(false).build();
     let mut editor: Editor<Names, DefaultHistory> =
         Editor::with_config(config).context("cannot open the terminal")?;
-    editor.set_helper(Some(Names(session.wait(database.names())?)));
+    let mut names = session.wait(database.names())?;
+    // What the terminal may not have cannot be typed there either.
+    names.retain(|name| plain(name) == *name);
+    editor.set_helper(Some(Names(names)));
     let history = history();
     if let Some(path) = &history {
         // There is none the first time.

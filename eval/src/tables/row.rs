@@ -1,0 +1,114 @@
+//! The one step that makes an evaluation count: its row of `runs` takes its place.
+//!
+//! Of two processes that evaluate under one name, the second to come finds the first one's row and decides by
+//! that, whatever either saw when it began.
+
+use arrow::array::RecordBatch;
+use object_store::{ObjectStoreExt as _, PutMode, PutOptions, UpdateVersion};
+use serde::Deserialize;
+use wellspring_store::Location;
+
+use super::committed::record;
+use super::identity::{Claim, Work};
+use super::{RunRecord, Table, TableWriter, typed};
+use crate::{Error, Result};
+
+/// The row that is in a place.
+struct Seen {
+    /// Nothing where it is damaged, so that it counts for nothing.
+    evaluation: Option<Evaluation>,
+    version: UpdateVersion,
+}
+
+#[derive(Deserialize)]
+struct Evaluation {
+    run: String,
+    #[serde(flatten)]
+    work: Work,
+}
+
+/// Writes the row. Gives the evaluations whose place it took; nothing where the row that is there is enough.
+///
+/// # Errors
+/// [`Error::Exists`] and [`Error::Clash`] where another was first.
+pub(super) async fn commit(
+    record: &RunRecord,
+    claim: &Claim,
+    results: &Location,
+) -> Result<Option<Vec<String>>> {
+    let mut row = TableWriter::new(Table::Runs)?;
+    row.push(std::slice::from_ref(record))?;
+    let row = bytes::Bytes::from(row.finish()?);
+    let place = Table::Runs.file(results, &claim.file);
+    // A disk compares nothing when it writes, so only one writes at a time.
+    let _turn = results.join("unfinished/runs.lock").hold().await?;
+    loop {
+        let Some(seen) = look(&place).await? else {
+            match place.put_new(row.clone()).await? {
+                true => break Ok(Some(Vec::new())),
+                false => continue,
+            }
+        };
+        if let Some(there) = &seen.evaluation
+            && !claim.may_replace(&there.work)?
+        {
+            break Ok(None);
+        }
+        if replace(&place, seen.version, row.clone()).await? {
+            break Ok(Some(seen.evaluation.into_iter().map(|it| it.run).collect()));
+        }
+    }
+}
+
+async fn look(place: &Location) -> Result<Option<Seen>> {
+    let failed = |action, source| wellspring_store::Error::Io {
+        action,
+        object: place.to_string(),
+        source,
+    };
+    let found = match place.object_store().get(place.path()).await {
+        Ok(found) => found,
+        Err(object_store::Error::NotFound { .. }) => return Ok(None),
+        Err(source) => return Err(failed("reading", source).into()),
+    };
+    let version = UpdateVersion {
+        e_tag: found.meta.e_tag.clone(),
+        version: found.meta.version.clone(),
+    };
+    let bytes = found.bytes().await;
+    let bytes = bytes.map_err(|source| failed("reading", source))?;
+    let evaluation = match record(bytes, &place.to_string()) {
+        Ok(record) => evaluation(&record),
+        Err(Error::Malformed { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    Ok(Some(Seen {
+        evaluation,
+        version,
+    }))
+}
+
+fn evaluation(record: &RecordBatch) -> Option<Evaluation> {
+    typed(std::slice::from_ref(record)).ok()?.pop()
+}
+
+/// Puts a row in the place of the one that was seen; `false` where that is there no longer.
+async fn replace(place: &Location, seen: UpdateVersion, row: bytes::Bytes) -> Result<bool> {
+    use object_store::Error::{AlreadyExists, NotFound, Precondition};
+    if place.local_path().is_some() {
+        place.put(row).await?;
+        return Ok(true);
+    }
+    let options = PutOptions::from(PutMode::Update(seen));
+    let (store, path) = (place.object_store(), place.path());
+    match store.put_opts(path, row.into(), options).await {
+        Ok(_) => Ok(true),
+        Err(Precondition { .. } | AlreadyExists { .. } | NotFound { .. }) => Ok(false),
+        Err(source) => Err(wellspring_store::Error::Io {
+            action: "writing",
+            object: place.to_string(),
+            source,
+        }
+        .into()),
+    }
+}

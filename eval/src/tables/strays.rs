@@ -1,0 +1,169 @@
+//! What killed evaluations leave in a results folder, found and removed by the next one.
+//!
+//! Never touched is what a living process may work on: on a disk it holds `unfinished/ID.lock`, in a bucket
+//! its files are young. Nor is what has not the name of an evaluation, which somebody else put there.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use object_store::ObjectMeta;
+use wellspring_store::{Location, Reporter, remove_left};
+
+use super::Table;
+use super::committed::records;
+use crate::Result;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long what an interrupted evaluation has saved waits for the same command.
+const WAITS: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// The file that an evaluation locks for as long as it lives, on a disk.
+pub(crate) fn life(results: &Location, run: &str) -> Location {
+    results.join("unfinished").join(&format!("{run}.lock"))
+}
+
+/// Removes what no evaluation has and none will come for; `reporter` hears of it. `held` are the evaluations that
+/// were found, so that rows are read again only if something else is there.
+///
+/// # Errors
+/// When the folder cannot be listed, or what is in it not removed.
+pub(crate) async fn sweep(
+    results: &Location,
+    held: &[String],
+    reporter: &dyn Reporter,
+) -> Result<()> {
+    let (data, states) = (lost_data(results, held).await?, lost_states(results).await?);
+    for place in data
+        .values()
+        .chain(states.values())
+        .flat_map(|it| &it.places)
+    {
+        place.delete().await?;
+    }
+    let (data, states, staged) = (data.len(), states.len(), staged(results));
+    if data + states + staged > 0 {
+        reporter.note(&format!(
+            "removed what killed evaluations left: files of {data} without a row, \
+             {states} states that nothing went on with, {staged} half-written files"
+        ));
+    }
+    Ok(())
+}
+
+/// Files that belong together.
+struct Left {
+    places: Vec<Location>,
+    /// Age of the youngest.
+    age: Duration,
+}
+
+/// Objects below a folder, by what `group` makes of their paths.
+async fn left(
+    folder: &Location,
+    group: impl Fn(&str) -> Option<String>,
+    into: &mut BTreeMap<String, Left>,
+) -> Result<()> {
+    for object in folder.list_objects().await? {
+        let place = folder.sibling(&object);
+        let Some(name) = place.below(folder).and_then(|below| group(&below)) else {
+            continue;
+        };
+        let left = into.entry(name).or_insert(Left {
+            places: Vec::new(),
+            age: Duration::MAX,
+        });
+        left.age = left.age.min(age(&object));
+        left.places.push(place);
+    }
+    Ok(())
+}
+
+/// Those of them that no process works on.
+fn lifeless(results: &Location, left: BTreeMap<String, Left>) -> Result<BTreeMap<String, Left>> {
+    let mut lost = BTreeMap::new();
+    for (name, left) in left {
+        let run = name.rsplit('/').next().unwrap_or_default();
+        if !lives(results, run, left.age)? {
+            lost.insert(name, left);
+        }
+    }
+    Ok(lost)
+}
+
+/// Files by evaluation, of those whose row was never written or that another took the place of.
+async fn lost_data(results: &Location, held: &[String]) -> Result<BTreeMap<String, Left>> {
+    let mut data = BTreeMap::new();
+    for folder in ["metrics", "spectra", "frames"] {
+        let run = |name: &str| name.rsplit_once('.').map(|(run, _)| run.to_owned());
+        let run = |name: &str| run(name).filter(|run| is_run(run));
+        left(&results.join(folder), run, &mut data).await?;
+    }
+    let tried = |name: &str| name.strip_suffix(".try").map(str::to_owned);
+    left(&results.join(Table::Runs.name()), tried, &mut data).await?;
+    for run in held {
+        data.remove(run);
+    }
+    let mut lost = lifeless(results, data)?;
+    if lost.is_empty() {
+        return Ok(lost);
+    }
+    // Rows are read last: what ended since has its own by now.
+    let (rows, damage) = records(results).await?;
+    // Which files a damaged row has is not known.
+    if !damage.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    for (row, _) in rows {
+        lost.remove(&row.run);
+    }
+    Ok(lost)
+}
+
+/// Files of states by folder, of those that have waited too long.
+async fn lost_states(results: &Location) -> Result<BTreeMap<String, Left>> {
+    let mut states = BTreeMap::new();
+    let folder = |name: &str| Some(name.rsplit_once('/')?.0.to_owned());
+    left(&results.join("unfinished"), folder, &mut states).await?;
+    states.retain(|_, left| left.age > WAITS);
+    lifeless(results, states)
+}
+
+/// Whether a process may still work on an evaluation whose youngest file has this age.
+fn lives(results: &Location, run: &str, age: Duration) -> Result<bool> {
+    Ok(match results.local_path() {
+        Some(_) => life(results, run).is_held()?,
+        None => age < DAY,
+    })
+}
+
+/// Whether a name ends as those of evaluations do.
+fn is_run(name: &str) -> bool {
+    let unique = name.rsplit_once('-');
+    unique.is_some_and(|(_, unique)| {
+        unique.len() == 16 && unique.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}
+
+fn age(object: &ObjectMeta) -> Duration {
+    let age = SystemTime::now().duration_since(object.last_modified.into());
+    // A clock that is behind makes it new.
+    age.unwrap_or_default()
+}
+
+/// Removes the `NAME#1` of killed writers on a disk; gives their number. Those that cannot be removed do no harm.
+fn staged(results: &Location) -> usize {
+    let Some(root) = results.local_path() else {
+        return 0;
+    };
+    let folders = Table::ALL.map(Table::name).into_iter().chain(["frames"]);
+    let entries = folders.flat_map(|folder| std::fs::read_dir(root.join(folder)));
+    let paths = entries.flatten().flatten().map(|entry| entry.path());
+    let begun = paths.filter(|path| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let number = name.and_then(|name| name.rsplit_once('#'));
+        number.is_some_and(|(_, number)| number.parse::<u64>().is_ok())
+    });
+    begun
+        .filter(|path| remove_left(path).is_ok_and(|removed| removed))
+        .count()
+}
