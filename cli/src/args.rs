@@ -14,7 +14,9 @@ use clap::{Parser, Subcommand};
 
 pub use answers::{Animate, Eval, ExistingArg, Figures, Report, Sql};
 pub use bench::{Bench, BenchSubject};
-pub use cluster::{Cluster, ClusterRole};
+pub use cluster::{Cluster, Remote};
+#[cfg(feature = "cluster")]
+pub use cluster::{ClusterRole, Executor, Scheduler, Server};
 pub use data::{
     Check, Choice, CompressionArg, Drop, DtypeArg, Ingest, Inspect, NanArg, NormalizationArg,
     Simulate, Verify,

@@ -114,5 +114,9 @@ fn style(total: Option<u64>, unit: &str) -> ProgressStyle {
 pub fn line(text: &str) {
     use std::io::Write as _;
     // A closed standard error must not stop the work.
-    let _ = writeln!(std::io::stderr(), "{}", plain(&wellspring_store::masked(text)));
+    let _ = writeln!(
+        std::io::stderr(),
+        "{}",
+        plain(&wellspring_store::masked(text))
+    );
 }

@@ -144,6 +144,44 @@ pub enum Error {
         reason: String,
     },
 
+    /// A token that cannot guard a cluster.
+    #[error("the token cannot be used: {reason}; make one: openssl rand -hex 32")]
+    Token {
+        /// What is wrong with it; never the token.
+        reason: &'static str,
+    },
+
+    /// A certificate, a key or an authority that cannot be used.
+    #[error(
+        "the {what} of the cluster cannot be used: {reason}; give PEM files: --tls-cert, --tls-key, --tls-ca"
+    )]
+    Certificate {
+        /// `certificate`, `key` or `authority`.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// An address that others reach, with nothing that asks who they are.
+    #[error(
+        "{address} can be reached from other machines, so it needs a token: --token-file FILE, or WELLSPRING_TOKEN"
+    )]
+    Exposed {
+        /// The address.
+        address: String,
+    },
+
+    /// A cluster that nobody works for.
+    #[error(
+        "no executor has registered with {address} for {seconds} s; start one: wellspring cluster executor {address}; or wait longer: --cluster-wait"
+    )]
+    NoExecutor {
+        /// HOST:PORT of the scheduler.
+        address: String,
+        /// How long this was so.
+        seconds: u64,
+    },
+
     /// Text that names no choice.
     #[error("{text} is no {what}; choose {choices}")]
     Choice {

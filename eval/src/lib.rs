@@ -107,7 +107,10 @@ mod tables;
 mod views;
 
 #[cfg(feature = "cluster")]
-pub use cluster::{Executor, serve_executor, serve_scheduler};
+pub use cluster::{
+    ClientTls, Cluster, Credentials, Executor, STACK_BYTES, Scheduler, ServerTls, Token,
+    serve_executor, serve_scheduler,
+};
 pub use database::{Database, SqlOptions};
 pub use error::{Error, Result, SubjectError};
 pub use evaluate::{EvalOptions, OnExisting, evaluate};

@@ -125,6 +125,5 @@ pub async fn drop_split(root: &Location, split: Split) -> Result<Manifest> {
     Ok(next)
 }
 
-
 #[cfg(test)]
 mod tests;

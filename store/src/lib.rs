@@ -188,7 +188,10 @@ pub use error::{Error, Result, with_causes};
 pub use frames::Frames;
 pub use generation::{Begun, Change, Fate, Head, Litter, drop_split, litter, purge};
 pub use loader::{Batch, Loader, LoaderOptions};
-pub use location::{DEFAULT_RETRY_FOR, Hold, Listing, Location, Version, is_at, move_into_place, remove_left, report_outages};
+pub use location::{
+    DEFAULT_RETRY_FOR, Hold, Listing, Location, Version, is_at, move_into_place, remove_left,
+    report_outages,
+};
 pub use manifest::{
     Compression, Dtype, FORMAT_VERSION, Manifest, Shard, Split, SplitManifest, Trajectory, checksum,
 };

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::Remote;
+
 /// Roll a model out and write its errors and spectra as tables
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -134,9 +136,8 @@ pub struct Sql {
     #[arg(long, value_name = "[NAME=]ROOT")]
     pub data: Vec<String>,
 
-    /// Let a Ballista cluster answer: the address of its scheduler (see `wellspring help cluster`)
-    #[arg(long, value_name = "HOST:PORT")]
-    pub cluster: Option<String>,
+    #[command(flatten)]
+    pub remote: Remote,
 
     /// Memory that queries may have at a time, such as 2GiB; what sorts, joins and groups need beyond it goes to
     /// temporary files (TMPDIR). By default half of the machine's; with --cluster its executors decide

@@ -1,6 +1,7 @@
 //! `wellspring sql`: reads results and data sets and answers queries; writes nothing but the answer,
 //! and the prompt its history.
 
+mod engine;
 mod prompt;
 
 use std::io::{IsTerminal as _, Read as _};
@@ -8,9 +9,10 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use arrow::array::RecordBatch;
-use wellspring_eval::{Database, Format, SqlOptions, View};
+use wellspring_eval::{Format, View};
 use wellspring_store::Dataset;
 
+use self::engine::Engine;
 use super::{Session, print, print_data};
 use crate::args;
 use crate::failure::misuse;
@@ -23,28 +25,24 @@ pub fn run(session: &Session, args: &args::Sql) -> Result<()> {
     if args.explain_views {
         return print(views());
     }
-    let database = open(session, args)?;
+    let engine = open(session, args)?;
     match (&args.query, &args.file) {
-        (Some(query), _) => answer(session, &database, query, format),
-        (None, Some(file)) => batch(session, &database, &read(file)?, format),
-        (None, None) if std::io::stdin().is_terminal() => prompt::run(session, &database, format),
-        (None, None) => batch(session, &database, &read(Path::new("-"))?, format),
+        (Some(query), _) => answer(session, &engine, query, format),
+        (None, Some(file)) => batch(session, &engine, &read(file)?, format),
+        (None, None) if std::io::stdin().is_terminal() => prompt::run(session, &engine, format),
+        (None, None) => batch(session, &engine, &read(Path::new("-"))?, format),
     }
 }
 
 /// With less the engine's exchanges between threads may wait for one another for ever.
 const LEAST_MEMORY: u64 = 64 << 20;
 
-fn open(session: &Session, args: &args::Sql) -> Result<Database> {
+fn open(session: &Session, args: &args::Sql) -> Result<Engine> {
     if args.memory.is_some_and(|bytes| bytes < LEAST_MEMORY) {
         misuse!("--memory: queries need 64MiB at least");
     }
-    let database = match &args.cluster {
-        Some(address) => on_cluster(session, address)?,
-        None => Database::with(SqlOptions {
-            memory: args.memory,
-        })?,
-    };
+    let engine = Engine::new(session, args)?;
+    let database = &engine.database;
     for text in &args.data {
         let (name, root) = match text.split_once('=') {
             Some((name, root)) if !name.contains(['/', ':']) => (Some(name), root),
@@ -60,17 +58,7 @@ fn open(session: &Session, args: &args::Sql) -> Result<Database> {
             if args.results.is_none() && !args.data.is_empty() => {}
         added => drop(added?),
     }
-    Ok(database)
-}
-
-#[cfg(feature = "cluster")]
-fn on_cluster(session: &Session, address: &str) -> Result<Database> {
-    Ok(session.wait(Database::on_cluster(address))?)
-}
-
-#[cfg(not(feature = "cluster"))]
-fn on_cluster(_: &Session, _: &str) -> Result<Database> {
-    misuse!("--cluster: this wellspring was built without the feature cluster")
+    Ok(engine)
 }
 
 fn views() -> String {
@@ -80,9 +68,9 @@ fn views() -> String {
         .collect()
 }
 
-fn answer(session: &Session, database: &Database, query: &str, format: Format) -> Result<()> {
-    let batches = session
-        .wait(database.sql(query))
+fn answer(session: &Session, engine: &Engine, query: &str, format: Format) -> Result<()> {
+    let batches = engine
+        .ask(session, query)
         .with_context(|| "the query failed".to_owned())?;
     show(format, &batches)
 }
@@ -108,14 +96,14 @@ fn read(file: &Path) -> Result<String> {
 }
 
 /// Queries one after another; the first failure ends it.
-fn batch(session: &Session, database: &Database, text: &str, format: Format) -> Result<()> {
+fn batch(session: &Session, engine: &Engine, text: &str, format: Format) -> Result<()> {
     let queries: Vec<String> = statements(text);
     if queries.is_empty() {
         misuse!("no query given");
     }
     queries
         .iter()
-        .try_for_each(|query| answer(session, database, query, format))
+        .try_for_each(|query| answer(session, engine, query, format))
 }
 
 /// Splits at semicolons outside of quotes and comments.

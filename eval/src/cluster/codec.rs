@@ -1,6 +1,6 @@
 //! How our tables and functions travel between machines: beside Ballista's own plan nodes, a table of
 //! frames is its place and columns, a scan its pieces too; a table of results is its place and its
-//! files. Functions go by name.
+//! files. Functions go by name. Who decodes for others looks at the plan before it is carried out ([`Reach`]).
 
 use std::any::Any;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConve
 use serde::{Deserialize, Serialize};
 use wellspring_store::Location;
 
+use super::reach::Reach;
 use crate::engine::external;
 use crate::frames::{Chosen, Column, FramesScan, FramesTable, Source};
 use crate::functions;
@@ -107,16 +108,26 @@ impl Frames {
 pub(super) struct LogicalCodec {
     others: BallistaLogicalExtensionCodec,
     storage: StorageOptions,
+    reach: Reach,
 }
 
 impl LogicalCodec {
-    /// Whose tables lie in stores with these options.
-    pub(super) fn new(storage: &StorageOptions) -> Self {
+    /// A codec for tables in stores with these options, of those that may be read.
+    pub(super) fn new(storage: &StorageOptions, reach: &Reach) -> Self {
         Self {
             others: BallistaLogicalExtensionCodec::default(),
             storage: Arc::clone(storage),
+            reach: reach.clone(),
         }
     }
+}
+
+/// Refuses a decoded plan that is more than a question about what may be read.
+pub(super) fn check(codec: &dyn LogicalExtensionCodec, plan: &LogicalPlan) -> Result<()> {
+    let any: &dyn Any = codec;
+    let ours = any.downcast_ref::<LogicalCodec>();
+    let ours = ours.ok_or_else(|| DataFusionError::Internal("a codec without a reach".into()))?;
+    ours.reach.check_logical(plan)
 }
 
 impl LogicalExtensionCodec for LogicalCodec {
@@ -204,15 +215,33 @@ impl LogicalExtensionCodec for LogicalCodec {
 pub(super) struct PhysicalCodec {
     others: BallistaPhysicalExtensionCodec,
     storage: StorageOptions,
+    reach: Reach,
 }
 
 impl PhysicalCodec {
-    /// Whose scans read stores with these options.
-    pub(super) fn new(storage: &StorageOptions) -> Self {
+    /// A codec for scans of stores with these options, of those that may be read.
+    pub(super) fn new(storage: &StorageOptions, reach: &Reach) -> Self {
         Self {
             others: BallistaPhysicalExtensionCodec::default(),
             storage: Arc::clone(storage),
+            reach: reach.clone(),
         }
+    }
+
+    /// Decodes a node of Ballista's. An executor runs nothing but writers of what stages exchange, so whoever
+    /// looks at all below each of them has looked at all that will run.
+    fn decode_others(
+        &self,
+        bytes: &[u8],
+        inputs: &[Arc<dyn ExecutionPlan>],
+        context: &TaskContext,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let node = self.others.try_decode(bytes, inputs, context, converter)?;
+        if node.name().ends_with("ShuffleWriterExec") {
+            self.reach.check_physical(&node)?;
+        }
+        Ok(node)
     }
 }
 
@@ -225,7 +254,7 @@ impl PhysicalExtensionCodec for PhysicalCodec {
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let Some(message) = Message::read(bytes)? else {
-            return self.others.try_decode(bytes, inputs, context, converter);
+            return self.decode_others(bytes, inputs, context, converter);
         };
         let incomplete = || DataFusionError::Internal("a scan came without its pieces".into());
         let (Message::Frames(frames), [input]) = (message, inputs) else {

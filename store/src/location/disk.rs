@@ -266,7 +266,7 @@ impl Drop for Staged {
 ///
 /// # Errors
 /// Whatever the disk gives.
-pub(super) fn remove_left(path: &Path) -> io::Result<bool> {
+pub fn remove_left(path: &Path) -> io::Result<bool> {
     let file = match OpenOptions::new().write(true).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),

@@ -12,8 +12,9 @@ use rustyline::hint::Hinter;
 use rustyline::history::DefaultHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Config, Editor, Helper};
-use wellspring_eval::{Database, Format, View};
+use wellspring_eval::{Format, View};
 
+use super::engine::Engine;
 use super::{batch, statements};
 use crate::commands::Session;
 use crate::failure;
@@ -34,11 +35,11 @@ WHERE table_schema <> 'information_schema'
 GROUP BY table_schema, table_name
 ORDER BY 1";
 
-pub fn run(session: &Session, database: &Database, format: Format) -> Result<()> {
+pub fn run(session: &Session, engine: &Engine, format: Format) -> Result<()> {
     let config = Config::builder().auto_add_history(false).build();
     let mut editor: Editor<Names, DefaultHistory> =
         Editor::with_config(config).context("cannot open the terminal")?;
-    let mut names = session.wait(database.names())?;
+    let mut names = session.wait(engine.database.names())?;
     // What the terminal may not have cannot be typed there either.
     names.retain(|name| plain(name) == *name);
     editor.set_helper(Some(Names(names)));
@@ -62,22 +63,22 @@ pub fn run(session: &Session, database: &Database, format: Format) -> Result<()>
             "\\v" => View::ALL
                 .iter()
                 .for_each(|view| line(&format!("{:<18} {}", view.name, view.question()))),
-            "\\d" => timed(session, database, TABLES, format),
+            "\\d" => timed(session, engine, TABLES, format),
             query => {
                 let _ = editor.add_history_entry(query);
                 if let Some(path) = &history {
                     // A history that cannot be kept is no reason to stop.
                     let _ = editor.save_history(path);
                 }
-                timed(session, database, query, format);
+                timed(session, engine, query, format);
             }
         }
     }
 }
 
-fn timed(session: &Session, database: &Database, query: &str, format: Format) {
+fn timed(session: &Session, engine: &Engine, query: &str, format: Format) {
     let began = Instant::now();
-    match batch(session, database, query, format) {
+    match batch(session, engine, query, format) {
         Ok(()) => line(&format!("{:.3} s", began.elapsed().as_secs_f64())),
         Err(error) => line(&format!("error: {}", failure::chain(error.as_ref()))),
     }
