@@ -6,12 +6,13 @@
 # make bench         the benchmarks, as text
 # make cuda          compiles the kernels with a real nvcc; docs/cuda-kernels.md says what each takes
 # make ptx           the kernels for builds where there is no nvcc
+# make test-crash    every command, stopped at each change that it makes to files; a sample is in make test
 # make test-driver   what training asks of a CUDA driver, counted by one that has no GPU
 # make cuda-kit      what cuda-kit/device checks and times on a machine with a GPU, in one folder
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-python test-cloud check bench cuda ptx test-driver cuda-kit
+.PHONY: help demo build test test-crash test-python test-cloud check bench cuda ptx test-driver cuda-kit
 
 # HDF5 is built from source and needs a newer CMake than some distributions have.
 cargo = tools=$$(.ci/cmake) && PATH="$$tools:$$PATH" cargo
@@ -31,6 +32,9 @@ demo: build
 
 test:
 	@$(cargo) test --release --locked --workspace --features "$(features)"
+
+test-crash:
+	@WELLSPRING_CRASH=all $(cargo) test --release --locked --workspace --features "$(features)" --test program -- crash:: --nocapture
 
 test-python: build
 	@tests/python/run $(target)/release/wellspring

@@ -5,6 +5,8 @@
 mod bucket;
 #[cfg(feature = "cluster")]
 mod cluster;
+#[cfg(target_os = "linux")]
+mod crash;
 mod demo;
 mod ingest;
 mod odd_inputs;

@@ -91,6 +91,18 @@ impl Workplace {
         }
     }
 
+    /// Holds what another folder holds, and nothing else.
+    pub(crate) fn become_copy_of(&self, other: &Self) {
+        for entry in std::fs::read_dir(&self.0).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => std::fs::remove_dir_all(path).unwrap(),
+                false => std::fs::remove_file(path).unwrap(),
+            }
+        }
+        copy(other.0.path(), self.0.path());
+    }
+
     /// The manifest of a data set.
     pub(crate) fn manifest(&self, root: &str) -> serde_json::Value {
         let text = std::fs::read(self.path(root).join("manifest.json")).unwrap();

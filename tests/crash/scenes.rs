@@ -1,0 +1,268 @@
+//! The commands that are stopped: what is there before each, and what counts of what it leaves.
+
+use super::{Left, try_stops};
+use crate::program::{SMALL, Workplace};
+
+/// A command to stop.
+pub(super) struct Scene {
+    pub(super) name: &'static str,
+    /// Makes what the command needs.
+    pub(super) before: fn(&Workplace),
+    pub(super) words: String,
+    /// What must be there when it has ended.
+    pub(super) left: fn(&Workplace) -> Left,
+}
+
+impl Scene {
+    fn new(name: &'static str, before: fn(&Workplace), words: &str) -> Self {
+        Self {
+            name,
+            before,
+            words: words.into(),
+            left: files,
+        }
+    }
+}
+
+fn with_source(place: &Workplace) {
+    place.lay(&[
+        ("odd/sound.hdf5", "src/data/train/a.hdf5"),
+        ("odd/sound-valid.hdf5", "src/data/valid/c.hdf5"),
+        ("odd/sound-test.hdf5", "src/data/test/b.hdf5"),
+    ]);
+}
+
+fn with_data_set(place: &Workplace) {
+    with_source(place);
+    place.do_it("ingest src ds");
+}
+
+fn with_more(place: &Workplace) {
+    with_data_set(place);
+    place.lay(&[("odd/sound.hdf5", "more/data/train/d.hdf5")]);
+}
+
+fn with_promise(place: &Workplace) {
+    with_source(place);
+    place.do_it("ingest src ds --on-demand");
+}
+
+fn with_earlier_generations(place: &Workplace) {
+    with_more(place);
+    place.do_it("ingest more ds --append");
+    place.do_it("drop ds valid");
+}
+
+fn with_damage(place: &Workplace) {
+    with_data_set(place);
+    let shards = place.files("ds/train");
+    let (shard, mut bytes) = shards.into_iter().next().unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(shard, bytes).unwrap();
+}
+
+fn with_run(place: &Workplace) {
+    with_data_set(place);
+    place.do_it(&format!("train --out run {SMALL} --set train.steps=2"));
+}
+
+fn with_weights(place: &Workplace) {
+    with_run(place);
+    place.do_it("export run weights.safetensors");
+    std::fs::remove_dir_all(place.path("run")).unwrap();
+}
+
+fn with_results(place: &Workplace) {
+    with_run(place);
+    place.do_it("eval run ds -r results --rollout 2 --schedule 8,16");
+}
+
+/// All files with their bytes; what tells the time is left out of logs.
+fn files(place: &Workplace) -> Left {
+    let root = place.path("");
+    let name = |path: &std::path::Path| path.strip_prefix(&root).unwrap().display().to_string();
+    let files = place.files("").into_iter();
+    files
+        .map(|(path, bytes)| match path.ends_with("log.jsonl") {
+            true => (name(&path), steps(&bytes)),
+            false => (name(&path), bytes),
+        })
+        .collect()
+}
+
+/// The steps of a log, without what they took.
+fn steps(log: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(log);
+    let events = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    let steps = events.filter(|event: &serde_json::Value| event["event"] == "step");
+    let told = steps.map(|step| format!("{} {} {}\n", step["step"], step["loss"], step["norm"]));
+    told.collect::<String>().into_bytes()
+}
+
+/// The names of all files, and the data set that is made of the simulations: HDF5 tells the time in its files.
+fn simulations(place: &Workplace) -> Left {
+    let names: Vec<String> = files(place).into_keys().collect();
+    place.do_it("ingest sims ds");
+    let mut left = files(place);
+    left.retain(|name, _| name.starts_with("ds/"));
+    std::fs::remove_dir_all(place.path("ds")).unwrap();
+    left.extend(names.into_iter().map(|name| (name, Vec::new())));
+    left
+}
+
+/// All files but those of results, and the results as SQL tells them: their files say when they were made.
+fn answers(place: &Workplace) -> Left {
+    let (results, mut left): (Left, Left) = files(place)
+        .into_iter()
+        .partition(|(name, _)| name.starts_with("results/"));
+    for question in [
+        "SELECT name, weights, task, schedule, context, rollout, starts, tokens FROM runs ORDER BY schedule",
+        "SELECT * EXCLUDE (run) FROM metrics ORDER BY patch, tokens, trajectory, start, lead, field, metric, band",
+        "SELECT * EXCLUDE (run) FROM spectra ORDER BY patch, lead, field, axis, bin",
+    ] {
+        let answer = place.ask("results", question);
+        left.insert(question.into(), serde_json::to_vec(&answer).unwrap());
+    }
+    let folder = |name: &String| {
+        name.rsplit_once('/')
+            .map_or("", |(folder, _)| folder)
+            .to_owned()
+    };
+    for name in results.keys() {
+        let count = left
+            .entry(format!("files in {}", folder(name)))
+            .or_default();
+        count.push(b'1');
+    }
+    left
+}
+
+#[test]
+fn simulate() {
+    let words =
+        "simulate shear-flow sims --shape 16x16 --frames 3 --train 2 --valid 1 --test 1 --seed 5";
+    try_stops(&Scene {
+        left: simulations,
+        ..Scene::new("simulate", |_| {}, words)
+    });
+}
+
+#[test]
+fn ingest() {
+    try_stops(&Scene::new("ingest", with_source, "ingest src ds"));
+}
+
+#[test]
+fn ingest_over_another() {
+    let words = "ingest src ds --overwrite --dtype f16";
+    try_stops(&Scene::new("ingest --overwrite", with_data_set, words));
+}
+
+#[test]
+fn ingest_on_demand() {
+    let words = "ingest src ds --on-demand";
+    try_stops(&Scene::new("ingest --on-demand", with_source, words));
+}
+
+#[test]
+fn the_rest_of_a_promise() {
+    let words = "ingest src ds";
+    try_stops(&Scene::new("ingest the rest", with_promise, words));
+}
+
+#[test]
+fn append() {
+    let words = "ingest more ds --append";
+    try_stops(&Scene::new("ingest --append", with_more, words));
+}
+
+#[test]
+fn drop() {
+    try_stops(&Scene::new("drop", with_data_set, "drop ds valid"));
+}
+
+#[test]
+fn purge() {
+    let words = "drop ds --purge";
+    try_stops(&Scene::new("drop --purge", with_earlier_generations, words));
+}
+
+#[test]
+fn repair() {
+    let words = "verify ds --repair src";
+    try_stops(&Scene::new("verify --repair", with_damage, words));
+}
+
+#[test]
+fn train() {
+    let words =
+        format!("train --out run {SMALL} --set train.steps=3 --set train.checkpoint_every=1");
+    try_stops(&Scene::new("train", with_data_set, &words));
+}
+
+#[test]
+fn train_on_demand() {
+    let words = format!("train --out run {SMALL} --set train.steps=2");
+    try_stops(&Scene::new("train on demand", with_promise, &words));
+}
+
+#[test]
+fn resume() {
+    let words = "train --out run --resume --set train.steps=4 --set train.checkpoint_every=1";
+    try_stops(&Scene::new("train --resume", with_run, words));
+}
+
+#[test]
+fn import() {
+    let words = format!("import weights.safetensors --out run {SMALL}");
+    try_stops(&Scene::new("import", with_weights, &words));
+}
+
+#[test]
+fn export() {
+    try_stops(&Scene::new(
+        "export",
+        with_run,
+        "export run weights.safetensors",
+    ));
+}
+
+#[test]
+fn eval() {
+    try_stops(&Scene {
+        left: answers,
+        ..Scene::new(
+            "eval",
+            with_run,
+            "eval run ds -r results --rollout 2 --schedule 8,16",
+        )
+    });
+}
+
+#[test]
+fn eval_again() {
+    let words = "eval run ds -r results --rollout 2 --schedule 8,16";
+    try_stops(&Scene {
+        left: answers,
+        ..Scene::new("eval once more", with_results, words)
+    });
+}
+
+#[test]
+fn report() {
+    try_stops(&Scene::new(
+        "report",
+        with_results,
+        "report results page.html",
+    ));
+}
+
+#[test]
+fn figures() {
+    try_stops(&Scene::new(
+        "figures",
+        with_results,
+        "figures results pictures",
+    ));
+}
