@@ -92,7 +92,7 @@ pub enum Error {
         /// The folder.
         root: String,
         /// What happened to a file that was written to find out.
-        source: wellspring_store::Error,
+        source: Box<wellspring_store::Error>,
     },
 
     /// A file that is not what its place says.

@@ -118,7 +118,7 @@ pub fn evaluate(
         .block_on(begun)
         .map_err(|source| Error::Unwritable {
             root: results.to_string(),
-            source,
+            source: Box::new(source),
         })?;
     if let Err(error) = runtime.block_on(tables::sweep(results, &committed.runs(), reporter)) {
         reporter.note(&format!(

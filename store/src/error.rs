@@ -58,7 +58,7 @@ pub enum Error {
         /// From the first failure to the last.
         waited: std::time::Duration,
         /// Of the last try.
-        source: object_store::Error,
+        source: Box<object_store::Error>,
     },
 
     /// Shards that cannot be held at once.

@@ -257,7 +257,7 @@ impl Location {
                 object,
                 tries: gave_up.tries,
                 waited: gave_up.waited,
-                source: gave_up.source,
+                source: Box::new(gave_up.source),
             },
             Err(source) => Error::Io {
                 action,

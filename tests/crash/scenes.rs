@@ -1,7 +1,13 @@
 //! The commands that are stopped: what is there before each, and what counts of what it leaves.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{Left, try_stops};
 use crate::program::{SMALL, Workplace};
+
+/// The log of the run that is trained.
+pub(super) const LOG: &str = "run/log.jsonl";
+const CHECKPOINTS: &str = "run/checkpoints/";
 
 /// A command to stop.
 pub(super) struct Scene {
@@ -11,6 +17,8 @@ pub(super) struct Scene {
     pub(super) words: String,
     /// What must be there when it has ended.
     pub(super) left: fn(&Workplace) -> Left,
+    /// Whether it does its work anew when it is run again after it has ended well.
+    pub(super) anew: bool,
 }
 
 impl Scene {
@@ -20,6 +28,7 @@ impl Scene {
             before,
             words: words.into(),
             left: files,
+            anew: false,
         }
     }
 }
@@ -129,11 +138,32 @@ fn answers(place: &Workplace) -> Left {
             .map_or("", |(folder, _)| folder)
             .to_owned()
     };
+    let mut counts = BTreeMap::new();
     for name in results.keys() {
-        let count = left
-            .entry(format!("files in {}", folder(name)))
-            .or_default();
-        count.push(b'1');
+        let count = counts.entry(folder(name)).or_insert(0);
+        *count += 1;
+        left.insert(format!("{}, file {count}", folder(name)), Vec::new());
+    }
+    left
+}
+
+/// All files; of checkpoints before the last only that they are there. One that could not be written is passed
+/// over, so the one before it stays.
+fn run_files(place: &Workplace) -> Left {
+    let (checkpoints, mut left): (Left, Left) = files(place)
+        .into_iter()
+        .partition(|(name, _)| name.starts_with(CHECKPOINTS));
+    let step = |name: &str| name[CHECKPOINTS.len()..][..8].to_owned();
+    let steps: BTreeSet<String> = checkpoints.keys().map(|name| step(name)).collect();
+    for (name, bytes) in checkpoints {
+        let later = steps.range(step(&name)..).count() - 1;
+        match later {
+            0 => left.insert(name, bytes),
+            _ => left.insert(
+                name.replacen(&step(&name), &format!("last-but-{later}"), 1),
+                Vec::new(),
+            ),
+        };
     }
     left
 }
@@ -156,7 +186,10 @@ fn ingest() {
 #[test]
 fn ingest_over_another() {
     let words = "ingest src ds --overwrite --dtype f16";
-    try_stops(&Scene::new("ingest --overwrite", with_data_set, words));
+    try_stops(&Scene {
+        anew: true,
+        ..Scene::new("ingest --overwrite", with_data_set, words)
+    });
 }
 
 #[test]
@@ -198,19 +231,28 @@ fn repair() {
 fn train() {
     let words =
         format!("train --out run {SMALL} --set train.steps=3 --set train.checkpoint_every=1");
-    try_stops(&Scene::new("train", with_data_set, &words));
+    try_stops(&Scene {
+        left: run_files,
+        ..Scene::new("train", with_data_set, &words)
+    });
 }
 
 #[test]
 fn train_on_demand() {
     let words = format!("train --out run {SMALL} --set train.steps=2");
-    try_stops(&Scene::new("train on demand", with_promise, &words));
+    try_stops(&Scene {
+        left: run_files,
+        ..Scene::new("train on demand", with_promise, &words)
+    });
 }
 
 #[test]
 fn resume() {
     let words = "train --out run --resume --set train.steps=4 --set train.checkpoint_every=1";
-    try_stops(&Scene::new("train --resume", with_run, words));
+    try_stops(&Scene {
+        left: run_files,
+        ..Scene::new("train --resume", with_run, words)
+    });
 }
 
 #[test]

@@ -18,6 +18,12 @@ const NAMES: [&str; 6] = [
     "state.json",
 ];
 
+/// Whether there are any.
+pub(crate) async fn are_in(run: &Location) -> Result<bool> {
+    let is_staged = |folder: PathBuf| !staged(&folder, 2).is_empty();
+    Ok(run.local_path().is_some_and(is_staged) || !checkpoint::begun(run).await?.is_empty())
+}
+
 /// Removes them; gives the number of checkpoints and files. Only who holds the run may call it.
 pub(crate) async fn sweep(run: &Location) -> Result<usize> {
     let mut removed = 0;

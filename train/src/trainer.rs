@@ -97,6 +97,7 @@ pub fn train(
     let mut trainer = Trainer::new(config, datasets, run, claim, before.as_ref(), runtime)?;
     if let Some(before) = before {
         if trainer.step >= trainer.steps {
+            trainer.tidy(reporter);
             return Ok(trainer.outcome(trainer.step, before.checkpoint.state.loss, false));
         }
         trainer.go_on(&before, reporter)?;
@@ -260,6 +261,23 @@ impl<'a> Trainer<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Removes from a finished run what a process that was killed at its end had not removed yet.
+    fn tidy(&mut self, reporter: &dyn Reporter) {
+        let (run, runtime, keep) = (self.run, self.runtime, self.config.train.keep);
+        let tidied = runtime.block_on(async {
+            if checkpoint::steps(run).await?.len() > keep || leftovers::are_in(run).await? {
+                self.claim.take(reporter).await?;
+                leftovers::sweep(run).await?;
+                checkpoint::retain(run, keep, self.step).await?;
+            }
+            Ok::<_, Error>(())
+        });
+        if let Err(error) = tidied {
+            let error = with_causes(&error);
+            reporter.note(&format!("warning: what was left was not removed: {error}"));
+        }
     }
 
     /// The step at which the schedule of the learning rate ends.

@@ -13,6 +13,8 @@ use super::Table;
 use super::committed::records;
 use crate::Result;
 
+/// The end of the name of a file that an evaluation writes to see whether it may.
+const TRIED: &str = ".try";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long what an interrupted evaluation has saved waits for the same command.
 const WAITS: Duration = Duration::from_secs(14 * 24 * 60 * 60);
@@ -78,11 +80,17 @@ async fn left(
     Ok(())
 }
 
+/// A file with which an evaluation tried whether it may write. It goes even if its evaluation stays.
+fn tried(name: &str) -> Option<String> {
+    name.ends_with(TRIED).then(|| name.to_owned())
+}
+
 /// Those of them that no process works on.
 fn lifeless(results: &Location, left: BTreeMap<String, Left>) -> Result<BTreeMap<String, Left>> {
     let mut lost = BTreeMap::new();
     for (name, left) in left {
         let run = name.rsplit('/').next().unwrap_or_default();
+        let run = run.strip_suffix(TRIED).unwrap_or(run);
         if !lives(results, run, left.age)? {
             lost.insert(name, left);
         }
@@ -96,9 +104,9 @@ async fn lost_data(results: &Location, held: &[String]) -> Result<BTreeMap<Strin
     for folder in ["metrics", "spectra", "frames"] {
         let run = |name: &str| name.rsplit_once('.').map(|(run, _)| run.to_owned());
         let run = |name: &str| run(name).filter(|run| is_run(run));
+        let run = |name: &str| tried(name).or_else(|| run(name));
         left(&results.join(folder), run, &mut data).await?;
     }
-    let tried = |name: &str| name.strip_suffix(".try").map(str::to_owned);
     left(&results.join(Table::Runs.name()), tried, &mut data).await?;
     for run in held {
         data.remove(run);
@@ -150,18 +158,21 @@ fn age(object: &ObjectMeta) -> Duration {
     age.unwrap_or_default()
 }
 
-/// Removes the `NAME#1` of killed writers on a disk; gives their number. Those that cannot be removed do no harm.
+/// Removes the `NAME#1` and the locks of killed writers on a disk; gives their number. Those that cannot be
+/// removed do no harm.
 fn staged(results: &Location) -> usize {
     let Some(root) = results.local_path() else {
         return 0;
     };
-    let folders = Table::ALL.map(Table::name).into_iter().chain(["frames"]);
+    let folders = Table::ALL.map(Table::name).into_iter();
+    let folders = folders.chain(["frames", "unfinished"]);
     let entries = folders.flat_map(|folder| std::fs::read_dir(root.join(folder)));
     let paths = entries.flatten().flatten().map(|entry| entry.path());
     let begun = paths.filter(|path| {
         let name = path.file_name().and_then(|name| name.to_str());
         let number = name.and_then(|name| name.rsplit_once('#'));
-        number.is_some_and(|(_, number)| number.parse::<u64>().is_ok())
+        name.is_some_and(|name| name.ends_with(".lock"))
+            || number.is_some_and(|(_, number)| number.parse::<u64>().is_ok())
     });
     begun
         .filter(|path| remove_left(path).is_ok_and(|removed| removed))

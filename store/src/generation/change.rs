@@ -46,6 +46,10 @@ impl Change {
         loop {
             let before = Head::find(root).await?;
             let change = Self::of(root, before, work, true).await?;
+            if overwrite && let Some(manifest) = change.made_before(work).await? {
+                finish_work(root, work).await?;
+                return Ok(Begun::Done(Box::new(manifest)));
+            }
             if let Some(head) = change.before.as_ref().filter(|_| !overwrite) {
                 let manifest = head.manifest()?;
                 if is_of(&manifest, work) {
@@ -64,6 +68,19 @@ impl Change {
                 return Ok(Begun::Work(Box::new(change)));
             }
         }
+    }
+
+    /// What is there, where the work itself published it and was stopped before it had tidied up.
+    async fn made_before(&self, work: &str) -> Result<Option<Manifest>> {
+        let manifest = self.before.as_ref().and_then(|head| head.manifest().ok());
+        let Some(manifest) = manifest.filter(|manifest| is_of(manifest, work)) else {
+            return Ok(None);
+        };
+        let claim = Claim::read(&self.root).await.ok().flatten();
+        let is_own = claim.is_some_and(|claim| {
+            claim.generation == manifest.generation && claim.key == key(work, claim.over.as_deref())
+        });
+        Ok(is_own.then_some(manifest))
     }
 
     /// Begins the next generation of the data set whose manifest is `before`, or goes on with it; nothing where

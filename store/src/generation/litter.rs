@@ -58,7 +58,7 @@ pub(super) async fn tidy(root: &Location, keep_from: u64) -> Result<()> {
     }
 }
 
-/// In order, the generations last, so that a purge that is stopped can be done again.
+/// In order, the generations and the claim last, so that a purge that is stopped can be done again.
 async fn delete(root: &Location, found: &[Litter]) -> Result<()> {
     for litter in found {
         root.join(&litter.path).delete().await?;
@@ -114,6 +114,8 @@ async fn look(root: &Location, keep_from: Option<u64>) -> Result<(u64, Vec<Litte
     let mut found: Vec<Litter> = objects.iter().filter(is_litter).cloned().collect();
     let is_generation = |litter: &&Litter| kept.places.contains(&litter.path);
     found.extend(objects.iter().filter(is_generation).cloned());
+    // The claim tells its work, begun again, that only this is left to do.
+    found.sort_by_key(|litter| litter.path == Claim::PLACE);
     Ok((manifest.generation, found))
 }
 

@@ -149,9 +149,9 @@ async fn an_edited_manifest_is_told_until_its_checksum_is_taken_out() {
     let before = Manifest::load(&root).await.unwrap();
     let mut next = before.clone();
     next.generation += 1;
-    crate::generation::publish(&root, &before, &next)
-        .await
-        .unwrap();
+    let head = crate::Head::load(&root).await.unwrap();
+    let change = crate::Change::unclaimed(&root, Some(head)).await.unwrap();
+    change.publish(&next).await.unwrap();
     place.put(edited).await.unwrap();
     assert!(Dataset::open(&root).await.is_err());
     place.put(next.to_json()).await.unwrap();

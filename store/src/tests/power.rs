@@ -269,23 +269,25 @@ async fn history(root: &Path) -> Vec<Step> {
     done(0);
     let mut second = first.clone();
     second.generation = 1;
-    let own = "valid/00000.g1-KEY.arrow";
+    let head = crate::Head::load(&place).await.unwrap();
+    let change = crate::Change::extend(&place, head, "more", false).await;
+    let change = change.unwrap().unwrap();
+    let own = change.name("valid/00000", "arrow");
     let shard = &first.splits[&Split::Train].shards[0];
     let bytes = place.join(&shard.path).get().await.unwrap();
-    place.join(own).put(bytes.clone()).await.unwrap();
+    place.join(&own).put(bytes.clone()).await.unwrap();
     let mut valid = first.splits[&Split::Train].clone();
     valid.trajectories.truncate(1);
     valid.trajectories[0].frames = shard.rows;
-    valid.shards = vec![crate::Shard::of(own.into(), shard.rows, &bytes)];
+    valid.shards = vec![crate::Shard::of(own, shard.rows, &bytes)];
     valid.constants = None;
     second.splits.insert(Split::Valid, valid);
-    crate::generation::publish(&place, &first, &second)
-        .await
-        .unwrap();
+    change.publish(&second).await.unwrap();
     done(1);
+    change.finish().await.unwrap();
     crate::drop_split(&place, Split::Valid).await.unwrap();
     done(2);
-    assert!(crate::purge(&place).await.unwrap() > 0);
+    assert!(!crate::purge(&place).await.unwrap().is_empty());
     done(2);
 
     let mut logs = LOGS.lock().unwrap();
@@ -322,7 +324,8 @@ async fn a_power_cut_does_harm_where_nothing_is_synced() {
     let log = history(&root).await;
     // One folder's alone: that of the shards.
     let train = root.join("train");
-    let left_out: [Box<dyn Fn(&Step) -> bool>; 3] = [
+    type Kind = Box<dyn Fn(&Step) -> bool>;
+    let left_out: [Kind; 3] = [
         Box::new(|step| matches!(step, Step::Sync(_))),
         Box::new(|step| matches!(step, Step::SyncFolder(_))),
         Box::new(move |step| *step == Step::SyncFolder(train.clone())),

@@ -45,7 +45,7 @@ impl Access {
             std::fs::create_dir_all(above)?;
         }
         match create_private(folder) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
             _ => Self::found(folder),
         }
     }

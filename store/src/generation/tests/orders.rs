@@ -335,10 +335,7 @@ fn explore(there: BTreeMap<String, Bytes>, commands: &[(Command, u8)]) -> BTreeS
         states: vec![0; commands.len()],
         kills: commands.iter().map(|(_, kills)| *kills).collect(),
     };
-    let begun = std::time::Instant::now();
     explorer.explore(&world);
-    let states = explorer.seen.len();
-    println!("{commands:?}: {states} states in {:.1?}", begun.elapsed());
     explorer.ends
 }
 

@@ -40,7 +40,7 @@ pub(super) enum Refusal {
         url: Url,
     },
     #[error("{url} is busy")]
-    Busy { url: Url, source: Busy },
+    Busy { url: String, source: Busy },
     #[error("{url} leads nowhere: {reason}")]
     Redirect { url: Url, reason: String },
     #[error("{url} cannot be reached")]
@@ -179,7 +179,7 @@ impl Client {
         }
         let reason = answer.status().canonical_reason().unwrap_or_default();
         Err(Refusal::Busy {
-            url: bare(url),
+            url: bare(url).to_string(),
             source: Busy::of(status, answer.headers(), reason),
         })
     }
