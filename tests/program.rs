@@ -130,7 +130,7 @@ impl Workplace {
         for subject in [format!("{root}-run {root}"), format!("persistence {root}")] {
             let context = ["", "--context 3"][usize::from(subject.starts_with("persistence"))];
             self.do_it(&format!(
-                "eval {subject} -r {results} --rollout 2 {context}"
+                "eval {subject} -r {results} --rollout 2 --existing replace {context}"
             ));
         }
         let broken = "SELECT run, field, metric, lead FROM metrics WHERE value IS NULL \

@@ -326,7 +326,7 @@ impl DatasetWriter {
             provenance,
         };
         let place = self.change.root().join("manifest.json");
-        Manifest::from_json(manifest.to_json().as_bytes(), &place.to_string())
+        Manifest::outline_from_json(manifest.to_json().as_bytes(), &place.to_string())
     }
 }
 
