@@ -5,7 +5,11 @@
 //! whole rollouts hold their frames.
 
 mod measure;
+pub(crate) mod metrics;
+pub(crate) mod rollout;
+mod schedule;
 mod spectra;
+mod subject;
 mod task;
 mod unfinished;
 
@@ -18,10 +22,13 @@ use wellspring_store::{
 };
 
 use crate::error::SubjectError;
-use crate::rollout::Rollout;
-use crate::tables::{self, Claim, Committed, RunRecord, TABLE_VERSION, Table};
-use crate::{Error, Result, Schedule, Subject};
+use crate::evaluate::rollout::Rollout;
+use crate::results::tables::{self, Claim, Committed, RunRecord, TABLE_VERSION, Table};
+use crate::{Error, Result};
 use measure::{Measurer, Predicted, Source};
+pub use metrics::{Gauge, Line, Score, Spatial, Spectra, Temporal, artefact_ratio};
+pub use schedule::Schedule;
+pub use subject::{Baseline, BaselineSubject, Description, Subject};
 use task::Task;
 use unfinished::{Costs, Standing, Unfinished};
 

@@ -81,45 +81,27 @@
 //! # }
 //! ```
 
-#[cfg(feature = "cluster")]
-mod cluster;
-mod database;
-mod depth;
-mod engine;
 mod error;
 mod evaluate;
 mod figures;
-mod format;
-mod frames;
-mod functions;
-mod memory;
-mod metrics;
-mod pictures;
-mod report;
 mod results;
-mod rollout;
 #[cfg(test)]
 mod sample;
-mod schedule;
-mod session;
-mod subject;
-mod tables;
-mod views;
+mod sql;
 
+pub use error::{Error, Result, SubjectError};
+pub use evaluate::{
+    Baseline, BaselineSubject, Description, EvalOptions, Gauge, Line, OnExisting, Schedule, Score,
+    Spatial, Spectra, Subject, Temporal, artefact_ratio, evaluate,
+};
+pub use figures::{
+    AnimationOptions, Figure, ImageFormat, ReportOptions, Selection, animate, fields, figures,
+    report,
+};
+pub use results::{Results, RunRecord, TABLE_VERSION};
 #[cfg(feature = "cluster")]
-pub use cluster::{
+pub use sql::{
     ClientTls, Cluster, Credentials, Executor, STACK_BYTES, Scheduler, ServerTls, Token,
     serve_executor, serve_scheduler,
 };
-pub use database::{Database, SqlOptions};
-pub use error::{Error, Result, SubjectError};
-pub use evaluate::{EvalOptions, OnExisting, evaluate};
-pub use figures::{AnimationOptions, Figure, ImageFormat, Selection, animate, fields, figures};
-pub use format::Format;
-pub use metrics::{Gauge, Line, Score, Spatial, Spectra, Temporal, artefact_ratio};
-pub use report::{ReportOptions, report};
-pub use results::Results;
-pub use schedule::Schedule;
-pub use subject::{Baseline, BaselineSubject, Description, Subject};
-pub use tables::{RunRecord, TABLE_VERSION};
-pub use views::View;
+pub use sql::{Database, Format, SqlOptions, View};

@@ -1,10 +1,14 @@
 //! A results folder, opened to be asked.
 
+pub(crate) mod pictures;
+pub(crate) mod tables;
+
 use arrow::array::RecordBatch;
 use serde::Deserialize;
 use wellspring_store::{Location, Reporter};
 
-use crate::{Database, Error, Result, tables};
+use crate::{Database, Error, Result};
+pub use tables::{RunRecord, TABLE_VERSION};
 
 /// The committed evaluations of a results folder.
 pub struct Results {

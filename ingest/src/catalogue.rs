@@ -1,6 +1,10 @@
 //! Every trajectory of a source, what of it is taken, and the files it lies in.
 
+pub(crate) mod inspect;
 mod looking;
+pub(crate) mod options;
+pub(crate) mod pattern;
+pub(crate) mod selection;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map;
@@ -18,7 +22,9 @@ use crate::findings::track::Named;
 use crate::findings::{Finding, FindingKind, axes};
 use crate::source::{Source, SourceFile};
 use crate::well::{FieldReader, OpenFile};
-use crate::{Error, Result, pattern, selection};
+use crate::{Error, Result};
+pub use inspect::{Summary, inspect, read_frame};
+pub use options::{IngestOptions, Part};
 
 /// Files that stay open, with their indices, for whoever reads them next.
 const OPEN_FILES: usize = 16;

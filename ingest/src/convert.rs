@@ -1,16 +1,31 @@
 //! An ingest: statistics of the training split, then normalised shards, then the manifest.
 //!
 //! Both passes are cut into pieces that do not depend on one another, each of which leaves a record in
-//! the [`Ledger`](crate::ledger::Ledger) when it is done. A whole ingest, a part of one, and one that
+//! the [`Ledger`](crate::convert::ledger::Ledger) when it is done. A whole ingest, a part of one, and one that
 //! goes on after an interruption do the same: the pieces of their share that have no record. What a
 //! piece gives depends on source and options alone, so the bytes of a data set do too. Memory is
 //! bounded by the shards that are filled at the same time, and those by [`IngestOptions::memory_bytes`].
 
+pub(crate) mod append;
+mod bench;
+pub(crate) mod ledger;
+mod on_demand;
+pub(crate) mod records;
+pub(crate) mod repair;
+pub(crate) mod shards;
+pub(crate) mod statistics;
+pub(crate) mod work;
+pub(crate) mod writing;
+
 use wellspring_store::{Location, Manifest, Reporter};
 
 use crate::Result;
-use crate::options::{IngestOptions, Part};
-use crate::work::{Begun, Work};
+use crate::catalogue::options::{IngestOptions, Part};
+use crate::convert::work::{Begun, Work};
+pub use append::append;
+pub use bench::decode;
+pub use on_demand::{open, promise};
+pub use repair::repair;
 
 /// Converts The Well's HDF5 at `source` into a data set at `root`.
 ///

@@ -55,43 +55,20 @@
 //! # }
 //! ```
 
-mod append;
-mod bench;
 mod catalogue;
 mod check;
 mod convert;
 mod error;
-mod extents;
 mod findings;
-mod inspect;
-mod ledger;
-mod on_demand;
-mod options;
-mod pattern;
-mod records;
-mod remote;
-mod repair;
-mod selection;
-mod shards;
 mod simulate;
 mod source;
-mod statistics;
 #[cfg(test)]
 mod tests;
-mod waves;
 mod well;
-mod work;
-mod writing;
 
-pub use append::append;
-pub use bench::decode;
+pub use catalogue::{IngestOptions, Part, Summary, inspect, read_frame};
 pub use check::{check, check_dataset};
-pub use convert::{Stage, finish, ingest, ingest_part};
+pub use convert::{Stage, append, decode, finish, ingest, ingest_part, open, promise, repair};
 pub use error::{Error, Result};
 pub use findings::{Finding, FindingKind, Severity};
-pub use inspect::{Summary, inspect, read_frame};
-pub use on_demand::{open, promise};
-pub use options::{IngestOptions, Part};
-pub use repair::repair;
-pub use simulate::{Equation, SimulateOptions, simulate};
-pub use waves::{Packing, WaveField, Waves};
+pub use simulate::{Equation, Packing, SimulateOptions, WaveField, Waves, simulate};

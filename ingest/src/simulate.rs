@@ -9,6 +9,7 @@ mod flow;
 mod output;
 mod shear_flow;
 mod turbulence;
+pub(crate) mod waves;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use wellspring_store::{Reporter, Split};
 
 use crate::{Error, Result};
 use flow::Flow;
+pub use waves::{Packing, WaveField, Waves};
 
 /// What can be simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 //! Where the HDF5 files of a data set are, and how their bytes are had.
 
+pub(crate) mod extents;
 mod listing;
+pub(crate) mod remote;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use tokio::sync::OnceCell;
 use wellspring_store::{Contents, Location, Split};
 
 use self::listing::{Listing, Rest, is_hdf5, objects};
-use crate::remote::Remote;
+use crate::source::remote::Remote;
 use crate::well::{OpenFile, WellFile};
 use crate::{Error, Result};
 

@@ -33,8 +33,8 @@ pub(crate) use planes::{FieldReader, Slab};
 use self::dimensions::Rows;
 use self::scalars::Scalar;
 use self::storage::Storage;
-use crate::extents::ReadAt;
 use crate::source::Access;
+use crate::source::extents::ReadAt;
 use crate::{Error, Result};
 
 /// The groups of fields, by rank.

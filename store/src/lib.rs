@@ -147,72 +147,40 @@
 //! # }
 //! ```
 
-mod bill;
-mod cache;
-mod dataset;
+mod array;
 mod error;
-mod fetch;
-mod frames;
-mod generation;
 mod loader;
 mod location;
 mod manifest;
-mod mask;
-mod origin;
-mod patch;
 mod plan;
-mod pool;
-mod provenance;
+mod read;
 mod report;
-mod rows;
 #[cfg(test)]
 mod sample;
-mod scan;
-mod schema;
-pub mod sealed;
 mod shard;
-mod stats;
-mod traffic;
-mod value;
-mod verify;
-mod window;
-mod writer;
+mod write;
 
 #[cfg(test)]
 mod tests;
 
-pub use bill::Bill;
-pub use cache::{CacheOptions, DEFAULT_CACHE_BYTES};
-pub use dataset::Dataset;
+pub use array::{Frames, Length, Patch, Value, Window, WindowSpec};
 pub use error::{Error, Result, with_causes};
-pub use frames::Frames;
-pub use generation::{Begun, Change, Fate, Head, Litter, drop_split, litter, purge};
-pub use loader::{Batch, Loader, LoaderOptions};
+pub use loader::{Batch, Bill, Loader, LoaderOptions};
 pub use location::{
-    DEFAULT_RETRY_FOR, Hold, Listing, Location, Version, is_at, move_into_place, remove_left,
-    report_outages,
+    DEFAULT_RETRY_FOR, Hold, Listing, Location, Version, is_at, masked, move_into_place,
+    remove_left, report_outages,
 };
 pub use manifest::{
-    Compression, Dtype, FORMAT_VERSION, Manifest, Shard, Split, SplitManifest, Trajectory, checksum,
+    Affine, Attachment, Axis, AxisSelection, Begun, Boundary, BoundedChannel, Change,
+    ChannelMoments, ChannelStatistics, Compression, Contents, Dtype, FORMAT_VERSION, Fate, Field,
+    Grid, Head, Litter, Manifest, Moments, Normalization, NotFinite, Provenance, ScaleBound,
+    Schema, Selection, Shard, SourceRecord, Split, SplitManifest, Statistics, StoredValue,
+    TensorOrder, Trajectory, checksum, drop_split, litter, purge, sealed,
 };
-pub use mask::masked;
-pub use origin::Origin;
-pub use patch::Patch;
 pub use plan::{Order, Plan, Share};
-pub use provenance::{
-    Attachment, AxisSelection, Contents, NotFinite, Provenance, Selection, SourceRecord,
-    StoredValue,
+pub use read::{
+    CacheOptions, DEFAULT_CACHE_BYTES, Dataset, Origin, Piece, Scanner, Traffic, Wanted,
 };
 pub use report::{Notes, Reporter, Silent};
-pub use scan::{Piece, Scanner, Wanted};
-pub use schema::{Axis, Boundary, Field, Grid, Schema, TensorOrder};
 pub use shard::{Row, ShardWriter};
-pub use stats::{
-    Affine, BoundedChannel, ChannelMoments, ChannelStatistics, Moments, Normalization, ScaleBound,
-    Statistics,
-};
-pub use traffic::Traffic;
-pub use value::Value;
-pub use verify::{Flaw, Place, verify};
-pub use window::{Length, Window, WindowSpec};
-pub use writer::{DatasetWriter, WriterOptions};
+pub use write::{DatasetWriter, Flaw, Place, WriterOptions, verify};

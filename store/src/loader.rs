@@ -6,6 +6,7 @@
 //! gathered them; it is never more than `prefetch` batches behind, so neither a slow consumer nor a
 //! fast store makes the memory grow.
 
+mod bill;
 mod ring;
 mod stages;
 
@@ -15,10 +16,11 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::cache::Lease;
-use crate::dataset::Run;
+use crate::read::cache::Lease;
+use crate::read::dataset::Run;
 use crate::{Dataset, Error, Frames, Plan, Result, Value, Window};
 
+pub use bill::Bill;
 use ring::Ring;
 pub(crate) use stages::AHEAD;
 use stages::Stages;

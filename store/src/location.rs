@@ -8,6 +8,7 @@ mod hold;
 mod hub;
 pub(crate) mod leftovers;
 mod listing;
+mod mask;
 mod objects;
 mod odd_keys;
 mod patience;
@@ -21,6 +22,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use mask::masked;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -40,7 +42,7 @@ use self::disk::DiskStore;
 use self::hub::HubStore;
 use self::odd_keys::OddKeys;
 use self::patience::{GaveUp, Patience, PatientStore};
-use crate::{Error, Result, masked, with_causes};
+use crate::{Error, Result, with_causes};
 
 /// A folder or an object, on a disk, in memory, in a bucket, behind a web server, or on the hub of
 /// Hugging Face.

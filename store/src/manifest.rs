@@ -1,5 +1,11 @@
 //! `manifest.json`: what a data set holds. It is written last; without it there is no data set.
 
+pub(crate) mod generation;
+mod provenance;
+mod schema;
+pub mod sealed;
+mod stats;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -7,9 +13,16 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::sealed;
-use crate::{
-    Affine, Error, Location, Normalization, Provenance, Result, ScaleBound, Schema, Statistics,
+use crate::{Error, Location, Result};
+pub use generation::{Begun, Change, Fate, Head, Litter, drop_split, litter, purge};
+pub use provenance::{
+    Attachment, AxisSelection, Contents, NotFinite, Provenance, Selection, SourceRecord,
+    StoredValue,
+};
+pub use schema::{Axis, Boundary, Field, Grid, Schema, TensorOrder};
+pub use stats::{
+    Affine, BoundedChannel, ChannelMoments, ChannelStatistics, Moments, Normalization, ScaleBound,
+    Statistics,
 };
 
 /// The latest version that this program reads. It writes version 1 wherever a program that knows no

@@ -4,11 +4,12 @@
 
 mod blocks;
 mod order;
+pub(crate) mod rows;
 
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
-use crate::cache::ledger::ShardId;
+use crate::read::cache::ledger::ShardId;
 use crate::{Error, Manifest, Result, Split, SplitManifest, Window, WindowSpec};
 
 use blocks::Blocks;

@@ -4,6 +4,7 @@ mod decode;
 mod encode;
 mod file;
 mod index;
+pub(crate) mod pool;
 mod recycled;
 
 use std::collections::HashMap;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::metrics::{Line, Spectra};
-use crate::tables::{SpectrumRow, TableWriter};
+use crate::evaluate::metrics::{Line, Spectra};
+use crate::results::tables::{SpectrumRow, TableWriter};
 
 /// Sums over windows, by lead and channel.
 #[derive(Default)]

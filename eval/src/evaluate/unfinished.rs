@@ -19,9 +19,9 @@ use wellspring_store::Location;
 
 use super::EvalOptions;
 use super::spectra::SavedSum;
-use crate::pictures::{self, Picture};
-use crate::rollout::BudgetState;
-use crate::tables::{self, RunRecord};
+use crate::evaluate::rollout::BudgetState;
+use crate::results::pictures::{self, Picture};
+use crate::results::tables::{self, RunRecord};
 use crate::{Error, Result, TABLE_VERSION};
 
 const STATE: &str = "state.json";

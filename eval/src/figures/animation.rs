@@ -10,7 +10,7 @@ use super::gallery::Gallery;
 use super::lines::called;
 use super::pixels::{Pixels, encode, failed};
 use super::snapshots::Maps;
-use crate::pictures::{self, Picture};
+use crate::results::pictures::{self, Picture};
 use crate::{Error, Result, Results};
 
 /// What is animated.

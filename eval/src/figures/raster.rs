@@ -5,7 +5,7 @@ use base64::Engine as _;
 use super::colours::{ColourMap, SHADES};
 use super::pixels::{encode, failed};
 use crate::Result;
-use crate::pictures::Picture;
+use crate::results::pictures::Picture;
 
 /// Cells along a side of an image, at most; of larger fields every second, third … is shown.
 const MOST: usize = 512;

@@ -162,7 +162,7 @@ fn powers(low: f64, high: f64, most: usize) -> Vec<Tick> {
         .step_by(stride)
         .map(|power| Tick {
             place: power as f64,
-            label: crate::format::number((power as f64).exp2()),
+            label: crate::sql::format::number((power as f64).exp2()),
         })
         .collect()
 }

@@ -9,8 +9,8 @@ use super::lines::{Subset, called};
 use super::raster::Plane;
 use super::select::Selection;
 use super::{Drawing, Figure};
-use crate::format::number;
-use crate::pictures::{self, Picture};
+use crate::results::pictures::{self, Picture};
+use crate::sql::format::number;
 use crate::{Result, Results};
 
 /// Models side by side, at most.

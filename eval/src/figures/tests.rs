@@ -3,9 +3,9 @@
 use wellspring_store::{Location, Silent};
 
 use super::*;
-use crate::pictures::Picture;
-use crate::report::{ReportOptions, report};
-use crate::tables::{Claim, Draft, MetricRow, SpectrumRow};
+use crate::figures::report::{ReportOptions, report};
+use crate::results::pictures::Picture;
+use crate::results::tables::{Claim, Draft, MetricRow, SpectrumRow};
 use crate::{OnExisting, RunRecord};
 
 /// Results of some runs over some leads; every number is what a function of (run, lead) gives.

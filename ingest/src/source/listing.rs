@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use wellspring_store::{Location, Split};
 
 use super::{Source, SourceFile};
+use crate::Result;
+use crate::catalogue::pattern;
 use crate::findings::{Finding, FindingKind};
-use crate::{Result, pattern, remote};
+use crate::source::remote;
 
 /// What lies below a source and is not taken.
 #[derive(Debug, Default)]

@@ -12,9 +12,11 @@ use wellspring_store::{
 
 use super::pieces::{self, objects};
 use super::{convert, edit, place};
+use crate::convert::append;
+use crate::convert::repair;
 use crate::{
     Error, Finding, FindingKind, IngestOptions, Packing, Part, Severity, Stage, WaveField, Waves,
-    append, check, check_dataset, finish, ingest, ingest_part, promise, repair,
+    check, check_dataset, finish, ingest, ingest_part, promise,
 };
 
 mod files;

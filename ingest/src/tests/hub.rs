@@ -4,7 +4,8 @@ use wellspring_s3_testing::Hub;
 use wellspring_store::{CacheOptions, Location, Silent, Split};
 
 use super::pieces::{objects, options, sources};
-use crate::{Packing, ingest, inspect, open, promise};
+use crate::catalogue::inspect;
+use crate::{Packing, ingest, open, promise};
 
 /// A hub with the files of a folder, and the place they are at.
 async fn hub(folder: &std::path::Path) -> Hub {

@@ -4,7 +4,7 @@ use wellspring_s3_testing::{Fault, Server, Trouble};
 use wellspring_store::{Begun, Change, Error as StoreError, Location, Shard};
 
 use crate::Error;
-use crate::ledger::{Ledger, ShardRecord};
+use crate::convert::ledger::{Ledger, ShardRecord};
 
 async fn begun(root: &Location, overwrite: bool) -> Result<Change, StoreError> {
     match Change::renew(root, "ours", overwrite).await? {

@@ -9,9 +9,10 @@ use wellspring_store::{
 };
 
 use super::{convert, place};
+use crate::convert::append;
+use crate::convert::repair;
 use crate::{
-    Error, IngestOptions, Packing, Part, Stage, WaveField, Waves, append, finish, ingest,
-    ingest_part, repair,
+    Error, IngestOptions, Packing, Part, Stage, WaveField, Waves, finish, ingest, ingest_part,
 };
 
 pub(super) fn waves(packing: Packing) -> Waves {

@@ -12,11 +12,12 @@ use super::damage::mutants;
 use super::everything_file;
 use super::pieces::{objects, options, sources};
 use super::quirks::write_file;
-use crate::remote::Remote;
+use crate::catalogue::inspect;
+use crate::convert::work::catalogue;
 use crate::source::Access;
+use crate::source::remote::Remote;
 use crate::well::OpenFile;
-use crate::work::catalogue;
-use crate::{Error, IngestOptions, Packing, WaveField, Waves, ingest, inspect};
+use crate::{Error, IngestOptions, Packing, WaveField, Waves, ingest};
 
 /// A file of 28 MB in three fields: 4 trajectories of 60 frames of 64 × 64 cells and 7 channels.
 fn write_waves(path: &Path, packing: Packing) {

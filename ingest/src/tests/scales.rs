@@ -8,7 +8,7 @@ use wellspring_store::{
 
 use super::pieces::{options, waves};
 use super::place;
-use crate::waves::Packing;
+use crate::simulate::waves::Packing;
 use crate::{Error, IngestOptions, ingest};
 
 const SHAPE: [usize; 4] = [2, 9, 8, 12];

@@ -5,7 +5,8 @@ use std::path::Path;
 use wellspring_store::{Boundary, Location, Silent, Split};
 
 use super::convert;
-use crate::{Equation, Error, IngestOptions, SimulateOptions, inspect, simulate};
+use crate::catalogue::inspect;
+use crate::{Equation, Error, IngestOptions, SimulateOptions, simulate};
 
 fn simulated(equation: Equation, shape: &[usize], folder: &Path) -> Vec<std::path::PathBuf> {
     let options = SimulateOptions {

@@ -21,7 +21,7 @@ use hdf5_sys::h5p::{H5Pget_driver_info, H5Pset_driver};
 use wellspring_store::with_causes;
 
 use super::heap;
-use crate::extents::ReadAt;
+use crate::source::extents::ReadAt;
 
 /// A file as the library is given it.
 #[derive(Clone)]

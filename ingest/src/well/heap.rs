@@ -8,7 +8,7 @@
 
 use std::io;
 
-use crate::extents::ReadAt;
+use crate::source::extents::ReadAt;
 
 const SIGNATURE: [u8; 8] = *b"GCOL\x01\0\0\0";
 const LOCAL: [u8; 8] = *b"HEAP\0\0\0\0";

@@ -1,6 +1,6 @@
 //! Memory of batches that have been dropped, for those that come.
 
-use crate::pool::Pool;
+use crate::shard::pool::Pool;
 use crate::{Dataset, Frames, Value};
 
 /// Fresh memory costs a page fault for every few kilobytes, as long as copying them takes.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
-use crate::cache::ledger::{Room, ShardId};
-use crate::cache::{Lease, ShardCache};
-use crate::rows::Piece;
+use crate::plan::rows::Piece;
+use crate::read::cache::ledger::{Room, ShardId};
+use crate::read::cache::{Lease, ShardCache};
 use crate::{Dataset, Plan, Result};
 
 /// Stages leased ahead at most; room is often short before that.

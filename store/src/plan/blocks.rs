@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::rows::RowIndex;
+use crate::plan::rows::RowIndex;
 use crate::{Split, SplitManifest, WindowSpec};
 
 /// A block is the windows that begin in one shard. A window may end in a later one, so a block needs

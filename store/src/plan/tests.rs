@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::rows::RowIndex;
+use crate::plan::rows::RowIndex;
 use crate::{Length, Shard, sample};
 
 const SEQUENTIAL: Order = Order::Sequential;

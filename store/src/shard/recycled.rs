@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::buffer::Buffer;
 
-use crate::pool::Pool;
+use crate::shard::pool::Pool;
 
 /// Shorter buffers are not worth keeping.
 const SHORTEST: usize = 16 << 10;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 
 use super::FRAMES;
-use crate::scan::{Scanner, Wanted};
+use crate::read::scan::{Scanner, Wanted};
 use crate::{
     Compression, Dataset, Dtype, Error, Location, Manifest, Order, Plan, Share, Split, WindowSpec,
     sample,
@@ -134,7 +134,10 @@ async fn an_edited_manifest_is_told_until_its_checksum_is_taken_out() {
     assert!(crate::drop_split(&root, Split::Train).await.is_err());
 
     let mut meant: serde_json::Value = serde_json::from_str(&edited).unwrap();
-    meant.as_object_mut().unwrap().remove(crate::sealed::KEY);
+    meant
+        .as_object_mut()
+        .unwrap()
+        .remove(crate::manifest::sealed::KEY);
     place.put(meant.to_string()).await.unwrap();
     Dataset::open(&root).await.unwrap();
     let notes = crate::Notes::default();

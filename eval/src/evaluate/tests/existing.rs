@@ -6,7 +6,7 @@ use arrow::array::AsArray as _;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::*;
-use crate::tables::Table;
+use crate::results::tables::Table;
 
 /// Persistence under some weights. While it takes its first step, another thing happens.
 struct Model<'a> {

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::figures::report;
 use crate::sample::waves_on;
-use crate::{AnimationOptions, ReportOptions, Results, Selection, View, animate, figures, report};
+use crate::{AnimationOptions, ReportOptions, Results, Selection, View, animate, figures};
 
 /// Persistence and a model on two data sets that are both called nova, of 16 × 16 and 32 × 32 cells; the first one
 /// lies in two places.

@@ -1,0 +1,109 @@
+//! One self-contained HTML page about results: figures, sortable tables, and the SQL that gave them; every
+//! number leads there. It takes the reader's light or dark, prints, and needs no network.
+
+mod page;
+
+use crate::figures::{Selection, escaped, figures};
+use crate::sql::format::Cells;
+use crate::{Result, Results};
+use page::Page;
+
+/// What the page is called and about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportOptions {
+    /// Its heading.
+    pub title: String,
+}
+
+impl Default for ReportOptions {
+    fn default() -> Self {
+        Self {
+            title: "Evaluation of surrogate models".into(),
+        }
+    }
+}
+
+/// A table of the page.
+struct Table {
+    id: &'static str,
+    heading: &'static str,
+    about: &'static str,
+    sql: &'static str,
+}
+
+const TABLES: [Table; 2] = [
+    Table {
+        id: "leaderboard",
+        heading: "Leaderboard",
+        about: "Each evaluation's error one step ahead and at its last lead, mean over fields, trajectories and \
+                starts; of_persistence is its one-step error over that of repeating the last frame, and absent \
+                where that has none.",
+        sql: "SELECT dataset, split, name, strategy, schedule, tokens, vrmse, of_persistence, last_lead, vrmse_last,
+  seconds_per_frame
+FROM leaderboard
+ORDER BY dataset, split, vrmse, schedule",
+    },
+    Table {
+        id: "table1",
+        heading: "Each model at each patch size",
+        about: "One-step VRMSE of each model at each of its patch sizes (the paper's Table 1).",
+        sql: "SELECT * FROM table1 ORDER BY dataset, split, strategy, name",
+    },
+];
+
+/// The page.
+///
+/// # Errors
+/// [`crate::Error::Sql`] for tables that cannot be read, [`crate::Error::Malformed`] for frames that
+/// cannot, [`crate::Error::Figure`].
+pub async fn report(results: &Results, options: &ReportOptions) -> Result<String> {
+    let mut page = Page::default();
+    for table in TABLES {
+        page.heading(table.heading);
+        page.paragraph(table.about);
+        let cells = Cells::of(&results.sql(table.sql).await?)?;
+        page.table(table.id, &cells, table.sql);
+    }
+    for figure in figures(results, &Selection::default()).await? {
+        page.figure(&figure)?;
+    }
+    let source = escaped(&results.location().to_string());
+    let parts = [
+        ("style", include_str!("report/page.css")),
+        ("script", include_str!("report/page.js")),
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("source", &source),
+        ("title", &escaped(&options.title)),
+        ("body", &page.into_body()),
+    ];
+    Ok(filled(include_str!("report/page.html"), &parts))
+}
+
+/// A template with each `{{name}}` replaced by its part. Parts are taken as they are, whatever is in them.
+fn filled(template: &str, parts: &[(&str, &str)]) -> String {
+    let mut pieces = template.split("{{");
+    let mut page = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let named = piece.split_once("}}").and_then(|(name, rest)| {
+            let (_, part) = parts.iter().find(|(known, _)| *known == name)?;
+            Some((part, rest))
+        });
+        match named {
+            Some((part, rest)) => page.extend([part, rest]),
+            None => page.extend(["{{", piece]),
+        }
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_not_templates() {
+        let parts = [("a", "{{b}} {{a}}"), ("b", "}}{{")];
+        let page = filled("<{{a}}|{{b}}|{{c}}|{{>", &parts);
+        assert_eq!(page, "<{{b}} {{a}}|}}{{|{{c}}|{{>");
+    }
+}

@@ -1,0 +1,438 @@
+//! Results at rest, as Parquet that anything can read. This page is their specification.
+//!
+//! ```text
+//! RESULTS/runs/KEY.parquet     one row per evaluation; written last, so without it there is none
+//! RESULTS/metrics/ID.parquet   run, trajectory, start, lead, patch, tokens, field, metric, band, value
+//! RESULTS/spectra/ID.parquet   run, lead, patch, field, axis, bin, k_low, k_high, truth, prediction, residual
+//! RESULTS/frames/ID.arrow      the few predicted frames kept for pictures
+//! ```
+//!
+//! Besides The Well's spatial metrics, `metric` is `nonfinite` (cells of the prediction that are not
+//! finite), `band_mse`, `band_nmse` (relative to the truth's energy, The Well's code) and `band_nmse_eq16`
+//! (to the prediction's, the paper's Eq. 16), `artefact_4` to `artefact_32` (residual power at the
+//! harmonics of a patch size over its neighbourhood, 1 where nothing stands out), and, where asked for,
+//! of whole rollouts at their last lead, `histogram_w1`, `dtw_distance` and `dtw_path_distortion`. At the last
+//! lead `divergence_lead` is the first one at which the field was not finite or had a VRMSE above 1 (no better
+//! than the truth's mean), infinite where there was none.
+//!
+//! KEY is made of name, data, split and schedule, so that of two evaluations with one name one has the place
+//! (`identity.rs`); those that were added have their ID for it. ID is the row's `run`, and no two
+//! evaluations have one. So one that takes another's place writes its files beside the other's, replaces the row in one
+//! step, and removes the others then: who reads meanwhile sees the one or the other. `unfinished/` has what
+//! evaluations under way have saved, and on a disk a locked `ID.lock` for each that lives.
+//!
+//! `start` is the step of the first context frame, `lead` counts predicted frames from 1.
+//!
+//! `runs.task` is the identity of what was to be predicted: name, grid, fields, split, trajectories and their values,
+//! and the stride. It is the same wherever the data set lies and whatever happened to its other splits;
+//! `dataset_id` is the identity of the data set's manifest instead. A model that sees every second frame and
+//! predicts those is compared with its like alone: `dataset` is then `shear_flow every 2`, and `dataset_id` ends
+//! in `/2`. Two data sets may have one name. In SQL `runs.dataset` is therefore a name that no other task of the
+//! split has: where names are equal, it has what differs added (`supernova_explosion 64x64`);
+//! `runs.dataset_name`, which is in no file, is the name as it was. `runs.grid` is `64x64`, `runs.fields` a list
+//! with commas.
+//!
+//! `band` is
+//! null but for the metrics named after it, where 0, 1, 2 are The Well's bands from large to small
+//! scales, or those between the edges in `runs.bands`. Wavenumbers are in radians per cell; `axis` is an axis of the grid or
+//! `isotropic`; powers are means over trajectories and starts. Values are in the fields' own units.
+//! What is not finite is stored so. Every ratio has The Well's ε = 10⁻⁷ in its denominator, in the field's units; where
+//! the field's standard deviation over the data set is below 10⁻² or above 10¹², ε is 10⁻⁷ of its variance instead,
+//! so that units do not matter, and the evaluation says so. `patch` is `mixed` in spectra over windows of several sizes.
+
+mod committed;
+mod draft;
+mod identity;
+mod labels;
+mod row;
+mod run_files;
+mod strays;
+
+use std::iter::repeat_n;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arrow::array::{RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use bytes::Bytes;
+use object_store::ObjectMeta;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
+use serde::{Deserialize, Serialize};
+use wellspring_store::Location;
+
+use crate::Result;
+pub(crate) use committed::Committed;
+pub(crate) use draft::Draft;
+pub(crate) use identity::Claim;
+pub(crate) use run_files::{RunFile, RunFiles};
+pub(crate) use strays::{life, sweep};
+
+/// Version of these tables.
+///
+/// 2 added `runs.weights` and `runs.bands`; they are null in what version 1 wrote. 3 added `runs.task`,
+/// `runs.grid` and `runs.fields`; in what was written before, the task is the data set's identity, or that of a
+/// newer run on the same one, and so are grid and fields. 4 added `runs.every`; up to 3 the file of a row had the
+/// name of the evaluation's other files.
+pub const TABLE_VERSION: u32 = 4;
+
+/// A row of `runs`: one evaluation.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunRecord {
+    /// Identity of the evaluation, and the name of its files.
+    pub run: String,
+    /// [`TABLE_VERSION`].
+    pub table_version: u32,
+    /// What was evaluated.
+    pub name: String,
+    /// ckm, csm, fixed or baseline.
+    pub strategy: String,
+    /// Numbers that the model has learned.
+    pub parameters: u64,
+    /// Features of a token.
+    pub dim: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// Steps that it was trained for.
+    pub train_steps: u64,
+    /// Identity of the data set that it was trained on.
+    pub train_dataset: String,
+    /// Identity of what it has learned, or which baseline it is.
+    pub weights: Option<String>,
+    /// Edges of the bands, in radians per cell; none for The Well's three.
+    pub bands: Option<String>,
+    /// Name of the data set that it was evaluated on, and the stride unless it is 1.
+    pub dataset: String,
+    /// The identity of its manifest, and the stride unless it is 1.
+    pub dataset_id: String,
+    /// Identity of what was to be predicted: equal for equal trajectories, grids, fields and strides.
+    pub task: String,
+    /// Cells along each axis: `128x256`.
+    pub grid: String,
+    /// Names of the fields that vary in time, with commas between them.
+    pub fields: String,
+    /// Its part.
+    pub split: String,
+    /// Patch sizes by step; "-" for a baseline.
+    pub schedule: String,
+    /// Frames that a step sees.
+    pub context: u64,
+    /// Frames predicted from each start.
+    pub rollout: u64,
+    /// Trajectories that were rolled out.
+    pub trajectories: u64,
+    /// Starts in all of them.
+    pub starts: u64,
+    /// Steps between two starts in a trajectory.
+    pub every: u64,
+    /// Mean tokens of a frame over the rollout.
+    pub tokens: f64,
+    /// Time of the step function for a frame of one start.
+    pub seconds_per_frame: f64,
+    /// Of the program.
+    pub version: String,
+    /// When it was committed, in milliseconds of Unix time.
+    pub created: i64,
+}
+
+/// A row of `metrics`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct MetricRow<'a> {
+    pub(crate) run: &'a str,
+    pub(crate) trajectory: u32,
+    pub(crate) start: u32,
+    pub(crate) lead: u32,
+    pub(crate) patch: &'a str,
+    pub(crate) tokens: u64,
+    pub(crate) field: &'a str,
+    pub(crate) metric: &'a str,
+    pub(crate) band: Option<u32>,
+    pub(crate) value: f64,
+}
+
+/// A row of `spectra`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct SpectrumRow<'a> {
+    pub(crate) run: &'a str,
+    pub(crate) lead: u32,
+    pub(crate) patch: &'a str,
+    pub(crate) field: &'a str,
+    pub(crate) axis: &'a str,
+    pub(crate) bin: u32,
+    pub(crate) k_low: f64,
+    pub(crate) k_high: f64,
+    pub(crate) truth: f64,
+    pub(crate) prediction: f64,
+    pub(crate) residual: f64,
+}
+
+/// One of the three tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Table {
+    Runs,
+    Metrics,
+    Spectra,
+}
+
+impl Table {
+    pub(crate) const ALL: [Self; 3] = [Self::Runs, Self::Metrics, Self::Spectra];
+    /// Those whose files have the name of their evaluation.
+    pub(crate) const OF_DATA: [Self; 2] = [Self::Metrics, Self::Spectra];
+
+    /// Its folder and its name in SQL.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Runs => "runs",
+            Self::Metrics => "metrics",
+            Self::Spectra => "spectra",
+        }
+    }
+
+    /// Where rows lie.
+    pub(crate) fn file(self, results: &Location, file: &str) -> Location {
+        results.join(self.name()).join(&format!("{file}.parquet"))
+    }
+
+    /// The files that are there, in the order of their names.
+    async fn files(self, results: &Location) -> Result<Vec<RunFile>> {
+        let folder = results.join(self.name());
+        let objects = folder.list_objects().await?.into_iter();
+        let file = |object: ObjectMeta| {
+            let mut below = object.location.prefix_match(folder.path())?;
+            let (name, None) = (below.next()?, below.next()) else {
+                return None;
+            };
+            let file = name.as_ref().strip_suffix(".parquet")?;
+            Some(RunFile {
+                run: file.to_owned(),
+                file: file.to_owned(),
+                bytes: object.size,
+                modified: object.last_modified.timestamp_millis(),
+            })
+        };
+        let mut files: Vec<RunFile> = objects.filter_map(file).collect();
+        files.sort_by(|a, b| a.file.cmp(&b.file));
+        Ok(files)
+    }
+
+    pub(crate) fn schema(self) -> SchemaRef {
+        use DataType::{Float64, UInt32, UInt64, Utf8};
+        let millis = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
+        let columns: &[(&str, DataType)] = match self {
+            Self::Runs => &[
+                ("run", Utf8),
+                ("table_version", UInt32),
+                ("name", Utf8),
+                ("strategy", Utf8),
+                ("parameters", UInt64),
+                ("dim", UInt64),
+                ("blocks", UInt64),
+                ("train_steps", UInt64),
+                ("train_dataset", Utf8),
+                ("weights", Utf8),
+                ("bands", Utf8),
+                ("dataset", Utf8),
+                ("dataset_id", Utf8),
+                ("task", Utf8),
+                ("grid", Utf8),
+                ("fields", Utf8),
+                ("split", Utf8),
+                ("schedule", Utf8),
+                ("context", UInt64),
+                ("rollout", UInt64),
+                ("trajectories", UInt64),
+                ("starts", UInt64),
+                ("every", UInt64),
+                ("tokens", Float64),
+                ("seconds_per_frame", Float64),
+                ("version", Utf8),
+                ("created", millis),
+            ],
+            Self::Metrics => &[
+                ("run", Utf8),
+                ("trajectory", UInt32),
+                ("start", UInt32),
+                ("lead", UInt32),
+                ("patch", Utf8),
+                ("tokens", UInt64),
+                ("field", Utf8),
+                ("metric", Utf8),
+                ("band", UInt32),
+                ("value", Float64),
+            ],
+            Self::Spectra => &[
+                ("run", Utf8),
+                ("lead", UInt32),
+                ("patch", Utf8),
+                ("field", Utf8),
+                ("axis", Utf8),
+                ("bin", UInt32),
+                ("k_low", Float64),
+                ("k_high", Float64),
+                ("truth", Float64),
+                ("prediction", Float64),
+                ("residual", Float64),
+            ],
+        };
+        let nullable = [
+            "band", "weights", "bands", "task", "grid", "fields", "every",
+        ];
+        let field = |(name, kind): &(&str, DataType)| {
+            Field::new(*name, kind.clone(), nullable.contains(name))
+        };
+        Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
+    }
+}
+
+/// Rows on their way into a Parquet file in memory.
+pub(crate) struct TableWriter {
+    schema: SchemaRef,
+    parquet: ArrowWriter<Vec<u8>>,
+}
+
+impl TableWriter {
+    pub(crate) fn new(table: Table) -> Result<Self> {
+        let schema = table.schema();
+        // A single row is read faster than it is inflated; of measured numbers zstd saves 4 % more
+        // than LZ4, and costs a query over thousands of files a sixth of its time.
+        let compression = match table {
+            Table::Runs => Compression::UNCOMPRESSED,
+            Table::Metrics | Table::Spectra => Compression::LZ4_RAW,
+        };
+        let properties = WriterProperties::builder().set_compression(compression);
+        Ok(Self {
+            parquet: ArrowWriter::try_new(
+                Vec::new(),
+                Arc::clone(&schema),
+                Some(properties.build()),
+            )?,
+            schema,
+        })
+    }
+
+    pub(crate) fn push<R: Serialize>(&mut self, rows: &[R]) -> Result<()> {
+        let builder = arrow::json::ReaderBuilder::new(Arc::clone(&self.schema))
+            .with_batch_size(rows.len().max(1));
+        let mut decoder = builder.build_decoder()?;
+        decoder.serialize(rows)?;
+        if let Some(batch) = decoder.flush()? {
+            self.parquet.write(&batch)?;
+        }
+        Ok(())
+    }
+
+    /// The rows of another file of this table, as rows of `run`.
+    pub(crate) fn append(&mut self, file: Bytes, run: &str) -> Result<()> {
+        for batch in ParquetRecordBatchReaderBuilder::try_new(file)?.build()? {
+            let batch = batch?;
+            let mut columns = batch.columns().to_vec();
+            if let (Ok(place), rows) = (self.schema.index_of("run"), batch.num_rows()) {
+                columns[place] = Arc::new(StringArray::from_iter_values(repeat_n(run, rows)));
+            }
+            let schema = Arc::clone(&self.schema);
+            self.parquet
+                .write(&RecordBatch::try_new(schema, columns)?)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(self) -> Result<Vec<u8>> {
+        Ok(self.parquet.into_inner()?)
+    }
+}
+
+/// Whether bytes are a Parquet file whose every row can be read.
+pub(crate) fn is_whole(file: Bytes) -> bool {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|file| file.build());
+    reader.is_ok_and(|mut batches| batches.all(|batch| batch.is_ok()))
+}
+
+/// Removes what an evaluation has besides its row in `runs`, which is replaced or gone by now.
+pub(crate) async fn delete_data(results: &Location, run: &str) -> Result<()> {
+    for table in Table::OF_DATA {
+        table.file(results, run).delete().await?;
+    }
+    Ok(crate::results::pictures::file(results, run)
+        .delete()
+        .await?)
+}
+
+/// A name for files, as far as it can be read by people: `ckm-4_8_16-` and what makes it the only one.
+pub(crate) fn file_name(name: &str, schedule: &str, unique: &str) -> String {
+    /// No file system has names of more than some 250 bytes.
+    const LETTERS: usize = 120;
+    let plain = |c: char| match c.is_ascii_alphanumeric() || "-._".contains(c) {
+        true => c,
+        false => '_',
+    };
+    let text = format!("{name}-{schedule}");
+    let text: String = text.chars().take(LETTERS).map(plain).collect();
+    format!("{text}-{unique}")
+}
+
+/// Rows of a type from columns of its names; the error says what does not fit.
+pub(crate) fn typed<T: for<'a> Deserialize<'a>>(batches: &[RecordBatch]) -> Result<Vec<T>, String> {
+    let mut json = arrow::json::ArrayWriter::new(Vec::new());
+    for batch in batches {
+        json.write(batch).map_err(|error| error.to_string())?;
+    }
+    json.finish().map_err(|error| error.to_string())?;
+    let text = json.into_inner();
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    serde_json::from_slice(&text).map_err(|error| error.to_string())
+}
+
+/// Milliseconds of Unix time.
+pub(crate) fn now() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as i64)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use arrow::array::Array as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_finite_stays_so() {
+        let row = |value| MetricRow {
+            run: "a",
+            trajectory: 0,
+            start: 0,
+            lead: 1,
+            patch: "16",
+            tokens: 8,
+            field: "u",
+            metric: "vrmse",
+            band: None,
+            value,
+        };
+        let mut writer = TableWriter::new(Table::Metrics).unwrap();
+        writer
+            .push(&[row(0.5), row(f64::NAN), row(f64::INFINITY)])
+            .unwrap();
+        let bytes = Bytes::from(writer.finish().unwrap());
+        let mut reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
+            .unwrap()
+            .build()
+            .unwrap();
+        let batch = reader.next().unwrap().unwrap();
+        let values = batch.column_by_name("value").unwrap();
+        let values = values
+            .as_any()
+            .downcast_ref::<arrow::array::Float64Array>()
+            .unwrap();
+        assert_eq!(values.value(0), 0.5);
+        assert!(values.value(1).is_nan());
+        assert!(values.value(2).is_infinite());
+        assert_eq!(values.null_count(), 0);
+    }
+}

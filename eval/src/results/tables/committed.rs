@@ -1,0 +1,457 @@
+//! The evaluations that a results folder holds.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, StringArray, new_null_array};
+use arrow::datatypes::{DataType, Field, Schema, UInt32Type};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde::Deserialize;
+use wellspring_store::{Location, Reporter};
+
+use super::identity::{Held, Row};
+use super::labels::{Evaluated, Known, known};
+use super::{RunFile, TABLE_VERSION, Table, typed};
+use crate::{Error, Result};
+
+/// Rows of `runs` that are read at once.
+const READS: usize = 64;
+/// Times that a folder in which something is wrong is looked at again, at most.
+const LOOKS: usize = 100;
+
+/// The committed evaluations: their files, and their rows of `runs` as SQL shows them. That is the present
+/// schema, with tasks and data sets' names as [`known`] has them, and `dataset_name`. Those with a damaged
+/// file, or without one of their files, are not among them.
+pub(crate) struct Committed {
+    /// Of each table, one for each evaluation, in the order of their names.
+    files: BTreeMap<Table, Vec<RunFile>>,
+    pub(crate) records: RecordBatch,
+    /// What each row's data set is known by.
+    known: Vec<(Evaluated, Known)>,
+}
+
+impl Committed {
+    /// Reads the row of every evaluation, many at once. `reporter` hears what is left out.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or [`Error::Malformed`] where nothing else is left, [`Error::NewerTables`].
+    pub(crate) async fn read(results: &Location, reporter: &dyn Reporter) -> Result<Self> {
+        let found = Found::settled(results).await?;
+        tell(found.damage, !found.rows.is_empty(), reporter)?;
+        let (held, records): (Vec<RunFile>, Vec<RecordBatch>) = found.rows.into_iter().unzip();
+        let files = found.files.into_iter().map(|(table, mut files)| {
+            let of_rows = held.iter().filter_map(|row| files.remove(&row.run));
+            (table, of_rows.collect())
+        });
+        let mut files: BTreeMap<Table, Vec<RunFile>> = files.collect();
+        files.insert(Table::Runs, held);
+        let records = arrow::compute::concat_batches(&Table::Runs.schema(), &records)?;
+        let evaluated: Vec<Evaluated> = rows(&records)?;
+        let known = known(&evaluated);
+        Ok(Self {
+            files,
+            records: shown(&records, &known)?,
+            known: evaluated.into_iter().zip(known).collect(),
+        })
+    }
+
+    /// Their names, ascending.
+    pub(crate) fn runs(&self) -> Vec<String> {
+        let files = self.files(Table::Runs).iter();
+        files.map(|file| file.run.clone()).collect()
+    }
+
+    /// Their files of a table.
+    pub(crate) fn files(&self, table: Table) -> &[RunFile] {
+        self.files.get(&table).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every evaluation with its key, and where its row is.
+    pub(crate) fn held(&self) -> Result<Vec<Row>> {
+        let held: Vec<Held> = rows(&self.records)?;
+        let files = self.files(Table::Runs).iter();
+        let held = files.zip(held).map(|(row, held)| Row {
+            file: row.file.clone(),
+            held: Held {
+                run: row.run.clone(),
+                ..held
+            },
+        });
+        Ok(held.collect())
+    }
+
+    /// Whether each of their rows is still as it was read.
+    pub(crate) async fn is_current(&self, results: &Location) -> Result<bool> {
+        let mut now = BTreeMap::new();
+        for file in Table::Runs.files(results).await? {
+            now.insert(file.file, (file.bytes, file.modified));
+        }
+        let mut rows = self.files(Table::Runs).iter();
+        Ok(rows.all(|row| now.get(&row.file) == Some(&(row.bytes, row.modified))))
+    }
+
+    /// `runs` as a query over `files`, which has the rows as they are stored: what [`shown`] does, in SQL, for machines that
+    /// read the files themselves.
+    pub(crate) fn runs_sql(&self, files: &str) -> String {
+        let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+        let chosen = |column: &str, else_: &str, value: fn(&Known) -> &String| {
+            let when = self.known.iter().map(|(row, known)| {
+                let (id, split) = (quoted(&row.dataset_id), quoted(&row.split));
+                let (name, value) = (quoted(&row.dataset), quoted(value(known)));
+                format!(
+                    " WHEN dataset_id = {id} AND split = {split} AND dataset = {name} THEN {value}"
+                )
+            });
+            let when: BTreeSet<String> = when.collect();
+            let when: String = when.into_iter().collect();
+            format!("CASE{when} ELSE {else_} END AS {column}")
+        };
+        let schema = Table::Runs.schema();
+        let columns = schema
+            .fields()
+            .iter()
+            .map(|field| match field.name().as_str() {
+                "dataset" => chosen("dataset", "dataset", |known| &known.label),
+                "task" => chosen("task", "dataset_id", |known| &known.task),
+                name => name.to_owned(),
+            });
+        let columns: Vec<String> = columns.collect();
+        format!(
+            "SELECT {}, dataset AS {NAME} FROM {files}",
+            columns.join(", ")
+        )
+    }
+}
+
+/// What a look at a results folder finds.
+struct Found {
+    /// Rows whose evaluation has all of its files, in the order of their runs.
+    rows: Vec<(RunFile, RecordBatch)>,
+    /// The other tables' files by their runs.
+    files: BTreeMap<Table, BTreeMap<String, RunFile>>,
+    /// What is wrong with other rows, or with their files.
+    damage: Vec<Error>,
+}
+
+impl Found {
+    /// Looks until two looks find the same. An evaluation that takes another's place replaces the row, then
+    /// removes the files: who comes between finds files gone, and finds the new ones by the new row.
+    async fn settled(results: &Location) -> Result<Self> {
+        let mut found = Self::read(results).await?;
+        for _ in 0..LOOKS {
+            if found.damage.is_empty() {
+                break;
+            }
+            let before = std::mem::replace(&mut found, Self::read(results).await?);
+            let texts = |found: &Self| found.damage.iter().map(Error::to_string).collect();
+            let [before, now]: [Vec<String>; 2] = [texts(&before), texts(&found)];
+            if before == now {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn read(results: &Location) -> Result<Self> {
+        let (rows, mut damage) = records(results).await?;
+        // Rows come first: the files of each are there by then, and stay until it is replaced.
+        let mut files = BTreeMap::new();
+        for table in Table::OF_DATA {
+            let found = table.files(results).await?.into_iter();
+            let found: BTreeMap<String, RunFile> =
+                found.map(|file| (file.run.clone(), file)).collect();
+            files.insert(table, found);
+        }
+        let wrongs = rows.iter().map(|(row, _)| wrong(results, row, &files));
+        let wrongs: Vec<_> = futures::stream::iter(wrongs)
+            .buffered(READS)
+            .collect()
+            .await;
+        let mut whole = Vec::new();
+        for (row, wrong) in rows.into_iter().zip(wrongs) {
+            match wrong? {
+                None => whole.push(row),
+                Some(wrong) => damage.push(wrong),
+            }
+        }
+        Ok(Self {
+            rows: whole,
+            files,
+            damage,
+        })
+    }
+}
+
+/// Every row of `runs` in the order of their runs, and what is wrong with those that cannot be read.
+pub(super) async fn records(
+    results: &Location,
+) -> Result<(Vec<(RunFile, RecordBatch)>, Vec<Error>)> {
+    let files = Table::Runs.files(results).await?;
+    let reads = files.iter().map(|file| {
+        let place = Table::Runs.file(results, &file.file);
+        // Decoding takes longer than reading, and may take all cores.
+        tokio::spawn(async move {
+            match place.get_opt().await? {
+                Some(bytes) => record(bytes, &place.to_string()).map(Some),
+                // It was replaced since it was listed.
+                None => Ok(None),
+            }
+        })
+    });
+    let answers: Vec<_> = futures::stream::iter(reads).buffered(READS).collect().await;
+    let (mut records, mut damage) = (BTreeMap::new(), Vec::new());
+    for (mut file, answer) in files.into_iter().zip(answers) {
+        let answer = answer.unwrap_or_else(|failed| {
+            Err(Error::Malformed {
+                object: Table::Runs.name().into(),
+                reason: failed.to_string(),
+            })
+        });
+        let record = match answer {
+            Ok(Some(record)) => record,
+            Ok(None) => continue,
+            Err(wrong @ Error::Malformed { .. }) => {
+                damage.push(wrong);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        file.run = run(&record, &file.file);
+        match records.entry(file.run.clone()) {
+            Entry::Vacant(place) => drop(place.insert((file, record))),
+            Entry::Occupied(_) => damage.push(Error::Malformed {
+                object: Table::Runs.file(results, &file.file).to_string(),
+                reason: format!("{} has another row", file.run),
+            }),
+        }
+    }
+    Ok((records.into_values().collect(), damage))
+}
+
+/// The name of an evaluation's other files. Up to version 3 it is that of its row's file.
+fn run(record: &RecordBatch, file: &str) -> String {
+    let version = record.column_by_name("table_version");
+    let version = version.and_then(|column| column.as_primitive_opt::<UInt32Type>());
+    let run = record.column_by_name("run");
+    let run = run.and_then(|column| column.as_string_opt::<i32>());
+    match (version, run) {
+        (Some(version), Some(run)) if version.value(0) > 3 => run.value(0).to_owned(),
+        _ => file.to_owned(),
+    }
+}
+
+/// What is wrong with one of the files of an evaluation, as far as its size and its end tell.
+async fn wrong(
+    results: &Location,
+    row: &RunFile,
+    files: &BTreeMap<Table, BTreeMap<String, RunFile>>,
+) -> Result<Option<Error>> {
+    for (table, files) in files {
+        let place = table.file(results, &row.run);
+        let reason = match files.get(&row.run) {
+            None => "is gone".to_owned(),
+            Some(file) if file.bytes < SMALLEST => format!("has {} bytes", file.bytes),
+            Some(file) => match ends_as_parquet(&place, file.bytes).await? {
+                Some(true) => continue,
+                Some(false) => "is cut off".to_owned(),
+                None => "is gone".to_owned(),
+            },
+        };
+        return Ok(Some(Error::Damaged {
+            object: place.to_string(),
+            reason,
+            row: Table::Runs.file(results, &row.file).to_string(),
+        }));
+    }
+    Ok(None)
+}
+
+/// Bytes of the smallest Parquet file: its mark twice, and a length.
+const SMALLEST: u64 = 12;
+
+/// Whether a file of a disk ends as Parquet does. Buckets have whole objects alone, and asking for the end of
+/// thousands would take its time.
+/// It may be gone since it was listed.
+async fn ends_as_parquet(place: &Location, bytes: u64) -> Result<Option<bool>> {
+    if place.local_path().is_none() {
+        return Ok(Some(true));
+    }
+    match place.get_range(bytes - 4..bytes).await {
+        Ok(end) => Ok(Some(&end[..] == b"PAR1")),
+        Err(_) if !place.exists().await? => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Says what is left out.
+///
+/// # Errors
+/// The first that is wrong, where nothing is left.
+fn tell(damage: Vec<Error>, is_left: bool, reporter: &dyn Reporter) -> Result<()> {
+    for wrong in damage {
+        if !is_left {
+            return Err(wrong);
+        }
+        reporter.note(&format!("warning: an evaluation is left out: {wrong}"));
+    }
+    Ok(())
+}
+
+fn rows<T: for<'a> Deserialize<'a>>(records: &RecordBatch) -> Result<Vec<T>> {
+    typed(std::slice::from_ref(records)).map_err(|reason| Error::Malformed {
+        object: Table::Runs.name().into(),
+        reason,
+    })
+}
+
+/// Rows of `runs` with what their data sets are known by.
+fn shown(records: &RecordBatch, known: &[Known]) -> Result<RecordBatch> {
+    let texts = |text: fn(&Known) -> &String| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(known.iter().map(text)))
+    };
+    let mut fields = records.schema().fields().to_vec();
+    let mut columns = records.columns().to_vec();
+    let mut names = new_null_array(&DataType::Utf8, records.num_rows());
+    for (field, column) in fields.iter().zip(&mut columns) {
+        match field.name().as_str() {
+            "dataset" => names = std::mem::replace(column, texts(|known| &known.label)),
+            "task" => *column = texts(|known| &known.task),
+            _ => {}
+        }
+    }
+    fields.push(Arc::new(Field::new(NAME, DataType::Utf8, true)));
+    columns.push(names);
+    let schema = Schema::new(fields);
+    Ok(RecordBatch::try_new(Arc::new(schema), columns)?)
+}
+
+/// The column of a data set's own name.
+const NAME: &str = "dataset_name";
+
+/// An evaluation's row of `runs`, whatever version of this program wrote it.
+pub(super) fn record(bytes: Bytes, object: &str) -> Result<RecordBatch> {
+    let malformed = |reason: String| Error::Malformed {
+        object: object.to_owned(),
+        reason,
+    };
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
+        .and_then(ParquetRecordBatchReaderBuilder::build)
+        .map_err(|error| malformed(error.to_string()))?;
+    let batches: Result<Vec<RecordBatch>, _> = reader.collect();
+    let batches = batches.map_err(|error| malformed(error.to_string()))?;
+    let [batch] = batches.as_slice() else {
+        return Err(malformed("it has no row".into()));
+    };
+    let version = batch.column_by_name("table_version");
+    let version = version.and_then(|column| column.as_primitive_opt::<UInt32Type>());
+    match version.filter(|column| !column.is_empty()) {
+        Some(version) if version.value(0) <= TABLE_VERSION => {}
+        Some(version) => {
+            return Err(Error::NewerTables {
+                object: object.to_owned(),
+                found: version.value(0),
+                supported: TABLE_VERSION,
+            });
+        }
+        None => return Err(malformed("it has no column table_version".into())),
+    }
+    let schema = Table::Runs.schema();
+    let column = |field: &Arc<Field>| match batch.column_by_name(field.name()) {
+        Some(column) if column.data_type() == field.data_type() => Ok(Arc::clone(column)),
+        Some(column) => Err(malformed(format!(
+            "{} is of type {}, not {}",
+            field.name(),
+            column.data_type(),
+            field.data_type()
+        ))),
+        None if field.is_nullable() => Ok(new_null_array(field.data_type(), batch.num_rows())),
+        None => Err(malformed(format!("it has no column {}", field.name()))),
+    };
+    let columns = schema.fields().iter().map(column).collect::<Result<_>>()?;
+    RecordBatch::try_new(schema, columns).map_err(|error| malformed(error.to_string()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use datafusion::prelude::SessionContext;
+
+    use wellspring_store::{Notes, Silent};
+
+    use super::*;
+    use crate::Format;
+    use crate::results::tables::RunFiles;
+
+    /// Machines that read the files see what this one does.
+    #[tokio::test]
+    async fn the_view_over_files_is_the_table() {
+        for version in [1, 2] {
+            let place = format!("tests/data/results-v{version}");
+            let results = Location::parse(&place).unwrap();
+            let committed = Committed::read(&results, &Silent).await.unwrap();
+            let session = SessionContext::new();
+            let files = committed.files(Table::Runs).to_vec();
+            let files = RunFiles::new(Table::Runs, results.clone(), files);
+            let url = url::Url::parse(&results.store_url()).unwrap();
+            session.register_object_store(&url, Arc::clone(results.object_store()));
+            session.register_table("files", Arc::new(files)).unwrap();
+            let query = format!("{} ORDER BY run", committed.runs_sql("files"));
+            let found = session.sql(&query).await.unwrap().collect().await.unwrap();
+            let text = |batches: &[RecordBatch]| {
+                String::from_utf8(Format::Csv.write(batches).unwrap()).unwrap()
+            };
+            assert_eq!(text(&found), text(&[committed.records]));
+        }
+    }
+
+    /// Two evaluations, and a third with something wrong.
+    #[tokio::test]
+    async fn evaluations_with_damaged_files_are_left_out_and_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let results = Location::parse(folder.path().to_str().unwrap()).unwrap();
+        let from = Location::parse("tests/data/results-v2").unwrap();
+        let held = Committed::read(&from, &Silent).await.unwrap().runs();
+        let one = &held[0];
+        let copy = async |table: Table, run: &str| {
+            let bytes = table.file(&from, one).get().await.unwrap();
+            table.file(&results, run).put(bytes).await.unwrap();
+        };
+        for run in ["a", "b"] {
+            for table in Table::ALL {
+                copy(table, run).await;
+            }
+        }
+        for table in Table::ALL {
+            let whole = table.file(&from, one).get().await.unwrap();
+            let place = table.file(&results, "b");
+            let said = async || {
+                let notes = Notes::default();
+                let committed = Committed::read(&results, &notes).await.unwrap();
+                assert_eq!(committed.runs(), ["a"]);
+                assert_eq!(committed.records.num_rows(), 1);
+                assert_eq!(committed.files(Table::Metrics).len(), 1);
+                notes.take()
+            };
+            for damaged in [&[][..], b"PAR1", &whole[..whole.len() - 7]] {
+                place.put(damaged.to_vec()).await.unwrap();
+                let said = said().await;
+                assert!(
+                    said.len() == 1 && said[0].contains(&place.to_string()),
+                    "{said:?}"
+                );
+            }
+            if table != Table::Runs {
+                place.delete().await.unwrap();
+                assert!(said().await[0].contains("is gone"));
+            }
+            copy(table, "b").await;
+        }
+        assert_eq!(
+            Committed::read(&results, &Silent).await.unwrap().runs(),
+            ["a", "b"]
+        );
+    }
+}

@@ -1,0 +1,85 @@
+//! An evaluation's rows until they are whole, and their commit.
+
+use bytes::Bytes;
+use wellspring_store::Location;
+
+use super::{Claim, RunRecord, Table, TableWriter, delete_data, row};
+use crate::Result;
+use crate::results::pictures::{self, Picture};
+
+/// The rows of an evaluation, not yet committed.
+pub(crate) struct Draft {
+    /// Files with the rows of windows that came before.
+    pub(crate) before: Vec<Bytes>,
+    pub(crate) metrics: TableWriter,
+    pub(crate) spectra: TableWriter,
+    pub(crate) pictures: Vec<Picture>,
+}
+
+impl Draft {
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self {
+            before: Vec::new(),
+            metrics: TableWriter::new(Table::Metrics)?,
+            spectra: TableWriter::new(Table::Spectra)?,
+            pictures: Vec::new(),
+        })
+    }
+
+    /// Writes every file; the row in `runs` comes last and makes them count. What it takes the place of is
+    /// removed then. Nothing where another was faster and its row is enough.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] and [`Error::Clash`] where another was faster.
+    pub(crate) async fn commit(
+        self,
+        mut record: RunRecord,
+        claim: &Claim,
+        results: &Location,
+    ) -> Result<Option<RunRecord>> {
+        record.created = super::now();
+        let committed = match self.write(&record.run, results).await {
+            Ok(()) => row::commit(&record, claim, results).await,
+            Err(error) => Err(error),
+        };
+        let Ok(Some(mut replaced)) = committed else {
+            // Should this fail too, the next evaluation removes them.
+            let _ = delete_data(results, &record.run).await;
+            return committed.map(|_| None);
+        };
+        for row in &claim.replaced {
+            if row.file != claim.file {
+                Table::Runs.file(results, &row.file).delete().await?;
+            }
+            replaced.push(row.held.run.clone());
+        }
+        for run in replaced.into_iter().filter(|run| *run != record.run) {
+            delete_data(results, &run).await?;
+        }
+        Ok(Some(record))
+    }
+
+    async fn write(self, run: &str, results: &Location) -> Result<()> {
+        if !self.pictures.is_empty() {
+            let pictures = pictures::write(&self.pictures)?;
+            pictures::file(results, run).put(pictures).await?;
+        }
+        let spectra = self.spectra.finish()?;
+        Table::Spectra.file(results, run).put(spectra).await?;
+        let metrics = joined(self.before, self.metrics, run)?;
+        Ok(Table::Metrics.file(results, run).put(metrics).await?)
+    }
+}
+
+/// All rows in one file.
+fn joined(before: Vec<Bytes>, metrics: TableWriter, run: &str) -> Result<Bytes> {
+    let last = Bytes::from(metrics.finish()?);
+    if before.is_empty() {
+        return Ok(last);
+    }
+    let mut whole = TableWriter::new(Table::Metrics)?;
+    for part in before.into_iter().chain([last]) {
+        whole.append(part, run)?;
+    }
+    Ok(Bytes::from(whole.finish()?))
+}

@@ -1,0 +1,22 @@
+//! Questions in SQL: a session with the tables of results and data sets, views, functions, and a cluster.
+
+#[cfg(feature = "cluster")]
+mod cluster;
+mod database;
+pub(crate) mod depth;
+pub(crate) mod engine;
+pub(crate) mod format;
+pub(crate) mod frames;
+pub(crate) mod functions;
+pub(crate) mod memory;
+pub(crate) mod session;
+mod views;
+
+#[cfg(feature = "cluster")]
+pub use cluster::{
+    ClientTls, Cluster, Credentials, Executor, STACK_BYTES, Scheduler, ServerTls, Token,
+    serve_executor, serve_scheduler,
+};
+pub use database::{Database, SqlOptions};
+pub use format::Format;
+pub use views::View;

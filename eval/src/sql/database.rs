@@ -1,0 +1,366 @@
+//! One place to ask: the tables of a results folder, the frames of data sets, our functions.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arrow::array::{AsArray as _, RecordBatch};
+use arrow::datatypes::DataType;
+use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
+use datafusion::datasource::MemTable;
+use datafusion::error::DataFusionError;
+use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::prelude::{SQLOptions, SessionContext};
+use futures::TryStreamExt as _;
+use url::Url;
+use wellspring_store::{Dataset, Location, Reporter, Silent};
+
+use crate::results::tables::{Committed, RunFiles, Table};
+use crate::sql::depth;
+use crate::sql::frames::FramesTable;
+use crate::sql::memory;
+use crate::sql::session;
+use crate::{Error, Result, View};
+
+/// Words of SQL that are worth completing.
+const WORDS: [&str; 24] = [
+    "AND", "AS", "ASC", "BETWEEN", "CASE", "CAST", "DESC", "DISTINCT", "EXPLAIN", "FILTER", "FROM",
+    "GROUP BY", "HAVING", "IN", "JOIN", "LIKE", "LIMIT", "ON", "ORDER BY", "OVER", "SELECT",
+    "UNION", "WHERE", "WITH",
+];
+
+/// How queries are answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SqlOptions {
+    /// Bytes of memory that queries may have at a time, with their answers; half of the machine's if none. Sorts,
+    /// joins and groups that need more go to temporary files.
+    pub memory: Option<u64>,
+}
+
+/// Times that a question is asked again since what it reads was replaced meanwhile, at most.
+const AGAIN: usize = 100;
+
+/// A results folder as it was found.
+struct Opened {
+    root: Location,
+    committed: Committed,
+}
+
+/// A SQL session over results and data sets.
+pub struct Database {
+    session: SessionContext,
+    /// Bytes that a query may have, where it is answered by this process.
+    memory: Option<u64>,
+    /// The results that were added last.
+    results: Mutex<Option<Arc<Opened>>>,
+    /// Whether queries leave this process, so that tables must be files.
+    is_remote: bool,
+}
+
+impl Database {
+    /// Without tables; with our functions.
+    ///
+    /// # Errors
+    /// [`Error::Sql`] when the engine cannot be started.
+    pub fn new() -> Result<Self> {
+        Self::with(SqlOptions::default())
+    }
+
+    /// Without tables; with our functions.
+    ///
+    /// # Errors
+    /// [`Error::Sql`] when the engine cannot be started.
+    pub fn with(options: SqlOptions) -> Result<Self> {
+        let memory = options.memory.unwrap_or_else(memory::default_bytes);
+        let state = session::state_within(memory)?;
+        Ok(Self {
+            memory: Some(memory),
+            session: SessionContext::new_with_state(state),
+            results: Mutex::default(),
+            is_remote: false,
+        })
+    }
+
+    #[cfg(feature = "cluster")]
+    pub(crate) fn over_cluster(session: SessionContext) -> Self {
+        Self {
+            session,
+            memory: None,
+            results: Mutex::default(),
+            is_remote: true,
+        }
+    }
+
+    /// Adds the tables `runs`, `metrics` and `spectra` of a results folder as it is now, and the named
+    /// views; gives the names of the committed evaluations. Those with a damaged or missing file are left
+    /// out; `reporter` hears of them. Results that were added before are replaced.
+    ///
+    /// # Errors
+    /// [`Error::NoResults`] where there is none, [`Error::NewerTables`], [`Error::Malformed`].
+    pub async fn add_results(
+        &self,
+        root: &Location,
+        reporter: &dyn Reporter,
+    ) -> Result<Vec<String>> {
+        let committed = Committed::read(root, reporter).await?;
+        let records = &committed.records;
+        if records.num_rows() == 0 {
+            return Err(Error::NoResults {
+                root: root.to_string(),
+            });
+        }
+        if self.is_remote {
+            self.add_runs_of_files(root, &committed).await?;
+        } else {
+            let table = MemTable::try_new(records.schema(), vec![vec![records.clone()]])?;
+            self.session.deregister_table(Table::Runs.name())?;
+            self.session
+                .register_table(Table::Runs.name(), Arc::new(table))?;
+        }
+        for table in [Table::Metrics, Table::Spectra] {
+            self.add_files(root, table, table.name(), &committed)?;
+        }
+        for view in View::ALL {
+            self.session
+                .sql(&format!(
+                    "CREATE OR REPLACE VIEW {} AS {}",
+                    view.name, view.sql
+                ))
+                .await?;
+        }
+        let (runs, root) = (committed.runs(), root.clone());
+        let opened = Arc::new(Opened { root, committed });
+        *self.opened() = Some(opened);
+        Ok(runs)
+    }
+
+    fn opened(&self) -> MutexGuard<'_, Option<Arc<Opened>>> {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens the results again where one that was found has been replaced since; whether that was so.
+    ///
+    /// # Errors
+    /// As [`Database::add_results`].
+    pub(crate) async fn renew(&self) -> Result<bool> {
+        let Some(opened) = self.opened().clone() else {
+            return Ok(false);
+        };
+        if opened.committed.is_current(&opened.root).await? {
+            return Ok(false);
+        }
+        self.add_results(&opened.root, &Silent).await?;
+        Ok(true)
+    }
+
+    /// `runs` as a view over files, for machines that read them.
+    async fn add_runs_of_files(&self, root: &Location, committed: &Committed) -> Result<()> {
+        let name = "run_files";
+        self.add_files(root, Table::Runs, name, committed)?;
+        let sql = committed.runs_sql(name);
+        let view = format!("CREATE OR REPLACE VIEW {} AS {sql}", Table::Runs.name());
+        self.session.sql(&view).await?;
+        Ok(())
+    }
+
+    /// Registers the files that evaluations have of a table.
+    fn add_files(
+        &self,
+        root: &Location,
+        table: Table,
+        name: &str,
+        committed: &Committed,
+    ) -> Result<()> {
+        self.mount(root)?;
+        let files = committed.files(table).to_vec();
+        let files = RunFiles::new(table, root.clone(), files);
+        self.session.deregister_table(name)?;
+        self.session.register_table(name, Arc::new(files))?;
+        Ok(())
+    }
+
+    /// Adds the frames of a data set as `NAME.frames`, and of the first one as `frames` too; gives the
+    /// name: the data set's own unless one is given.
+    ///
+    /// # Errors
+    /// [`Error::Sql`] for a name that is taken.
+    pub fn add_dataset(&self, name: Option<&str>, dataset: Dataset) -> Result<String> {
+        let name = name.unwrap_or(&dataset.schema().name).to_owned();
+        let table = Arc::new(FramesTable::new(Arc::new(dataset)));
+        let state = self.session.state();
+        let defaults = &state.config_options().catalog;
+        let catalog = self.session.catalog(&defaults.default_catalog);
+        let taken = || Error::Taken { name: name.clone() };
+        let catalog = catalog.ok_or_else(taken)?;
+        if catalog.schema(&name).is_some() {
+            return Err(taken());
+        }
+        let own: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
+        own.register_table("frames".into(), table.clone())?;
+        catalog.register_schema(&name, own)?;
+        if !self.session.table_exist("frames")? {
+            self.session.register_table("frames", table)?;
+        }
+        Ok(name)
+    }
+
+    /// Names that a query may hold: words of SQL, tables, columns and functions, ascending.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn names(&self) -> Result<Vec<String>> {
+        let columns = self
+            .session
+            .sql(
+                "SELECT table_name FROM information_schema.tables \
+                 UNION SELECT column_name FROM information_schema.columns",
+            )
+            .await?
+            .collect()
+            .await?;
+        let mut names = Vec::new();
+        for batch in &columns {
+            let column = arrow::compute::cast(batch.column(0), &DataType::Utf8)?;
+            names.extend(
+                column
+                    .as_string::<i32>()
+                    .iter()
+                    .flatten()
+                    .map(str::to_owned),
+            );
+        }
+        let state = self.session.state();
+        names.extend(state.scalar_functions().keys().cloned());
+        names.extend(state.aggregate_functions().keys().cloned());
+        names.extend(WORDS.map(str::to_owned));
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// Answers one query; statements that change anything are refused. Where an evaluation is replaced
+    /// meanwhile, it is asked again of the new one.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn sql(&self, query: &str) -> Result<Vec<RecordBatch>> {
+        depth::check(query)?;
+        for _ in 0..AGAIN {
+            let answer = self.collect(query).await;
+            // Machines that read rows from files find whichever are there.
+            let is_sure = answer.is_ok() && !self.is_remote;
+            if is_sure || !self.renew().await.unwrap_or(false) {
+                return answer.map_err(|error| self.named(error));
+            }
+        }
+        let answer = self.collect(query).await;
+        answer.map_err(|error| self.named(error))
+    }
+
+    /// All batches of an answer, which are counted as memory of the query.
+    async fn collect(&self, query: &str) -> Result<Vec<RecordBatch>, DataFusionError> {
+        let reading = SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false);
+        let frame = self.session.sql_with_options(query, reading).await?;
+        let schema = Arc::clone(frame.schema().inner());
+        let answer = MemoryConsumer::new("the answer");
+        let reserved = answer.register(frame.task_ctx().memory_pool());
+        let mut stream = frame.execute_stream().await?;
+        let mut batches = Vec::new();
+        while let Some(batch) = stream.try_next().await? {
+            reserved.try_grow(batch.get_array_memory_size())?;
+            if batch.num_rows() > 0 {
+                batches.push(batch);
+            }
+        }
+        // An empty answer still has columns.
+        if batches.is_empty() {
+            batches.push(RecordBatch::new_empty(schema));
+        }
+        Ok(batches)
+    }
+
+    fn named(&self, error: DataFusionError) -> Error {
+        match (error.find_root(), self.memory) {
+            (DataFusionError::ResourcesExhausted(reason), Some(memory)) => Error::Memory {
+                mib: memory >> 20,
+                reason: reason.clone(),
+            },
+            _ => error.into(),
+        }
+    }
+
+    /// Lets the engine find a place's store by its URL.
+    fn mount(&self, root: &Location) -> Result<()> {
+        let url = Url::parse(&root.store_url()).map_err(|error| Error::Malformed {
+            object: root.to_string(),
+            reason: error.to_string(),
+        })?;
+        let store = Arc::clone(root.object_store());
+        self.session.register_object_store(&url, store);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    /// As deep as queries may be, on threads with the stack that the program's have.
+    #[test]
+    fn what_is_deep_is_answered_or_refused_and_ends_nothing() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let ask = |query: String| {
+            let handle = runtime.handle().clone();
+            let asked = move || handle.block_on(Database::new()?.sql(&query));
+            let thread = std::thread::Builder::new().stack_size(2 << 20);
+            thread.spawn(asked).unwrap().join().unwrap()
+        };
+        let sum = |terms: usize| vec!["value"; terms].join(" + ");
+        let values = "(VALUES (1), (2)) t(value)";
+        for terms in [10, 390] {
+            let answer = ask(format!("SELECT {} AS n FROM {values}", sum(terms)));
+            assert_eq!(answer.unwrap()[0].num_rows(), 2);
+        }
+        let unions = vec!["SELECT 1"; 390].join(" UNION ALL ");
+        assert!(ask(unions).is_ok());
+        let joins: String = (0..30)
+            .map(|i| format!(" JOIN {values}{i} ON true"))
+            .collect();
+        let joins = joins.replace("t(value)", "t");
+        assert!(ask(format!("SELECT 1 FROM (VALUES (1)) a{joins} LIMIT 1")).is_ok());
+        for terms in [1800, 10_000] {
+            let error = ask(format!("SELECT {} FROM {values}", sum(terms))).unwrap_err();
+            assert!(matches!(error, Error::Deep { .. }), "{error}");
+        }
+        for (open, close) in [("(", ")"), ("(SELECT ", ")"), ("abs(", ")"), ("- ", "")] {
+            for depth in [60, 10_000] {
+                let (open, close) = (open.repeat(depth), close.repeat(depth));
+                // The parser has a bound of its own.
+                let _ = ask(format!("SELECT {open}1{close}"));
+            }
+        }
+    }
+
+    #[test]
+    fn what_needs_more_memory_than_it_may_have_says_so_or_goes_to_files() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let within = |mib: u64, query: &str| {
+            let memory = Some(mib << 20);
+            let database = Database::with(SqlOptions { memory }).unwrap();
+            runtime.block_on(database.sql(query))
+        };
+        let series = "SELECT value, repeat(chr(65 + CAST(value % 26 AS INT)), 100) AS text FROM range(1000000)";
+        let sorted = format!(
+            "SELECT sum(place * value % 7) AS n FROM (SELECT value, row_number() OVER (ORDER BY text DESC, value) \
+             AS place FROM ({series}))"
+        );
+        let near = within(4096, &sorted).unwrap();
+        let far = within(128, &sorted).unwrap();
+        assert_eq!(near[0].column(0), far[0].column(0));
+        let error = within(32, series).unwrap_err();
+        assert!(matches!(error, Error::Memory { mib: 32, .. }), "{error}");
+        assert!(error.to_string().contains("--memory"), "{error}");
+    }
+}

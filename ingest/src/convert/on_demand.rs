@@ -1,0 +1,295 @@
+//! Data sets that are promised: their shards are made from the source when they are first read, so
+//! the first epoch of a training converts what it sees.
+//!
+//! A promise is an ingest that has its statistics and no shards yet; `promise.json` among its records says
+//! what it takes to go on. What a reader makes is recorded as an ingest records it. So an [`ingest`]
+//! with the same options makes the rest, readers in other processes find what one has made, and
+//! whoever makes the last shard commits the data set: its bytes are those of any ingest.
+//!
+//! [`ingest`]: crate::ingest
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use wellspring_store::{
+    CacheOptions, Compression, Dataset, DatasetWriter, Dtype, Error as StoreError, Location,
+    Manifest, Normalization, Origin, Reporter, Selection, Shard, Silent, Split, Statistics,
+};
+
+use crate::catalogue::Row;
+use crate::catalogue::options::{IngestOptions, Part};
+use crate::convert::ledger;
+use crate::convert::records;
+use crate::convert::work::{Begun, Work, tell_bounds};
+use crate::convert::writing::{Job, jobs};
+use crate::{Error, Result};
+
+/// Promises a data set at `root`: gathers its statistics, unless they are given, and leaves its shards
+/// to those who [`open`] it. Gives the manifest if the data set is there already.
+///
+/// # Errors
+/// As [`ingest`](crate::ingest).
+pub async fn promise(
+    source: &Location,
+    root: &Location,
+    options: &IngestOptions,
+    reporter: &dyn Reporter,
+) -> Result<Option<Manifest>> {
+    let work = match Work::begin(source, root, options, reporter).await? {
+        Begun::Work(work) => work,
+        Begun::Done(manifest) => return Ok(Some(*manifest)),
+    };
+    work.gather(Part::WHOLE, reporter).await?;
+    let writer = work.writer(&work.statistics().await?)?;
+    tell_bounds(&writer, reporter);
+    let promise = Promise {
+        source: source.pinned().await?.to_string(),
+        stats: options.stats.as_ref().map(Location::to_string),
+        selection: options.selection.clone(),
+        dtype: options.dtype,
+        compression: options.compression,
+        normalization: options.normalization,
+        shard_bytes: options.shard_bytes,
+    };
+    ledger::promise(&work.change, &promise).await?;
+    Ok(None)
+}
+
+/// Opens a data set, or one that is promised; `locate` finds a source by its path or URL.
+///
+/// # Errors
+/// As [`Dataset::open_with`]; for a promised one also as [`ingest`](crate::ingest), and
+/// [`Error::Unlike`] when its source has changed since.
+pub async fn open(
+    root: &Location,
+    cache: CacheOptions,
+    locate: impl Fn(&str) -> wellspring_store::Result<Location>,
+    reporter: &dyn Reporter,
+) -> Result<Dataset> {
+    // Before the manifest: a data set that is promised anew stays until the new one is whole.
+    let promise = match ledger::promised::<Promise>(root).await {
+        Ok(promise) => promise,
+        Err(Error::Store(StoreError::Claim { .. })) => None,
+        Err(error) => return Err(error),
+    };
+    let Some(promise) = promise else {
+        return Ok(Dataset::open_with(root, cache).await?);
+    };
+    let options = promise.options(&locate)?;
+    let begun = Work::begin(&locate(&promise.source)?, root, &options, reporter).await;
+    let work = match begun {
+        Ok(Begun::Work(work)) => work,
+        Ok(Begun::Done(_)) => return Ok(Dataset::open_with(root, cache).await?),
+        Err(Error::Store(StoreError::Underway { .. } | StoreError::Exists { .. })) => {
+            return Err(Error::Unlike {
+                source_url: promise.source,
+                root: root.to_string(),
+                reason:
+                    "it, the statistics that were given, or the data set that it was to replace \
+                         changed since it was promised; promise it again and ask to overwrite, or \
+                         purge what is there (wellspring drop DATASET --purge)"
+                        .into(),
+            });
+        }
+        Err(error) => return Err(error),
+    };
+    let (outline, origin) = OnDemand::new(*work).await?;
+    if origin.missing() == 0 {
+        origin.commit(reporter).await?;
+        return Ok(Dataset::open_with(root, cache).await?);
+    }
+    Ok(Dataset::of_origin(root, outline, Arc::new(origin), cache)?)
+}
+
+/// How to make the shards, but for where the data set is.
+#[derive(Debug, Serialize, Deserialize)]
+struct Promise {
+    source: String,
+    stats: Option<String>,
+    selection: Selection,
+    dtype: Dtype,
+    compression: Compression,
+    normalization: Normalization,
+    shard_bytes: u64,
+}
+
+impl Promise {
+    fn options(
+        &self,
+        locate: impl Fn(&str) -> wellspring_store::Result<Location>,
+    ) -> Result<IngestOptions> {
+        Ok(IngestOptions {
+            dtype: self.dtype,
+            compression: self.compression,
+            normalization: self.normalization,
+            stats: self.stats.as_deref().map(locate).transpose()?,
+            selection: self.selection.clone(),
+            shard_bytes: self.shard_bytes,
+            ..IngestOptions::default()
+        })
+    }
+}
+
+/// Whoever reads a shard listens to nothing else: what is to be told goes into the log.
+struct Logged;
+
+impl Reporter for Logged {
+    fn begin(&self, _: &str, _: Option<u64>, _: &str) {}
+    fn advance(&self, _: u64) {}
+    fn end(&self) {}
+    fn note(&self, message: &str) {
+        tracing::warn!("{message}");
+    }
+}
+
+/// Makes the shards of a promised data set.
+struct OnDemand {
+    work: Work,
+    statistics: Statistics,
+    writer: DatasetWriter,
+    rows: BTreeMap<(Split, usize), Vec<Row>>,
+    /// As many shards are made at the same time as memory allows.
+    turns: Semaphore,
+    shards: Mutex<Shards>,
+}
+
+/// By the names of their records.
+struct Shards {
+    made: BTreeMap<String, Shard>,
+    missing: BTreeSet<String>,
+}
+
+impl OnDemand {
+    /// And the outline of the data set.
+    async fn new(work: Work) -> Result<(Manifest, Self)> {
+        let statistics = work.statistics().await?;
+        let writer = work.writer(&statistics)?;
+        let splits = work.catalogue.splits.keys().copied();
+        let trajectories =
+            splits.map(|split| (split, records::trajectories(&work.catalogue, split)));
+        let outline = writer.outline(trajectories.collect())?;
+        let jobs = jobs(&work.catalogue, &writer, &BTreeMap::new());
+        let largest = jobs.iter().map(|job| job.rows.len() as u64).max();
+        let largest = largest.unwrap_or(1) * writer.row_bytes() as u64;
+        let missing = records::names(&work.catalogue, &writer, &BTreeMap::new());
+        let missing = missing.into_iter().map(|(_, name, _)| name);
+        let origin = Self {
+            turns: Semaphore::new(work.options.at_once(largest)),
+            shards: Mutex::new(Shards {
+                made: BTreeMap::new(),
+                missing: missing.filter(|name| !work.ledger.holds(name)).collect(),
+            }),
+            rows: jobs
+                .into_iter()
+                .map(|job| ((job.split, job.index), job.rows))
+                .collect(),
+            work,
+            statistics,
+            writer,
+        };
+        Ok((outline, origin))
+    }
+
+    async fn find_or_make(&self, split: Split, index: Option<usize>) -> Result<Shard> {
+        let name = name(split, index);
+        if let Some(shard) = self.shards().made.get(&name) {
+            return Ok(shard.clone());
+        }
+        // The semaphore is never closed.
+        let _turn = self.turns.acquire().await;
+        let ledger = &self.work.ledger;
+        let shard = match ledger.found(&name).await? {
+            Some(record) => record.shard,
+            None => match self.committed(split, index).await? {
+                Some(shard) => shard,
+                None => {
+                    self.make(split, index).await?;
+                    let record = ledger.found(&name).await?;
+                    let gone = || Error::Unfinished {
+                        root: self.work.root().to_string(),
+                        missing: format!("{name} is gone as soon as it was written"),
+                    };
+                    record.ok_or_else(gone)?.shard
+                }
+            },
+        };
+        let is_last = {
+            let mut shards = self.shards();
+            shards.made.insert(name.clone(), shard.clone());
+            shards.missing.remove(&name) && shards.missing.is_empty()
+        };
+        if is_last {
+            self.commit(&Logged).await?;
+        }
+        Ok(shard)
+    }
+
+    async fn commit(&self, reporter: &dyn Reporter) -> Result<Manifest> {
+        let committed = self.work.commit(&self.statistics, reporter).await;
+        self.work.settled(committed).await
+    }
+
+    /// The shard of a data set that another process has finished meanwhile.
+    async fn committed(&self, split: Split, index: Option<usize>) -> Result<Option<Shard>> {
+        let Some(manifest) = self.work.made_by_another().await else {
+            return Ok(None);
+        };
+        let held = manifest.splits.get(&split);
+        let shard = held.and_then(|held| match index {
+            Some(index) => held.shards.get(index),
+            None => held.constants.as_ref(),
+        });
+        Ok(shard.cloned())
+    }
+
+    async fn make(&self, split: Split, index: Option<usize>) -> Result<()> {
+        let writing = self.work.writing(&self.writer, &Silent);
+        let Some(index) = index else {
+            let nothing = async |shard| Ok(shard);
+            return writing.constants(split, 0, nothing).await;
+        };
+        let rows = self.rows.get(&(split, index)).cloned().unwrap_or_default();
+        writing.shards(vec![Job { split, index, rows }]).await?;
+        tracing::info!(root = %self.work.root(), %split, index, "made a shard");
+        Ok(())
+    }
+
+    fn shards(&self) -> MutexGuard<'_, Shards> {
+        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn name(split: Split, index: Option<usize>) -> String {
+    index.map_or_else(
+        || ledger::constants(split),
+        |index| ledger::shard(split, index),
+    )
+}
+
+#[async_trait]
+impl Origin for OnDemand {
+    async fn shard(&self, split: Split, index: Option<usize>) -> wellspring_store::Result<Shard> {
+        let made = self.find_or_make(split, index).await;
+        made.map_err(|error| wellspring_store::Error::Origin {
+            object: format!("{} of {}", name(split, index), self.work.root()),
+            source: Box::new(error),
+        })
+    }
+
+    fn missing(&self) -> usize {
+        self.shards().missing.len()
+    }
+}
+
+impl fmt::Debug for OnDemand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnDemand")
+            .field("root", self.work.root())
+            .field("missing", &self.missing())
+            .finish_non_exhaustive()
+    }
+}

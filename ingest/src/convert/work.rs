@@ -1,0 +1,359 @@
+//! An ingest's work: begun under a claim, done in pieces that leave records, ended by the manifest.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use wellspring_store::{
+    self as store, Change, DatasetWriter, Fate, Location, Manifest, Provenance, Reporter,
+    Selection, Split, Statistics, WriterOptions, checksum,
+};
+
+use crate::catalogue::Catalogue;
+use crate::catalogue::options::{IngestOptions, Part};
+use crate::convert::ledger::{self, Ledger};
+use crate::convert::records;
+use crate::convert::statistics::{self, Piece};
+use crate::convert::writing::{Job, Writing, jobs};
+use crate::findings::judge::{self, Judge};
+use crate::source::Source;
+use crate::{Error, Result};
+
+/// An ingest that has begun, or a data set that is there already.
+pub(crate) enum Begun {
+    Work(Box<Work>),
+    Done(Box<Manifest>),
+}
+
+pub(crate) struct Work {
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) options: IngestOptions,
+    /// Given, not gathered.
+    given: Option<Statistics>,
+    /// Of all that the bytes of the data set depend on.
+    key: String,
+    pub(crate) change: Change,
+    pub(crate) ledger: Ledger,
+}
+
+impl Work {
+    pub(crate) async fn begin(
+        source: &Location,
+        root: &Location,
+        options: &IngestOptions,
+        reporter: &dyn Reporter,
+    ) -> Result<Begun> {
+        let catalogue = Arc::new(catalogue(source, &options.selection, reporter).await?);
+        let given = given(options, &catalogue).await?;
+        let key = key(&catalogue, options, given.as_ref())?;
+        let change = match Change::renew(root, &key, options.overwrite).await? {
+            store::Begun::Work(change) => *change,
+            store::Begun::Done(manifest) => return Ok(Begun::Done(manifest)),
+        };
+        Ok(Begun::Work(Box::new(Self {
+            catalogue,
+            options: options.clone(),
+            given,
+            key,
+            ledger: Ledger::of(&change).await?,
+            change,
+        })))
+    }
+
+    /// Both passes, and the manifest.
+    pub(crate) async fn whole(&self, reporter: &dyn Reporter) -> Result<Manifest> {
+        self.gather(Part::WHOLE, reporter).await?;
+        let statistics = self.statistics().await?;
+        self.fill(Part::WHOLE, &statistics, reporter).await?;
+        self.commit(&statistics, reporter).await
+    }
+
+    /// What becomes of a work that may have failed.
+    pub(crate) async fn settled(&self, outcome: Result<Manifest>) -> Result<Manifest> {
+        settled(&self.change, outcome, |there| self.has_made(there)).await
+    }
+
+    /// The data set that this work would make, if it is there.
+    pub(crate) async fn made_by_another(&self) -> Option<Manifest> {
+        let there = Manifest::load(self.root()).await.ok();
+        there.filter(|there| self.has_made(there))
+    }
+
+    pub(crate) fn root(&self) -> &Location {
+        self.change.root()
+    }
+
+    /// First pass: the moments of a part's pieces.
+    pub(crate) async fn gather(&self, part: Part, reporter: &dyn Reporter) -> Result<()> {
+        if self.given.is_some() {
+            return Ok(());
+        }
+        let pieces = statistics::pieces(&self.catalogue);
+        let mut missing = Vec::new();
+        for index in part.of(pieces.len()) {
+            let held = self.ledger.holds(&ledger::piece(index));
+            if !held || self.ledger.moments(index).await?.is_none() {
+                missing.push(index);
+            }
+        }
+        let bytes = |&index: &usize| pieces[index].bytes(&self.catalogue);
+        let total = missing.iter().map(bytes).sum();
+        reporter.begin("statistics", Some(total), "bytes");
+        let tasks = missing.into_iter().map(|index| {
+            let piece: Piece = pieces[index].clone();
+            async move {
+                let bytes = piece.bytes(&self.catalogue);
+                let moments = piece.moments(Arc::clone(&self.catalogue)).await?;
+                self.ledger.put(&ledger::piece(index), &moments).await?;
+                reporter.advance(bytes);
+                Ok::<_, Error>(())
+            }
+        });
+        in_order_of_failure(tasks, self.options.threads.max(1)).await?;
+        reporter.end();
+        Ok(())
+    }
+
+    /// Statistics of everything, once every piece is there.
+    pub(crate) async fn statistics(&self) -> Result<Statistics> {
+        if let Some(given) = &self.given {
+            return Ok(given.clone());
+        }
+        let pieces = statistics::pieces(&self.catalogue);
+        let found: Vec<_> = futures::stream::iter(0..pieces.len())
+            .map(|index| self.ledger.moments(index))
+            .buffered(records::AT_ONCE)
+            .try_collect()
+            .await?;
+        let (total, moments) = (found.len(), found.into_iter().flatten().collect::<Vec<_>>());
+        if moments.len() < total {
+            return Err(Error::Waiting {
+                root: self.root().to_string(),
+                missing: total - moments.len(),
+                total,
+            });
+        }
+        Ok(statistics::merged(&self.catalogue, &pieces, moments))
+    }
+
+    pub(crate) fn writer(&self, statistics: &Statistics) -> Result<DatasetWriter> {
+        let options = WriterOptions {
+            schema: self.catalogue.schema.clone(),
+            dtype: self.options.dtype,
+            compression: self.options.compression,
+            normalization: self.options.normalization,
+            statistics: statistics.clone(),
+            shard_bytes: self.options.shard_bytes,
+            overwrite: false,
+        };
+        Ok(DatasetWriter::of(&self.change, options)?)
+    }
+
+    pub(crate) fn writing<'a>(
+        &'a self,
+        writer: &'a DatasetWriter,
+        reporter: &'a dyn Reporter,
+    ) -> Writing<'a> {
+        Writing {
+            catalogue: &self.catalogue,
+            writer,
+            ledger: &self.ledger,
+            options: &self.options,
+            reporter,
+        }
+    }
+
+    /// Second pass: a part's shards.
+    pub(crate) async fn fill(
+        &self,
+        part: Part,
+        statistics: &Statistics,
+        reporter: &dyn Reporter,
+    ) -> Result<()> {
+        let writer = self.writer(statistics)?;
+        tell_bounds(&writer, reporter);
+        let mut todo: Vec<Job> = jobs(&self.catalogue, &writer, &BTreeMap::new());
+        let share = part.of(todo.len());
+        todo.truncate(share.end);
+        let todo = todo.split_off(share.start);
+        let writing = self.writing(&writer, reporter);
+        writing.shards(todo).await?;
+        let splits: Vec<Split> = self.catalogue.splits.keys().copied().collect();
+        for index in part.of(splits.len()) {
+            let nothing = async |shard| Ok(shard);
+            writing.constants(splits[index], 0, nothing).await?;
+        }
+        Ok(())
+    }
+
+    /// The manifest, from the records of all shards; then the records go.
+    pub(crate) async fn commit(
+        &self,
+        statistics: &Statistics,
+        reporter: &dyn Reporter,
+    ) -> Result<Manifest> {
+        let writer = self.writer(statistics)?;
+        let starts = BTreeMap::new();
+        let records = records::all(&self.catalogue, &writer, &self.ledger, &starts).await?;
+        let records = records.whole(self.root())?;
+        judge::tell(&records::findings(&self.catalogue, &records)?, reporter);
+        let mut splits = BTreeMap::new();
+        for (&split, record) in &records {
+            let trajectories = records::trajectories(&self.catalogue, split);
+            splits.insert(split, record.manifest(trajectories));
+        }
+        let provenance = Provenance {
+            program: program(),
+            key: self.key.clone(),
+            selection: self.catalogue.selection.clone(),
+            shard_bytes: self.options.shard_bytes,
+            sources: records::sources(&self.catalogue, &writer, &records),
+        };
+        records::attach(&self.catalogue, &writer, self.root()).await?;
+        Ok(writer.finish_with(splits, Some(provenance)).await?)
+    }
+
+    /// Whether a data set is what this work makes.
+    pub(crate) fn has_made(&self, manifest: &Manifest) -> bool {
+        let made = manifest.provenance.as_ref();
+        made.is_some_and(|made| made.key == self.key)
+    }
+}
+
+/// What becomes of a work: where it failed, another process may have made the same faster, and have tidied up.
+/// If nobody can go on with it, what it has written goes.
+pub(crate) async fn settled(
+    change: &Change,
+    outcome: Result<Manifest>,
+    is_made: impl Fn(&Manifest) -> bool,
+) -> Result<Manifest> {
+    let Err(error) = outcome else {
+        return outcome;
+    };
+    match (change.fate(is_made).await?, error) {
+        (Fate::Made(manifest), _) => Ok(*manifest),
+        // That records or folders are gone, since they were tidied up, says nothing to anybody.
+        (
+            Fate::Overtaken(told),
+            Error::Waiting { .. }
+            | Error::Unfinished { .. }
+            | Error::Store(store::Error::Io { .. }),
+        ) => Err(told.into()),
+        (Fate::Open, error) if error.refuses_values() => {
+            change.give_up().await?;
+            Err(error)
+        }
+        (_, error) => Err(error),
+    }
+}
+
+/// Says which channels hardly vary, so that a bound and not their spread normalises them.
+pub(crate) fn tell_bounds(writer: &DatasetWriter, reporter: &dyn Reporter) {
+    for channel in writer.bounded() {
+        reporter.note(&format!(
+            "{} hardly varies: its standard deviation or root mean square is {:e}, and it is divided \
+             by the lower bound of scales, {:e}",
+            channel.name, channel.spread, channel.scale
+        ));
+    }
+}
+
+/// Does tasks, so many at the same time. After a failure no more begin, and those underway end; of those that
+/// failed the first in order is the error, so that it does not depend on which was faster.
+pub(crate) async fn in_order_of_failure<T: Future<Output = Result<()>>>(
+    tasks: impl Iterator<Item = T>,
+    at_once: usize,
+) -> Result<()> {
+    let has_failed = AtomicBool::new(false);
+    let mut tasks = tasks.enumerate();
+    let begun = std::iter::from_fn(|| {
+        if has_failed.load(Ordering::Relaxed) {
+            return None;
+        }
+        let (place, task) = tasks.next()?;
+        Some(async move { task.await.map_err(|error| (place, error)) })
+    });
+    let mut running = pin!(futures::stream::iter(begun).buffer_unordered(at_once));
+    let mut first: Option<(usize, Error)> = None;
+    while let Some(done) = running.next().await {
+        let Err((place, error)) = done else { continue };
+        has_failed.store(true, Ordering::Relaxed);
+        if first.as_ref().is_none_or(|(known, _)| place < *known) {
+            first = Some((place, error));
+        }
+    }
+    first.map_or(Ok(()), |(_, error)| Err(error))
+}
+
+/// Opens a source: what is in it, as far as it is selected. Tells what is odd.
+pub(crate) async fn catalogue(
+    source: &Location,
+    selection: &Selection,
+    reporter: &dyn Reporter,
+) -> Result<Catalogue> {
+    catalogue_of(source, selection, |_| true, reporter).await
+}
+
+/// Opens the files of a source whose paths below it are needed.
+pub(crate) async fn catalogue_of(
+    source: &Location,
+    selection: &Selection,
+    is_needed: impl Fn(&str) -> bool,
+    reporter: &dyn Reporter,
+) -> Result<Catalogue> {
+    hdf5::silence_errors(true);
+    let judge = Judge::of(selection)?;
+    let mut found = Source::list(source, &selection.exclude).await?;
+    found.files.retain(|file| is_needed(&file.below));
+    found
+        .rest
+        .notes()
+        .iter()
+        .for_each(|note| reporter.note(note));
+    let mut findings = found.rest.findings();
+    let opened = match found.holds_files(source) {
+        Ok(()) => Catalogue::open(found, selection.clone(), judge, &mut findings, reporter).await,
+        Err(error) => Err(error),
+    };
+    judge::tell(&findings, reporter);
+    opened
+}
+
+/// Statistics that were given instead of gathered.
+async fn given(options: &IngestOptions, catalogue: &Catalogue) -> Result<Option<Statistics>> {
+    let Some(place) = &options.stats else {
+        return Ok(None);
+    };
+    let bytes = place.get().await?;
+    let text = String::from_utf8_lossy(&bytes);
+    let (schema, normalization) = (&catalogue.schema, options.normalization);
+    let statistics = Statistics::from_yaml(&text, schema, normalization, &place.to_string())?;
+    Ok(Some(statistics))
+}
+
+/// A name for the work: everything that the bytes of a data set depend on.
+fn key(
+    catalogue: &Catalogue,
+    options: &IngestOptions,
+    given: Option<&Statistics>,
+) -> Result<String> {
+    let names = catalogue.files.iter().map(|file| (file.split, &file.below));
+    let sources: Vec<_> = names.zip(&catalogue.described).collect();
+    let whole = serde_json::json!({
+        "program": program(),
+        "sources": sources,
+        "selection": options.selection,
+        "dtype": options.dtype,
+        "compression": options.compression,
+        "normalization": options.normalization,
+        "statistics": given,
+        "shard_bytes": options.shard_bytes,
+    });
+    Ok(checksum(whole.to_string().as_bytes()))
+}
+
+pub(crate) fn program() -> String {
+    format!("wellspring {}", env!("CARGO_PKG_VERSION"))
+}

@@ -1,0 +1,366 @@
+//! Reading a data set: any run of frames of any trajectory.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::manifest::generation;
+use crate::plan::rows::{Piece, RowIndex};
+use crate::read::cache::ledger::{Room, ShardId};
+use crate::read::cache::{CacheOptions, Lease, ShardCache};
+use crate::read::traffic::{Counters, Traffic};
+use crate::shard::ShardData;
+use crate::{
+    Affine, Error, Frames, Location, Manifest, Origin, Result, Schema, Split, Value, Window,
+    WindowSpec,
+};
+
+/// A data set that can be read.
+#[derive(Debug)]
+pub struct Dataset {
+    root: Location,
+    manifest: Arc<Manifest>,
+    affine: Affine,
+    index: BTreeMap<Split, RowIndex>,
+    cache: Arc<ShardCache>,
+    options: CacheOptions,
+}
+
+/// Frames of one trajectory, in open shards.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pieces: Vec<(Piece, Arc<ShardData>)>,
+}
+
+impl Dataset {
+    /// Opens a data set: reads its manifest and nothing else.
+    ///
+    /// Uncompressed shards on a local disk are mapped into memory, unless [`CacheOptions::map`] says
+    /// otherwise. While the data set is open nobody may write to such a file or cut it: values would
+    /// change after they were checked, or the process would end with a bus error. Nothing in this program
+    /// does, since it never changes a shard; to replace one by hand, write another file and rename it.
+    ///
+    /// # Errors
+    /// [`Error::NotADataset`], [`Error::UnsupportedFormat`], [`Error::Malformed`], [`Error::Io`].
+    pub async fn open(root: &Location) -> Result<Self> {
+        Self::open_with(root, CacheOptions::default()).await
+    }
+
+    /// Like [`Dataset::open`], with a say in how much is held and where.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`]; [`Error::Cache`] for a folder that cannot be used.
+    pub async fn open_with(root: &Location, cache: CacheOptions) -> Result<Self> {
+        Self::new(root, Manifest::load(root).await?, None, cache)
+    }
+
+    /// A data set whose shards an origin makes when they are first read; of the manifest the
+    /// [`Manifest::outline`] is enough.
+    ///
+    /// # Errors
+    /// [`Error::Cache`] for a folder that cannot be used.
+    pub fn of_origin(
+        root: &Location,
+        outline: Manifest,
+        origin: Arc<dyn Origin>,
+        cache: CacheOptions,
+    ) -> Result<Self> {
+        Self::new(root, outline, Some(origin), cache)
+    }
+
+    fn new(
+        root: &Location,
+        manifest: Manifest,
+        origin: Option<Arc<dyn Origin>>,
+        cache: CacheOptions,
+    ) -> Result<Self> {
+        let manifest = Arc::new(manifest);
+        let index = manifest.splits.iter();
+        Ok(Self {
+            affine: manifest.affine()?,
+            index: index
+                .map(|(&split, held)| (split, RowIndex::of(split, held)))
+                .collect(),
+            options: cache.clone(),
+            cache: ShardCache::new(root.clone(), Arc::clone(&manifest), origin, cache)?,
+            root: root.clone(),
+            manifest,
+        })
+    }
+
+    /// The data set as it was before it was changed: its newest earlier generation of which this holds;
+    /// nothing where no such is kept, since [`purge`](crate::purge) deletes them.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`].
+    pub async fn earlier(&self, holds: impl Fn(&Manifest) -> bool) -> Result<Option<Self>> {
+        let kept = generation::earlier(&self.root, holds).await?;
+        let open = |manifest| Self::new(&self.root, manifest, None, self.options.clone());
+        kept.map(open).transpose()
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn location(&self) -> &Location {
+        &self.root
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Its grid and fields.
+    #[must_use]
+    pub fn schema(&self) -> &Schema {
+        &self.manifest.schema
+    }
+
+    /// The map between field units and stored values, for the channels that vary in time.
+    #[must_use]
+    pub fn affine(&self) -> &Affine {
+        &self.affine
+    }
+
+    /// What makes its shards when they are first read, if they were not all written before.
+    #[must_use]
+    pub fn origin(&self) -> Option<&Arc<dyn Origin>> {
+        self.cache.origin()
+    }
+
+    /// What reading it has cost so far.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.cache.traffic()
+    }
+
+    /// Frames of one trajectory as they are stored (normalised): (T, 1, C, *space).
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`]; [`Error::Damaged`] for a shard with other bytes than were written.
+    pub async fn read(
+        &self,
+        split: Split,
+        trajectory: usize,
+        steps: Range<usize>,
+    ) -> Result<Frames> {
+        let time = steps.len();
+        let pieces = self.locate(split, trajectory, steps, 1)?;
+        self.gather(pieces, time).await
+    }
+
+    /// The frames of one window as they are stored (normalised): (T, 1, C, *space).
+    ///
+    /// # Errors
+    /// As [`Dataset::read`].
+    pub async fn read_window(
+        &self,
+        split: Split,
+        spec: WindowSpec,
+        window: Window,
+    ) -> Result<Frames> {
+        let trajectory = self.frames(split, window.trajectory as usize)?;
+        let pieces = self.pieces(split, spec, window)?;
+        self.gather(pieces, spec.frames(trajectory)).await
+    }
+
+    /// Times of one trajectory's frames, in the simulation's units.
+    ///
+    /// # Errors
+    /// As [`Dataset::read`].
+    pub async fn times(
+        &self,
+        split: Split,
+        trajectory: usize,
+        steps: Range<usize>,
+    ) -> Result<Vec<f64>> {
+        let time = steps.len();
+        let pieces = self.locate(split, trajectory, steps, 1)?;
+        let (run, _lease) = self.run(pieces, time).await?;
+        let rows = run.pieces.iter().flat_map(|(piece, shard)| {
+            let rows = piece.rows.clone();
+            rows.map(|row| shard.key(row).2)
+        });
+        Ok(rows.collect())
+    }
+
+    /// The fields of one trajectory that do not vary in time, as they are stored: (1, 1, C, *space)
+    /// with the channels of [`Schema::constant_channels`]; nothing when there are none.
+    ///
+    /// # Errors
+    /// As [`Dataset::read`].
+    pub async fn constants(&self, split: Split, trajectory: usize) -> Result<Option<Frames>> {
+        let held = self.manifest.split(split)?;
+        let Some(file) = &held.constants else {
+            return Ok(None);
+        };
+        if trajectory >= file.rows {
+            return Err(out_of_range(split, trajectory, 0..1, 0));
+        }
+        let id = ShardId { split, index: None };
+        let lease = Arc::new(self.cache.lease(&[id], Room::Take).await?);
+        let shard = open_in(std::slice::from_ref(&lease), id).await?;
+        let channels = self.schema().constant_channels().len();
+        let mut frame = Frames::zeros(1, 1, channels, self.schema().grid.shape());
+        shard.copy(trajectory..trajectory + 1, 1, &mut frame, (0, 0));
+        Ok(Some(frame))
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        self.cache.counters()
+    }
+
+    /// The cache, for a lease that outlives a borrow of the data set.
+    pub(crate) fn cache(&self) -> &Arc<ShardCache> {
+        &self.cache
+    }
+
+    /// Where a window's frames lie.
+    pub(crate) fn pieces(
+        &self,
+        split: Split,
+        spec: WindowSpec,
+        window: Window,
+    ) -> Result<Vec<Piece>> {
+        let (trajectory, start) = (window.trajectory as usize, window.start as usize);
+        let frames = self.frames(split, trajectory)?;
+        let steps = start..start.saturating_add(spec.span(frames));
+        self.locate(split, trajectory, steps, spec.stride)
+    }
+
+    /// Frames that a trajectory has.
+    pub(crate) fn frames(&self, split: Split, trajectory: usize) -> Result<usize> {
+        let held = self.manifest.split(split)?.trajectories.get(trajectory);
+        Ok(held.map_or(0, |trajectory| trajectory.frames))
+    }
+
+    /// Bytes of a frame of a batch.
+    pub(crate) fn frame_bytes(&self) -> u64 {
+        let values = self.schema().channels().len() * self.schema().grid.cells();
+        (values * size_of::<f32>()) as u64
+    }
+
+    /// Frames without values, (T, B, C, *space).
+    pub(crate) fn empty<T: Value>(&self, time: usize, batch: usize) -> Frames<T> {
+        let (channels, space) = (self.schema().channels().len(), self.schema().grid.shape());
+        Frames::filled(time, batch, channels, space, T::default())
+    }
+
+    fn locate(
+        &self,
+        split: Split,
+        trajectory: usize,
+        steps: Range<usize>,
+        stride: usize,
+    ) -> Result<Vec<Piece>> {
+        let held = self.manifest.split(split)?.trajectories.get(trajectory);
+        let index = self.index.get(&split).filter(|_| held.is_some());
+        let frames = held.map_or(0, |held| held.frames);
+        match index {
+            Some(index) if steps.start <= steps.end && steps.end <= frames => {
+                Ok(index.pieces(trajectory, steps, stride))
+            }
+            _ => Err(out_of_range(split, trajectory, steps, frames)),
+        }
+    }
+
+    /// So many frames of one trajectory, from their pieces.
+    async fn gather(&self, pieces: Vec<Piece>, time: usize) -> Result<Frames> {
+        let (run, _lease) = self.run(pieces, time).await?;
+        let mut frames = self.empty(time, 1);
+        run.copy(&mut frames, 0);
+        Ok(frames)
+    }
+
+    async fn run(&self, pieces: Vec<Piece>, time: usize) -> Result<(Run, Arc<Lease>)> {
+        let shards: Vec<ShardId> = pieces.iter().map(|piece| piece.shard).collect();
+        let lease = Arc::new(self.cache.lease(&shards, Room::Take).await?);
+        let run = Run::open(pieces, time, std::slice::from_ref(&lease)).await?;
+        Ok((run, lease))
+    }
+}
+
+impl Run {
+    /// Waits for the shards of some pieces, which have every one of `time` frames between them and each
+    /// lie in one of the leases: what no piece fills would be whatever was in that memory before.
+    pub(crate) async fn open(
+        pieces: Vec<Piece>,
+        time: usize,
+        leases: &[Arc<Lease>],
+    ) -> Result<Self> {
+        let mut open = Vec::with_capacity(pieces.len());
+        let mut filled = 0;
+        for piece in pieces {
+            if piece.time == filled {
+                filled += piece.rows.len().div_ceil(piece.stride.max(1));
+            }
+            let shard = open_in(leases, piece.shard).await?;
+            open.push((piece, shard));
+        }
+        if filled != time {
+            return Err(Error::Shape {
+                what: "frames of a window in its shards".into(),
+                expected: time.to_string(),
+                found: filled.to_string(),
+            });
+        }
+        Ok(Self { pieces: open })
+    }
+
+    /// Copies the run into trajectory `batch` of some frames.
+    pub(crate) fn copy<T: Value>(&self, frames: &mut Frames<T>, batch: usize) {
+        for (piece, shard) in &self.pieces {
+            let rows = piece.rows.clone();
+            shard.copy(rows, piece.stride, frames, (piece.time, batch));
+        }
+    }
+}
+
+/// Waits for a shard that one of some leases holds.
+async fn open_in(leases: &[Arc<Lease>], id: ShardId) -> Result<Arc<ShardData>> {
+    for lease in leases {
+        if let Some(shard) = lease.open(id).await? {
+            return Ok(shard);
+        }
+    }
+    Err(Error::NotHeld {
+        split: id.split.to_string(),
+        shard: id.index,
+    })
+}
+
+fn out_of_range(split: Split, trajectory: usize, steps: Range<usize>, frames: usize) -> Error {
+    Error::OutOfRange {
+        split: split.to_string(),
+        trajectory,
+        start: steps.start,
+        end: steps.end,
+        frames,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    /// A window whose shard nobody holds, or that misses a frame, is an error: its memory was used before.
+    #[tokio::test]
+    async fn a_window_is_whole_or_refused() {
+        let root = Location::parse("memory:///ds").unwrap();
+        let options = sample::options(&[7]);
+        sample::write(&root, &[7], options).await.unwrap();
+        let dataset = sample::open(&root).await;
+        let pieces = dataset.locate(Split::Train, 0, 0..2, 1).unwrap();
+        let shards: Vec<ShardId> = pieces.iter().map(|piece| piece.shard).collect();
+        let lease = dataset.cache.lease(&shards, Room::Take).await.unwrap();
+        let leases = [Arc::new(lease)];
+        Run::open(pieces.clone(), 2, &leases).await.unwrap();
+        let error = Run::open(pieces.clone(), 2, &[]).await.unwrap_err();
+        assert!(matches!(error, Error::NotHeld { .. }), "{error}");
+        let error = Run::open(pieces, 3, &leases).await.unwrap_err();
+        assert!(error.to_string().contains("expected 3, found 2"), "{error}");
+    }
+}
