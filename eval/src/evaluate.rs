@@ -5,7 +5,6 @@
 //! whole rollouts hold their frames.
 
 mod measure;
-pub(crate) mod metrics;
 pub(crate) mod rollout;
 mod schedule;
 mod spectra;
@@ -24,9 +23,8 @@ use wellspring_store::{
 use crate::error::SubjectError;
 use crate::evaluate::rollout::Rollout;
 use crate::results::tables::{self, Claim, Committed, RunRecord, TABLE_VERSION, Table};
-use crate::{Error, Result};
+use crate::{Error, OnExisting, Result};
 use measure::{Measurer, Predicted, Source};
-pub use metrics::{Gauge, Line, Score, Spatial, Spectra, Temporal, artefact_ratio};
 pub use schedule::Schedule;
 pub use subject::{Baseline, BaselineSubject, Description, Subject};
 use task::Task;
@@ -69,22 +67,6 @@ impl Default for EvalOptions {
             save_every: Duration::from_secs(30),
         }
     }
-}
-
-/// What an evaluation does where another has its name, data set, split and schedule. Two are the same if their
-/// weights, rollouts, contexts, starts and bands are too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnExisting {
-    /// It takes the place of the same one; where that is another one, it is refused.
-    Renew,
-    /// It takes the place of either.
-    Replace,
-    /// It comes beside either.
-    Add,
-    /// It is refused.
-    Refuse,
-    /// The same one is not done again; where that is another one, it is refused.
-    Skip,
 }
 
 /// Rolls a subject out from every start of a split and commits the tables; none where they are there

@@ -84,6 +84,7 @@
 mod error;
 mod evaluate;
 mod figures;
+mod metrics;
 mod results;
 #[cfg(test)]
 mod sample;
@@ -91,17 +92,17 @@ mod sql;
 
 pub use error::{Error, Result, SubjectError};
 pub use evaluate::{
-    Baseline, BaselineSubject, Description, EvalOptions, Gauge, Line, OnExisting, Schedule, Score,
-    Spatial, Spectra, Subject, Temporal, artefact_ratio, evaluate,
+    Baseline, BaselineSubject, Description, EvalOptions, Schedule, Subject, evaluate,
 };
 pub use figures::{
     AnimationOptions, Figure, ImageFormat, ReportOptions, Selection, animate, fields, figures,
     report,
 };
-pub use results::{Results, RunRecord, TABLE_VERSION};
+pub use metrics::{Gauge, Line, Score, Spatial, Spectra, Temporal, artefact_ratio};
+pub use results::{OnExisting, RunRecord, TABLE_VERSION};
 #[cfg(feature = "cluster")]
 pub use sql::{
     ClientTls, Cluster, Credentials, Executor, STACK_BYTES, Scheduler, ServerTls, Token,
     serve_executor, serve_scheduler,
 };
-pub use sql::{Database, Format, SqlOptions, View};
+pub use sql::{Database, Format, Results, SqlOptions, View};

@@ -9,6 +9,8 @@ pub(crate) mod format;
 pub(crate) mod frames;
 pub(crate) mod functions;
 pub(crate) mod memory;
+mod results;
+mod run_files;
 pub(crate) mod session;
 mod views;
 
@@ -19,4 +21,6 @@ pub use cluster::{
 };
 pub use database::{Database, SqlOptions};
 pub use format::Format;
+pub use results::Results;
+pub(crate) use run_files::RunFiles;
 pub use views::View;

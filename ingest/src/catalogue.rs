@@ -5,6 +5,7 @@ mod looking;
 pub(crate) mod options;
 pub(crate) mod pattern;
 pub(crate) mod selection;
+pub(crate) mod source;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map;
@@ -17,10 +18,10 @@ use wellspring_store::{
 };
 
 use self::looking::Looking;
+use crate::catalogue::source::{Source, SourceFile};
 use crate::findings::judge::Judge;
 use crate::findings::track::Named;
 use crate::findings::{Finding, FindingKind, axes};
-use crate::source::{Source, SourceFile};
 use crate::well::{FieldReader, OpenFile};
 use crate::{Error, Result};
 pub use inspect::{Summary, inspect, read_frame};

@@ -8,13 +8,13 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use wellspring_store::{Location, Reporter, Selection, Split};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::catalogue::source::Source;
 use crate::catalogue::{Catalogue, Entry, TakenField};
 use crate::findings::Finding;
-use crate::findings::glance::Glance;
 use crate::findings::judge::Judge;
 use crate::findings::track::Track;
 use crate::findings::twins::{Member, twins};
-use crate::source::Source;
+use crate::well::glance::Glance;
 use crate::well::{FieldReader, OpenFile};
 use crate::{Error, Result};
 

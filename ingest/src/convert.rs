@@ -14,6 +14,7 @@ pub(crate) mod records;
 pub(crate) mod repair;
 pub(crate) mod shards;
 pub(crate) mod statistics;
+pub(crate) mod watch;
 pub(crate) mod work;
 pub(crate) mod writing;
 

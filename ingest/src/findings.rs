@@ -23,12 +23,10 @@
 //! many files, and [`judge`] decides.
 
 pub(crate) mod axes;
-pub(crate) mod glance;
 pub(crate) mod judge;
 pub(crate) mod remarks;
 pub(crate) mod track;
 pub(crate) mod twins;
-pub(crate) mod watch;
 
 use std::fmt;
 use std::str::FromStr;

@@ -14,6 +14,7 @@ mod driver;
 mod enclosed;
 mod filters;
 mod gather;
+pub(crate) mod glance;
 mod heap;
 mod kind;
 mod planes;

@@ -145,6 +145,14 @@ impl Compression {
     }
 }
 
+/// A file of a data set: a split's shard by its index, or the file of its constants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ShardId {
+    pub(crate) split: Split,
+    /// None for the constants.
+    pub(crate) index: Option<usize>,
+}
+
 /// One simulation run; its index in the split is its name.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Trajectory {

@@ -9,7 +9,7 @@ pub(crate) mod rows;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
-use crate::read::cache::ledger::ShardId;
+use crate::manifest::ShardId;
 use crate::{Error, Manifest, Result, Split, SplitManifest, Window, WindowSpec};
 
 use blocks::Blocks;

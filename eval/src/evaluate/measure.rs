@@ -9,7 +9,7 @@ use wellspring_store::{Affine, Dataset, Frames, Manifest, Reporter, Split, Windo
 
 use super::spectra::{Names, SpectrumSums};
 use super::unfinished::{Saved, Standing, Unfinished};
-use crate::evaluate::metrics::{ARTEFACT_PATCHES, Channel, Gauge, Score, Spatial, Temporal};
+use crate::metrics::{ARTEFACT_PATCHES, Channel, Gauge, Score, Spatial, Temporal};
 use crate::results::pictures::Picture;
 use crate::results::tables::{Draft, MetricRow, RunRecord, Table, TableWriter};
 use crate::{EvalOptions, Result};

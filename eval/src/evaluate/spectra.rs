@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::evaluate::metrics::{Line, Spectra};
+use crate::metrics::{Line, Spectra};
 use crate::results::tables::{SpectrumRow, TableWriter};
 
 /// Sums over windows, by lead and channel.

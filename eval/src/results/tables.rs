@@ -45,7 +45,6 @@ mod draft;
 mod identity;
 mod labels;
 mod row;
-mod run_files;
 mod strays;
 
 use std::iter::repeat_n;
@@ -64,10 +63,10 @@ use serde::{Deserialize, Serialize};
 use wellspring_store::Location;
 
 use crate::Result;
-pub(crate) use committed::Committed;
+pub(crate) use committed::{Committed, RunFile};
 pub(crate) use draft::Draft;
 pub(crate) use identity::Claim;
-pub(crate) use run_files::{RunFile, RunFiles};
+pub use identity::OnExisting;
 pub(crate) use strays::{life, sweep};
 
 /// Version of these tables.
@@ -197,7 +196,7 @@ impl Table {
     }
 
     /// The files that are there, in the order of their names.
-    async fn files(self, results: &Location) -> Result<Vec<RunFile>> {
+    pub(crate) async fn files(self, results: &Location) -> Result<Vec<RunFile>> {
         let folder = results.join(self.name());
         let objects = folder.list_objects().await?.into_iter();
         let file = |object: ObjectMeta| {

@@ -13,7 +13,8 @@ use futures::TryStreamExt as _;
 use url::Url;
 use wellspring_store::{Dataset, Location, Reporter, Silent};
 
-use crate::results::tables::{Committed, RunFiles, Table};
+use crate::results::tables::{Committed, Table};
+use crate::sql::RunFiles;
 use crate::sql::depth;
 use crate::sql::frames::FramesTable;
 use crate::sql::memory;

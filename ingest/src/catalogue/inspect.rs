@@ -5,7 +5,8 @@ use std::fmt;
 use wellspring_store::{AxisSelection, Frames, Location, Schema, Selection};
 
 use crate::catalogue::selection;
-use crate::source::{Access, SourceFile};
+use crate::catalogue::source::SourceFile;
+use crate::source::Access;
 use crate::well::{FieldReader, OpenFile, WellFile};
 use crate::{Error, Result};
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use wellspring_store::{Attachment, Contents, Field, Schema, Selection, Split, Trajectory};
 
 use super::{Entry, json};
+use crate::catalogue::source::SourceFile;
 use crate::findings::remarks::Remarks;
 use crate::findings::{Finding, axes};
-use crate::source::SourceFile;
 use crate::well::WellFile;
 use crate::{Error, Result};
 

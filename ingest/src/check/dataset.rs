@@ -4,10 +4,10 @@ use wellspring_store::{Dataset, Dtype, Frames, Reporter, Split};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::Result;
-use crate::findings::glance::{Glance, Stored};
 use crate::findings::track::{Named, Track};
 use crate::findings::twins::{Member, twins};
 use crate::findings::{Finding, axes};
+use crate::well::glance::{Glance, Stored};
 
 /// Frames that are read together.
 const TOGETHER: usize = 16;

@@ -9,9 +9,9 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::catalogue::{Catalogue, Row, TakenField};
 use crate::convert::statistics::constant_frame;
-use crate::findings::glance::Glance;
+use crate::convert::watch::Watch;
 use crate::findings::track::Track;
-use crate::findings::watch::Watch;
+use crate::well::glance::Glance;
 use crate::well::{FieldReader, OpenFile, Slab};
 use crate::{Error, Result};
 

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use wellspring_store::{ChannelMoments, ChannelStatistics, Split, Statistics};
 
 use crate::catalogue::Catalogue;
-use crate::findings::glance::Glance;
+use crate::convert::watch::{Watch, refuse_fill};
 use crate::findings::track::Track;
-use crate::findings::watch::{Watch, refuse_fill};
+use crate::well::glance::Glance;
 use crate::well::{Cell, FieldReader, OpenFile, Slab};
 use crate::{Error, Result};
 

@@ -13,12 +13,12 @@ use wellspring_store::{
 
 use crate::catalogue::Catalogue;
 use crate::catalogue::options::{IngestOptions, Part};
+use crate::catalogue::source::Source;
 use crate::convert::ledger::{self, Ledger};
 use crate::convert::records;
 use crate::convert::statistics::{self, Piece};
 use crate::convert::writing::{Job, Writing, jobs};
 use crate::findings::judge::{self, Judge};
-use crate::source::Source;
 use crate::{Error, Result};
 
 /// An ingest that has begun, or a data set that is there already.

@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::glance::Glance;
 use super::{Finding, FindingKind};
+use crate::well::glance::Glance;
 
 /// Steps as runs, each with its first step and one past its last.
 type Runs = Vec<(usize, usize)>;
@@ -243,8 +243,8 @@ impl Named<'_> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::glance::Stored;
     use super::*;
+    use crate::well::glance::Stored;
 
     fn named(frames: usize) -> Named<'static> {
         Named {

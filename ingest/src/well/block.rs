@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::filters::Decoder;
 use super::storage::{Chunk, Chunks, Element, Layout, Storage};
-use crate::findings::glance::Stored;
 use crate::source::extents::ReadAt;
+use crate::well::glance::Stored;
 
 /// Values of a box as the file has them.
 pub(super) enum Values {

@@ -10,7 +10,7 @@ use super::block::{self, Failure, Region, Scratch, Values};
 use super::gather::{Cell, Gather, finite};
 use super::storage::Layout;
 use super::{OpenFile, StoredField};
-use crate::findings::glance::{Glance, Stored};
+use crate::well::glance::{Glance, Stored};
 use crate::{Error, Result};
 
 /// Bytes of a slab of values that lie in a row: enough for long reads, few enough for a cache.

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::read::cache::ledger::{Ledger, Room, ShardId};
+use crate::manifest::ShardId;
+use crate::read::cache::ledger::{Ledger, Room};
 use crate::read::fetch::requests;
 use crate::{Dataset, LoaderOptions, Plan, Result};
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
+use crate::manifest::ShardId;
 use crate::plan::rows::Piece;
-use crate::read::cache::ledger::{Room, ShardId};
+use crate::read::cache::ledger::Room;
 use crate::read::cache::{Lease, ShardCache};
 use crate::{Dataset, Plan, Result};
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::read::cache::ledger::ShardId;
+use crate::manifest::ShardId;
 use crate::{Split, SplitManifest};
 
 /// Rows of one shard that are frames of one window.

@@ -17,8 +17,9 @@ use crate::read::traffic::{Counters, Traffic};
 use crate::shard::{self, ShardData};
 use crate::{Compression, Error, Location, Manifest, Origin, Result, Shard};
 
+use crate::manifest::ShardId;
 use folder::Folder;
-use ledger::{Ledger, Room, ShardId};
+use ledger::{Ledger, Room};
 
 /// Bytes of shards that are held in memory unless said otherwise.
 pub const DEFAULT_CACHE_BYTES: u64 = 4 << 30;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::manifest::ShardId;
 use crate::manifest::generation;
 use crate::plan::rows::{Piece, RowIndex};
-use crate::read::cache::ledger::{Room, ShardId};
+use crate::read::cache::ledger::Room;
 use crate::read::cache::{CacheOptions, Lease, ShardCache};
 use crate::read::traffic::{Counters, Traffic};
 use crate::shard::ShardData;

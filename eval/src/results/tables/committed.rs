@@ -9,13 +9,24 @@ use arrow::datatypes::{DataType, Field, Schema, UInt32Type};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use wellspring_store::{Location, Reporter};
 
 use super::identity::{Held, Row};
 use super::labels::{Evaluated, Known, known};
-use super::{RunFile, TABLE_VERSION, Table, typed};
+use super::{TABLE_VERSION, Table, typed};
 use crate::{Error, Result};
+
+/// The file that a run has of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RunFile {
+    pub(crate) run: String,
+    /// Its name, which is the run's in tables other than `runs`.
+    pub(crate) file: String,
+    pub(crate) bytes: u64,
+    /// When it was written, in milliseconds of Unix time.
+    pub(crate) modified: i64,
+}
 
 /// Rows of `runs` that are read at once.
 const READS: usize = 64;
@@ -383,7 +394,7 @@ mod tests {
 
     use super::*;
     use crate::Format;
-    use crate::results::tables::RunFiles;
+    use crate::sql::RunFiles;
 
     /// Machines that read the files see what this one does.
     #[tokio::test]

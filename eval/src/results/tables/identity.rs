@@ -4,7 +4,23 @@ use serde::Deserialize;
 use wellspring_store::checksum;
 
 use super::{RunRecord, file_name};
-use crate::{Error, OnExisting, Result};
+use crate::{Error, Result};
+
+/// What an evaluation does where another has its name, data set, split and schedule. Two are the same if their
+/// weights, rollouts, contexts, starts and bands are too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnExisting {
+    /// It takes the place of the same one; where that is another one, it is refused.
+    Renew,
+    /// It takes the place of either.
+    Replace,
+    /// It comes beside either.
+    Add,
+    /// It is refused.
+    Refuse,
+    /// The same one is not done again; where that is another one, it is refused.
+    Skip,
+}
 
 /// What an evaluation is called: at most one row of `runs` has it, unless more were asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

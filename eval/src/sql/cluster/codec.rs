@@ -24,7 +24,8 @@ use serde::{Deserialize, Serialize};
 use wellspring_store::Location;
 
 use super::reach::Reach;
-use crate::results::tables::{RunFile, RunFiles, Table};
+use crate::results::tables::{RunFile, Table};
+use crate::sql::RunFiles;
 use crate::sql::engine::external;
 use crate::sql::frames::{Chosen, Column, FramesScan, FramesTable, Source};
 use crate::sql::functions;

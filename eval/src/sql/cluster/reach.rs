@@ -18,7 +18,7 @@ use datafusion::logical_expr::{LogicalPlan, TableScan};
 use datafusion::physical_plan::ExecutionPlan;
 use wellspring_store::Location;
 
-use crate::results::tables::RunFiles;
+use crate::sql::RunFiles;
 use crate::sql::engine::external;
 use crate::sql::frames::{FramesScan, FramesTable};
 

@@ -17,7 +17,7 @@ use datafusion::logical_expr::{
 use serde::Deserialize;
 use wellspring_spectra::{Bins, Transform};
 
-use crate::evaluate::metrics::Spatial;
+use crate::metrics::Spatial;
 use crate::sql::engine::external;
 
 /// A function of one or two fields of a frame.

@@ -3,15 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::Split;
-
-/// A file of a data set: a split's shard by its index, or the file of its constants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct ShardId {
-    pub(crate) split: Split,
-    /// None for the constants.
-    pub(crate) index: Option<usize>,
-}
+use crate::manifest::ShardId;
 
 /// Files that are mapped at once, at most, beyond those in use: systems limit their number.
 const MOST: usize = 16_384;
@@ -146,6 +138,8 @@ impl<V: Clone + Default> Ledger<V> {
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use proptest::prelude::*;
+
+    use crate::Split;
 
     use super::*;
 

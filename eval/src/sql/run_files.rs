@@ -26,22 +26,10 @@ use datafusion::physical_expr::{LexOrdering, Partitioning, PhysicalSortExpr, Ran
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use object_store::ObjectMeta;
-use serde::{Deserialize, Serialize};
 use wellspring_store::Location;
 
-use super::Table;
+use crate::results::tables::{RunFile, Table};
 use crate::sql::engine::{Question, is_decided_by, shares};
-
-/// The file that a run has of a table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RunFile {
-    pub(crate) run: String,
-    /// Its name, which is the run's in tables other than `runs`.
-    pub(crate) file: String,
-    pub(crate) bytes: u64,
-    /// When it was written, in milliseconds of Unix time.
-    pub(crate) modified: i64,
-}
 
 /// The table.
 #[derive(Debug)]

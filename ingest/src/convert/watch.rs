@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use wellspring_store::Split;
 
-use super::FindingKind;
-use super::glance::Glance;
-use super::track::Track;
 use crate::Result;
 use crate::catalogue::{Catalogue, TakenField};
+use crate::findings::FindingKind;
+use crate::findings::track::Track;
+use crate::well::glance::Glance;
 
 /// The tracks of a split's trajectories, as far as their frames went by.
 pub(crate) struct Watch<'a> {

@@ -1,0 +1,124 @@
+//! A results folder, opened to be asked.
+
+use arrow::array::RecordBatch;
+use serde::Deserialize;
+use wellspring_store::{Location, Reporter};
+
+use crate::results::tables;
+use crate::{Database, Error, Result};
+
+/// The committed evaluations of a results folder.
+pub struct Results {
+    root: Location,
+    runs: Vec<String>,
+    database: Database,
+}
+
+impl Results {
+    /// Opens a results folder as it is now; what is committed later is not seen. Evaluations with a damaged
+    /// or missing file are left out; `reporter` hears of them.
+    ///
+    /// # Errors
+    /// [`Error::NoResults`] where there is none, [`Error::NewerTables`], [`Error::Malformed`].
+    pub async fn open(root: &Location, reporter: &dyn Reporter) -> Result<Self> {
+        let database = Database::new()?;
+        Ok(Self {
+            runs: database.add_results(root, reporter).await?,
+            root: root.clone(),
+            database,
+        })
+    }
+
+    /// Where they are.
+    #[must_use]
+    pub fn location(&self) -> &Location {
+        &self.root
+    }
+
+    /// Names of the committed evaluations' files.
+    #[must_use]
+    pub fn runs(&self) -> &[String] {
+        &self.runs
+    }
+
+    /// Answers one query; statements that change anything are refused.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn sql(&self, query: &str) -> Result<Vec<RecordBatch>> {
+        self.database.sql(query).await
+    }
+
+    /// Opens the results again where an evaluation has been replaced since; whether that was so.
+    pub(crate) async fn renew(&self) -> Result<bool> {
+        self.database.renew().await
+    }
+
+    /// Answers one query in rows of a type; what is not finite is none.
+    ///
+    /// # Errors
+    /// [`Error::Sql`], [`Error::Malformed`] when the columns are not the type's.
+    pub(crate) async fn rows<T: for<'a> Deserialize<'a>>(&self, query: &str) -> Result<Vec<T>> {
+        tables::typed(&self.sql(query).await?).map_err(|reason| Error::Malformed {
+            object: self.root.to_string(),
+            reason,
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use wellspring_store::Silent;
+
+    use super::*;
+    use crate::Format;
+
+    /// Tables as older versions wrote them lie in `tests/data` for ever and must open.
+    async fn asked(version: u32) -> (Results, String) {
+        let place = format!("tests/data/results-v{version}");
+        let results = Results::open(&Location::parse(&place).unwrap(), &Silent)
+            .await
+            .unwrap();
+        let versions = ask(&results, "SELECT DISTINCT table_version FROM runs").await;
+        assert_eq!(versions, format!("table_version\n{version}\n"));
+        for view in crate::View::ALL {
+            ask(&results, &format!("SELECT * FROM {}", view.name)).await;
+        }
+        let new = ask(
+            &results,
+            "SELECT DISTINCT grid, fields, task = dataset_id FROM runs",
+        )
+        .await;
+        assert!(new.ends_with("\n,,true\n"), "{new}");
+        let leads = "SELECT lead, count(*) AS fields FROM by_lead GROUP BY lead ORDER BY lead";
+        let leads = ask(&results, leads).await;
+        (results, leads)
+    }
+
+    async fn ask(results: &Results, query: &str) -> String {
+        let answer = results.sql(query).await.unwrap();
+        String::from_utf8(Format::Csv.write(&answer).unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn tables_of_version_1_open() {
+        let (results, leads) = asked(1).await;
+        let added = ask(&results, "SELECT weights, bands FROM runs").await;
+        assert_eq!(added, "weights,bands\n,\n");
+        assert_eq!(leads, "lead,fields\n1,4\n2,4\n");
+    }
+
+    /// Persistence on two data sets of one name, which version 2 did not tell apart.
+    #[tokio::test]
+    async fn tables_of_version_2_open_and_tell_data_sets_apart() {
+        let (results, leads) = asked(2).await;
+        assert_eq!(leads, "lead,fields\n1,2\n2,2\n");
+        let sets = "SELECT DISTINCT dataset, dataset_name FROM runs ORDER BY dataset";
+        let expected = "dataset,dataset_name\nshear_flow #9d0a1831,shear_flow\n\
+            shear_flow #b5c8c3c5,shear_flow\n";
+        assert_eq!(ask(&results, sets).await, expected);
+        let alone = "SELECT count(DISTINCT vrmse) AS numbers FROM by_lead WHERE lead = 1";
+        assert_eq!(ask(&results, alone).await, "numbers\n2\n");
+    }
+}
