@@ -22,13 +22,13 @@ use wellspring_store::{
 
 use crate::error::SubjectError;
 use crate::evaluate::rollout::Rollout;
-use crate::results::tables::{self, Claim, Committed, RunRecord, TABLE_VERSION, Table};
+use crate::results::tables::{self, Committed, EvaluationClaim, RunRecord, TABLE_VERSION, Table};
 use crate::{Error, OnExisting, Result};
-use measure::{Measurer, Predicted, Source};
+use measure::{Measurer, Prediction, TruthSource};
 pub use schedule::Schedule;
 pub use subject::{Baseline, BaselineSubject, Description, Subject};
 use task::Task;
-use unfinished::{Costs, Standing, Unfinished};
+use unfinished::{Costs, Progress, Unfinished};
 
 /// How an evaluation is done.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,7 +94,8 @@ pub fn evaluate(
     let evaluation = Evaluation::begin(subject, name, schedule, dataset, options)?;
     let committed = runtime.block_on(Committed::read(results, reporter))?;
     let (root, existing) = (results.to_string(), options.existing);
-    let Some(claim) = Claim::new(&evaluation.record, existing, root, committed.held()?)? else {
+    let Some(claim) = EvaluationClaim::new(&evaluation.record, existing, root, committed.held()?)?
+    else {
         return Ok(None);
     };
     let life = tables::life(results, &evaluation.record.run);
@@ -233,13 +234,13 @@ impl<'a> Evaluation<'a> {
     /// commits the tables. Windows that an interrupted evaluation has done are not done again.
     fn run(
         mut self,
-        claim: &Claim,
+        claim: &EvaluationClaim,
         results: &Location,
         runtime: &Handle,
         reporter: &dyn Reporter,
     ) -> Result<Option<RunRecord>> {
         let windows: Vec<Window> = self.plan.iter().collect();
-        let source = Source {
+        let source = TruthSource {
             dataset: self.dataset,
             split: self.options.split,
             stride: self.subject.stride(),
@@ -249,7 +250,7 @@ impl<'a> Evaluation<'a> {
         let saved = runtime.block_on(unfinished.load())?;
         let standing = saved.as_ref().map(|saved| saved.standing.clone());
         let mut measurer = Measurer::new(source, self.options, &self.record, (unfinished, saved))?;
-        let (sender, receiver) = sync_channel::<Predicted<'_>>(1);
+        let (sender, receiver) = sync_channel::<Prediction<'_>>(1);
         let (costs, (draft, unfinished)) = std::thread::scope(|scope| {
             let measuring = scope.spawn(move || {
                 for predicted in receiver {
@@ -278,10 +279,10 @@ impl<'a> Evaluation<'a> {
     /// Predicts every lead of every window and sends it on.
     fn roll_out<'w>(
         &self,
-        begun: Standing,
+        begun: Progress,
         windows: &'w [Window],
-        source: Source<'_>,
-        sender: &SyncSender<Predicted<'w>>,
+        source: TruthSource<'_>,
+        sender: &SyncSender<Prediction<'w>>,
         reporter: &dyn Reporter,
     ) -> Result<Costs> {
         let space = self.dataset.schema().grid.shape();
@@ -304,14 +305,14 @@ impl<'a> Evaluation<'a> {
                 costs.seconds += began.elapsed().as_secs_f64();
                 costs.tokens += step.tokens * windows.len();
                 seen.push_frame(&step.prediction)?;
-                let predicted = Predicted {
+                let predicted = Prediction {
                     windows,
                     first: index * batch,
                     lead,
                     patch: self.shown(&step.patch),
                     tokens: step.tokens,
                     prediction: step.prediction,
-                    standing: (lead == self.options.rollout).then(|| Standing {
+                    standing: (lead == self.options.rollout).then(|| Progress {
                         windows: index * batch + windows.len(),
                         costs,
                         budget: rollout.state(),

@@ -8,7 +8,7 @@
 //! starts at once, each prediction becoming part of the next context. A [`Schedule`] says which patch
 //! size is used at which step: one for ever, a cycle (4 → 8 → 16 → 4 …), or seeded random ones.
 //!
-//! **Metrics.** A [`Gauge`] measures every predicted field against the truth, in the field's own
+//! **Metrics.** A [`FieldMetrics`] measures every predicted field against the truth, in the field's own
 //! units and in f64: The Well's ten spatial metrics ([`Spatial`]), errors within its three bands of
 //! wavenumbers, and the power of truth, prediction and residual by wavenumber. Values equal those of
 //! The Well's own code (`tests/parity.rs`). What is not finite is stored so, never averaged away.
@@ -98,7 +98,7 @@ pub use figures::{
     AnimationOptions, Figure, ImageFormat, ReportOptions, Selection, animate, fields, figures,
     report,
 };
-pub use metrics::{Gauge, Line, Score, Spatial, Spectra, Temporal, artefact_ratio};
+pub use metrics::{FieldMetrics, Line, Score, Spatial, Spectra, Temporal, artefact_ratio};
 pub use results::{OnExisting, RunRecord, TABLE_VERSION};
 #[cfg(feature = "cluster")]
 pub use sql::{

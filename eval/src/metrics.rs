@@ -62,7 +62,7 @@ impl Spectra {
 
 /// Measures fields of one grid shape; what depends on the grid alone is made once.
 #[derive(Debug)]
-pub struct Gauge {
+pub struct FieldMetrics {
     transform: Transform,
     isotropic: Bins,
     bands: Bins,
@@ -83,7 +83,7 @@ pub struct Score {
     pub spectra: Spectra,
 }
 
-impl Gauge {
+impl FieldMetrics {
     /// For fields of a shape.
     ///
     /// # Errors
@@ -150,7 +150,7 @@ impl Gauge {
     /// Measures many (truth, prediction) pairs in their own units, on all cores.
     ///
     /// # Errors
-    /// As [`Gauge::score`].
+    /// As [`FieldMetrics::score`].
     pub fn scores(&self, pairs: &[(&[f32], &[f32])]) -> Result<Vec<Score>> {
         let pairs = pairs.par_iter();
         pairs

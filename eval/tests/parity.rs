@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use safetensors::SafeTensors;
-use wellspring_eval::{Gauge, Spatial, Temporal};
+use wellspring_eval::{FieldMetrics, Spatial, Temporal};
 use wellspring_store::Frames;
 
 /// The Well's names of [`Spatial::NAMES`].
@@ -56,7 +56,7 @@ type Pairs = BTreeMap<String, Vec<(f64, f64)>>;
 fn compare(fixture: &Fixture<'_>) -> Pairs {
     let shape = fixture.0.tensor("truth").unwrap().shape().to_vec();
     let (times, channels) = (shape[0], shape[shape.len() - 1]);
-    let gauge = Gauge::new(&shape[1..shape.len() - 1]).unwrap();
+    let gauge = FieldMetrics::new(&shape[1..shape.len() - 1]).unwrap();
     let mut pairs = Pairs::new();
     let mut push = |name: &str, found: f64, expected: f32| {
         pairs
@@ -70,7 +70,7 @@ fn compare(fixture: &Fixture<'_>) -> Pairs {
         .collect();
     let bands = |kind: &str, band: usize| fixture.values(&format!("{kind}.{band}"));
     let own = fixture.0.tensor("own.bins").is_ok().then(|| {
-        let gauge = Gauge::new(&shape[1..shape.len() - 1]).unwrap();
+        let gauge = FieldMetrics::new(&shape[1..shape.len() - 1]).unwrap();
         gauge.with_bands(fixture.values("own.bins")).unwrap()
     });
     let spectrum = fixture.values("spectrum");

@@ -1,11 +1,11 @@
 //! Every trajectory of a source, what of it is taken, and the files it lies in.
 
 pub(crate) mod inspect;
-mod looking;
 pub(crate) mod options;
 pub(crate) mod pattern;
 pub(crate) mod selection;
 pub(crate) mod source;
+mod survey;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map;
@@ -17,10 +17,10 @@ use wellspring_store::{
     Attachment, AxisSelection, Contents, Reporter, Schema, Selection, Split, Trajectory,
 };
 
-use self::looking::Looking;
+use self::survey::Survey;
 use crate::catalogue::source::{Source, SourceFile};
 use crate::findings::judge::Judge;
-use crate::findings::track::Named;
+use crate::findings::track::TrackName;
 use crate::findings::{Finding, FindingKind, axes};
 use crate::well::{FieldReader, OpenFile};
 use crate::{Error, Result};
@@ -89,7 +89,7 @@ impl Catalogue {
         reporter: &dyn Reporter,
     ) -> Result<Self> {
         let left_out = selection::left_out(&selection)?;
-        let mut looking = Looking::default();
+        let mut looking = Survey::default();
         reporter.begin("looking at files", Some(source.files.len() as u64), "files");
         for file in source.files {
             let below = file.below.clone();
@@ -251,9 +251,9 @@ impl Catalogue {
     }
 
     /// What findings call a field of a trajectory.
-    pub(crate) fn named(&self, split: Split, entry: usize, field: usize) -> Named<'_> {
+    pub(crate) fn named(&self, split: Split, entry: usize, field: usize) -> TrackName<'_> {
         let (held, field) = (&self.splits[&split][entry], &self.fields[field]);
-        Named {
+        TrackName {
             file: &self.files[held.file].below,
             field: &field.name,
             trajectory: held.sample,

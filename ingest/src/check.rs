@@ -60,7 +60,7 @@ async fn look_at_all(
     catalogue: &Arc<Catalogue>,
     threads: usize,
     reporter: &dyn Reporter,
-) -> Result<Vec<Seen>> {
+) -> Result<Vec<TrajectoryCheck>> {
     let splits = catalogue.splits.iter();
     let places = splits.flat_map(|(&split, entries)| (0..entries.len()).map(move |at| (split, at)));
     let places: Vec<(Split, usize)> = places.collect();
@@ -85,20 +85,23 @@ async fn look_at_all(
 
 /// What was seen of a trajectory.
 #[derive(Default)]
-struct Seen {
+struct TrajectoryCheck {
     findings: Vec<Finding>,
     /// Where all of it could be read.
     member: Option<Member>,
 }
 
-async fn look(catalogue: Arc<Catalogue>, (split, entry): (Split, usize)) -> Result<Seen> {
+async fn look(
+    catalogue: Arc<Catalogue>,
+    (split, entry): (Split, usize),
+) -> Result<TrajectoryCheck> {
     let held = &catalogue.splits[&split][entry];
     let below = catalogue.files[held.file].below.clone();
     let file = match catalogue.file(held.file).await {
         Ok(file) => file,
         Err(error) => {
             let finding = catalogue.judge.unless_it_ends(&below, Err(error))?;
-            return Ok(Seen {
+            return Ok(TrajectoryCheck {
                 findings: finding.into_iter().collect(),
                 member: None,
             });
@@ -112,7 +115,7 @@ fn trajectory(
     catalogue: &Catalogue,
     file: &OpenFile,
     (split, entry): (Split, usize),
-) -> Result<Seen> {
+) -> Result<TrajectoryCheck> {
     let held = &catalogue.splits[&split][entry];
     let below = &catalogue.files[held.file].below;
     let (mut findings, mut sum, mut whole) = (Vec::new(), Xxh3::new(), true);
@@ -141,7 +144,7 @@ fn trajectory(
         sample: held.sample,
         digest: sum.digest(),
     });
-    Ok(Seen { findings, member })
+    Ok(TrajectoryCheck { findings, member })
 }
 
 /// A glance at each frame of a field.

@@ -22,7 +22,7 @@ use wellspring_store::{Location, Manifest, Reporter};
 
 use crate::Result;
 use crate::catalogue::options::{IngestOptions, Part};
-use crate::convert::work::{Begun, Work};
+use crate::convert::work::{Work, WorkStart};
 pub use append::append;
 pub use bench::decode;
 pub use on_demand::{open, promise};
@@ -45,8 +45,8 @@ pub async fn ingest(
     reporter: &dyn Reporter,
 ) -> Result<Manifest> {
     let work = match Work::begin(source, root, options, reporter).await? {
-        Begun::Work(work) => work,
-        Begun::Done(manifest) => return Ok(*manifest),
+        WorkStart::Work(work) => work,
+        WorkStart::Done(manifest) => return Ok(*manifest),
     };
     work.settled(work.whole(reporter).await).await
 }
@@ -73,7 +73,7 @@ pub async fn ingest_part(
     (part, until): (Part, Stage),
     reporter: &dyn Reporter,
 ) -> Result<()> {
-    let Begun::Work(work) = Work::begin(source, root, options, reporter).await? else {
+    let WorkStart::Work(work) = Work::begin(source, root, options, reporter).await? else {
         return Ok(());
     };
     let done = async {
@@ -102,10 +102,10 @@ pub async fn finish(
     reporter: &dyn Reporter,
 ) -> Result<Manifest> {
     match Work::begin(source, root, options, reporter).await? {
-        Begun::Work(work) => {
+        WorkStart::Work(work) => {
             let statistics = work.statistics().await?;
             work.settled(work.commit(&statistics, reporter).await).await
         }
-        Begun::Done(manifest) => Ok(*manifest),
+        WorkStart::Done(manifest) => Ok(*manifest),
     }
 }

@@ -324,7 +324,7 @@ pub enum Error {
 
     /// A shard that is made when it is first read could not be made.
     #[error("cannot make {object} from what the data set is made of")]
-    Origin {
+    ShardProvider {
         /// The shard.
         object: String,
         /// Why.

@@ -49,7 +49,7 @@
 //! `stats.yaml` and tidying up. What an interruption leaves changes nothing; the next attempt goes on with it.
 //!
 //! **Promises.** A data set may be read before it is written: [`Dataset::of_origin`] takes an
-//! [`outline`](Manifest::outline) of its manifest and an [`Origin`], which makes each shard when it is
+//! [`outline`](Manifest::outline) of its manifest and an [`ShardProvider`], which makes each shard when it is
 //! first read. Until the last one there is no manifest.
 //!
 //! **Generations.** A data set changes (trajectories are added, a split is dropped, all of it is replaced) by a
@@ -165,13 +165,13 @@ mod tests;
 
 pub use array::{Frames, Length, Patch, Value, Window, WindowSpec};
 pub use error::{Error, Result, with_causes};
-pub use loader::{Batch, Bill, Loader, LoaderOptions};
+pub use loader::{Batch, Loader, LoaderOptions, ReadCost};
 pub use location::{
     DEFAULT_RETRY_FOR, Hold, Listing, Location, Version, is_at, masked, move_into_place,
     remove_left, report_outages,
 };
 pub use manifest::{
-    Affine, Attachment, Axis, AxisSelection, Begun, Boundary, BoundedChannel, Change,
+    Affine, Attachment, Axis, AxisSelection, Boundary, BoundedChannel, Change, ChangeStart,
     ChannelMoments, ChannelStatistics, Compression, Contents, Dtype, FORMAT_VERSION, Fate, Field,
     Grid, Head, Litter, Manifest, Moments, Normalization, NotFinite, Provenance, ScaleBound,
     Schema, Selection, Shard, SourceRecord, Split, SplitManifest, Statistics, StoredValue,
@@ -179,7 +179,8 @@ pub use manifest::{
 };
 pub use plan::{Order, Plan, Share};
 pub use read::{
-    CacheOptions, DEFAULT_CACHE_BYTES, Dataset, Origin, Piece, Scanner, Traffic, Wanted,
+    CacheOptions, DEFAULT_CACHE_BYTES, Dataset, FrameColumns, IoStatistics, Piece, Scanner,
+    ShardProvider,
 };
 pub use report::{Notes, Reporter, Silent};
 pub use shard::{Row, ShardWriter};

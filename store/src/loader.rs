@@ -6,8 +6,8 @@
 //! gathered them; it is never more than `prefetch` batches behind, so neither a slow consumer nor a
 //! fast store makes the memory grow.
 
-mod bill;
-mod ring;
+mod frame_pool;
+mod read_cost;
 mod stages;
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc};
@@ -20,8 +20,8 @@ use crate::read::cache::Lease;
 use crate::read::dataset::Run;
 use crate::{Dataset, Error, Frames, Plan, Result, Value, Window};
 
-pub use bill::Bill;
-use ring::Ring;
+use frame_pool::FramePool;
+pub use read_cost::ReadCost;
 pub(crate) use stages::AHEAD;
 use stages::Stages;
 
@@ -57,7 +57,7 @@ pub struct Batch<T: Value = f32> {
     /// Their frames as stored (normalised): (T, B, C, *space). Their memory is used again when the
     /// batch is dropped.
     pub frames: Frames<T>,
-    ring: Arc<Ring<T>>,
+    ring: Arc<FramePool<T>>,
 }
 
 impl<T: Value> PartialEq for Batch<T> {
@@ -78,23 +78,23 @@ impl<T: Value> Drop for Batch<T> {
 #[derive(Debug)]
 pub struct Loader<T: Value = f32> {
     dataset: Arc<Dataset>,
-    batches: mpsc::Receiver<Coming<T>>,
+    batches: mpsc::Receiver<BatchReceiver<T>>,
     /// Why there is no thread to gather batches.
     idle: Option<std::io::Error>,
     over: bool,
 }
 
 /// A batch that is being gathered.
-type Coming<T> = oneshot::Receiver<Result<Batch<T>>>;
+type BatchReceiver<T> = oneshot::Receiver<Result<Batch<T>>>;
 
 /// Work for a thread.
 struct Job<T: Value> {
-    gathering: Gathering,
+    gathering: OpenBatch,
     done: oneshot::Sender<Result<Batch<T>>>,
 }
 
 /// A batch whose shards are open.
-struct Gathering {
+struct OpenBatch {
     windows: Vec<Window>,
     /// Frames of each of the windows.
     time: usize,
@@ -128,7 +128,7 @@ impl<T: Value> Loader<T> {
         let (jobs, work) = std_mpsc::channel();
         let gatherer = Gatherer {
             dataset: Arc::clone(&dataset),
-            ring: Arc::new(Ring::new(prefetch + 1)),
+            ring: Arc::new(FramePool::new(prefetch + 1)),
             work: Arc::new(Mutex::new(work)),
         };
         // There are never more batches than these in the making.
@@ -188,7 +188,7 @@ struct Reader<T: Value> {
     plan: Plan,
     batch: usize,
     stages: Stages,
-    queue: mpsc::Sender<Coming<T>>,
+    queue: mpsc::Sender<BatchReceiver<T>>,
     jobs: std_mpsc::Sender<Job<T>>,
 }
 
@@ -223,7 +223,7 @@ impl<T: Value> Reader<T> {
     }
 
     /// The windows of a batch, all of as many frames, and their open shards.
-    async fn prepare(&mut self, place: usize) -> Result<Gathering> {
+    async fn prepare(&mut self, place: usize) -> Result<OpenBatch> {
         let (split, spec) = (self.plan.split(), self.plan.spec());
         let (mut windows, mut pieces, mut time) = (Vec::new(), Vec::new(), 0);
         let places = place..place.saturating_add(self.batch);
@@ -243,7 +243,7 @@ impl<T: Value> Reader<T> {
         for pieces in pieces {
             runs.push(Run::open(pieces, time, &leases).await?);
         }
-        Ok(Gathering {
+        Ok(OpenBatch {
             windows,
             time,
             runs,
@@ -256,7 +256,7 @@ impl<T: Value> Reader<T> {
 #[derive(Clone)]
 struct Gatherer<T: Value> {
     dataset: Arc<Dataset>,
-    ring: Arc<Ring<T>>,
+    ring: Arc<FramePool<T>>,
     work: Arc<Mutex<std_mpsc::Receiver<Job<T>>>>,
 }
 
@@ -293,8 +293,8 @@ impl<T: Value> Gatherer<T> {
         }
     }
 
-    fn gather(&self, gathering: Gathering) -> Batch<T> {
-        let Gathering {
+    fn gather(&self, gathering: OpenBatch) -> Batch<T> {
+        let OpenBatch {
             windows,
             time,
             runs,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{Error, Location, Result};
-pub use generation::{Begun, Change, Fate, Head, Litter, drop_split, litter, purge};
+pub use generation::{Change, ChangeStart, Fate, Head, Litter, drop_split, litter, purge};
 pub use provenance::{
     Attachment, AxisSelection, Contents, NotFinite, Provenance, Selection, SourceRecord,
     StoredValue,

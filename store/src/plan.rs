@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::manifest::ShardId;
 use crate::{Error, Manifest, Result, Split, SplitManifest, Window, WindowSpec};
 
-use blocks::Blocks;
+use blocks::ShardBlocks;
 pub use order::Order;
 use order::{Lanes, shuffled};
 
@@ -48,7 +48,7 @@ pub struct Plan {
     spec: WindowSpec,
     /// Windows before each trajectory, and in all.
     before: Arc<Vec<usize>>,
-    blocks: Arc<Blocks>,
+    blocks: Arc<ShardBlocks>,
     order: Order,
     lanes: Option<Arc<Lanes>>,
     share: Share,
@@ -75,7 +75,7 @@ impl Plan {
         let plan = Self {
             split,
             spec,
-            blocks: Arc::new(Blocks::of(split, held, spec, &before)),
+            blocks: Arc::new(ShardBlocks::of(split, held, spec, &before)),
             before: Arc::new(before),
             order,
             lanes: None,

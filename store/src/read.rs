@@ -3,12 +3,12 @@
 pub(crate) mod cache;
 pub(crate) mod dataset;
 pub(crate) mod fetch;
-mod origin;
+pub(crate) mod io_statistics;
 pub(crate) mod scan;
-pub(crate) mod traffic;
+mod shard_provider;
 
 pub use cache::{CacheOptions, DEFAULT_CACHE_BYTES};
 pub use dataset::Dataset;
-pub use origin::Origin;
-pub use scan::{Piece, Scanner, Wanted};
-pub use traffic::Traffic;
+pub use io_statistics::IoStatistics;
+pub use scan::{FrameColumns, Piece, Scanner};
+pub use shard_provider::ShardProvider;

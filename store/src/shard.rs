@@ -1,21 +1,21 @@
 //! Shards: Arrow IPC files of frames, one row a frame.
 
+mod buffer_pool;
 mod decode;
 mod encode;
 mod file;
 mod index;
 pub(crate) mod pool;
-mod recycled;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef};
 
+pub(crate) use buffer_pool::BufferPool;
 pub(crate) use decode::ShardData;
 pub use encode::{Row, ShardWriter};
 pub(crate) use index::ShardIndex;
-pub(crate) use recycled::Recycled;
 
 use crate::{Dtype, Grid};
 

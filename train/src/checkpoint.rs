@@ -10,7 +10,7 @@ use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use wellspring_store::{Location, Reporter, checksum, sealed};
 
-use crate::claim::Claim;
+use crate::claim::RunClaim;
 use crate::config::MOST_STEPS;
 use crate::domain::Domains;
 use crate::model::{Parameters, Surrogate};
@@ -125,7 +125,7 @@ impl Checkpoint {
         domains: &Domains,
         parameters: &Parameters,
         optimizer: &AdamW,
-        claim: &Claim,
+        claim: &RunClaim,
     ) -> Result<()> {
         let files = [
             (MODEL, parameters.to_safetensors()?),
@@ -149,7 +149,7 @@ impl Checkpoint {
         (step, loss): (u64, Option<f32>),
         domains: &Domains,
         files: [(&str, Vec<u8>); 2],
-        claim: &Claim,
+        claim: &RunClaim,
     ) -> Result<()> {
         let mut checksums = BTreeMap::new();
         for (name, bytes) in files {

@@ -16,7 +16,7 @@ use crate::{Error, Result};
 
 /// The right to write a run.
 #[derive(Debug)]
-pub(crate) struct Claim {
+pub(crate) struct RunClaim {
     run: Location,
     place: Location,
     held: Held,
@@ -32,8 +32,8 @@ enum Held {
     Name { own: String, seen: Option<Version> },
 }
 
-impl Claim {
-    /// Looks whether a run is free. Nothing is written: who goes on calls [`Claim::take`].
+impl RunClaim {
+    /// Looks whether a run is free. Nothing is written: who goes on calls [`RunClaim::take`].
     ///
     /// # Errors
     /// [`Error::Busy`], and what reading may give.
@@ -160,15 +160,15 @@ mod tests {
     async fn a_run_on_a_disk_is_free_when_its_process_is_gone() {
         let folder = tempfile::tempdir().unwrap();
         let run = local(&folder);
-        let mut first = Claim::open(&run, &Silent).await.unwrap();
-        let mut late = Claim::open(&run, &Silent).await.unwrap();
+        let mut first = RunClaim::open(&run, &Silent).await.unwrap();
+        let mut late = RunClaim::open(&run, &Silent).await.unwrap();
         assert!(!folder.path().join("run").exists());
         first.take(&Silent).await.unwrap();
         let busy = |error| matches!(error, Error::Busy { .. });
         assert!(busy(late.take(&Silent).await.unwrap_err()));
-        assert!(busy(Claim::open(&run, &Silent).await.unwrap_err()));
+        assert!(busy(RunClaim::open(&run, &Silent).await.unwrap_err()));
         drop(first);
-        let mut next = Claim::open(&run, &Silent).await.unwrap();
+        let mut next = RunClaim::open(&run, &Silent).await.unwrap();
         next.take(&Silent).await.unwrap();
         next.check().await.unwrap();
     }
@@ -176,16 +176,16 @@ mod tests {
     #[tokio::test]
     async fn a_run_elsewhere_is_whose_took_it_last_and_the_other_notices() {
         let run = Location::parse("memory:///run").unwrap();
-        let mut first = Claim::open(&run, &Silent).await.unwrap();
-        let mut second = Claim::open(&run, &Silent).await.unwrap();
+        let mut first = RunClaim::open(&run, &Silent).await.unwrap();
+        let mut second = RunClaim::open(&run, &Silent).await.unwrap();
         first.take(&Silent).await.unwrap();
         let error = second.take(&Silent).await.unwrap_err();
         assert!(matches!(error, Error::Busy { .. }), "{error}");
         first.check().await.unwrap();
 
         let [mut third, mut fourth] = [
-            Claim::open(&run, &Silent).await.unwrap(),
-            Claim::open(&run, &Silent).await.unwrap(),
+            RunClaim::open(&run, &Silent).await.unwrap(),
+            RunClaim::open(&run, &Silent).await.unwrap(),
         ];
         third.take(&Silent).await.unwrap();
         let error = fourth.take(&Silent).await.unwrap_err();

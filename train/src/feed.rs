@@ -10,7 +10,7 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tokio::runtime::Handle;
 use wellspring_store::{
-    Batch, Bill, Dataset, Loader, LoaderOptions, Order, Plan, Share, Split, WindowSpec,
+    Batch, Dataset, Loader, LoaderOptions, Order, Plan, ReadCost, Share, Split, WindowSpec,
 };
 
 use crate::{Config, Result, Stop};
@@ -118,7 +118,7 @@ impl Feed {
     }
 
     /// What the next steps will cost.
-    pub(crate) fn bill(&self, steps: u64) -> Result<Bill> {
+    pub(crate) fn bill(&self, steps: u64) -> Result<ReadCost> {
         let (epoch_steps, end) = (self.epoch_steps(), self.given + steps);
         let before = |step: u64| {
             let windows = (step % epoch_steps) as usize * self.options.batch;
@@ -184,7 +184,7 @@ pub struct Reading {
     /// Steps in which all its windows are seen once.
     pub epoch_steps: u64,
     /// What they cost.
-    pub bill: Bill,
+    pub bill: ReadCost,
     feed: Feed,
 }
 

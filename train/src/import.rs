@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wellspring_store::{Dataset, Location, Reporter};
 
 use crate::checkpoint::{self, Checkpoint, fresh};
-use crate::claim::{Claim, refuse_held};
+use crate::claim::{RunClaim, refuse_held};
 use crate::domain::{Domain, Domains};
 use crate::optim::AdamW;
 use crate::{Config, Error, Result, leftovers};
@@ -25,7 +25,7 @@ pub async fn import(
 ) -> Result<()> {
     config.validate()?;
     let domains = Domains::new(datasets.iter().map(|data| Domain::of(data)).collect())?;
-    let mut claim = Claim::open(run, reporter).await?;
+    let mut claim = RunClaim::open(run, reporter).await?;
     refuse_held(run).await?;
     refuse_trained(run).await?;
     let model = fresh(config, &domains, &config.train.device.open()?)?;

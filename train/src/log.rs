@@ -2,7 +2,7 @@
 //! whole with each checkpoint; what came after the last one is done again anyway.
 
 use serde::{Deserialize, Serialize};
-use wellspring_store::{Location, Reporter, Traffic, with_causes};
+use wellspring_store::{IoStatistics, Location, Reporter, with_causes};
 
 use crate::{Error, Result};
 
@@ -46,7 +46,7 @@ pub enum Event {
         /// The data set.
         data: String,
         /// Requests, bytes, waits.
-        traffic: Traffic,
+        traffic: IoStatistics,
     },
 }
 

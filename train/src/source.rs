@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use wellspring_store::{Batch, Dataset, Patch, Traffic};
+use wellspring_store::{Batch, Dataset, IoStatistics, Patch};
 
 use crate::domain::{Domain, Domains, Unseen};
 use crate::feed::{Feed, Mix};
@@ -54,7 +54,7 @@ impl Source {
     }
 
     /// What reading it has cost.
-    pub(crate) fn traffic(&self) -> Traffic {
+    pub(crate) fn traffic(&self) -> IoStatistics {
         self.feed.dataset.traffic()
     }
 }

@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use wellspring_store::{Batch, Dataset, Location, Patch, Reporter, with_causes};
 
 use crate::checkpoint::{self, Checkpoint, fresh};
-use crate::claim::{Claim, refuse_held};
+use crate::claim::{RunClaim, refuse_held};
 use crate::config::mebibytes;
 use crate::device;
 use crate::domain::{Domain, Domains};
@@ -78,7 +78,7 @@ pub fn train(
 ) -> Result<Outcome> {
     config.validate()?;
     let (claim, before) = runtime.block_on(async {
-        let claim = Claim::open(run, reporter).await?;
+        let claim = RunClaim::open(run, reporter).await?;
         let find = |step| Previous::find(config, run, step, &datasets, reporter);
         let before = match start {
             Start::New => {
@@ -114,7 +114,7 @@ struct Trainer<'a> {
     /// What was asked for, with the schedule's horizon.
     config: Config,
     run: &'a Location,
-    claim: Claim,
+    claim: RunClaim,
     runtime: &'a Handle,
     domains: Domains,
     device: Device,
@@ -139,7 +139,7 @@ impl<'a> Trainer<'a> {
         config: &Config,
         datasets: Vec<Arc<Dataset>>,
         run: &'a Location,
-        claim: Claim,
+        claim: RunClaim,
         before: Option<&Previous>,
         runtime: &'a Handle,
     ) -> Result<Self> {

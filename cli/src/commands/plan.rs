@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::json;
-use wellspring_store::{Bill, Traffic};
+use wellspring_store::{IoStatistics, ReadCost};
 use wellspring_train::{Reading, Unseen};
 
 use super::{Session, print, train};
@@ -58,7 +58,7 @@ pub fn run(session: &Session, args: &args::Plan) -> Result<()> {
 fn expected_rate(
     session: &Session,
     reading: &Reading,
-    traffic: impl Fn() -> Traffic,
+    traffic: impl Fn() -> IoStatistics,
 ) -> Result<f64> {
     let mut loader = reading.loader(session.handle())?;
     let (began, mut windows, mut epochs) = (Instant::now(), 0, 0);
@@ -105,7 +105,7 @@ fn described(root: &str, reading: &Reading, rate: Option<f64>, promised: Option<
 }
 
 /// The bill in words.
-fn costs(bill: &Bill) -> String {
+fn costs(bill: &ReadCost) -> String {
     match bill.requests {
         0 => format!(
             "no requests: {} shards are read where they are",
@@ -125,7 +125,7 @@ fn megabytes(bytes: u64) -> String {
 }
 
 /// What a run has read, beside what it was to read.
-pub fn compared(root: &str, bill: &Bill, traffic: &Traffic) -> String {
+pub fn compared(root: &str, bill: &ReadCost, traffic: &IoStatistics) -> String {
     let share = |found: u64, planned: u64| match planned {
         0 => String::new(),
         planned => format!(

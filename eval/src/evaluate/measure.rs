@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 use wellspring_store::{Affine, Dataset, Frames, Manifest, Reporter, Split, Window, WindowSpec};
 
 use super::spectra::{Names, SpectrumSums};
-use super::unfinished::{Saved, Standing, Unfinished};
-use crate::metrics::{ARTEFACT_PATCHES, Channel, Gauge, Score, Spatial, Temporal};
+use super::unfinished::{Progress, SavedProgress, Unfinished};
+use crate::metrics::{ARTEFACT_PATCHES, Channel, FieldMetrics, Score, Spatial, Temporal};
 use crate::results::pictures::Picture;
 use crate::results::tables::{Draft, MetricRow, RunRecord, Table, TableWriter};
 use crate::{EvalOptions, Result};
@@ -19,7 +19,7 @@ const PICTURED: usize = 16;
 
 /// The frames of a split, or every so manieth of them.
 #[derive(Clone, Copy)]
-pub(super) struct Source<'a> {
+pub(super) struct TruthSource<'a> {
     pub(super) dataset: &'a Dataset,
     pub(super) split: Split,
     /// Steps from one frame of a window to the next.
@@ -27,7 +27,7 @@ pub(super) struct Source<'a> {
     pub(super) runtime: &'a Handle,
 }
 
-impl Source<'_> {
+impl TruthSource<'_> {
     /// Frames of windows side by side, by their place in the window.
     pub(super) fn read(&self, windows: &[Window], places: Range<usize>) -> Result<Frames> {
         let spec = WindowSpec {
@@ -59,7 +59,7 @@ impl Source<'_> {
 }
 
 /// One lead of some windows.
-pub(super) struct Predicted<'a> {
+pub(super) struct Prediction<'a> {
     pub(super) windows: &'a [Window],
     /// Of the first, among all.
     pub(super) first: usize,
@@ -70,12 +70,12 @@ pub(super) struct Predicted<'a> {
     /// Stored values, (1, B, C, *space).
     pub(super) prediction: Frames,
     /// At the last lead: where the rollout stands after it.
-    pub(super) standing: Option<Standing>,
+    pub(super) standing: Option<Progress>,
 }
 
 /// Measures leads in the order of their prediction.
 pub(super) struct Measurer<'a> {
-    source: Source<'a>,
+    source: TruthSource<'a>,
     options: &'a EvalOptions,
     run: &'a str,
     context: usize,
@@ -83,7 +83,7 @@ pub(super) struct Measurer<'a> {
     names: Vec<String>,
     channels: Vec<Channel>,
     affine: Affine,
-    gauge: Gauge,
+    gauge: FieldMetrics,
     draft: Draft,
     spectra: SpectrumSums,
     unfinished: Unfinished,
@@ -98,10 +98,10 @@ pub(super) struct Measurer<'a> {
 impl<'a> Measurer<'a> {
     /// Goes on from what was saved, if anything was.
     pub(super) fn new(
-        source: Source<'a>,
+        source: TruthSource<'a>,
         options: &'a EvalOptions,
         record: &'a RunRecord,
-        (unfinished, saved): (Unfinished, Option<Saved>),
+        (unfinished, saved): (Unfinished, Option<SavedProgress>),
     ) -> Result<Self> {
         let manifest = source.dataset.manifest();
         let gauge = gauge(&manifest.schema.grid.shape(), options)?;
@@ -132,7 +132,7 @@ impl<'a> Measurer<'a> {
         })
     }
 
-    pub(super) fn lead(&mut self, mut predicted: Predicted<'_>) -> Result<()> {
+    pub(super) fn lead(&mut self, mut predicted: Prediction<'_>) -> Result<()> {
         let place = self.context + predicted.lead - 1;
         let mut truth = self.source.read(predicted.windows, place..place + 1)?;
         self.measure(&truth, &predicted)?;
@@ -155,7 +155,7 @@ impl<'a> Measurer<'a> {
     }
 
     /// Saves the rows since the last time, and where everything stands.
-    fn save(&mut self, standing: Standing) -> Result<()> {
+    fn save(&mut self, standing: Progress) -> Result<()> {
         let rows = std::mem::replace(&mut self.draft.metrics, TableWriter::new(Table::Metrics)?);
         let rows = Bytes::from(rows.finish()?);
         let pictures = &self.draft.pictures[self.pictures_saved..];
@@ -182,7 +182,7 @@ impl<'a> Measurer<'a> {
         Ok((self.draft, self.unfinished))
     }
 
-    fn measure(&mut self, truth: &Frames, predicted: &Predicted<'_>) -> Result<()> {
+    fn measure(&mut self, truth: &Frames, predicted: &Prediction<'_>) -> Result<()> {
         let (windows, channels) = (predicted.windows.len(), self.channels.len());
         let places = (0..windows).flat_map(|batch| (0..channels).map(move |c| (batch, c)));
         let places: Vec<(usize, usize)> = places.collect();
@@ -226,7 +226,7 @@ impl<'a> Measurer<'a> {
     }
 
     /// Keeps a lead of rollouts that are measured as a whole, and measures them after the last.
-    fn collect(&mut self, truth: &Frames, predicted: &Predicted<'_>) -> Result<()> {
+    fn collect(&mut self, truth: &Frames, predicted: &Prediction<'_>) -> Result<()> {
         let [truths, predictions] = &mut self.whole;
         truths.extend(truth.data());
         predictions.extend(predicted.prediction.data());
@@ -256,7 +256,7 @@ impl<'a> Measurer<'a> {
         self.draft.metrics.push(&rows)
     }
 
-    fn picture(&mut self, truth: &Frames, predicted: &Predicted<'_>, kept: usize) {
+    fn picture(&mut self, truth: &Frames, predicted: &Prediction<'_>, kept: usize) {
         let finite = |values: &[f32]| values.iter().map(|&x| x.is_finite().then_some(x)).collect();
         for (batch, window) in predicted.windows[..kept].iter().enumerate() {
             for (channel, field) in self.names.iter().enumerate() {
@@ -307,8 +307,8 @@ pub(super) fn tell_guards(manifest: &Manifest, reporter: &dyn Reporter) -> Resul
 ///
 /// # Errors
 /// When the edges of bands do not ascend.
-pub(super) fn gauge(space: &[usize], options: &EvalOptions) -> Result<Gauge> {
-    let gauge = Gauge::new(space)?;
+pub(super) fn gauge(space: &[usize], options: &EvalOptions) -> Result<FieldMetrics> {
+    let gauge = FieldMetrics::new(space)?;
     match &options.bands {
         Some(edges) => gauge.with_bands(edges.clone()),
         None => Ok(gauge),
@@ -319,7 +319,7 @@ pub(super) fn gauge(space: &[usize], options: &EvalOptions) -> Result<Gauge> {
 fn row<'a>(
     run: &'a str,
     field: &'a str,
-    predicted: &'a Predicted<'_>,
+    predicted: &'a Prediction<'_>,
     batch: usize,
 ) -> MetricRow<'a> {
     MetricRow {

@@ -35,7 +35,7 @@ pub(super) struct Costs {
 
 /// Where a rollout stands between two batches of windows.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct Standing {
+pub(super) struct Progress {
     /// Windows that are done.
     pub(super) windows: usize,
     pub(super) costs: Costs,
@@ -44,7 +44,7 @@ pub(super) struct Standing {
 
 #[derive(Serialize, Deserialize)]
 struct State {
-    standing: Standing,
+    standing: Progress,
     /// How many times it was saved: parts of the rows and pictures.
     saves: usize,
     spectra: Vec<SavedSum>,
@@ -61,8 +61,8 @@ pub(super) struct Unfinished {
 }
 
 /// What was saved.
-pub(super) struct Saved {
-    pub(super) standing: Standing,
+pub(super) struct SavedProgress {
+    pub(super) standing: Progress,
     pub(super) metrics: Vec<Bytes>,
     pub(super) pictures: Vec<Picture>,
     pub(super) spectra: Vec<SavedSum>,
@@ -98,10 +98,10 @@ impl Unfinished {
 
     /// What the interrupted evaluation left that had come farthest, made this one's own; nothing where none is
     /// whole, which costs time only.
-    pub(super) async fn load(&mut self) -> Result<Option<Saved>> {
-        let mut farthest: Option<Saved> = None;
+    pub(super) async fn load(&mut self) -> Result<Option<SavedProgress>> {
+        let mut farthest: Option<SavedProgress> = None;
         for run in self.others().await? {
-            let done = |saved: &Saved| saved.standing.windows;
+            let done = |saved: &SavedProgress| saved.standing.windows;
             let found = read(&self.folder.join(&run)).await?;
             if found.as_ref().map(done) > farthest.as_ref().map(done) {
                 farthest = found;
@@ -136,7 +136,7 @@ impl Unfinished {
     /// Saves what came since the last time, and where everything stands.
     pub(super) async fn save(
         &mut self,
-        standing: Standing,
+        standing: Progress,
         rows: Bytes,
         kept: &[Picture],
         spectra: Vec<SavedSum>,
@@ -151,7 +151,7 @@ impl Unfinished {
     }
 
     /// Writes what makes the saved files count.
-    async fn write(&self, standing: Standing, spectra: Vec<SavedSum>) -> Result<()> {
+    async fn write(&self, standing: Progress, spectra: Vec<SavedSum>) -> Result<()> {
         let state = State {
             standing,
             saves: self.saves,
@@ -191,7 +191,7 @@ async fn remove(folder: &Location) -> Result<()> {
 }
 
 /// What an evaluation saved; nothing where it is not whole.
-async fn read(folder: &Location) -> Result<Option<Saved>> {
+async fn read(folder: &Location) -> Result<Option<SavedProgress>> {
     let Some(text) = folder.join(STATE).get_opt().await? else {
         return Ok(None);
     };
@@ -213,7 +213,7 @@ async fn read(folder: &Location) -> Result<Option<Saved>> {
         }
         rows.push(part);
     }
-    Ok(Some(Saved {
+    Ok(Some(SavedProgress {
         standing: state.standing,
         metrics: rows,
         pictures: kept,

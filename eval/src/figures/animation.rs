@@ -29,7 +29,7 @@ pub struct AnimationOptions {
 }
 
 #[derive(Deserialize)]
-struct Chosen {
+struct AnimatedRun {
     run: String,
     name: String,
     schedule: String,
@@ -75,22 +75,26 @@ pub async fn animate(results: &Results, options: &AnimationOptions) -> Result<(V
     encoded(frames.collect(), options.milliseconds)
 }
 
-async fn kept(results: &Results, options: &AnimationOptions) -> Result<(Chosen, Vec<Picture>)> {
+async fn kept(
+    results: &Results,
+    options: &AnimationOptions,
+) -> Result<(AnimatedRun, Vec<Picture>)> {
     let chosen = choose(results, options).await?;
     let pictures = pictures::read(&pictures::file(results.location(), &chosen.run)).await?;
     Ok((chosen, pictures))
 }
 
-async fn choose(results: &Results, options: &AnimationOptions) -> Result<Chosen> {
-    let all: Vec<Chosen> = results
+async fn choose(results: &Results, options: &AnimationOptions) -> Result<AnimatedRun> {
+    let all: Vec<AnimatedRun> = results
         .rows("SELECT run, name, schedule, dataset, split FROM runs ORDER BY name, schedule, run")
         .await?;
-    let wanted = |chosen: &Chosen| {
+    let wanted = |chosen: &AnimatedRun| {
         let schedule = options.schedule.as_ref();
         (chosen.run == options.run || chosen.name == options.run)
             && schedule.is_none_or(|schedule| chosen.schedule == *schedule)
     };
-    let (mut found, others): (Vec<Chosen>, Vec<Chosen>) = all.into_iter().partition(wanted);
+    let (mut found, others): (Vec<AnimatedRun>, Vec<AnimatedRun>) =
+        all.into_iter().partition(wanted);
     if found.len() > 1 {
         return Err(Error::Ambiguous {
             text: options.run.clone(),
@@ -108,7 +112,7 @@ async fn choose(results: &Results, options: &AnimationOptions) -> Result<Chosen>
 }
 
 /// Identities of runs, each with what tells it from the others.
-fn identities(runs: &[Chosen]) -> String {
+fn identities(runs: &[AnimatedRun]) -> String {
     let runs = runs.iter().map(|chosen| {
         let name = called(&chosen.name, &chosen.schedule);
         format!(

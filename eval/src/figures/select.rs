@@ -16,7 +16,7 @@ pub struct Selection {
 }
 
 #[derive(Deserialize)]
-struct Held {
+struct ResultValue {
     value: String,
 }
 
@@ -43,7 +43,7 @@ impl Selection {
             if asked.is_empty() {
                 continue;
             }
-            let held: Vec<Held> = results.rows(sql).await?;
+            let held: Vec<ResultValue> = results.rows(sql).await?;
             let held: Vec<String> = held.into_iter().map(|held| held.value).collect();
             if let Some(missing) = asked.iter().find(|&value| !held.contains(value)) {
                 return Err(Error::Unknown {
@@ -77,7 +77,7 @@ impl Selection {
 /// [`Error::Unknown`] for what the results do not hold, [`Error::Sql`].
 pub async fn fields(results: &Results, selection: &Selection) -> Result<Vec<String>> {
     selection.check(results).await?;
-    let held: Vec<Held> = results
+    let held: Vec<ResultValue> = results
         .rows(&format!(
             "SELECT DISTINCT m.field AS value FROM runs r JOIN metrics m ON m.run = r.run WHERE true{}{} \
              ORDER BY value",

@@ -38,7 +38,10 @@ fn rough(cells: usize, seed: usize) -> Vec<f32> {
 }
 
 fn score(shape: &[usize], truth: &[f32], prediction: &[f32]) -> Score {
-    Gauge::new(shape).unwrap().score(truth, prediction).unwrap()
+    FieldMetrics::new(shape)
+        .unwrap()
+        .score(truth, prediction)
+        .unwrap()
 }
 
 fn near(found: f64, expected: f64) {
@@ -90,7 +93,7 @@ fn a_wave_lands_in_one_bin() {
     for (shape, periods) in cases {
         let truth = vec![0.0; shape.iter().product()];
         let edges = vec![0.1, 0.5, 1.0, 1.5, 3.0];
-        let gauge = Gauge::new(shape).unwrap().with_bands(edges).unwrap();
+        let gauge = FieldMetrics::new(shape).unwrap().with_bands(edges).unwrap();
         let score = gauge.score(&truth, &wave(shape, periods)).unwrap();
         let squares = shape.iter().zip(periods).map(|(&n, &periods)| {
             let k = 2.0 * PI * periods as f64 / n as f64;
@@ -127,7 +130,10 @@ fn bands_leave_out_what_is_beyond_their_edges() {
     let shape = [24, 24];
     let truth = vec![0.0; 576];
     let edges = vec![0.5, 1.0];
-    let gauge = Gauge::new(&shape).unwrap().with_bands(edges).unwrap();
+    let gauge = FieldMetrics::new(&shape)
+        .unwrap()
+        .with_bands(edges)
+        .unwrap();
     // 2π/24 ≈ 0.26 and its multiples.
     for (periods, energy) in [(0, 0.0), (1, 0.0), (2, 0.5), (3, 0.5), (4, 0.0), (9, 0.0)] {
         let score = gauge.score(&truth, &wave(&shape, &[periods, 0])).unwrap();
@@ -143,7 +149,12 @@ fn bands_leave_out_what_is_beyond_their_edges() {
         vec![0.0, f32::NAN],
         vec![2.0, 1.0],
     ] {
-        assert!(Gauge::new(&shape).unwrap().with_bands(edges).is_err());
+        assert!(
+            FieldMetrics::new(&shape)
+                .unwrap()
+                .with_bands(edges)
+                .is_err()
+        );
     }
 }
 
@@ -155,7 +166,7 @@ fn an_error_of_one_rounding_keeps_its_accuracy() {
     let mut prediction = truth.clone();
     prediction[77] = prediction[77].next_up();
     let error = f64::from(prediction[77]) - f64::from(truth[77]);
-    let gauge = Gauge::new(&shape).unwrap();
+    let gauge = FieldMetrics::new(&shape).unwrap();
     let score = gauge.score(&truth, &prediction).unwrap();
     let mse = error * error / truth.len() as f64;
     near(score.spatial.mse, mse);
@@ -216,8 +227,8 @@ fn a_constant_truth_has_finite_scores() {
 
 #[test]
 fn fields_of_another_size_are_refused() {
-    let gauge = Gauge::new(&[4, 4]).unwrap();
+    let gauge = FieldMetrics::new(&[4, 4]).unwrap();
     assert!(gauge.score(&[0.0; 16], &[0.0; 15]).is_err());
     assert!(gauge.score(&[0.0; 17], &[0.0; 16]).is_err());
-    assert!(Gauge::new(&[]).is_err() && Gauge::new(&[3, 0]).is_err());
+    assert!(FieldMetrics::new(&[]).is_err() && FieldMetrics::new(&[3, 0]).is_err());
 }

@@ -65,7 +65,7 @@ use wellspring_store::Location;
 use crate::Result;
 pub(crate) use committed::{Committed, RunFile};
 pub(crate) use draft::Draft;
-pub(crate) use identity::Claim;
+pub(crate) use identity::EvaluationClaim;
 pub use identity::OnExisting;
 pub(crate) use strays::{life, sweep};
 

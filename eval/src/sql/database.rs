@@ -40,7 +40,7 @@ pub struct SqlOptions {
 const AGAIN: usize = 100;
 
 /// A results folder as it was found.
-struct Opened {
+struct ResultsFolder {
     root: Location,
     committed: Committed,
 }
@@ -51,7 +51,7 @@ pub struct Database {
     /// Bytes that a query may have, where it is answered by this process.
     memory: Option<u64>,
     /// The results that were added last.
-    results: Mutex<Option<Arc<Opened>>>,
+    results: Mutex<Option<Arc<ResultsFolder>>>,
     /// Whether queries leave this process, so that tables must be files.
     is_remote: bool,
 }
@@ -128,12 +128,12 @@ impl Database {
                 .await?;
         }
         let (runs, root) = (committed.runs(), root.clone());
-        let opened = Arc::new(Opened { root, committed });
+        let opened = Arc::new(ResultsFolder { root, committed });
         *self.opened() = Some(opened);
         Ok(runs)
     }
 
-    fn opened(&self) -> MutexGuard<'_, Option<Arc<Opened>>> {
+    fn opened(&self) -> MutexGuard<'_, Option<Arc<ResultsFolder>>> {
         self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

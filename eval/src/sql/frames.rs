@@ -20,11 +20,11 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
-use wellspring_store::{Dataset, Location, Manifest, Scanner, Wanted};
+use wellspring_store::{Dataset, FrameColumns, Location, Manifest, Scanner};
 
-#[cfg(feature = "cluster")]
-pub(crate) use scan::Chosen;
 pub(crate) use scan::FramesScan;
+#[cfg(feature = "cluster")]
+pub(crate) use scan::ScanSize;
 
 use crate::sql::engine::{external, is_decided_by};
 
@@ -110,7 +110,7 @@ impl FramesTable {
     pub(crate) fn new(dataset: Arc<Dataset>) -> Self {
         let manifest = dataset.manifest();
         let channels = manifest.schema.channels();
-        let wanted = Wanted {
+        let wanted = FrameColumns {
             time: true,
             channels: (0..channels.len()).collect(),
         };

@@ -4,7 +4,7 @@ use wellspring_store::{Dataset, Dtype, Frames, Reporter, Split};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::Result;
-use crate::findings::track::{Named, Track};
+use crate::findings::track::{Track, TrackName};
 use crate::findings::twins::{Member, twins};
 use crate::findings::{Finding, axes};
 use crate::well::glance::{Glance, Stored};
@@ -87,7 +87,7 @@ impl Checking<'_> {
         }
         let split = self.split.to_string();
         for (field, track) in channels.iter().zip(tracks.iter().flatten()) {
-            let named = Named {
+            let named = TrackName {
                 file: &split,
                 field,
                 trajectory: self.trajectory,

@@ -17,14 +17,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use wellspring_store::{
     CacheOptions, Compression, Dataset, DatasetWriter, Dtype, Error as StoreError, Location,
-    Manifest, Normalization, Origin, Reporter, Selection, Shard, Silent, Split, Statistics,
+    Manifest, Normalization, Reporter, Selection, Shard, ShardProvider, Silent, Split, Statistics,
 };
 
 use crate::catalogue::Row;
 use crate::catalogue::options::{IngestOptions, Part};
 use crate::convert::ledger;
 use crate::convert::records;
-use crate::convert::work::{Begun, Work, tell_bounds};
+use crate::convert::work::{Work, WorkStart, tell_bounds};
 use crate::convert::writing::{Job, jobs};
 use crate::{Error, Result};
 
@@ -40,8 +40,8 @@ pub async fn promise(
     reporter: &dyn Reporter,
 ) -> Result<Option<Manifest>> {
     let work = match Work::begin(source, root, options, reporter).await? {
-        Begun::Work(work) => work,
-        Begun::Done(manifest) => return Ok(Some(*manifest)),
+        WorkStart::Work(work) => work,
+        WorkStart::Done(manifest) => return Ok(Some(*manifest)),
     };
     work.gather(Part::WHOLE, reporter).await?;
     let writer = work.writer(&work.statistics().await?)?;
@@ -82,8 +82,8 @@ pub async fn open(
     let options = promise.options(&locate)?;
     let begun = Work::begin(&locate(&promise.source)?, root, &options, reporter).await;
     let work = match begun {
-        Ok(Begun::Work(work)) => work,
-        Ok(Begun::Done(_)) => return Ok(Dataset::open_with(root, cache).await?),
+        Ok(WorkStart::Work(work)) => work,
+        Ok(WorkStart::Done(_)) => return Ok(Dataset::open_with(root, cache).await?),
         Err(Error::Store(StoreError::Underway { .. } | StoreError::Exists { .. })) => {
             return Err(Error::Unlike {
                 source_url: promise.source,
@@ -271,10 +271,10 @@ fn name(split: Split, index: Option<usize>) -> String {
 }
 
 #[async_trait]
-impl Origin for OnDemand {
+impl ShardProvider for OnDemand {
     async fn shard(&self, split: Split, index: Option<usize>) -> wellspring_store::Result<Shard> {
         let made = self.find_or_make(split, index).await;
-        made.map_err(|error| wellspring_store::Error::Origin {
+        made.map_err(|error| wellspring_store::Error::ShardProvider {
             object: format!("{} of {}", name(split, index), self.work.root()),
             source: Box::new(error),
         })

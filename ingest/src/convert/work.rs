@@ -22,7 +22,7 @@ use crate::findings::judge::{self, Judge};
 use crate::{Error, Result};
 
 /// An ingest that has begun, or a data set that is there already.
-pub(crate) enum Begun {
+pub(crate) enum WorkStart {
     Work(Box<Work>),
     Done(Box<Manifest>),
 }
@@ -44,15 +44,15 @@ impl Work {
         root: &Location,
         options: &IngestOptions,
         reporter: &dyn Reporter,
-    ) -> Result<Begun> {
+    ) -> Result<WorkStart> {
         let catalogue = Arc::new(catalogue(source, &options.selection, reporter).await?);
         let given = given(options, &catalogue).await?;
         let key = key(&catalogue, options, given.as_ref())?;
         let change = match Change::renew(root, &key, options.overwrite).await? {
-            store::Begun::Work(change) => *change,
-            store::Begun::Done(manifest) => return Ok(Begun::Done(manifest)),
+            store::ChangeStart::Work(change) => *change,
+            store::ChangeStart::Done(manifest) => return Ok(WorkStart::Done(manifest)),
         };
-        Ok(Begun::Work(Box::new(Self {
+        Ok(WorkStart::Work(Box::new(Self {
             catalogue,
             options: options.clone(),
             given,

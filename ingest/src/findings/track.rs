@@ -41,7 +41,7 @@ pub(crate) struct Track {
 
 /// What findings call a track.
 #[derive(Debug, Clone)]
-pub(crate) struct Named<'a> {
+pub(crate) struct TrackName<'a> {
     pub(crate) file: &'a str,
     pub(crate) field: &'a str,
     /// The sample in the file.
@@ -115,7 +115,7 @@ impl Track {
     }
 
     /// All that is to be said.
-    pub(crate) fn findings(&self, named: &Named<'_>) -> Vec<Finding> {
+    pub(crate) fn findings(&self, named: &TrackName<'_>) -> Vec<Finding> {
         let mut findings = Vec::new();
         findings.extend(named.unwritten(&self.unwritten));
         findings.extend(self.fill.map(|fill| named.fill(fill)));
@@ -149,7 +149,7 @@ fn extend(runs: &mut Runs, more: Runs) {
     }
 }
 
-impl Named<'_> {
+impl TrackName<'_> {
     fn finding(&self, kind: FindingKind, step: usize, message: String) -> Finding {
         Finding {
             field: Some(self.field.to_owned()),
@@ -246,8 +246,8 @@ mod tests {
     use super::*;
     use crate::well::glance::Stored;
 
-    fn named(frames: usize) -> Named<'static> {
-        Named {
+    fn named(frames: usize) -> TrackName<'static> {
+        TrackName {
             file: "a.hdf5",
             field: "pressure",
             trajectory: 1,

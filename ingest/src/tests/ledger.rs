@@ -1,15 +1,15 @@
 //! What an ingest has left: what cannot be read is not taken for absent.
 
 use wellspring_s3_testing::{Fault, Server, Trouble};
-use wellspring_store::{Begun, Change, Error as StoreError, Location, Shard};
+use wellspring_store::{Change, ChangeStart, Error as StoreError, Location, Shard};
 
 use crate::Error;
 use crate::convert::ledger::{Ledger, ShardRecord};
 
 async fn begun(root: &Location, overwrite: bool) -> Result<Change, StoreError> {
     match Change::renew(root, "ours", overwrite).await? {
-        Begun::Work(change) => Ok(*change),
-        Begun::Done(_) => panic!("there is nothing"),
+        ChangeStart::Work(change) => Ok(*change),
+        ChangeStart::Done(_) => panic!("there is nothing"),
     }
 }
 

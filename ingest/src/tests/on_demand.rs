@@ -208,5 +208,5 @@ async fn a_shard_that_cannot_be_made_is_named() {
     let error = dataset.read(Split::Train, 2, 0..9).await.unwrap_err();
     let told = format!("{error}: {}", std::error::Error::source(&error).unwrap());
     assert!(told.contains("train/") && told.contains(".hdf5"), "{told}");
-    assert!(matches!(error, StoreError::Origin { .. }), "{told}");
+    assert!(matches!(error, StoreError::ShardProvider { .. }), "{told}");
 }

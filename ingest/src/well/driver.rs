@@ -25,7 +25,7 @@ use crate::source::extents::ReadAt;
 
 /// A file as the library is given it.
 #[derive(Clone)]
-struct Given {
+struct DriverFile {
     bytes: Arc<dyn ReadAt>,
     size: u64,
     /// Where the addresses that the file has of itself begin.
@@ -36,11 +36,11 @@ struct Given {
 pub(super) fn open(bytes: Arc<dyn ReadAt>) -> hdf5::Result<File> {
     let size = bytes.length().map_err(|error| error.to_string())?;
     let base = heap::base(bytes.as_ref(), size).map_err(|error| error.to_string())?;
-    let given = Given { bytes, size, base };
+    let given = DriverFile { bytes, size, base };
     hdf5::sync::sync(|| {
         let driver = driver()?;
         let access = FileAccess::try_new()?;
-        let info: *const Given = &raw const given;
+        let info: *const DriverFile = &raw const given;
         // SAFETY: the list is valid; the library copies the information by `copy_info`.
         h5check(unsafe { H5Pset_driver(access.id(), driver, info.cast()) })?;
         // SAFETY: the name ends in a zero. `open_file` does not look at it.
@@ -125,7 +125,7 @@ impl Class {
             fc_degree: H5F_CLOSE_WEAK,
             terminate: None,
             superblock: [None; 3],
-            fapl_size: size_of::<Given>(),
+            fapl_size: size_of::<DriverFile>(),
             fapl_get: None,
             fapl_copy: copy_info,
             fapl_free: free_info,
@@ -156,7 +156,7 @@ impl Class {
 struct OpenFile {
     /// The library's own `H5FD_t`, of 11 words, and room for what it may become.
     common: [u64; 32],
-    given: Given,
+    given: DriverFile,
     /// Where the library believes the file to end.
     end: haddr_t,
 }
@@ -165,7 +165,7 @@ struct OpenFile {
 /// `info` is what was given to `H5Pset_driver`, or what this function made.
 unsafe extern "C" fn copy_info(info: *const c_void) -> *mut c_void {
     // SAFETY: so the caller says.
-    let given = unsafe { &*info.cast::<Given>() };
+    let given = unsafe { &*info.cast::<DriverFile>() };
     Box::into_raw(Box::new(given.clone())).cast()
 }
 
@@ -173,7 +173,7 @@ unsafe extern "C" fn copy_info(info: *const c_void) -> *mut c_void {
 /// `info` was made by `copy_info`, and is not used again.
 unsafe extern "C" fn free_info(info: *mut c_void) -> herr_t {
     // SAFETY: so the caller says.
-    drop(unsafe { Box::from_raw(info.cast::<Given>()) });
+    drop(unsafe { Box::from_raw(info.cast::<DriverFile>()) });
     0
 }
 
@@ -186,7 +186,7 @@ unsafe extern "C" fn open_file(
     _: haddr_t,
 ) -> *mut OpenFile {
     // SAFETY: the list is valid; what it gives stays the list's.
-    let info = unsafe { H5Pget_driver_info(access) }.cast::<Given>();
+    let info = unsafe { H5Pget_driver_info(access) }.cast::<DriverFile>();
     // A file that another links to has no information: its driver cannot be had from the file's.
     if info.is_null() || flags != H5F_ACC_RDONLY {
         return ptr::null_mut();

@@ -35,7 +35,7 @@ pub(crate) struct FieldReader<'a> {
     index: usize,
     space: &'a [AxisSelection],
     values: Values,
-    held: Option<Held>,
+    held: Option<LoadedRange>,
     /// The values that the last planes were of.
     last: Range<usize>,
     /// Whether some of them were never written.
@@ -49,7 +49,7 @@ pub(crate) struct FieldReader<'a> {
 
 /// What the values in memory are of.
 #[derive(Debug, PartialEq)]
-struct Held {
+struct LoadedRange {
     sample: usize,
     steps: Range<usize>,
     rows: Range<usize>,
@@ -291,11 +291,11 @@ impl<'a> FieldReader<'a> {
         Ok(())
     }
 
-    fn wanted(&self, sample: usize, step: usize, slab: &Slab) -> Held {
+    fn wanted(&self, sample: usize, step: usize, slab: &Slab) -> LoadedRange {
         let (together, frames) = (self.steps_at_once(), self.file.well.frames);
         let first = step / together * together;
         let varies = &self.field.field;
-        Held {
+        LoadedRange {
             sample: if varies.sample_varying { sample } else { 0 },
             steps: match varies.time_varying {
                 true => first..(first + together).min(frames),
@@ -309,7 +309,7 @@ impl<'a> FieldReader<'a> {
     }
 
     /// The box of the file that holds what is wanted.
-    fn region(&self, held: &Held) -> Region {
+    fn region(&self, held: &LoadedRange) -> Region {
         let mut region = Region {
             start: Vec::new(),
             count: Vec::new(),

@@ -59,12 +59,12 @@ pub(super) struct Patience {
     limit: Duration,
     /// Requests that were made again.
     retries: AtomicU64,
-    told: Mutex<Told>,
+    told: Mutex<LastNote>,
 }
 
 /// What was told of outages.
 #[derive(Debug, Default)]
-struct Told {
+struct LastNote {
     last: Option<Instant>,
     /// Whether the end of one is to be told.
     lasts: bool,

@@ -8,14 +8,14 @@ use crate::{Split, SplitManifest, WindowSpec};
 /// A block is the windows that begin in one shard. A window may end in a later one, so a block needs
 /// its own shard and those that its last window reaches into.
 #[derive(Debug)]
-pub(super) struct Blocks {
+pub(super) struct ShardBlocks {
     /// Windows before each block, and in all.
     before: Vec<usize>,
     /// One past the last shard that each block needs.
     reach: Vec<usize>,
 }
 
-impl Blocks {
+impl ShardBlocks {
     pub(super) fn of(
         split: Split,
         held: &SplitManifest,

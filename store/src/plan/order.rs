@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::blocks::Blocks;
+use super::blocks::ShardBlocks;
 
 /// In which order windows come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    pub(super) fn of(order: Order, blocks: &Blocks) -> Option<Self> {
+    pub(super) fn of(order: Order, blocks: &ShardBlocks) -> Option<Self> {
         let Order::Streamed { seed, epoch, lanes } = order else {
             return None;
         };
@@ -84,7 +84,7 @@ impl Lanes {
     }
 
     /// The window, by its index in the sequential order, at a place.
-    pub(super) fn get(&self, place: usize, blocks: &Blocks) -> Option<usize> {
+    pub(super) fn get(&self, place: usize, blocks: &ShardBlocks) -> Option<usize> {
         let stage = self.stage(place);
         let (first, end) = (self.before[stage], self.before[stage + 1]);
         let mut at = self.permuted("stage", stage, place - first, end - first);
@@ -101,13 +101,17 @@ impl Lanes {
 
     /// The shards of a stage, in any order: those of all blocks under way, whether or not one of
     /// their windows comes in this stage.
-    pub(super) fn shards(&self, stage: usize, blocks: &Blocks) -> Vec<usize> {
+    pub(super) fn shards(&self, stage: usize, blocks: &ShardBlocks) -> Vec<usize> {
         let parts = self.parts(stage, blocks);
         parts.flat_map(|part| blocks.shards(part.block)).collect()
     }
 
     /// What a stage takes from each block.
-    fn parts<'a>(&'a self, stage: usize, blocks: &'a Blocks) -> impl Iterator<Item = Part> + 'a {
+    fn parts<'a>(
+        &'a self,
+        stage: usize,
+        blocks: &'a ShardBlocks,
+    ) -> impl Iterator<Item = Part> + 'a {
         let (lanes, last) = (self.count, self.sequence.len() - 1);
         // The newest block of the stage; each before it has been under way for one stage more.
         let newest = stage + lanes - 1;

@@ -13,13 +13,13 @@ use bytes::Bytes;
 use tokio::sync::{Notify, OnceCell};
 
 use crate::read::fetch::Fetcher;
-use crate::read::traffic::{Counters, Traffic};
+use crate::read::io_statistics::{Counters, IoStatistics};
 use crate::shard::{self, ShardData};
-use crate::{Compression, Error, Location, Manifest, Origin, Result, Shard};
+use crate::{Compression, Error, Location, Manifest, Result, Shard, ShardProvider};
 
 use crate::manifest::ShardId;
 use folder::Folder;
-use ledger::{Ledger, Room};
+use ledger::{CacheLedger, Room};
 
 /// Bytes of shards that are held in memory unless said otherwise.
 pub const DEFAULT_CACHE_BYTES: u64 = 4 << 30;
@@ -58,7 +58,7 @@ pub(crate) struct ShardCache {
     root: Location,
     manifest: Arc<Manifest>,
     /// Of shards that may not be there yet.
-    origin: Option<Arc<dyn Origin>>,
+    origin: Option<Arc<dyn ShardProvider>>,
     columns: SchemaRef,
     constant_columns: SchemaRef,
     folder: Option<Folder>,
@@ -67,7 +67,7 @@ pub(crate) struct ShardCache {
     fetcher: Fetcher,
     /// Requests to the store that had been made again before this.
     retried: u64,
-    ledger: Mutex<Ledger<Cell>>,
+    ledger: Mutex<CacheLedger<Cell>>,
     /// Rung whenever a lease ends.
     ended: Notify,
 }
@@ -83,7 +83,7 @@ impl ShardCache {
     pub(crate) fn new(
         root: Location,
         manifest: Arc<Manifest>,
-        origin: Option<Arc<dyn Origin>>,
+        origin: Option<Arc<dyn ShardProvider>>,
         options: CacheOptions,
     ) -> Result<Arc<Self>> {
         let schema = &manifest.schema;
@@ -106,7 +106,7 @@ impl ShardCache {
                 .map(|(path, limit)| Folder::open(path, limit, options.map))
                 .transpose()?,
             fetcher: Fetcher::new(Arc::new(Counters::default()), kept),
-            ledger: Mutex::new(Ledger::new(limit)),
+            ledger: Mutex::new(CacheLedger::new(limit)),
             ended: Notify::new(),
             maps: options.map && root.local_path().is_some(),
             retried: root.retries(),
@@ -120,7 +120,7 @@ impl ShardCache {
         &self.fetcher.counters
     }
 
-    pub(crate) fn traffic(&self) -> Traffic {
+    pub(crate) fn traffic(&self) -> IoStatistics {
         self.counters().held(self.ledger().peak());
         let mut traffic = self.counters().read();
         traffic.retries += self.root.retries() - self.retried;
@@ -176,7 +176,7 @@ impl ShardCache {
         })
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger<Cell>> {
+    fn ledger(&self) -> MutexGuard<'_, CacheLedger<Cell>> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -216,7 +216,7 @@ impl ShardCache {
         self.maps
     }
 
-    pub(crate) fn origin(&self) -> Option<&Arc<dyn Origin>> {
+    pub(crate) fn origin(&self) -> Option<&Arc<dyn ShardProvider>> {
         self.origin.as_ref()
     }
 

@@ -9,10 +9,10 @@ use crate::manifest::generation;
 use crate::plan::rows::{Piece, RowIndex};
 use crate::read::cache::ledger::Room;
 use crate::read::cache::{CacheOptions, Lease, ShardCache};
-use crate::read::traffic::{Counters, Traffic};
+use crate::read::io_statistics::{Counters, IoStatistics};
 use crate::shard::ShardData;
 use crate::{
-    Affine, Error, Frames, Location, Manifest, Origin, Result, Schema, Split, Value, Window,
+    Affine, Error, Frames, Location, Manifest, Result, Schema, ShardProvider, Split, Value, Window,
     WindowSpec,
 };
 
@@ -63,7 +63,7 @@ impl Dataset {
     pub fn of_origin(
         root: &Location,
         outline: Manifest,
-        origin: Arc<dyn Origin>,
+        origin: Arc<dyn ShardProvider>,
         cache: CacheOptions,
     ) -> Result<Self> {
         Self::new(root, outline, Some(origin), cache)
@@ -72,7 +72,7 @@ impl Dataset {
     fn new(
         root: &Location,
         manifest: Manifest,
-        origin: Option<Arc<dyn Origin>>,
+        origin: Option<Arc<dyn ShardProvider>>,
         cache: CacheOptions,
     ) -> Result<Self> {
         let manifest = Arc::new(manifest);
@@ -126,13 +126,13 @@ impl Dataset {
 
     /// What makes its shards when they are first read, if they were not all written before.
     #[must_use]
-    pub fn origin(&self) -> Option<&Arc<dyn Origin>> {
+    pub fn origin(&self) -> Option<&Arc<dyn ShardProvider>> {
         self.cache.origin()
     }
 
     /// What reading it has cost so far.
     #[must_use]
-    pub fn traffic(&self) -> Traffic {
+    pub fn traffic(&self) -> IoStatistics {
         self.cache.traffic()
     }
 

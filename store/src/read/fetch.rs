@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use crate::read::traffic::Counters;
+use crate::read::io_statistics::Counters;
 use crate::{Error, Location, Result};
 
 use region::{Region, Regions};

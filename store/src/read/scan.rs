@@ -25,7 +25,7 @@ const AHEAD: usize = 2;
 
 /// What is wanted of frames.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct FrameColumns {
     /// Their times.
     pub time: bool,
     /// Channels by number, as [`crate::Schema::channels`] has them.
@@ -80,7 +80,7 @@ impl Scanner {
 
     /// The columns of an answer: `time`, then tensors of f32.
     #[must_use]
-    pub fn schema(&self, wanted: &Wanted) -> SchemaRef {
+    pub fn schema(&self, wanted: &FrameColumns) -> SchemaRef {
         let grid = &self.dataset.schema().grid;
         let all = shard::columns(grid, &self.dataset.schema().channels(), Dtype::F32);
         let time = wanted.time.then(|| all.field(KEYS.len() - 1).clone());
@@ -140,7 +140,7 @@ impl Scanner {
     pub fn scan(
         self: Arc<Self>,
         piece: Piece,
-        wanted: Wanted,
+        wanted: FrameColumns,
     ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
         let whole = async move {
             let rows = self.within(&piece, &wanted)?;
@@ -158,7 +158,7 @@ impl Scanner {
     }
 
     /// The rows of a piece's own shard. A piece may come from another machine.
-    fn within(&self, piece: &Piece, wanted: &Wanted) -> Result<Range<usize>> {
+    fn within(&self, piece: &Piece, wanted: &FrameColumns) -> Result<Range<usize>> {
         let channels = self.dataset.schema().channels().len();
         if let Some(channel) = wanted.channels.iter().find(|&&channel| channel >= channels) {
             return Err(Error::Shape {
@@ -191,7 +191,7 @@ impl Scanner {
         index: &ShardIndex,
         batch: usize,
         rows: Range<usize>,
-        wanted: &Wanted,
+        wanted: &FrameColumns,
     ) -> Result<RecordBatch> {
         let time = wanted.time.then_some(KEYS.len() - 1);
         let channels = wanted.channels.iter().map(|channel| KEYS.len() + channel);

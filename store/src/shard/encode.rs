@@ -12,8 +12,8 @@ use half::f16;
 use half::slice::HalfFloatSliceExt as _;
 use object_store::PutPayload;
 
+use super::buffer_pool::BufferPool;
 use super::file::File;
-use super::recycled::Recycled;
 use crate::{Compression, Dtype, Error, Frames, Location, Result, Shard};
 
 /// Bytes of a record batch, about: enough for long contiguous runs, few enough to read alone.
@@ -42,7 +42,7 @@ pub struct ShardWriter {
     pending: (Vec<Row>, Vec<Vec<f32>>),
     batch_rows: usize,
     rows: usize,
-    recycled: Recycled,
+    recycled: BufferPool,
 }
 
 impl ShardWriter {
@@ -52,7 +52,7 @@ impl ShardWriter {
         columns: SchemaRef,
         (dtype, compression): (Dtype, Compression),
         cells: usize,
-        recycled: &Recycled,
+        recycled: &BufferPool,
     ) -> Result<Self> {
         let channels = columns.fields().len() - super::KEYS.len();
         let file = File::begin(&columns, compression, recycled.clone())
@@ -308,7 +308,7 @@ mod tests {
                 columns.clone(),
                 format,
                 24,
-                &Recycled::default(),
+                &BufferPool::default(),
             )
             .unwrap();
             let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use flatbuffers::FlatBufferBuilder;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::recycled::{Recycled, Segment};
+use super::buffer_pool::{BufferPool, Segment};
 use crate::Compression;
 
 /// Cache lines and vector registers.
@@ -33,14 +33,14 @@ pub(super) struct File {
     pub(super) length: usize,
     blocks: Vec<Block>,
     pub(super) checksum: Xxh3,
-    recycled: Recycled,
+    recycled: BufferPool,
 }
 
 impl File {
     pub(super) fn begin(
         columns: &SchemaRef,
         compression: Compression,
-        recycled: Recycled,
+        recycled: BufferPool,
     ) -> Result<Self, ArrowError> {
         let codec = match compression {
             Compression::None => None,

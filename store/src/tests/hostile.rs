@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 
 use super::FRAMES;
-use crate::read::scan::{Scanner, Wanted};
+use crate::read::scan::{FrameColumns, Scanner};
 use crate::{
     Compression, Dataset, Dtype, Error, Location, Manifest, Order, Plan, Share, Split, WindowSpec,
     sample,
@@ -218,7 +218,7 @@ async fn what_a_manifest_claims_is_not_allocated() {
                 assert_eq!(flaws.len(), 1);
                 let scanner = Arc::new(Scanner::new(dataset));
                 let piece = scanner.pieces(Split::Train, 0..frames).remove(0);
-                let wanted = Wanted {
+                let wanted = FrameColumns {
                     time: true,
                     channels: vec![0],
                 };
@@ -235,7 +235,7 @@ async fn a_piece_that_is_not_there_is_an_error() {
     let root = written("memory:///pieces", Compression::None).await;
     let scanner = Arc::new(Scanner::new(Arc::new(sample::open(&root).await)));
     let piece = scanner.pieces(Split::Train, 0..3).remove(0);
-    let wanted = |channels| Wanted {
+    let wanted = |channels| FrameColumns {
         time: false,
         channels,
     };
@@ -305,7 +305,7 @@ async fn hostile_shards_are_scanned_without_a_panic() {
         let shard = root.join("train/00000.arrow");
         let whole = shard.get().await.unwrap();
         let dataset = Arc::new(sample::open(&root).await);
-        let wanted = Wanted {
+        let wanted = FrameColumns {
             time: true,
             channels: (0..dataset.schema().channels().len()).collect(),
         };

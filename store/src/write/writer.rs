@@ -6,7 +6,7 @@ use std::ops::Range;
 use arrow::datatypes::SchemaRef;
 
 use crate::manifest::version_of;
-use crate::shard::Recycled;
+use crate::shard::BufferPool;
 use crate::{
     Affine, Attachment, BoundedChannel, Change, Compression, Dtype, Error, Head, Location,
     Manifest, Normalization, Provenance, Result, ScaleBound, Schema, Shard, ShardWriter, Split,
@@ -45,7 +45,7 @@ pub struct DatasetWriter {
     change: Change,
     /// What the sources of the data set that it adds to hold beside fields.
     held: Vec<Attachment>,
-    recycled: Recycled,
+    recycled: BufferPool,
 }
 
 impl DatasetWriter {
@@ -122,7 +122,7 @@ impl DatasetWriter {
             options,
             change,
             held: Vec::new(),
-            recycled: Recycled::default(),
+            recycled: BufferPool::default(),
         })
     }
 

@@ -109,14 +109,14 @@ fn start(
 }
 
 /// A kernel on a device, and the bytes of shared memory that a block of it may have.
-struct Known {
+struct LoadedKernel {
     device: DeviceId,
     function: CudaFunction,
     shared: usize,
 }
 
 /// Kernels that were looked up: asking the driver for every launch costs as much as the launch.
-static FUNCTIONS: RwLock<BTreeMap<String, Vec<Known>>> = RwLock::new(BTreeMap::new());
+static FUNCTIONS: RwLock<BTreeMap<String, Vec<LoadedKernel>>> = RwLock::new(BTreeMap::new());
 
 /// Bytes of shared memory that a block gets without asking.
 const SHARED: usize = 48 << 10;
@@ -146,7 +146,7 @@ fn function(module: &'static str, launch: &Launch, device: &CudaDevice) -> Resul
     let mut known = FUNCTIONS.write().unwrap_or_else(PoisonError::into_inner);
     let held = known.entry(launch.kernel.clone()).or_default();
     held.retain(|known| known.device != id);
-    held.push(Known {
+    held.push(LoadedKernel {
         device: id,
         function: function.clone(),
         shared: most,

@@ -3,7 +3,7 @@
 use super::run::{Run, nine_steps};
 use super::*;
 use crate::Domains;
-use crate::claim::Claim;
+use crate::claim::RunClaim;
 
 #[test]
 fn a_run_that_diverges_names_the_step_and_leaves_the_checkpoint_before() {
@@ -129,7 +129,7 @@ async fn moments_that_are_not_finite_are_never_written() {
         boundaries: vec![[Boundary::Periodic; 2]; 2],
     }])
     .unwrap();
-    let mut claim = Claim::open(&run, &Silent).await.unwrap();
+    let mut claim = RunClaim::open(&run, &Silent).await.unwrap();
     claim.take(&Silent).await.unwrap();
     for (value, written) in [(f32::INFINITY, false), (1e38, true)] {
         let moments = with_value(optimizer.to_safetensors().unwrap(), value);

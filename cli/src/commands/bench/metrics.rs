@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use wellspring_eval::{Gauge, Score};
+use wellspring_eval::{FieldMetrics, Score};
 
 use crate::args;
 use crate::commands::print;
@@ -21,7 +21,7 @@ pub fn run(args: &args::Bench) -> Result<Vec<Value>> {
         let cells = space.iter().product::<usize>();
         let (truth, prediction) = noisy(cells * fields);
         let pairs: Vec<_> = truth.chunks(cells).zip(prediction.chunks(cells)).collect();
-        let gauge = Gauge::new(space)?;
+        let gauge = FieldMetrics::new(space)?;
         let mut best = f64::INFINITY;
         let mut scores = Vec::new();
         for _ in 0..args.repeat.max(1) {

@@ -12,8 +12,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::{Deserialize, Serialize};
 use wellspring_store::{Location, Reporter};
 
-use super::identity::{Held, Row};
-use super::labels::{Evaluated, Known, known};
+use super::identity::{CommittedEvaluation, Row};
+use super::labels::{DataLabel, DataRecord, known};
 use super::{TABLE_VERSION, Table, typed};
 use crate::{Error, Result};
 
@@ -41,7 +41,7 @@ pub(crate) struct Committed {
     files: BTreeMap<Table, Vec<RunFile>>,
     pub(crate) records: RecordBatch,
     /// What each row's data set is known by.
-    known: Vec<(Evaluated, Known)>,
+    known: Vec<(DataRecord, DataLabel)>,
 }
 
 impl Committed {
@@ -50,7 +50,7 @@ impl Committed {
     /// # Errors
     /// [`Error::Damaged`] or [`Error::Malformed`] where nothing else is left, [`Error::NewerTables`].
     pub(crate) async fn read(results: &Location, reporter: &dyn Reporter) -> Result<Self> {
-        let found = Found::settled(results).await?;
+        let found = FolderContents::settled(results).await?;
         tell(found.damage, !found.rows.is_empty(), reporter)?;
         let (held, records): (Vec<RunFile>, Vec<RecordBatch>) = found.rows.into_iter().unzip();
         let files = found.files.into_iter().map(|(table, mut files)| {
@@ -60,7 +60,7 @@ impl Committed {
         let mut files: BTreeMap<Table, Vec<RunFile>> = files.collect();
         files.insert(Table::Runs, held);
         let records = arrow::compute::concat_batches(&Table::Runs.schema(), &records)?;
-        let evaluated: Vec<Evaluated> = rows(&records)?;
+        let evaluated: Vec<DataRecord> = rows(&records)?;
         let known = known(&evaluated);
         Ok(Self {
             files,
@@ -82,11 +82,11 @@ impl Committed {
 
     /// Every evaluation with its key, and where its row is.
     pub(crate) fn held(&self) -> Result<Vec<Row>> {
-        let held: Vec<Held> = rows(&self.records)?;
+        let held: Vec<CommittedEvaluation> = rows(&self.records)?;
         let files = self.files(Table::Runs).iter();
         let held = files.zip(held).map(|(row, held)| Row {
             file: row.file.clone(),
-            held: Held {
+            held: CommittedEvaluation {
                 run: row.run.clone(),
                 ..held
             },
@@ -108,7 +108,7 @@ impl Committed {
     /// read the files themselves.
     pub(crate) fn runs_sql(&self, files: &str) -> String {
         let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
-        let chosen = |column: &str, else_: &str, value: fn(&Known) -> &String| {
+        let chosen = |column: &str, else_: &str, value: fn(&DataLabel) -> &String| {
             let when = self.known.iter().map(|(row, known)| {
                 let (id, split) = (quoted(&row.dataset_id), quoted(&row.split));
                 let (name, value) = (quoted(&row.dataset), quoted(value(known)));
@@ -138,7 +138,7 @@ impl Committed {
 }
 
 /// What a look at a results folder finds.
-struct Found {
+struct FolderContents {
     /// Rows whose evaluation has all of its files, in the order of their runs.
     rows: Vec<(RunFile, RecordBatch)>,
     /// The other tables' files by their runs.
@@ -147,7 +147,7 @@ struct Found {
     damage: Vec<Error>,
 }
 
-impl Found {
+impl FolderContents {
     /// Looks until two looks find the same. An evaluation that takes another's place replaces the row, then
     /// removes the files: who comes between finds files gone, and finds the new ones by the new row.
     async fn settled(results: &Location) -> Result<Self> {
@@ -319,8 +319,8 @@ fn rows<T: for<'a> Deserialize<'a>>(records: &RecordBatch) -> Result<Vec<T>> {
 }
 
 /// Rows of `runs` with what their data sets are known by.
-fn shown(records: &RecordBatch, known: &[Known]) -> Result<RecordBatch> {
-    let texts = |text: fn(&Known) -> &String| -> ArrayRef {
+fn shown(records: &RecordBatch, known: &[DataLabel]) -> Result<RecordBatch> {
+    let texts = |text: fn(&DataLabel) -> &String| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(known.iter().map(text)))
     };
     let mut fields = records.schema().fields().to_vec();

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use wellspring_store::Location;
 
-use super::{Claim, RunRecord, Table, TableWriter, delete_data, row};
+use super::{EvaluationClaim, RunRecord, Table, TableWriter, delete_data, row};
 use crate::Result;
 use crate::results::pictures::{self, Picture};
 
@@ -34,7 +34,7 @@ impl Draft {
     pub(crate) async fn commit(
         self,
         mut record: RunRecord,
-        claim: &Claim,
+        claim: &EvaluationClaim,
         results: &Location,
     ) -> Result<Option<RunRecord>> {
         record.created = super::now();

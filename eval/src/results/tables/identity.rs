@@ -115,7 +115,7 @@ impl Work {
 
 /// A committed evaluation.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Held {
+pub(crate) struct CommittedEvaluation {
     /// Name of its files.
     pub(crate) run: String,
     #[serde(flatten)]
@@ -128,13 +128,13 @@ pub(crate) struct Held {
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
     pub(crate) file: String,
-    pub(crate) held: Held,
+    pub(crate) held: CommittedEvaluation,
 }
 
 /// A new evaluation among those that are there.
 #[derive(Debug, Clone)]
-pub(crate) struct Claim {
-    held: Held,
+pub(crate) struct EvaluationClaim {
+    held: CommittedEvaluation,
     existing: OnExisting,
     /// URL of the folder.
     root: String,
@@ -144,7 +144,7 @@ pub(crate) struct Claim {
     pub(crate) replaced: Vec<Row>,
 }
 
-impl Claim {
+impl EvaluationClaim {
     /// Finds its place; nothing where the same evaluation is there and that is enough.
     ///
     /// # Errors
@@ -213,8 +213,8 @@ impl Claim {
 }
 
 impl RunRecord {
-    fn held(&self) -> Held {
-        Held {
+    fn held(&self) -> CommittedEvaluation {
+        CommittedEvaluation {
             run: self.run.clone(),
             key: Key {
                 name: self.name.clone(),

@@ -17,7 +17,7 @@ const LETTERS: usize = 40;
 
 /// What a row of `runs` says of the data set.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(crate) struct Evaluated {
+pub(crate) struct DataRecord {
     pub(crate) dataset: String,
     pub(crate) dataset_id: String,
     pub(crate) split: String,
@@ -29,7 +29,7 @@ pub(crate) struct Evaluated {
 
 /// What it is known by among all rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Known {
+pub(crate) struct DataLabel {
     /// Equal for equal tasks.
     pub(crate) task: String,
     /// Different for different tasks of a split.
@@ -37,7 +37,7 @@ pub(crate) struct Known {
 }
 
 /// Of every row, in their order.
-pub(crate) fn known(rows: &[Evaluated]) -> Vec<Known> {
+pub(crate) fn known(rows: &[DataRecord]) -> Vec<DataLabel> {
     let rows = completed(rows);
     let mut labels: Vec<String> = rows.iter().map(|row| row.dataset.clone()).collect();
     add(&rows, &mut labels, |row| row.grid.clone());
@@ -48,7 +48,7 @@ pub(crate) fn known(rows: &[Evaluated]) -> Vec<Known> {
     });
     // Data sets may even have the name that another one was given above.
     add_identities(&rows, &mut labels, |row| format!("#{}", task(row)));
-    let known = rows.iter().zip(labels).map(|(row, label)| Known {
+    let known = rows.iter().zip(labels).map(|(row, label)| DataLabel {
         task: task(row),
         label,
     });
@@ -56,14 +56,14 @@ pub(crate) fn known(rows: &[Evaluated]) -> Vec<Known> {
 }
 
 /// Rows of older tables take what newer ones say of the same data set.
-fn completed(rows: &[Evaluated]) -> Vec<Evaluated> {
+fn completed(rows: &[DataRecord]) -> Vec<DataRecord> {
     let mut tasks = BTreeMap::new();
     let mut datasets = BTreeMap::new();
     for row in rows.iter().filter(|row| row.task.is_some()) {
         tasks.insert((&row.dataset_id, &row.split), &row.task);
         datasets.insert(&row.dataset_id, (&row.grid, &row.fields));
     }
-    let complete = |row: &Evaluated| {
+    let complete = |row: &DataRecord| {
         let mut row = row.clone();
         if row.task.is_none() {
             if let Some((grid, fields)) = datasets.get(&row.dataset_id) {
@@ -77,12 +77,12 @@ fn completed(rows: &[Evaluated]) -> Vec<Evaluated> {
     rows.iter().map(complete).collect()
 }
 
-fn task(row: &Evaluated) -> String {
+fn task(row: &DataRecord) -> String {
     row.task.as_ref().unwrap_or(&row.dataset_id).clone()
 }
 
 /// Adds a part to the labels that rows with different ones share.
-fn add(rows: &[Evaluated], labels: &mut [String], part: impl Fn(&Evaluated) -> Option<String>) {
+fn add(rows: &[DataRecord], labels: &mut [String], part: impl Fn(&DataRecord) -> Option<String>) {
     let mut parts: BTreeMap<String, BTreeSet<Option<String>>> = BTreeMap::new();
     for (row, label) in rows.iter().zip(labels.iter()) {
         parts.entry(label.clone()).or_default().insert(part(row));
@@ -97,9 +97,9 @@ fn add(rows: &[Evaluated], labels: &mut [String], part: impl Fn(&Evaluated) -> O
 
 /// Adds the identity to the labels that several tasks of a split share.
 fn add_identities(
-    rows: &[Evaluated],
+    rows: &[DataRecord],
     labels: &mut [String],
-    identity: impl Fn(&Evaluated) -> String,
+    identity: impl Fn(&DataRecord) -> String,
 ) {
     let mut tasks: BTreeMap<(String, &str), BTreeSet<String>> = BTreeMap::new();
     // A data set that was changed has several identities; the least stands for them.
@@ -139,9 +139,9 @@ mod tests {
     use super::*;
 
     /// Name, identity of the data set, split, task, grid and fields; a task of "" is an older table's.
-    fn row([dataset, id, split, task, grid, fields]: [&str; 6]) -> Evaluated {
+    fn row([dataset, id, split, task, grid, fields]: [&str; 6]) -> DataRecord {
         let new = |text: &str| (!task.is_empty()).then(|| text.to_owned());
-        Evaluated {
+        DataRecord {
             dataset: dataset.into(),
             dataset_id: id.into(),
             split: split.into(),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     fn labels(rows: &[[&str; 6]]) -> Vec<String> {
-        let rows: Vec<Evaluated> = rows.iter().map(|&texts| row(texts)).collect();
+        let rows: Vec<DataRecord> = rows.iter().map(|&texts| row(texts)).collect();
         known(&rows).into_iter().map(|known| known.label).collect()
     }
 
@@ -227,7 +227,7 @@ mod tests {
                 let task = if old { String::new() } else { format!("{id}-{split}") };
                 row([names[name], &id, split, &task, texts[1], texts[2]])
             });
-            let rows: Vec<Evaluated> = rows.collect();
+            let rows: Vec<DataRecord> = rows.collect();
             let known = known(&rows);
             for (i, one) in known.iter().enumerate() {
                 for (j, other) in known.iter().enumerate() {

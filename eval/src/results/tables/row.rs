@@ -9,12 +9,12 @@ use serde::Deserialize;
 use wellspring_store::Location;
 
 use super::committed::record;
-use super::identity::{Claim, Work};
+use super::identity::{EvaluationClaim, Work};
 use super::{RunRecord, Table, TableWriter, typed};
 use crate::{Error, Result};
 
 /// The row that is in a place.
-struct Seen {
+struct PlacedRow {
     /// Nothing where it is damaged, so that it counts for nothing.
     evaluation: Option<Evaluation>,
     version: UpdateVersion,
@@ -33,7 +33,7 @@ struct Evaluation {
 /// [`Error::Exists`] and [`Error::Clash`] where another was first.
 pub(super) async fn commit(
     record: &RunRecord,
-    claim: &Claim,
+    claim: &EvaluationClaim,
     results: &Location,
 ) -> Result<Option<Vec<String>>> {
     let mut row = TableWriter::new(Table::Runs)?;
@@ -60,7 +60,7 @@ pub(super) async fn commit(
     }
 }
 
-async fn look(place: &Location) -> Result<Option<Seen>> {
+async fn look(place: &Location) -> Result<Option<PlacedRow>> {
     let failed = |action, source| wellspring_store::Error::Io {
         action,
         object: place.to_string(),
@@ -82,7 +82,7 @@ async fn look(place: &Location) -> Result<Option<Seen>> {
         Err(Error::Malformed { .. }) => None,
         Err(error) => return Err(error),
     };
-    Ok(Some(Seen {
+    Ok(Some(PlacedRow {
         evaluation,
         version,
     }))

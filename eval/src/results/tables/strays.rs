@@ -53,7 +53,7 @@ pub(crate) async fn sweep(
 }
 
 /// Files that belong together.
-struct Left {
+struct FileGroup {
     places: Vec<Location>,
     /// Age of the youngest.
     age: Duration,
@@ -63,14 +63,14 @@ struct Left {
 async fn left(
     folder: &Location,
     group: impl Fn(&str) -> Option<String>,
-    into: &mut BTreeMap<String, Left>,
+    into: &mut BTreeMap<String, FileGroup>,
 ) -> Result<()> {
     for object in folder.list_objects().await? {
         let place = folder.sibling(&object);
         let Some(name) = place.below(folder).and_then(|below| group(&below)) else {
             continue;
         };
-        let left = into.entry(name).or_insert(Left {
+        let left = into.entry(name).or_insert(FileGroup {
             places: Vec::new(),
             age: Duration::MAX,
         });
@@ -86,7 +86,10 @@ fn tried(name: &str) -> Option<String> {
 }
 
 /// Those of them that no process works on.
-fn lifeless(results: &Location, left: BTreeMap<String, Left>) -> Result<BTreeMap<String, Left>> {
+fn lifeless(
+    results: &Location,
+    left: BTreeMap<String, FileGroup>,
+) -> Result<BTreeMap<String, FileGroup>> {
     let mut lost = BTreeMap::new();
     for (name, left) in left {
         let run = name.rsplit('/').next().unwrap_or_default();
@@ -99,7 +102,7 @@ fn lifeless(results: &Location, left: BTreeMap<String, Left>) -> Result<BTreeMap
 }
 
 /// Files by evaluation, of those whose row was never written or that another took the place of.
-async fn lost_data(results: &Location, held: &[String]) -> Result<BTreeMap<String, Left>> {
+async fn lost_data(results: &Location, held: &[String]) -> Result<BTreeMap<String, FileGroup>> {
     let mut data = BTreeMap::new();
     for folder in ["metrics", "spectra", "frames"] {
         let run = |name: &str| name.rsplit_once('.').map(|(run, _)| run.to_owned());
@@ -128,7 +131,7 @@ async fn lost_data(results: &Location, held: &[String]) -> Result<BTreeMap<Strin
 }
 
 /// Files of states by folder, of those that have waited too long.
-async fn lost_states(results: &Location) -> Result<BTreeMap<String, Left>> {
+async fn lost_states(results: &Location) -> Result<BTreeMap<String, FileGroup>> {
     let mut states = BTreeMap::new();
     let folder = |name: &str| Some(name.rsplit_once('/')?.0.to_owned());
     left(&results.join("unfinished"), folder, &mut states).await?;

@@ -27,7 +27,7 @@ use super::reach::Reach;
 use crate::results::tables::{RunFile, Table};
 use crate::sql::RunFiles;
 use crate::sql::engine::external;
-use crate::sql::frames::{Chosen, Column, FramesScan, FramesTable, Source};
+use crate::sql::frames::{Column, FramesScan, FramesTable, ScanSize, Source};
 use crate::sql::functions;
 use crate::sql::session::StorageOptions;
 
@@ -78,7 +78,7 @@ struct Frames {
     schema: String,
     /// How much a scan reads; nothing for a table. Which pieces, its input says.
     #[serde(default)]
-    chosen: Option<Chosen>,
+    chosen: Option<ScanSize>,
 }
 
 impl Frames {

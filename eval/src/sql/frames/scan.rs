@@ -18,7 +18,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
-use wellspring_store::{Piece, Scanner, Split, Wanted};
+use wellspring_store::{FrameColumns, Piece, Scanner, Split};
 
 use super::selection::describe;
 use super::{Column, Source};
@@ -32,7 +32,7 @@ const ROWS: usize = 8192;
 pub(crate) struct FramesScan {
     pub(crate) source: Source,
     pub(crate) columns: Vec<Column>,
-    pub(crate) chosen: Chosen,
+    pub(crate) chosen: ScanSize,
     input: Arc<dyn ExecutionPlan>,
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
@@ -40,14 +40,17 @@ pub(crate) struct FramesScan {
 
 /// How much a scan reads in all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Chosen {
+pub(crate) struct ScanSize {
     frames: usize,
     pieces: usize,
 }
 
 /// Pieces as a plan that gives them in so many partitions of about equal rows.
-pub(super) fn listed(pieces: Vec<Piece>, count: usize) -> Result<(Chosen, Arc<dyn ExecutionPlan>)> {
-    let chosen = Chosen {
+pub(super) fn listed(
+    pieces: Vec<Piece>,
+    count: usize,
+) -> Result<(ScanSize, Arc<dyn ExecutionPlan>)> {
+    let chosen = ScanSize {
         frames: pieces.iter().map(|piece| piece.rows.len()).sum(),
         pieces: pieces.len(),
     };
@@ -103,7 +106,7 @@ impl FramesScan {
         source: Source,
         columns: Vec<Column>,
         schema: SchemaRef,
-        (chosen, input): (Chosen, Arc<dyn ExecutionPlan>),
+        (chosen, input): (ScanSize, Arc<dyn ExecutionPlan>),
     ) -> Self {
         let partitions = input.properties().output_partitioning().partition_count();
         let properties = PlanProperties::new(
@@ -211,7 +214,7 @@ impl ExecutionPlan for FramesScan {
 struct Reader {
     columns: Vec<Column>,
     schema: SchemaRef,
-    wanted: Wanted,
+    wanted: FrameColumns,
     /// Columns that the manifest knows.
     known: Vec<Column>,
     known_schema: SchemaRef,
@@ -229,7 +232,7 @@ impl Reader {
             _ => None,
         };
         Self {
-            wanted: Wanted {
+            wanted: FrameColumns {
                 time: columns.contains(&Column::Time),
                 channels: columns.iter().filter_map(channel).collect(),
             },

@@ -34,8 +34,8 @@ pub(super) fn select(
                 table.column(name).is_some_and(Column::is_of_trajectory)
             })
         });
-    let trajectories = Known::new(table, state, of_trajectory)?;
-    let frames = Known::new(table, state, of_frame)?;
+    let trajectories = ManifestFilter::new(table, state, of_trajectory)?;
+    let frames = ManifestFilter::new(table, state, of_frame)?;
     let mut rows = Rows::new();
     for (&split, held) in &scanner.dataset().manifest().splits {
         let firsts: Vec<(usize, usize)> = (0..held.trajectories.len()).map(|t| (t, 0)).collect();
@@ -81,13 +81,13 @@ pub(super) fn pieces(scanner: &Scanner, rows: Rows, limit: Option<usize>) -> Vec
 }
 
 /// Filters that are answered from what the manifest says of frames.
-struct Known {
+struct ManifestFilter {
     question: Question,
     columns: Vec<Column>,
     schema: SchemaRef,
 }
 
-impl Known {
+impl ManifestFilter {
     fn new(table: &FramesTable, state: &dyn Session, filters: Vec<Expr>) -> Result<Self> {
         let known: Vec<usize> = (0..table.columns.len())
             .filter(|&i| table.columns[i].is_in_manifest())

@@ -28,7 +28,7 @@ struct Cache {
     file: File,
     /// Blocks that there is room for.
     room: usize,
-    table: Mutex<Table>,
+    table: Mutex<BlockTable>,
     /// A block has come, or will not.
     changed: Condvar,
 }
@@ -37,7 +37,7 @@ struct Cache {
 type Key = (u64, u64);
 
 #[derive(Debug, Default)]
-struct Table {
+struct BlockTable {
     files: u64,
     blocks: HashMap<Key, Block>,
     slots: Vec<Slot>,
@@ -50,7 +50,7 @@ struct Table {
 #[derive(Debug)]
 enum Block {
     /// Somebody fetches it.
-    Coming,
+    FetchGuard,
     /// It is in this slot.
     Held(usize),
 }
@@ -110,8 +110,8 @@ impl Blocks {
         while at < end {
             let room = &mut into[(at - offset) as usize..];
             at += match self.claim(at / BLOCK, end.div_ceil(BLOCK)) {
-                Claim::Held(block) => block.copy(at % BLOCK, room)?,
-                Claim::Missing(blocks) => {
+                SlotClaim::Held(block) => block.copy(at % BLOCK, room)?,
+                SlotClaim::Missing(blocks) => {
                     let range = blocks.range(self.size);
                     let bytes = fetch(range.clone())?;
                     let from = &bytes[(at - range.start) as usize..];
@@ -127,16 +127,16 @@ impl Blocks {
 
     /// A block that is here or, once nobody else fetches it, those from it on that are to be fetched:
     /// as far as `end` and, where the blocks before were read too, as many as these ahead.
-    fn claim(&self, block: u64, end: u64) -> Claim<'_> {
+    fn claim(&self, block: u64, end: u64) -> SlotClaim<'_> {
         let cache = self.cache.as_ref();
         let mut table = cache.table();
         loop {
             match table.blocks.get(&(self.file, block)) {
                 Some(&Block::Held(slot)) => {
                     table.pin(slot);
-                    return Claim::Held(Pinned { cache, slot });
+                    return SlotClaim::Held(Pinned { cache, slot });
                 }
-                Some(Block::Coming) => {
+                Some(Block::FetchGuard) => {
                     table = (cache.changed.wait(table)).unwrap_or_else(PoisonError::into_inner);
                 }
                 None => break,
@@ -149,9 +149,9 @@ impl Blocks {
         let known = |at: &u64| table.blocks.contains_key(&(self.file, *at));
         let end = (block..end).find(known).unwrap_or(end);
         for at in block..end {
-            table.blocks.insert((self.file, at), Block::Coming);
+            table.blocks.insert((self.file, at), Block::FetchGuard);
         }
-        Claim::Missing(Coming {
+        SlotClaim::Missing(FetchGuard {
             cache,
             file: self.file,
             blocks: block..end,
@@ -188,7 +188,7 @@ impl Cache {
         })
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, BlockTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -218,7 +218,7 @@ impl Cache {
     }
 }
 
-impl Table {
+impl BlockTable {
     /// A slot for a block, read by whoever asked: a free one, a new one, or that of the block that
     /// was not read for the longest time.
     fn slot(&mut self, key: Key, room: usize) -> Option<usize> {
@@ -258,9 +258,9 @@ impl Table {
     }
 }
 
-enum Claim<'a> {
+enum SlotClaim<'a> {
     Held(Pinned<'a>),
-    Missing(Coming<'a>),
+    Missing(FetchGuard<'a>),
 }
 
 /// A block that stays where it is while it is read.
@@ -287,13 +287,13 @@ impl Drop for Pinned<'_> {
 }
 
 /// Blocks that others wait for until this is dropped.
-struct Coming<'a> {
+struct FetchGuard<'a> {
     cache: &'a Cache,
     file: u64,
     blocks: Range<u64>,
 }
 
-impl Coming<'_> {
+impl FetchGuard<'_> {
     /// Their bytes in a file of this size.
     fn range(&self, size: u64) -> Range<u64> {
         self.blocks.start * BLOCK..(self.blocks.end * BLOCK).min(size)
@@ -308,12 +308,12 @@ impl Coming<'_> {
     }
 }
 
-impl Drop for Coming<'_> {
+impl Drop for FetchGuard<'_> {
     fn drop(&mut self) {
         let mut table = self.cache.table();
         for block in self.blocks.clone() {
             let key = (self.file, block);
-            if matches!(table.blocks.get(&key), Some(Block::Coming)) {
+            if matches!(table.blocks.get(&key), Some(Block::FetchGuard)) {
                 table.blocks.remove(&key);
             }
         }

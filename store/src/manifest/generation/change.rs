@@ -1,6 +1,6 @@
 //! A work on a data set: begun under a claim, written under names of its own, published, tidied up after.
 
-use super::claim::Claim;
+use super::claim::WorkClaim;
 use super::{Head, Stamp, litter, overtaken, publish};
 use crate::{Error, Location, Manifest, Result, checksum};
 
@@ -17,7 +17,7 @@ pub struct Change {
 
 /// A work that has begun, or the data set that it would make.
 #[derive(Debug)]
-pub enum Begun {
+pub enum ChangeStart {
     /// There is work to do.
     Work(Box<Change>),
     /// It was done before.
@@ -42,22 +42,22 @@ impl Change {
     /// # Errors
     /// [`Error::Exists`] for a data set that may not be replaced, [`Error::Underway`] for another work that was
     /// begun and may not be.
-    pub async fn renew(root: &Location, work: &str, overwrite: bool) -> Result<Begun> {
+    pub async fn renew(root: &Location, work: &str, overwrite: bool) -> Result<ChangeStart> {
         loop {
             let before = Head::find(root).await?;
             let change = Self::of(root, before, work, true).await?;
             if overwrite && let Some(manifest) = change.made_before(work).await? {
                 finish_work(root, work).await?;
-                return Ok(Begun::Done(Box::new(manifest)));
+                return Ok(ChangeStart::Done(Box::new(manifest)));
             }
             if let Some(head) = change.before.as_ref().filter(|_| !overwrite) {
                 let manifest = head.manifest()?;
                 if is_of(&manifest, work) {
                     finish_work(root, work).await?;
-                    return Ok(Begun::Done(Box::new(manifest)));
+                    return Ok(ChangeStart::Done(Box::new(manifest)));
                 }
                 // One that was begun with leave to overwrite has it.
-                let claim = Claim::read(root).await?;
+                let claim = WorkClaim::read(root).await?;
                 if claim.is_none_or(|claim| claim.key != change.stamp.key) {
                     return Err(Error::Exists {
                         root: root.to_string(),
@@ -65,7 +65,7 @@ impl Change {
                 }
             }
             if change.claim(overwrite).await? {
-                return Ok(Begun::Work(Box::new(change)));
+                return Ok(ChangeStart::Work(Box::new(change)));
             }
         }
     }
@@ -76,7 +76,7 @@ impl Change {
         let Some(manifest) = manifest.filter(|manifest| is_of(manifest, work)) else {
             return Ok(None);
         };
-        let claim = Claim::read(&self.root).await.ok().flatten();
+        let claim = WorkClaim::read(&self.root).await.ok().flatten();
         let is_own = claim.is_some_and(|claim| {
             claim.generation == manifest.generation && claim.key == key(work, claim.over.as_deref())
         });
@@ -105,10 +105,10 @@ impl Change {
     /// [`Error::Claim`]; [`Error::Io`].
     pub async fn claimed(root: &Location) -> Result<Option<Location>> {
         // Most data sets have none, and that there is none takes no bytes.
-        if !root.join(Claim::PLACE).exists().await? {
+        if !root.join(WorkClaim::PLACE).exists().await? {
             return Ok(None);
         }
-        let claim = Claim::read(root).await?;
+        let claim = WorkClaim::read(root).await?;
         Ok(claim.map(|claim| {
             let stamp = Stamp {
                 generation: claim.generation,
@@ -148,8 +148,8 @@ impl Change {
         Ok(is_there)
     }
 
-    fn own_claim(&self) -> Claim {
-        Claim {
+    fn own_claim(&self) -> WorkClaim {
+        WorkClaim {
             key: self.stamp.key.clone(),
             over: self.before.as_ref().map(Head::id),
             generation: self.stamp.generation,
@@ -291,7 +291,7 @@ async fn generation(root: &Location, head: &Head) -> Result<u64> {
 
 /// Tidies up after a work that may have been stopped when it was published.
 async fn finish_work(root: &Location, work: &str) -> Result<()> {
-    let claim = match Claim::read(root).await {
+    let claim = match WorkClaim::read(root).await {
         Ok(claim) => claim,
         Err(Error::Claim { .. }) => None,
         Err(error) => return Err(error),
@@ -302,7 +302,7 @@ async fn finish_work(root: &Location, work: &str) -> Result<()> {
 
 /// What follows a publication; whoever is stopped in it, the next one does it. `renewed` is the claim of a work
 /// of which no earlier generation stays.
-async fn finish(root: &Location, renewed: Option<&Claim>) -> Result<()> {
+async fn finish(root: &Location, renewed: Option<&WorkClaim>) -> Result<()> {
     tell_statistics(root).await?;
     let keep_from = renewed.map_or(0, |claim| claim.generation);
     litter::tidy(root, keep_from).await

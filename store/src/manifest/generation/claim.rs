@@ -8,7 +8,7 @@ use crate::{Error, Location, Result};
 
 /// Says which work was begun, and over which manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Claim {
+pub(super) struct WorkClaim {
     /// Of the work.
     pub(super) key: String,
     /// The name of the manifest whose place it takes, if there is one.
@@ -19,7 +19,7 @@ pub(super) struct Claim {
     pub(super) generation: u64,
 }
 
-impl Claim {
+impl WorkClaim {
     pub(super) const PLACE: &str = "ingest/claim.json";
 
     /// Where earlier versions said how shards are made on demand.

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use super::claim::Claim;
+use super::claim::WorkClaim;
 use super::{Head, Stamp};
 use crate::location::leftovers;
 use crate::{Error, Location, Manifest, Result};
@@ -86,7 +86,7 @@ fn begun(root: &Location, remove: Option<u64>) -> Vec<Litter> {
 /// generation the present is.
 async fn look(root: &Location, keep_from: Option<u64>) -> Result<(u64, Vec<Litter>)> {
     // Before the manifest, lest a claim on the next one is taken for one of the past.
-    let claim = Claim::read(root).await;
+    let claim = WorkClaim::read(root).await;
     let head = Head::load(root).await?;
     let is_past = match claim {
         Ok(claim) => claim.is_none_or(|claim| !claim.is_over(Some(&head))),
@@ -100,14 +100,15 @@ async fn look(root: &Location, keep_from: Option<u64>) -> Result<(u64, Vec<Litte
     let objects: Vec<_> = objects
         .map(|(path, bytes)| Litter { path, bytes })
         .collect();
-    let kept = Kept::of(root, &objects, keep_from.unwrap_or(manifest.generation)).await?;
+    let kept =
+        EarlierManifests::of(root, &objects, keep_from.unwrap_or(manifest.generation)).await?;
     let named: BTreeSet<&str> = kept.needed(&manifest).collect();
     let outdated: BTreeSet<&str> = kept.outdated.iter().flat_map(Manifest::paths).collect();
     let is_litter = |litter: &&Litter| {
         let path = litter.path.as_str();
         let is_of_the_past =
             Stamp::of(path).is_some_and(|stamp| stamp.generation <= manifest.generation);
-        let is_claim = is_past && (path == Claim::PLACE || path == Claim::OLD_PROMISE);
+        let is_claim = is_past && (path == WorkClaim::PLACE || path == WorkClaim::OLD_PROMISE);
         let is_outdated = path.contains('/') && outdated.contains(path);
         !named.contains(path) && (is_of_the_past || is_claim || is_outdated)
     };
@@ -115,19 +116,19 @@ async fn look(root: &Location, keep_from: Option<u64>) -> Result<(u64, Vec<Litte
     let is_generation = |litter: &&Litter| kept.places.contains(&litter.path);
     found.extend(objects.iter().filter(is_generation).cloned());
     // The claim tells its work, begun again, that only this is left to do.
-    found.sort_by_key(|litter| litter.path == Claim::PLACE);
+    found.sort_by_key(|litter| litter.path == WorkClaim::PLACE);
     Ok((manifest.generation, found))
 }
 
 /// The manifests of earlier generations.
-struct Kept {
+struct EarlierManifests {
     needed: Vec<Manifest>,
     outdated: Vec<Manifest>,
     /// Of those that are outdated.
     places: Vec<String>,
 }
 
-impl Kept {
+impl EarlierManifests {
     /// Reads them; those of generations before `keep_from` are outdated.
     async fn of(root: &Location, objects: &[Litter], keep_from: u64) -> Result<Self> {
         let mut kept = Self {

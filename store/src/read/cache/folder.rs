@@ -48,7 +48,7 @@ pub(crate) struct Folder {
 }
 
 /// Who fetches a file.
-enum Claim {
+enum PartClaim {
     /// It is there.
     Found(Bytes),
     /// This process does.
@@ -118,8 +118,8 @@ impl Folder {
             blocking(move || folder.claim(&name, &shard)).await?
         };
         let part = match claim {
-            Claim::Found(bytes) => return Ok(bytes),
-            Claim::Ours(part) => Arc::new(part),
+            PartClaim::Found(bytes) => return Ok(bytes),
+            PartClaim::Ours(part) => Arc::new(part),
         };
         self.fill(place, shard, fetcher, &part).await?;
         let (folder, shard, object) = (self.clone(), shard.clone(), place.to_string());
@@ -151,10 +151,10 @@ impl Folder {
     }
 
     /// Looks for a file, waits for who fetches it, or begins to.
-    fn claim(&self, name: &str, shard: &Shard) -> Result<Claim> {
+    fn claim(&self, name: &str, shard: &Shard) -> Result<PartClaim> {
         loop {
             if let Some(bytes) = self.find(name, shard)? {
-                return Ok(Claim::Found(bytes));
+                return Ok(PartClaim::Found(bytes));
             }
             let failed = |source| self.failed("claiming a file in", source);
             let lock = self.lock().map_err(failed)?;
@@ -168,7 +168,7 @@ impl Folder {
                     // Named between the look and the lock: this part is that file, or a new one.
                     if let Some(bytes) = self.find(name, shard)? {
                         remove(&path).map_err(failed)?;
-                        return Ok(Claim::Found(bytes));
+                        return Ok(PartClaim::Found(bytes));
                     }
                     // That file was damaged, and gone.
                     if !path.exists() {
@@ -186,7 +186,7 @@ impl Folder {
                     };
                     part.file.set_len(shard.bytes).map_err(failed)?;
                     self.make_room(&part_name, shard.bytes).map_err(failed)?;
-                    return Ok(Claim::Ours(part));
+                    return Ok(PartClaim::Ours(part));
                 }
                 Err(TryLockError::WouldBlock) => {
                     drop(lock);

@@ -10,7 +10,7 @@ const MOST: usize = 16_384;
 
 /// Shards in use or used lately.
 #[derive(Debug)]
-pub(crate) struct Ledger<V> {
+pub(crate) struct CacheLedger<V> {
     /// Bytes that may be held.
     limit: u64,
     held: u64,
@@ -38,13 +38,13 @@ pub(crate) enum Room {
 
 /// A lease that was granted.
 #[derive(Debug)]
-pub(crate) struct Granted<V> {
+pub(crate) struct Grant<V> {
     pub(crate) shards: Vec<(ShardId, V)>,
     /// Those of them that were not there.
     pub(crate) missing: Vec<ShardId>,
 }
 
-impl<V: Clone + Default> Ledger<V> {
+impl<V: Clone + Default> CacheLedger<V> {
     pub(crate) fn new(limit: u64) -> Self {
         Self {
             limit,
@@ -66,7 +66,7 @@ impl<V: Clone + Default> Ledger<V> {
 
     /// Leases shards, each named once with its bytes: all of them or, when there is no room and the
     /// caller waits, none. What nobody uses is let go for them, the longest unused first.
-    pub(crate) fn lease(&mut self, wanted: &[(ShardId, u64)], room: Room) -> Option<Granted<V>> {
+    pub(crate) fn lease(&mut self, wanted: &[(ShardId, u64)], room: Room) -> Option<Grant<V>> {
         let missing = wanted
             .iter()
             .filter(|(id, _)| !self.entries.contains_key(id));
@@ -103,7 +103,7 @@ impl<V: Clone + Default> Ledger<V> {
         }
         self.tidy();
         self.peak = self.peak.max(self.held);
-        Some(Granted { shards, missing })
+        Some(Grant { shards, missing })
     }
 
     /// Gives leases back.
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn the_longest_unused_goes_first_and_what_is_in_use_stays() {
-        let mut ledger = Ledger::<()>::new(30);
+        let mut ledger = CacheLedger::<()>::new(30);
         for shards in [&[0, 1][..], &[2]] {
             assert_eq!(
                 ledger.lease(&of(shards), Room::Wait).unwrap().missing.len(),
@@ -190,7 +190,7 @@ mod tests {
         fn those_who_wait_never_pass_the_limit(
             steps in prop::collection::vec((prop::collection::btree_set(0..9_usize, 1..4), any::<bool>()), 1..60),
         ) {
-            let mut ledger = Ledger::<()>::new(40);
+            let mut ledger = CacheLedger::<()>::new(40);
             let mut open = Vec::new();
             for (shards, close) in steps {
                 if close && !open.is_empty() {

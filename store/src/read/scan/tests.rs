@@ -21,7 +21,11 @@ async fn written(dtype: Dtype, compression: Compression) -> (Location, Arc<Count
     (root, counted)
 }
 
-async fn scanned(scanner: &Arc<Scanner>, rows: Range<usize>, wanted: &Wanted) -> Vec<RecordBatch> {
+async fn scanned(
+    scanner: &Arc<Scanner>,
+    rows: Range<usize>,
+    wanted: &FrameColumns,
+) -> Vec<RecordBatch> {
     let mut batches = Vec::new();
     for piece in scanner.pieces(Split::Train, rows) {
         let found = Arc::clone(scanner).scan(piece, wanted.clone());
@@ -41,7 +45,7 @@ async fn columns_are_those_of_the_frames() {
     ] {
         let (root, _) = written(dtype, compression).await;
         let scanner = Arc::new(Scanner::new(Arc::new(sample::open(&root).await)));
-        let wanted = Wanted {
+        let wanted = FrameColumns {
             time: true,
             channels: vec![2, 0],
         };
@@ -76,7 +80,7 @@ async fn columns_are_those_of_the_frames() {
 async fn no_more_is_read_than_was_asked_for() {
     let (root, counted) = written(Dtype::F32, Compression::None).await;
     let scanner = Arc::new(Scanner::new(Arc::new(sample::open(&root).await)));
-    let wanted = Wanted {
+    let wanted = FrameColumns {
         time: false,
         channels: vec![1],
     };
@@ -95,7 +99,7 @@ async fn no_more_is_read_than_was_asked_for() {
 async fn damage_is_an_error_that_names_the_shard() {
     let (root, _) = written(Dtype::F32, Compression::None).await;
     let scanner = Arc::new(Scanner::new(Arc::new(sample::open(&root).await)));
-    let wanted = Wanted {
+    let wanted = FrameColumns {
         time: true,
         channels: vec![0],
     };

@@ -103,8 +103,8 @@ fn holds(manifest: &Manifest, source: &str) -> bool {
 
 async fn ingest(root: &Location, work: &str, overwrite: bool) -> Result<Manifest> {
     let change = match Change::renew(root, work, overwrite).await? {
-        Begun::Work(change) => change,
-        Begun::Done(manifest) => return Ok(*manifest),
+        ChangeStart::Work(change) => change,
+        ChangeStart::Done(manifest) => return Ok(*manifest),
     };
     let made = make(&change, work).await;
     settled(&change, made, |there| is_of(there, work)).await

@@ -13,7 +13,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output};
 
 use super::*;
-use crate::read::traffic::Counters;
+use crate::read::io_statistics::Counters;
 
 const ROOM: u64 = 1 << 20;
 

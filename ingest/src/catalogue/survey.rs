@@ -13,7 +13,7 @@ use crate::{Error, Result};
 
 /// What was found in the files so far.
 #[derive(Default)]
-pub(super) struct Looking {
+pub(super) struct Survey {
     pub(super) first: Option<WellFile>,
     pub(super) files: Vec<SourceFile>,
     /// Of each file, its size and the record of what it holds beside fields.
@@ -24,7 +24,7 @@ pub(super) struct Looking {
     pub(super) remarks: Remarks,
 }
 
-impl Looking {
+impl Survey {
     /// Opens a file and takes its trajectories in, if it belongs with the first.
     pub(super) async fn file(
         &mut self,

@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::ShardId;
-use crate::read::cache::ledger::{Ledger, Room};
+use crate::read::cache::ledger::{CacheLedger, Room};
 use crate::read::fetch::requests;
 use crate::{Dataset, LoaderOptions, Plan, Result};
 
 /// What reading some windows will cost with an empty cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bill {
+pub struct ReadCost {
     /// Windows that are read.
     pub windows: u64,
     /// Bytes of their batches.
@@ -36,14 +36,14 @@ impl Dataset {
         passes: impl IntoIterator<Item = Plan>,
         windows: u64,
         options: LoaderOptions,
-    ) -> Result<Bill> {
-        let mut reckoning = Reckoning {
+    ) -> Result<ReadCost> {
+        let mut reckoning = CostSimulation {
             dataset: self,
             frame_bytes: self.frame_bytes(),
             options,
-            ledger: Ledger::new(self.cache().limit()),
+            ledger: CacheLedger::new(self.cache().limit()),
             leases: VecDeque::new(),
-            bill: Bill::default(),
+            bill: ReadCost::default(),
         };
         for plan in passes {
             let left = windows - reckoning.bill.windows;
@@ -57,17 +57,17 @@ impl Dataset {
     }
 }
 
-struct Reckoning<'a> {
+struct CostSimulation<'a> {
     dataset: &'a Dataset,
     frame_bytes: u64,
     options: LoaderOptions,
-    ledger: Ledger<()>,
+    ledger: CacheLedger<()>,
     /// What is leased, the oldest first: stages or batches.
     leases: VecDeque<(usize, Vec<ShardId>)>,
-    bill: Bill,
+    bill: ReadCost,
 }
 
-impl Reckoning<'_> {
+impl CostSimulation<'_> {
     fn pass(&mut self, plan: &Plan, most: u64) -> Result<()> {
         let places = plan.len().min(usize::try_from(most).unwrap_or(usize::MAX));
         let (split, batch) = (plan.split(), self.options.batch.max(1));

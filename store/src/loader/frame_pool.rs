@@ -5,9 +5,9 @@ use crate::{Dataset, Frames, Value};
 
 /// Fresh memory costs a page fault for every few kilobytes, as long as copying them takes.
 #[derive(Debug)]
-pub(super) struct Ring<T>(Pool<Frames<T>>);
+pub(super) struct FramePool<T>(Pool<Frames<T>>);
 
-impl<T: Value> Ring<T> {
+impl<T: Value> FramePool<T> {
     /// Keeps memory for at most so many batches.
     pub(super) fn new(most: usize) -> Self {
         Self(Pool::new(most))

@@ -12,15 +12,15 @@ const SHORTEST: usize = 16 << 10;
 /// Buffers of values that were written, to be filled anew: fresh ones took a fifth of an ingest. Holds
 /// no more than was in use at the same time.
 #[derive(Debug, Clone)]
-pub(crate) struct Recycled(Arc<Pool<Vec<f32>>>);
+pub(crate) struct BufferPool(Arc<Pool<Vec<f32>>>);
 
-impl Default for Recycled {
+impl Default for BufferPool {
     fn default() -> Self {
         Self(Arc::new(Pool::new(usize::MAX)))
     }
 }
 
-impl Recycled {
+impl BufferPool {
     /// A buffer of this length; what is in it is of no meaning. A new one has room for `most`, so that
     /// every buffer serves whoever comes next.
     pub(crate) fn take(&self, length: usize, most: usize) -> Vec<f32> {
@@ -43,7 +43,7 @@ impl Recycled {
 /// An Arrow buffer as an owner of bytes, which it gives back when they are written.
 pub(super) struct Segment {
     pub(super) buffer: Buffer,
-    pub(super) recycled: Recycled,
+    pub(super) recycled: BufferPool,
 }
 
 impl AsRef<[u8]> for Segment {
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_written_buffer_is_filled_again() {
-        let recycled = Recycled::default();
+        let recycled = BufferPool::default();
         let values = recycled.take(SHORTEST, SHORTEST);
         let address = values.as_ptr();
         let segment = |buffer| Segment {

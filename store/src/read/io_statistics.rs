@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// What reading a data set has cost so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Traffic {
+pub struct IoStatistics {
     /// Requests for bytes of shards.
     pub requests: u64,
     /// Bytes that came.
@@ -49,9 +49,9 @@ impl Counters {
         Self::add(&self.waited_nanos, time.as_nanos() as u64);
     }
 
-    pub(crate) fn read(&self) -> Traffic {
+    pub(crate) fn read(&self) -> IoStatistics {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Traffic {
+        IoStatistics {
             requests: of(&self.requests),
             bytes: of(&self.bytes),
             retries: of(&self.retries),
