@@ -192,9 +192,6 @@ fn try_stop(
             // What could not be removed stays until the next command.
             left.retain(|name, _| expected.contains_key(name));
             differ("left at once", &left, expected)?;
-            if scene.anew {
-                return Ok(());
-            }
         }
         1 if said.err.contains("panicked") => return Err(format!("panics: {}", said.err)),
         1 => tally.failed += 1,

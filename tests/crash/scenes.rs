@@ -17,8 +17,6 @@ pub(super) struct Scene {
     pub(super) words: String,
     /// What must be there when it has ended.
     pub(super) left: fn(&Workplace) -> Left,
-    /// Whether it does its work anew when it is run again after it has ended well.
-    pub(super) anew: bool,
 }
 
 impl Scene {
@@ -28,7 +26,6 @@ impl Scene {
             before,
             words: words.into(),
             left: files,
-            anew: false,
         }
     }
 }
@@ -120,6 +117,21 @@ fn simulations(place: &Workplace) -> Left {
     left
 }
 
+/// All files, without the generation in their names and in the manifest: an overwriting that was done is done once
+/// more.
+fn values(place: &Workplace) -> Left {
+    let unstamped = |name: String| match name.split_once(".g") {
+        Some((stem, stamped)) => format!("{stem}.{}", stamped.rsplit('.').next().unwrap()),
+        None => name,
+    };
+    let mut left: Left = files(place)
+        .into_iter()
+        .map(|(name, bytes)| (unstamped(name), bytes))
+        .collect();
+    left.insert("ds/manifest.json".into(), Vec::new());
+    left
+}
+
 /// All files but those of results, and the results as SQL tells them: their files say when they were made.
 fn answers(place: &Workplace) -> Left {
     let (results, mut left): (Left, Left) = files(place)
@@ -187,7 +199,7 @@ fn ingest() {
 fn ingest_over_another() {
     let words = "ingest src ds --overwrite --dtype f16";
     try_stops(&Scene {
-        anew: true,
+        left: values,
         ..Scene::new("ingest --overwrite", with_data_set, words)
     });
 }

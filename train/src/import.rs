@@ -7,6 +7,7 @@ use wellspring_store::{Dataset, Location, Reporter};
 use crate::checkpoint::{self, Checkpoint, fresh};
 use crate::claim::{RunClaim, refuse_held};
 use crate::domain::{Domain, Domains};
+use crate::model::Surrogate;
 use crate::optim::AdamW;
 use crate::{Config, Error, Result, leftovers};
 
@@ -26,22 +27,43 @@ pub async fn import(
     config.validate()?;
     let domains = Domains::new(datasets.iter().map(|data| Domain::of(data)).collect())?;
     let mut claim = RunClaim::open(run, reporter).await?;
-    refuse_held(run).await?;
-    refuse_trained(run).await?;
     let model = fresh(config, &domains, &config.train.device.open()?)?;
     model.parameters().load_safetensors(weights, object)?;
+    let text = config.to_toml()?.into_bytes();
+    if is_made(run, &text, &model, reporter).await? {
+        claim.take(reporter).await?;
+        return leftovers::sweep(run).await.map(drop);
+    }
+    refuse_held(run).await?;
+    refuse_trained(run).await?;
     let optimizer = AdamW::new(model.parameters())?;
     claim.take(reporter).await?;
     leftovers::sweep(run).await?;
     let place = (0, None);
     Checkpoint::write(run, place, &domains, model.parameters(), &optimizer, &claim).await?;
-    let config = config.to_toml()?.into_bytes();
-    match run.join("config.toml").put_new(config).await? {
+    match run.join("config.toml").put_new(text).await? {
         true => Ok(()),
         false => Err(Error::RunExists {
             run: run.to_string(),
         }),
     }
+}
+
+/// Whether a run is what this import makes, with nothing trained since: one that was stopped at its very end
+/// is done again without harm.
+async fn is_made(
+    run: &Location,
+    config: &[u8],
+    model: &Surrogate,
+    reporter: &dyn Reporter,
+) -> Result<bool> {
+    let held = run.join("config.toml").get_opt().await?;
+    if held.is_none_or(|held| *held != *config) || checkpoint::steps(run).await? != [0] {
+        return Ok(false);
+    }
+    let weights = model.parameters().to_safetensors()?;
+    let there = Checkpoint::find(run, Some(0), reporter).await;
+    Ok(there.is_ok_and(|there| there.weights() == weights))
 }
 
 /// Refuses a run that has lost its configuration: a stopped import has no checkpoint but that of step 0.

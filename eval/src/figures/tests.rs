@@ -5,7 +5,7 @@ use wellspring_store::{Location, Silent};
 use super::*;
 use crate::figures::report::{ReportOptions, report};
 use crate::results::pictures::Picture;
-use crate::results::tables::{Claim, Draft, MetricRow, SpectrumRow};
+use crate::results::tables::{Draft, EvaluationClaim, MetricRow, SpectrumRow};
 use crate::{OnExisting, RunRecord};
 
 /// Results of some runs over some leads; every number is what a function of (run, lead) gives.
@@ -46,7 +46,7 @@ impl Given {
             draft.spectra.push(&spectra(&id, lead, value)).unwrap();
             draft.pictures.push(self.picture(lead, value));
         }
-        let claim = Claim::new(&record, OnExisting::Add, root.to_string(), Vec::new());
+        let claim = EvaluationClaim::new(&record, OnExisting::Add, root.to_string(), Vec::new());
         let claim = claim.unwrap().unwrap();
         draft.commit(record, &claim, root).await.unwrap();
     }

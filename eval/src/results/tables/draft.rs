@@ -4,8 +4,8 @@ use bytes::Bytes;
 use wellspring_store::Location;
 
 use super::{EvaluationClaim, RunRecord, Table, TableWriter, delete_data, row};
-use crate::Result;
 use crate::results::pictures::{self, Picture};
+use crate::{Error, Result};
 
 /// The rows of an evaluation, not yet committed.
 pub(crate) struct Draft {
@@ -40,12 +40,20 @@ impl Draft {
         record.created = super::now();
         let committed = match self.write(&record.run, results).await {
             Ok(()) => row::commit(&record, claim, results).await,
-            Err(error) => Err(error),
+            Err(error) => {
+                let _ = delete_data(results, &record.run).await;
+                return Err(error);
+            }
         };
-        let Ok(Some(mut replaced)) = committed else {
-            // Should this fail too, the next evaluation removes them.
-            let _ = delete_data(results, &record.run).await;
-            return committed.map(|_| None);
+        let mut replaced = match committed {
+            Ok(Some(replaced)) => replaced,
+            Ok(None) | Err(Error::Exists { .. } | Error::Clash { .. }) => {
+                // Should this fail, the next evaluation removes them.
+                let _ = delete_data(results, &record.run).await;
+                return committed.map(|_| None);
+            }
+            // The row may be there all the same. Files without one are removed by the next evaluation.
+            Err(error) => return Err(error),
         };
         for row in &claim.replaced {
             if row.file != claim.file {
