@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use wellspring_store::{Location, remove_left};
+use wellspring_store::{Location, is_at, remove_left};
 
 use crate::Result;
 use crate::checkpoint;
@@ -34,11 +34,23 @@ pub(crate) async fn sweep(run: &Location) -> Result<usize> {
     if let Some(folder) = run.local_path() {
         let staged = staged(&folder, 2).into_iter();
         removed += staged
-            .filter(|path| remove_left(path).unwrap_or(false))
+            .filter(|path| remove_left(path).unwrap_or(false) || remove_twin(&folder, path))
             .count();
         remove_empty(&folder.join("checkpoints"));
     }
     Ok(removed)
+}
+
+/// Removes another name of the run's lock: its writer was stopped between giving the file its name and taking
+/// the first one away. Since the lock is held, no writer of it lives.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "no store knows that two names are one file"
+)]
+fn remove_twin(run: &Path, staged: &Path) -> bool {
+    let lock = std::fs::File::open(run.join("lock"));
+    let is_twin = lock.is_ok_and(|lock| is_at(&lock, staged).unwrap_or(false));
+    cfg!(unix) && is_twin && std::fs::remove_file(staged).is_ok()
 }
 
 /// Files of this folder and those below it, down to a depth, that a write of ours began with.

@@ -272,11 +272,6 @@ pub fn remove_left(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
         Err(error) => return Err(error),
     };
-    // It has its name already, and whoever holds that holds no writing.
-    if cfg!(unix) && is_at(&file, &place_of(path))? {
-        remove(path)?;
-        return Ok(true);
-    }
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(false),
@@ -287,13 +282,6 @@ pub fn remove_left(path: &Path) -> io::Result<bool> {
         remove(path)?;
     }
     Ok(true)
-}
-
-/// NAME of `NAME#1`.
-fn place_of(staged: &Path) -> PathBuf {
-    let name = staged.file_name().and_then(|name| name.to_str());
-    let place = name.and_then(|name| name.rsplit_once('#'));
-    place.map_or_else(PathBuf::new, |(place, _)| staged.with_file_name(place))
 }
 
 /// Removes a file; one that is gone is no error.

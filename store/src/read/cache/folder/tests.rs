@@ -139,9 +139,10 @@ async fn as_another_user() {
 
 /// Runs [`as_another_user`], from a program that this user may read.
 fn run_as(program: &Path, (user, group): (u32, u32), cache: &Path) -> String {
+    let (_, module) = module_path!().split_once("::").unwrap();
     let Output { stderr, stdout, .. } = Command::new(program)
         .args(["--ignored", "--nocapture", "--exact"])
-        .arg("cache::folder::tests::as_another_user")
+        .arg(format!("{module}::as_another_user"))
         .env("WELLSPRING_TEST_CACHE", cache)
         .gid(group)
         .uid(user)
