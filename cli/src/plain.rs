@@ -53,7 +53,7 @@ pub fn print(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
 }
 
 /// Writes an answer for programs to standard output: to a file or a pipe every byte of it, to a terminal as
-/// [`print`] does.
+/// [`print()`] does.
 pub fn print_data(bytes: &[u8]) -> anyhow::Result<()> {
     match io::stdout().is_terminal() {
         true => print(bytes),
