@@ -51,7 +51,11 @@ fn an_import_that_was_stopped_is_no_run_and_can_be_done_again() {
         let again = tuned.learned();
         assert!(again.iter().all(|(path, bytes)| whole[path] == *bytes));
     }
-    let error = tuned.import(&nine_steps(), &weights).unwrap_err();
+    // The same once more changes nothing; another is refused.
+    tuned.import(&nine_steps(), &weights).unwrap();
+    let mut other = nine_steps();
+    other.train.checkpoint_every = 4;
+    let error = tuned.import(&other, &weights).unwrap_err();
     assert!(matches!(error, Error::RunExists { .. }), "{error}");
 }
 
