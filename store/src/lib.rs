@@ -167,8 +167,8 @@ pub use array::{Frames, Length, Patch, Value, Window, WindowSpec};
 pub use error::{Error, Result, with_causes};
 pub use loader::{Batch, Loader, LoaderOptions, ReadCost};
 pub use location::{
-    DEFAULT_RETRY_FOR, Hold, Listing, Location, Version, is_at, masked, move_into_place,
-    remove_left, report_outages,
+    DEFAULT_RETRY_FOR, Hold, Listing, Location, Version, begun_name, is_at, masked,
+    move_into_place, remove_left, report_outages,
 };
 pub use manifest::{
     Affine, Attachment, Axis, AxisSelection, Boundary, BoundedChannel, Change, ChangeStart,

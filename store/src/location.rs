@@ -32,6 +32,7 @@ pub(crate) use self::disk::Operation;
 pub(crate) use self::disk::remove;
 pub use self::disk::{is_at, move_into_place, remove_left};
 pub use self::hold::Hold;
+pub use self::leftovers::begun_name;
 pub use self::listing::Listing;
 pub(crate) use self::patience::rounded;
 pub use self::patience::{DEFAULT_RETRY_FOR, report_outages};

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use wellspring_store::{Location, is_at, remove_left};
+use wellspring_store::{Location, begun_name, is_at, remove_left};
 
 use crate::Result;
 use crate::checkpoint;
@@ -71,10 +71,7 @@ fn staged(folder: &Path, depth: usize) -> Vec<PathBuf> {
 
 /// `state.json#1`.
 fn is_staged(name: &str) -> bool {
-    name.rsplit_once('#').is_some_and(|(file, number)| {
-        let digits = number.bytes().all(|digit| digit.is_ascii_digit());
-        NAMES.contains(&file) && !number.is_empty() && digits
-    })
+    begun_name(name).is_some_and(|name| NAMES.contains(&name))
 }
 
 /// Removes empty folders of checkpoints; one with something in it stays.

@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "no list shows these files")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::disk::remove_left;
 
@@ -51,17 +51,19 @@ fn is_left(path: &Path) -> bool {
     file.is_ok_and(|file| file.try_lock().is_ok())
 }
 
+/// NAME, where a name is `NAME#NUMBER`, as which the store begins to write NAME on a local disk.
+#[must_use]
+pub fn begun_name(name: &str) -> Option<&str> {
+    let (name, number) = name.rsplit_once('#')?;
+    let is_number = !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit());
+    is_number.then_some(name)
+}
+
 /// `00000.arrow#3`, `manifest.json#1`.
 fn is_begun(path: &Path) -> bool {
-    let name = path.to_str().unwrap_or_default();
-    let parts = name.rsplit_once('#');
-    parts.is_some_and(|(file, number)| {
-        let extension = PathBuf::from(file).extension().map(ToOwned::to_owned);
-        let is_ours = ["arrow", "json", "yaml"]
-            .iter()
-            .any(|ours| extension.as_deref() == Some(ours.as_ref()));
-        is_ours && !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
-    })
+    let name = path.to_str().and_then(begun_name);
+    let extension = name.and_then(|name| Path::new(name).extension()?.to_str());
+    extension.is_some_and(|extension| ["arrow", "json", "yaml"].contains(&extension))
 }
 
 #[cfg(test)]

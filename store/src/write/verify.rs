@@ -4,7 +4,7 @@ use futures::StreamExt as _;
 
 use crate::manifest::sealed;
 use crate::shard::{self, ShardData};
-use crate::{Attachment, Error, Location, Manifest, Reporter, Result, Split, SplitManifest};
+use crate::{Attachment, Error, Head, Location, Manifest, Reporter, Result, Split, SplitManifest};
 
 /// Files that are read at the same time.
 const AT_ONCE: usize = 4;
@@ -53,8 +53,9 @@ impl Flaw {
 /// Only where the manifest itself cannot be had.
 pub async fn verify(root: &Location, reporter: &dyn Reporter) -> Result<(Manifest, Vec<Flaw>)> {
     let place = root.join("manifest.json");
-    let manifest = Manifest::load(root).await?;
-    if !sealed::check(&place.get().await?, &place.to_string())? {
+    let head = Head::load(root).await?;
+    let manifest = head.manifest()?;
+    if !sealed::check(&head.bytes(), &place.to_string())? {
         reporter.note(&format!(
             "{place} has no checksum of its own (it was edited, or written before there was one), so its \
              numbers are taken as they are; the next change of the data set gives it one"

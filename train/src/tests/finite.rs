@@ -56,13 +56,7 @@ fn with_value(mut weights: Vec<u8>, value: f32) -> Vec<u8> {
 
 #[test]
 fn weights_that_are_not_finite_are_not_imported_and_their_tensor_is_named() {
-    let run = Run::new();
-    run.go(&nine_steps()).unwrap();
-    let weights = weights(&run.runtime, &run.place);
-    let tuned = Run {
-        place: memory(),
-        ..run
-    };
+    let (tuned, weights) = Run::beside_weights();
     for value in [f32::NAN, f32::INFINITY] {
         let error = tuned
             .import(&nine_steps(), &with_value(weights.clone(), value))

@@ -79,13 +79,7 @@ fn a_run_from_before_there_was_a_horizon_keeps_its_schedule() {
 
 #[test]
 fn imported_weights_begin_a_schedule_of_their_own() {
-    let run = Run::new();
-    run.go(&nine_steps()).unwrap();
-    let weights = weights(&run.runtime, &run.place);
-    let tuned = Run {
-        place: memory(),
-        ..run
-    };
+    let (tuned, weights) = Run::beside_weights();
     tuned.import(&nine_steps(), &weights).unwrap();
     let mut config = nine_steps();
     config.train.steps = 4;

@@ -36,6 +36,15 @@ impl Run {
         }
     }
 
+    /// A place without a run, and the weights of one of nine steps.
+    pub(super) fn beside_weights() -> (Self, Vec<u8>) {
+        let run = Self::new();
+        run.go(&nine_steps()).unwrap();
+        let weights = weights(&run.runtime, &run.place);
+        let place = memory();
+        (Self { place, ..run }, weights)
+    }
+
     pub(super) fn go(&self, config: &Config) -> crate::Result<crate::Outcome> {
         self.stopped(config, &Stop::default(), &self.notes)
     }

@@ -27,13 +27,7 @@ fn a_run_goes_on_without_its_log() {
 
 #[test]
 fn an_import_that_was_stopped_is_no_run_and_can_be_done_again() {
-    let run = Run::new();
-    run.go(&nine_steps()).unwrap();
-    let weights = weights(&run.runtime, &run.place);
-    let tuned = Run {
-        place: memory(),
-        ..run
-    };
+    let (tuned, weights) = Run::beside_weights();
     tuned.import(&nine_steps(), &weights).unwrap();
     let whole = tuned.files();
     let [model, optimizer, state] = ["model.safetensors", "optimizer.safetensors", "state.json"]

@@ -4,9 +4,8 @@
 //! that, whatever either saw when it began.
 
 use arrow::array::RecordBatch;
-use object_store::{ObjectStoreExt as _, PutMode, PutOptions, UpdateVersion};
 use serde::Deserialize;
-use wellspring_store::Location;
+use wellspring_store::{Location, Version};
 
 use super::committed::record;
 use super::identity::{EvaluationClaim, Work};
@@ -17,7 +16,7 @@ use crate::{Error, Result};
 struct PlacedRow {
     /// Nothing where it is damaged, so that it counts for nothing.
     evaluation: Option<Evaluation>,
-    version: UpdateVersion,
+    version: Version,
 }
 
 #[derive(Deserialize)]
@@ -54,29 +53,16 @@ pub(super) async fn commit(
         {
             break Ok(None);
         }
-        if replace(&place, seen.version, row.clone()).await? {
+        if replace(&place, &seen.version, row.clone()).await? {
             break Ok(Some(seen.evaluation.into_iter().map(|it| it.run).collect()));
         }
     }
 }
 
 async fn look(place: &Location) -> Result<Option<PlacedRow>> {
-    let failed = |action, source| wellspring_store::Error::Io {
-        action,
-        object: place.to_string(),
-        source,
+    let Some((bytes, version)) = place.get_version().await? else {
+        return Ok(None);
     };
-    let found = match place.object_store().get(place.path()).await {
-        Ok(found) => found,
-        Err(object_store::Error::NotFound { .. }) => return Ok(None),
-        Err(source) => return Err(failed("reading", source).into()),
-    };
-    let version = UpdateVersion {
-        e_tag: found.meta.e_tag.clone(),
-        version: found.meta.version.clone(),
-    };
-    let bytes = found.bytes().await;
-    let bytes = bytes.map_err(|source| failed("reading", source))?;
     let evaluation = match record(bytes, &place.to_string()) {
         Ok(record) => evaluation(&record),
         Err(Error::Malformed { .. }) => None,
@@ -93,22 +79,10 @@ fn evaluation(record: &RecordBatch) -> Option<Evaluation> {
 }
 
 /// Puts a row in the place of the one that was seen; `false` where that is there no longer.
-async fn replace(place: &Location, seen: UpdateVersion, row: bytes::Bytes) -> Result<bool> {
-    use object_store::Error::{AlreadyExists, NotFound, Precondition};
+async fn replace(place: &Location, seen: &Version, row: bytes::Bytes) -> Result<bool> {
     if place.local_path().is_some() {
         place.put(row).await?;
         return Ok(true);
     }
-    let options = PutOptions::from(PutMode::Update(seen));
-    let (store, path) = (place.object_store(), place.path());
-    match store.put_opts(path, row.into(), options).await {
-        Ok(_) => Ok(true),
-        Err(Precondition { .. } | AlreadyExists { .. } | NotFound { .. }) => Ok(false),
-        Err(source) => Err(wellspring_store::Error::Io {
-            action: "writing",
-            object: place.to_string(),
-            source,
-        }
-        .into()),
-    }
+    Ok(place.put_over(row, seen).await?)
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use object_store::ObjectMeta;
-use wellspring_store::{Location, Reporter, remove_left};
+use wellspring_store::{Location, Reporter, begun_name, remove_left};
 
 use super::Table;
 use super::committed::records;
@@ -173,9 +173,7 @@ fn staged(results: &Location) -> usize {
     let paths = entries.flatten().flatten().map(|entry| entry.path());
     let begun = paths.filter(|path| {
         let name = path.file_name().and_then(|name| name.to_str());
-        let number = name.and_then(|name| name.rsplit_once('#'));
-        name.is_some_and(|name| name.ends_with(".lock"))
-            || number.is_some_and(|(_, number)| number.parse::<u64>().is_ok())
+        name.is_some_and(|name| name.ends_with(".lock") || begun_name(name).is_some())
     });
     begun
         .filter(|path| remove_left(path).is_ok_and(|removed| removed))

@@ -4,16 +4,15 @@ use std::fs::{File, OpenOptions};
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use object_store::{ObjectStoreExt as _, PutMode, PutOptions, UpdateVersion};
 
-use crate::{Error, Location, Manifest, Result, checksum};
+use crate::{Error, Location, Manifest, Result, Version, checksum};
 
 /// The manifest that a data set has, with what tells it from any other that takes its place.
 #[derive(Debug, Clone)]
 pub struct Head {
     place: Location,
     bytes: Bytes,
-    version: UpdateVersion,
+    version: Version,
 }
 
 impl Head {
@@ -23,19 +22,10 @@ impl Head {
     /// [`Error::Io`].
     pub async fn find(root: &Location) -> Result<Option<Self>> {
         let place = root.join("manifest.json");
-        let found = match place.object_store().get(place.path()).await {
-            Ok(found) => found,
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(source) => return Err(place.io("reading", source)),
-        };
-        let version = UpdateVersion {
-            e_tag: found.meta.e_tag.clone(),
-            version: found.meta.version.clone(),
-        };
-        let bytes = found.bytes().await;
-        Ok(Some(Self {
-            bytes: bytes.map_err(|source| place.io("reading", source))?,
+        let found = place.get_version().await?;
+        Ok(found.map(|(bytes, version)| Self {
             place,
+            bytes,
             version,
         }))
     }
@@ -66,7 +56,7 @@ impl Head {
     }
 
     /// The manifest's text.
-    pub(super) fn bytes(&self) -> Bytes {
+    pub(crate) fn bytes(&self) -> Bytes {
         self.bytes.clone()
     }
 
@@ -75,17 +65,10 @@ impl Head {
     /// # Errors
     /// [`Error::Io`]; [`Error::Lock`] for a local manifest that cannot be locked.
     pub(super) async fn replace(&self, next: &Manifest) -> Result<bool> {
-        use object_store::Error::{AlreadyExists, NotFound, Precondition};
         if let Some(path) = self.place.local_path() {
             return self.replace_local(path, next).await;
         }
-        let options = PutOptions::from(PutMode::Update(self.version.clone()));
-        let (store, path) = (self.place.object_store(), self.place.path());
-        match store.put_opts(path, next.to_json().into(), options).await {
-            Ok(_) => Ok(true),
-            Err(Precondition { .. } | AlreadyExists { .. } | NotFound { .. }) => Ok(false),
-            Err(source) => Err(self.place.io("writing", source)),
-        }
+        self.place.put_over(next.to_json(), &self.version).await
     }
 
     /// A disk compares nothing when it writes. So who compares and writes holds a lock on the manifest
