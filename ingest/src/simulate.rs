@@ -8,6 +8,7 @@
 mod flow;
 mod output;
 mod shear_flow;
+mod staged;
 mod turbulence;
 pub(crate) mod waves;
 
@@ -22,6 +23,7 @@ use wellspring_store::{Reporter, Split};
 
 use crate::{Error, Result};
 use flow::Flow;
+use staged::Staged;
 pub use waves::{Packing, WaveField, Waves};
 
 /// What can be simulated.
@@ -172,7 +174,7 @@ pub fn simulate(
     reporter: &dyn Reporter,
 ) -> Result<Vec<PathBuf>> {
     options.validate(equation)?;
-    let staged = output::Staged::beside(&out.join("data"), options.overwrite)?;
+    let staged = Staged::beside(&out.join("data"), options.overwrite)?;
     let trajectories = options.trajectories();
     let frames = trajectories.len() * options.frames;
     reporter.begin("simulating", Some(frames as u64), "frames");

@@ -7,6 +7,8 @@
 //! sees, which patch size it draws, its learning rate. So a run that goes on from a checkpoint ends with
 //! the same bytes as one that was never stopped.
 
+mod saving;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,7 +18,7 @@ use rand_chacha::ChaCha8Rng;
 use tokio::runtime::Handle;
 use wellspring_store::{Batch, Dataset, Location, Patch, Reporter, with_causes};
 
-use crate::checkpoint::{self, Checkpoint, fresh};
+use crate::checkpoint::{self, fresh};
 use crate::claim::{RunClaim, refuse_held};
 use crate::config::mebibytes;
 use crate::device;
@@ -26,7 +28,7 @@ use crate::model::{Perturbation, Surrogate};
 use crate::optim::{AdamW, Descent, Pace, learning_rate};
 use crate::previous::{Previous, refuse_unfinished};
 use crate::source::Sources;
-use crate::{Config, Error, Result, Stop, leftovers, tensors, training_gradients};
+use crate::{Config, Error, Result, Stop, leftovers, training_gradients};
 
 /// Where a run begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -417,86 +419,5 @@ impl<'a> Trainer<'a> {
     fn diverged(&self, step: u64, what: String) -> Error {
         let kept = self.kept;
         Error::Diverged { step, what, kept }
-    }
-
-    /// Leaves what there is before the run ends with an error: a checkpoint of the last step, unless the
-    /// run diverged or is another process's; then only the losses that led there.
-    fn leave(&mut self, loss: Option<f32>, error: &Error, reporter: &dyn Reporter) {
-        match error {
-            Error::Overtaken { .. } => return,
-            Error::Diverged { .. } => {}
-            _ if !self.whole || loss.is_none() || self.kept == Some(self.step) => {}
-            _ => match self.save(loss, reporter) {
-                Ok(()) => {
-                    let step = self.step;
-                    reporter.note(&format!(
-                        "the checkpoint of step {step} is written: --resume goes on from there"
-                    ));
-                    return;
-                }
-                Err(error) => reporter.note(&self.unsaved(&error)),
-            },
-        }
-        self.runtime.block_on(self.write_log(reporter));
-    }
-
-    /// The log is a record: a checkpoint is worth as much without it.
-    async fn write_log(&self, reporter: &dyn Reporter) {
-        if let Err(error) = self.log.write(self.run).await {
-            let error = with_causes(&error);
-            reporter.note(&format!("warning: the log could not be written: {error}"));
-        }
-    }
-
-    /// Writes a checkpoint. One that the store does not take is told, and the run goes on.
-    fn save_or_tell(&mut self, loss: f32, reporter: &dyn Reporter) -> Result<()> {
-        match self.save(Some(loss), reporter) {
-            Err(error @ Error::Store(_)) => {
-                let next = self.step + self.config.train.checkpoint_every;
-                let (told, next) = (self.unsaved(&error), next.min(self.steps));
-                reporter.note(&format!("{told}; the next is tried after step {next}"));
-                Ok(())
-            }
-            answer => answer,
-        }
-    }
-
-    fn unsaved(&self, error: &Error) -> String {
-        let (step, error) = (self.step, with_causes(error));
-        format!("warning: the checkpoint of step {step} could not be written: {error}")
-    }
-
-    fn save(&mut self, loss: Option<f32>, reporter: &dyn Reporter) -> Result<()> {
-        for source in self.sources.iter() {
-            self.log.push(Event::Read {
-                step: self.step,
-                data: source.domain.name.clone(),
-                traffic: source.traffic(),
-            });
-        }
-        let place = (self.step, loss);
-        let written = self.runtime.block_on(async {
-            self.claim.check().await?;
-            self.write_log(reporter).await;
-            let (parameters, optimizer) = (self.model.parameters(), &self.optimizer);
-            let (run, domains, claim) = (self.run, &self.domains, &self.claim);
-            Checkpoint::write(run, place, domains, parameters, optimizer, claim).await
-        });
-        match written {
-            Err(Error::NotFinite { tensor, .. }) => {
-                let what = format!("{tensor} has {}", tensors::NOT_FINITE);
-                return Err(self.diverged(self.step, what));
-            }
-            written => written?,
-        }
-        self.kept = Some(self.step);
-        let (keep, retain) = (self.config.train.keep, checkpoint::retain);
-        if let Err(error) = self.runtime.block_on(retain(self.run, keep, self.step)) {
-            let error = with_causes(&error);
-            reporter.note(&format!(
-                "warning: an old checkpoint could not be deleted: {error}"
-            ));
-        }
-        Ok(())
     }
 }

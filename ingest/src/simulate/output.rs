@@ -1,118 +1,18 @@
 //! Trajectories in The Well's HDF5: <https://polymathic-ai.org/the_well/data_format/>.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use hdf5::types::VarLenUnicode;
 use hdf5::{Dataset, File as HdfFile, Group, SliceOrIndex};
 use ndarray::{ArrayD, IxDyn};
-use wellspring_store::{Reporter, Split, is_at, move_into_place};
+use wellspring_store::{Reporter, move_into_place};
 
 use super::Equation;
 use super::flow::{Flow, Snapshot};
+use super::staged::disk;
 use crate::{Error, Result};
 
 const AXES: [&str; 3] = ["x", "y", "z"];
-
-/// The folder of all simulations while they are written: nobody takes it for them, and it takes their place when
-/// all are whole.
-pub(super) struct Staged {
-    data: PathBuf,
-    folder: PathBuf,
-    /// The folder, locked for as long as its writer lives.
-    lock: File,
-}
-
-impl Staged {
-    /// Begins beside `data`, in the place of what a killed writer left.
-    ///
-    /// # Errors
-    /// [`Error::Exists`] when there are simulations and they may not be replaced, [`Error::Simulating`] when a
-    /// living writer is at it; [`Error::Disk`].
-    pub(super) fn beside(data: &Path, overwrite: bool) -> Result<Self> {
-        if data.exists() && !overwrite {
-            return Err(Error::Exists {
-                path: data.to_owned(),
-            });
-        }
-        let folder = data.with_extension("partial");
-        let lock = begin(&folder).map_err(|source| match source.kind() {
-            ErrorKind::WouldBlock => Error::Simulating {
-                path: data.to_owned(),
-            },
-            _ => disk(&folder, source),
-        })?;
-        Ok(Self {
-            data: data.to_owned(),
-            folder,
-            lock,
-        })
-    }
-
-    /// The folder of a split.
-    pub(super) fn split(&self, split: Split) -> PathBuf {
-        self.folder.join(split.to_string())
-    }
-
-    /// Where a file will lie.
-    pub(super) fn place(&self, file: &Path) -> PathBuf {
-        let below = file.strip_prefix(&self.folder).unwrap_or(file);
-        self.data.join(below)
-    }
-
-    /// Moves all into place. What was there is moved away first, so that it is never there in part.
-    pub(super) fn finish(self) -> Result<()> {
-        let failed = |source| disk(&self.data, source);
-        let old = outdated(&self.folder);
-        if self.data.exists() {
-            fs::rename(&self.data, &old).map_err(failed)?;
-        }
-        move_into_place(&self.folder, &self.data).map_err(failed)?;
-        drop(self.lock);
-        remove_folder(&old).map_err(failed)
-    }
-}
-
-/// Where earlier simulations are until they are removed.
-fn outdated(folder: &Path) -> PathBuf {
-    folder.with_extension("old")
-}
-
-/// Locks a folder, and leaves an empty one in it for each split.
-fn begin(folder: &Path) -> io::Result<File> {
-    let lock = loop {
-        fs::create_dir_all(folder)?;
-        let lock = File::open(folder)?;
-        lock.try_lock().map_err(io::Error::from)?;
-        // Another writer may have moved it into place since it was opened.
-        if is_at(&lock, folder)? {
-            break lock;
-        }
-    };
-    remove_folder(&outdated(folder))?;
-    for split in Split::ALL {
-        let folder = folder.join(split.to_string());
-        remove_folder(&folder)?;
-        fs::create_dir(&folder)?;
-    }
-    Ok(lock)
-}
-
-/// One that is gone is no error.
-fn remove_folder(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn disk(path: &Path, source: io::Error) -> Error {
-    Error::Disk {
-        path: path.to_owned(),
-        source,
-    }
-}
 
 /// Runs a flow to its last frame and writes it as one file.
 pub(super) fn write(

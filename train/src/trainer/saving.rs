@@ -1,0 +1,91 @@
+//! What a run leaves: checkpoints and its log. One that cannot be written ends nothing.
+
+use wellspring_store::{Reporter, with_causes};
+
+use super::Trainer;
+use crate::checkpoint::{self, Checkpoint};
+use crate::log::Event;
+use crate::{Error, Result, tensors};
+
+impl Trainer<'_> {
+    /// Leaves what there is before the run ends with an error: a checkpoint of the last step, unless the
+    /// run diverged or is another process's; then only the losses that led there.
+    pub(super) fn leave(&mut self, loss: Option<f32>, error: &Error, reporter: &dyn Reporter) {
+        match error {
+            Error::Overtaken { .. } => return,
+            Error::Diverged { .. } => {}
+            _ if !self.whole || loss.is_none() || self.kept == Some(self.step) => {}
+            _ => match self.save(loss, reporter) {
+                Ok(()) => {
+                    let step = self.step;
+                    reporter.note(&format!(
+                        "the checkpoint of step {step} is written: --resume goes on from there"
+                    ));
+                    return;
+                }
+                Err(error) => reporter.note(&self.unsaved(&error)),
+            },
+        }
+        self.runtime.block_on(self.write_log(reporter));
+    }
+
+    /// The log is a record: a checkpoint is worth as much without it.
+    async fn write_log(&self, reporter: &dyn Reporter) {
+        if let Err(error) = self.log.write(self.run).await {
+            let error = with_causes(&error);
+            reporter.note(&format!("warning: the log could not be written: {error}"));
+        }
+    }
+
+    /// Writes a checkpoint. One that the store does not take is told, and the run goes on.
+    pub(super) fn save_or_tell(&mut self, loss: f32, reporter: &dyn Reporter) -> Result<()> {
+        match self.save(Some(loss), reporter) {
+            Err(error @ Error::Store(_)) => {
+                let next = self.step + self.config.train.checkpoint_every;
+                let (told, next) = (self.unsaved(&error), next.min(self.steps));
+                reporter.note(&format!("{told}; the next is tried after step {next}"));
+                Ok(())
+            }
+            answer => answer,
+        }
+    }
+
+    fn unsaved(&self, error: &Error) -> String {
+        let (step, error) = (self.step, with_causes(error));
+        format!("warning: the checkpoint of step {step} could not be written: {error}")
+    }
+
+    pub(super) fn save(&mut self, loss: Option<f32>, reporter: &dyn Reporter) -> Result<()> {
+        for source in self.sources.iter() {
+            self.log.push(Event::Read {
+                step: self.step,
+                data: source.domain.name.clone(),
+                traffic: source.traffic(),
+            });
+        }
+        let place = (self.step, loss);
+        let written = self.runtime.block_on(async {
+            self.claim.check().await?;
+            self.write_log(reporter).await;
+            let (parameters, optimizer) = (self.model.parameters(), &self.optimizer);
+            let (run, domains, claim) = (self.run, &self.domains, &self.claim);
+            Checkpoint::write(run, place, domains, parameters, optimizer, claim).await
+        });
+        match written {
+            Err(Error::NotFinite { tensor, .. }) => {
+                let what = format!("{tensor} has {}", tensors::NOT_FINITE);
+                return Err(self.diverged(self.step, what));
+            }
+            written => written?,
+        }
+        self.kept = Some(self.step);
+        let (keep, retain) = (self.config.train.keep, checkpoint::retain);
+        if let Err(error) = self.runtime.block_on(retain(self.run, keep, self.step)) {
+            let error = with_causes(&error);
+            reporter.note(&format!(
+                "warning: an old checkpoint could not be deleted: {error}"
+            ));
+        }
+        Ok(())
+    }
+}
