@@ -19,11 +19,10 @@ mod train;
 mod verify;
 mod weights;
 
-use std::num::NonZero;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use wellspring_store::{CacheOptions, Dataset, Location};
 
 use crate::args::{Cli, Command};
@@ -54,7 +53,7 @@ impl Session {
         let reporter = Arc::new(Terminal::new(cli.quiet));
         wellspring_store::report_outages(reporter.clone());
         Ok(Self {
-            runtime: runtime()?,
+            runtime: runtime(&mut Builder::new_multi_thread())?,
             reporter,
             map: !cli.no_mmap,
             storage: settings,
@@ -92,28 +91,11 @@ impl Session {
     }
 }
 
-/// The threads for input and output. Tokio panics where the system does not give them, so they are tried first.
-fn runtime() -> Result<Runtime> {
-    // One more, for what blocks.
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get) + 1;
-    try_threads(threads).and_then(|()| Runtime::new()).with_context(|| {
-        format!(
-            "cannot start {threads} threads for input and output; allow more memory or processes (ulimit -v, \
-             ulimit -u)"
-        )
-    })
-}
-
-/// Has so many threads at a time.
-fn try_threads(threads: usize) -> std::io::Result<()> {
-    let gate = std::sync::RwLock::new(());
-    let closed = gate.write();
-    std::thread::scope(|scope| {
-        let wait = |_| std::thread::Builder::new().spawn_scoped(scope, || drop(gate.read()));
-        let started = (0..threads).map(wait).collect::<std::io::Result<Vec<_>>>();
-        drop(closed);
-        started.map(drop)
-    })
+/// The threads for input and output: as many as a builder's settings ask for.
+fn runtime(builder: &mut Builder) -> Result<Runtime> {
+    wellspring_store::start_runtime(builder, None).context(
+        "cannot start the threads for input and output; allow more memory or processes (ulimit -v, ulimit -u)",
+    )
 }
 
 /// Runs what was typed.

@@ -45,6 +45,15 @@ pub enum Error {
         source: SubjectError,
     },
 
+    /// The system did not start a thread.
+    #[error(
+        "cannot start a thread to measure predictions; allow more memory or processes (ulimit -v, ulimit -u)"
+    )]
+    Threads {
+        /// The system's own words.
+        source: std::io::Error,
+    },
+
     /// No evaluation where results were expected.
     #[error("{root} holds no results; make some: wellspring eval RUN DATASET -r {root}")]
     NoResults {

@@ -252,12 +252,13 @@ impl<'a> Evaluation<'a> {
         let mut measurer = Measurer::new(source, self.options, &self.record, (unfinished, saved))?;
         let (sender, receiver) = sync_channel::<Prediction<'_>>(1);
         let (costs, (draft, unfinished)) = std::thread::scope(|scope| {
-            let measuring = scope.spawn(move || {
+            let measuring = std::thread::Builder::new().spawn_scoped(scope, move || {
                 for predicted in receiver {
                     measurer.lead(predicted)?;
                 }
                 measurer.finish()
             });
+            let measuring = measuring.map_err(|source| Error::Threads { source })?;
             let begun = standing.unwrap_or_default();
             let costs = self.roll_out(begun, &windows, source, &sender, reporter);
             drop(sender);

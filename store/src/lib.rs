@@ -158,6 +158,7 @@ mod report;
 #[cfg(test)]
 mod sample;
 mod shard;
+mod threads;
 mod write;
 
 #[cfg(test)]
@@ -184,4 +185,5 @@ pub use read::{
 };
 pub use report::{Notes, Reporter, Silent};
 pub use shard::{Row, ShardWriter};
+pub use threads::start_runtime;
 pub use write::{DatasetWriter, Flaw, Place, WriterOptions, verify};

@@ -169,11 +169,8 @@ async fn get(
 /// the HDF5 library, which may wait for an answer: the connections must not be in their hands.
 fn network() -> io::Result<&'static Runtime> {
     static NETWORK: LazyLock<io::Result<Runtime>> = LazyLock::new(|| {
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("network")
-            .enable_all()
-            .build()
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        wellspring_store::start_runtime(builder.thread_name("network"), Some(2))
     });
     NETWORK
         .as_ref()

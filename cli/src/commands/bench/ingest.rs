@@ -1,7 +1,7 @@
 //! Ingest beside what reading the files and writing the bytes costs, and undoing gzip where they have it.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -154,9 +154,8 @@ fn write_sources(folder: &Path, packing: Packing) -> Result<Vec<PathBuf>> {
 fn on_threads(threads: usize, work: impl Fn(usize) -> Result<()> + Sync) -> Result<()> {
     let work = &work;
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|thread| scope.spawn(move || work(thread)))
-            .collect();
+        let start = |thread| std::thread::Builder::new().spawn_scoped(scope, move || work(thread));
+        let workers = (0..threads).map(start).collect::<io::Result<Vec<_>>>()?;
         workers.into_iter().try_for_each(|worker| {
             let ended = worker.join();
             ended.map_err(|_| anyhow::anyhow!("a thread ended early"))?

@@ -12,7 +12,7 @@ use wellspring_store::{Location, Reporter as _};
 use super::access::{as_misuse, authorities, identity, token};
 use super::work::WorkFolder;
 use crate::args::{self, ClusterRole};
-use crate::commands::{Session, print};
+use crate::commands::{Session, print, runtime};
 use crate::failure::misuse;
 
 /// How long a server that was told to end may take.
@@ -83,11 +83,7 @@ fn announce(who: &'static str) -> impl FnOnce(SocketAddr) + Send {
 
 /// Runs a server, on threads with much stack, until it ends or the process is told to end.
 fn serve(work: impl Future<Output = wellspring_eval::Result<()>> + Send + 'static) -> Result<()> {
-    let runtime = Builder::new_multi_thread()
-        .enable_all()
-        .thread_stack_size(STACK_BYTES)
-        .build()
-        .context("cannot start the threads of a server")?;
+    let runtime = runtime(Builder::new_multi_thread().thread_stack_size(STACK_BYTES))?;
     let entered = runtime.enter();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -1,0 +1,56 @@
+//! Threads for input and output, asked of the system before anything depends on them.
+
+use std::io;
+use std::num::NonZero;
+use std::sync::RwLock;
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+
+/// Threads of a runtime beside those that drive it: one that blocks, and one to spare for what others start
+/// in the meantime.
+const BESIDE: usize = 2;
+
+/// A year: the thread that blocks stays as long as the process.
+const KEEP_ALIVE: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Starts a runtime with one worker for each core, or with `workers` of them.
+///
+/// Tokio panics where the system gives no thread to a worker, or to the first work that blocks. So all of them
+/// are tried first, and one that blocks is kept: later work waits for it where the system gives no more.
+///
+/// # Errors
+///
+/// The system's own words, where it gives too few threads.
+pub fn start_runtime(builder: &mut Builder, workers: Option<usize>) -> io::Result<Runtime> {
+    let workers = match workers {
+        Some(workers) => workers,
+        None => thread::available_parallelism().map_or(1, NonZero::get),
+    };
+    try_threads(workers + BESIDE)?;
+    let runtime = builder
+        .worker_threads(workers)
+        .thread_keep_alive(KEEP_ALIVE)
+        .enable_all()
+        .build()?;
+    // Its thread is started before this returns, and stays.
+    drop(runtime.spawn_blocking(|| ()));
+    Ok(runtime)
+}
+
+/// Has so many threads at a time. Their stacks are given back when this returns: each thread is joined.
+fn try_threads(threads: usize) -> io::Result<()> {
+    let gate = RwLock::new(());
+    let closed = gate.write();
+    thread::scope(|scope| {
+        let wait = |_| thread::Builder::new().spawn_scoped(scope, || drop(gate.read()));
+        let started: Vec<_> = (0..threads).map(wait).collect();
+        drop(closed);
+        started.into_iter().try_for_each(|thread| {
+            thread?
+                .join()
+                .map_err(|_| io::Error::other("a thread ended early"))
+        })
+    })
+}
