@@ -143,7 +143,7 @@ fn a_training_converts_its_source_as_it_reads_it() {
     let (server, place, settings) = simulated();
     place.do_it("ingest sims ds --shard-mib 1");
     std::fs::copy(place.path("ds/stats.yaml"), place.path("stats.yaml")).unwrap();
-    // A normalisation that was given is another data set than one that was gathered.
+    // A normalization that was given is another data set than one that was gathered.
     std::fs::remove_dir_all(place.path("ds")).unwrap();
     place.do_it("ingest sims ds --shard-mib 1 --stats stats.yaml");
     let whole: usize = place

@@ -53,7 +53,7 @@ pub(crate) async fn plane(root: &str) -> Dataset {
         for (trajectory, step) in (0..trajectories).flat_map(|t| (0..FRAMES).map(move |s| (t, s))) {
             let values = frame(trajectory, step);
             let mut frame = Frames::new(1, 1, 3, vec![N, N], values).unwrap();
-            writer.affine().normalise(&mut frame);
+            writer.affine().normalize(&mut frame);
             let key = (trajectory as u32, step as u32);
             shard.push(key, 0.5 * step as f64, &frame).unwrap();
         }

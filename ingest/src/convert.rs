@@ -1,4 +1,4 @@
-//! An ingest: statistics of the training split, then normalised shards, then the manifest.
+//! An ingest: statistics of the training split, then normalized shards, then the manifest.
 //!
 //! Both passes are cut into pieces that do not depend on one another, each of which leaves a record in
 //! the [`Ledger`](crate::convert::ledger::Ledger) when it is done. A whole ingest, a part of one, and one that

@@ -211,7 +211,7 @@ pub enum Error {
     /// A value that is a number, but none that 32-bit floats hold.
     #[error(
         "{file}: {object} is {value:e} at trajectory {trajectory}, step {step}, which is too large for \
-         32-bit floats as it is or normalised; write it in other units, or check the statistics given"
+         32-bit floats as it is or normalized; write it in other units, or check the statistics given"
     )]
     TooLarge {
         /// The file.

@@ -16,7 +16,7 @@
 //! may be is told through the [`Reporter`](wellspring_store::Reporter); [`FindingKind`] has every kind.
 //! [`check`] gives all [`Finding`]s of a source and writes nothing, [`check_dataset`] those of a data set.
 //!
-//! **Converting.** Two passes: statistics of the training split, then normalised shards. Both are cut
+//! **Converting.** Two passes: statistics of the training split, then normalized shards. Both are cut
 //! into pieces that leave a record: an interrupted ingest goes on, and [`ingest_part`] and [`finish`]
 //! spread one over machines. Equal sources and options give equal bytes, whoever did which piece. A
 //! [`Selection`](wellspring_store::Selection) takes some fields, trajectories, cells or frames.

@@ -1,7 +1,7 @@
 //! Fields over a periodic grid as sums of waves: transforms, wavenumbers, bins and power. No input
 //! or output, and no more than the mathematics.
 //!
-//! **Transform.** X(k) = Σₓ u(x) exp(−i k·x) over all grid points x, unnormalised as in NumPy and
+//! **Transform.** X(k) = Σₓ u(x) exp(−i k·x) over all grid points x, unnormalized as in NumPy and
 //! PyTorch; the inverse divides by the number of points N, so it undoes the transform. Fields are
 //! real, so the last axis keeps only its non-negative half; a [`Power`] counts the modes of the other
 //! half with their mirror images. Everything is f64 once a field is read.
@@ -19,7 +19,7 @@
 //! of Σ |X|² / N²: the *energy* of a bin. A power *spectrum* is instead the mean of |X|² over the
 //! modes of a bin, as The Well gives it.
 //!
-//! **Units.** Fields are often stored normalised. [`Transform::powers_in`] takes stored values and a field's
+//! **Units.** Fields are often stored normalized. [`Transform::powers_in`] takes stored values and a field's
 //! [`Units`], so that neither a small difference on a large mean nor 10⁻³⁰ or 10³⁰ costs a digit.
 //!
 //! **Relative errors per band.** The paper (Eq. 16) divides the energy of the residual in a band by

@@ -233,10 +233,10 @@ pub enum Error {
         source: arrow::error::ArrowError,
     },
 
-    /// Values that are not normalised and too small for the stored type.
+    /// Values that are not normalized and too small for the stored type.
     #[error(
         "{channel} has a root mean square of {rms:e}, and {dtype} loses digits below {least:.1e}; \
-         normalise it (zscore or rms), or store a wider type"
+         normalize it (zscore or rms), or store a wider type"
     )]
     Vanishing {
         /// The channel.

@@ -27,7 +27,7 @@
 //!
 //! **Manifest.** JSON: format version (2 where the bound of a scale is not 10⁻⁴, which programs that know
 //! version 1 alone would misread, else 1), [`Schema`] (grid, coordinates, boundary types per axis and
-//! side, fields), dtype, compression, normalisation, statistics, and for each split its
+//! side, fields), dtype, compression, normalization, statistics, and for each split its
 //! [`Trajectory`]s (source, frames, parameters) and [`Shard`]s (path, rows, bytes, XXH3-64). A reader
 //! refuses another version before it looks at anything else. Keys that version 1 does not name are
 //! ignored. Its last key, `checksum`, is of everything else in it, as [`sealed`] says: an edited or damaged
@@ -117,7 +117,7 @@
 //!     let mut shard = writer.shard(Split::Train, 0)?;
 //!     for (step, values) in [[1.0, 3.0], [2.0, 4.0]].into_iter().enumerate() {
 //!         let mut frame = Frames::new(1, 1, 1, vec![2], values.to_vec())?;
-//!         writer.affine().normalise(&mut frame);
+//!         writer.affine().normalize(&mut frame);
 //!         shard.push((0, step as u32), step as f64, &frame)?;
 //!     }
 //!     let held = SplitManifest {
@@ -140,7 +140,7 @@
 //! let loader = Loader::spawn(Arc::new(dataset), plan, LoaderOptions::default(), runtime.handle());
 //! for batch in loader {
 //!     let mut batch = batch?;
-//!     affine.denormalise(&mut batch.frames);
+//!     affine.denormalize(&mut batch.frames);
 //!     assert_eq!(batch.frames.channel(1, 0, 0), [2.0, 4.0]);
 //! }
 //! # Ok(())

@@ -54,7 +54,7 @@ impl Default for LoaderOptions {
 pub struct Batch<T: Value = f32> {
     /// Which ones.
     pub windows: Vec<Window>,
-    /// Their frames as stored (normalised): (T, B, C, *space). Their memory is used again when the
+    /// Their frames as stored (normalized): (T, B, C, *space). Their memory is used again when the
     /// batch is dropped.
     pub frames: Frames<T>,
     ring: Arc<FramePool<T>>,

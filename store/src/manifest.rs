@@ -262,9 +262,9 @@ pub struct Manifest {
     pub dtype: Dtype,
     /// Compression of the shards.
     pub compression: Compression,
-    /// How stored values are normalised.
+    /// How stored values are normalized.
     pub normalization: Normalization,
-    /// In field units; what the normalisation used.
+    /// In field units; what the normalization used.
     pub statistics: Statistics,
     /// The lower bound of its scales.
     #[serde(default, skip_serializing_if = "is_absolute")]

@@ -45,7 +45,7 @@ async fn round_trip(
             .read(Split::Train, trajectory, 0..frames)
             .await
             .unwrap();
-        affine.denormalise(&mut read);
+        affine.denormalize(&mut read);
         for step in 0..frames {
             let expected = sample::frame(trajectory, step);
             for (x, y) in read.frame(step).data().iter().zip(expected.data()) {
@@ -375,7 +375,7 @@ async fn version_1_opens_for_ever() {
     assert!(flaws(&root).await.is_empty());
     let affine = dataset.manifest().affine().unwrap();
     let mut read = dataset.read(Split::Train, 1, 0..4).await.unwrap();
-    affine.denormalise(&mut read);
+    affine.denormalize(&mut read);
     for (x, y) in read.frame(2).data().iter().zip(sample::frame(1, 2).data()) {
         assert!((x - y).abs() <= 1e-5, "{x} {y}");
     }

@@ -177,7 +177,7 @@ class Model(nn.Module):
         return F.linear(weight.flatten(2), resize_matrix(base, size, weight.device)).unflatten(-1, size)
 
     def forward(self, frames, patch):
-        """Normalised frames and a patch size for each axis; the normalised change after every frame."""
+        """Normalized frames and a patch size for each axis; the normalized change after every frame."""
         first, second = zip(*(FACTORS[size] for size in patch))
         time, batch = frames.shape[:2]
         narrow = [F.conv2d, F.conv3d][self.axes - 2]
@@ -205,7 +205,7 @@ def statistics(x):
 
 
 def loss(model, frames, patch):
-    """Squared error of the normalised change, over all T frames of (T + 1, B, C, *space)."""
+    """Squared error of the normalized change, over all T frames of (T + 1, B, C, *space)."""
     context, change = frames[:-1], frames.diff(dim=0)
     mean, deviation = statistics(context)
     change_mean, change_deviation = statistics(change[:-1])

@@ -1,7 +1,7 @@
 """Times the model of model.py: python step.py [--modes eager,blocks,compile] [--precision bf16,f32] [--budget SECONDS].
 
 Cases are those of `wellspring bench step --device cuda`. A training step takes frames from pinned memory, and does
-normalisation, forward, loss, backward and fused AdamW; a prediction leaves its frame in the host's memory. Each prints
+normalization, forward, loss, backward and fused AdamW; a prediction leaves its frame in the host's memory. Each prints
 one line of JSON. `--prepare N` times nothing: N processes at a time compile the cases, so that compiling, which takes
 most of the time, is done when a second call with the same TORCHINDUCTOR_CACHE_DIR times them.
 """

@@ -116,7 +116,7 @@ fn small_changes_on_a_large_offset_are_changes() {
 }
 
 #[test]
-fn a_normalisation_needs_its_statistics() {
+fn a_normalization_needs_its_statistics() {
     let place = with_test("sound");
     place.do_it("ingest src ds");
     let text = std::fs::read_to_string(place.path("ds/stats.yaml")).unwrap();

@@ -49,7 +49,7 @@ class Shards(unittest.TestCase):
                 mean, std = self.statistics[name]["mean"], max(self.statistics[name]["std"], 1e-4)
                 found = held.astype(np.float64) * std + mean
                 expected_values = values.reshape(found.shape)
-                # One rounding to f32 of a normalised value.
+                # One rounding to f32 of a normalized value.
                 tolerance = 2**-24 * (np.abs(expected_values - mean) + np.abs(expected_values)) + 1e-30
                 self.assertTrue((np.abs(found - expected_values) <= 2 * tolerance).all(), name)
 

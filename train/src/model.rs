@@ -1,4 +1,4 @@
-//! The surrogate: frames in, the normalised change to the next frame out.
+//! The surrogate: frames in, the normalized change to the next frame out.
 //!
 //! Tokens are kept channels-last: (T·B, S, C). A convolution is an unfolding and a matrix product, a
 //! transposed one a matrix product and a folding. The field embedding and the first convolution are
@@ -160,8 +160,8 @@ impl Surrogate {
         modulation.geometry(self.config.base_patch(), patch, space)
     }
 
-    /// Predicts from normalised frames x: (T, B, *space, fields), channels last. Gives the
-    /// normalised changes (T or 1, B, *space, fields): one per context frame when causal, else
+    /// Predicts from normalized frames x: (T, B, *space, fields), channels last. Gives the
+    /// normalized changes (T or 1, B, *space, fields): one per context frame when causal, else
     /// that after the last.
     ///
     /// # Errors

@@ -62,7 +62,7 @@ pub(crate) use mse::mse;
 pub(crate) use norm::group_norm;
 pub(crate) use qk_norm::{HeadOrder, Rotation, qk_norm};
 pub(crate) use residual::residual;
-pub(crate) use revin::Normalised;
+pub(crate) use revin::Normalized;
 pub(crate) use seed::backward_from;
 pub(crate) use squares::sum_of_squares;
 pub(crate) use swiglu::swiglu;

@@ -1,8 +1,8 @@
-//! Reversible instance normalisation: what the model sees and predicts, and the way back.
+//! Reversible instance normalization: what the model sees and predicts, and the way back.
 //!
 //! Per sample and channel, mean and unbiased standard deviation (+ 10⁻⁴) over the context's time and
 //! space, and the same of the frame-to-frame differences (Kim et al. 2022; reference model, step 1).
-//! The model sees normalised frames and predicts the normalised change to the next one.
+//! The model sees normalized frames and predicts the normalized change to the next one.
 
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
@@ -10,7 +10,7 @@ use wellspring_store::Frames;
 
 use crate::Result;
 use crate::device::upload;
-use crate::ops::{Normalised, has_kernels};
+use crate::ops::{Normalized, has_kernels};
 
 /// Added to every standard deviation.
 const EPSILON: f64 = 1e-4;
@@ -38,7 +38,7 @@ enum Way {
     /// Here, by one [`Scale`] for each sample and channel.
     Host { scales: Vec<Scale>, device: Device },
     /// On a GPU, which has the frames.
-    Gpu(Normalised),
+    Gpu(Normalized),
 }
 
 impl<'a> Revin<'a> {
@@ -48,7 +48,7 @@ impl<'a> Revin<'a> {
             let (batch, channels) = (frames.batch(), frames.channels());
             let shape = (frames.time(), batch, channels, frames.cells());
             let there = upload(frames.data(), shape, device)?;
-            Way::Gpu(Normalised::new(&there, time)?)
+            Way::Gpu(Normalized::new(&there, time)?)
         } else {
             Way::Host {
                 scales: scales(frames, time),
@@ -61,7 +61,7 @@ impl<'a> Revin<'a> {
     /// The context as the model sees it: (T, B, *space, C).
     pub(crate) fn input(&self) -> Result<Tensor> {
         let (scales, device) = match &self.way {
-            Way::Gpu(normalised) => return self.over_space(&normalised.input()?),
+            Way::Gpu(normalized) => return self.over_space(&normalized.input()?),
             Way::Host { scales, device } => (scales, device),
         };
         let frames = self.frames;
@@ -73,10 +73,10 @@ impl<'a> Revin<'a> {
         })
     }
 
-    /// The changes from frames `first..` to the next: (T − first, B, *space, C), normalised.
+    /// The changes from frames `first..` to the next: (T − first, B, *space, C), normalized.
     pub(crate) fn target(&self, first: usize) -> Result<Tensor> {
         let (scales, device) = match &self.way {
-            Way::Gpu(normalised) => return self.over_space(&normalised.target(first)?),
+            Way::Gpu(normalized) => return self.over_space(&normalized.target(first)?),
             Way::Host { scales, device } => (scales, device),
         };
         let frames = self.frames;
@@ -132,8 +132,8 @@ impl<'a> Revin<'a> {
     pub(crate) fn next(&self, change: &Tensor) -> Result<Frames> {
         let mut next = self.frames.frame(self.time - 1);
         let scales = match &self.way {
-            Way::Gpu(normalised) => {
-                let found = normalised.next(change)?.flatten_all()?.to_vec1()?;
+            Way::Gpu(normalized) => {
+                let found = normalized.next(change)?.flatten_all()?.to_vec1()?;
                 let (batch, channels) = (next.batch(), next.channels());
                 let space = next.space().to_vec();
                 return Ok(Frames::new(1, batch, channels, space, found)?);

@@ -8,7 +8,7 @@ use crate::ops::{Gradients, Tape, backward_from, mse};
 use crate::revin::Revin;
 use crate::{Error, Result};
 
-/// Mean squared error of the normalised change, over every context frame for a causal model, else
+/// Mean squared error of the normalized change, over every context frame for a causal model, else
 /// the last: a scalar that `backward` can start from. Frames are (T + 1, B, C, *space).
 ///
 /// # Errors

@@ -201,8 +201,8 @@ impl Worst {
     }
 }
 
-/// (T, B, C, *space) normalised over the context, as (T, B, *space, C).
-fn normalised(frames: &Frames, device: &Device) -> Tensor {
+/// (T, B, C, *space) normalized over the context, as (T, B, *space, C).
+fn normalized(frames: &Frames, device: &Device) -> Tensor {
     let mut normal = frames.clone();
     for batch in 0..frames.batch() {
         for channel in 0..frames.channels() {
@@ -246,7 +246,7 @@ fn compare_outputs_and_gradients(fixture: &Fixture, worst: &mut Worst) {
     let frames = fixture.frames("frames");
     let Place { device, .. } = &fixture.place;
     let vanishing = fixture.place.vanishing();
-    let input = normalised(&frames.slice_time(0..fixture.case.context), device);
+    let input = normalized(&frames.slice_time(0..fixture.case.context), device);
     for patch in fixture.patches() {
         let tag = Fixture::tag(&patch);
         let output = model.forward(&input, &patch).unwrap();

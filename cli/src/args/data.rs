@@ -82,7 +82,7 @@ pub struct Inspect {
     pub step: usize,
 }
 
-/// Turn The Well's HDF5 into normalised Arrow shards
+/// Turn The Well's HDF5 into normalized Arrow shards
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -115,11 +115,11 @@ pub struct Ingest {
     #[arg(long, value_enum, default_value_t = CompressionArg::None)]
     pub compression: CompressionArg,
 
-    /// How values are normalised before they are stored
+    /// How values are normalized before they are stored
     #[arg(long, value_enum, default_value_t = NormalizationArg::Zscore)]
     pub normalization: NormalizationArg,
 
-    /// The Well's stats.yaml to normalise by, instead of statistics of the training split
+    /// The Well's stats.yaml to normalize by, instead of statistics of the training split
     #[arg(long, value_name = "FILE")]
     pub stats: Option<String>,
 

@@ -98,7 +98,7 @@ fn data_set(manifest: &Manifest) -> String {
     text += &parameters(manifest);
     let _ = writeln!(
         text,
-        "\nstored: {:?}, compression {:?}, normalisation {:?}",
+        "\nstored: {:?}, compression {:?}, normalization {:?}",
         manifest.dtype, manifest.compression, manifest.normalization
     );
     for (split, held) in &manifest.splits {

@@ -142,8 +142,8 @@ impl<'a> Measurer<'a> {
         let kept = self.options.keep.saturating_sub(predicted.first);
         if kept > 0 && is_pictured(predicted.lead, self.options.rollout) {
             // Pictures are in the fields' own units, as far as f32 holds them.
-            self.affine.denormalise(&mut truth);
-            self.affine.denormalise(&mut predicted.prediction);
+            self.affine.denormalize(&mut truth);
+            self.affine.denormalize(&mut predicted.prediction);
             self.picture(&truth, &predicted, kept.min(predicted.windows.len()));
         }
         match predicted.standing {

@@ -5,7 +5,7 @@ use wellspring_store::{Frames, Patch};
 
 use crate::error::SubjectError;
 
-/// A step function. Frames are stored (normalised) values.
+/// A step function. Frames are stored (normalized) values.
 pub trait Subject: Sync {
     /// For the table of runs.
     fn description(&self) -> Description;

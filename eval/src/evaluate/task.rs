@@ -40,7 +40,7 @@ struct Identity<'a> {
 enum Values<'a> {
     /// Checksums of what was read of each source.
     Sources(Vec<&'a str>),
-    /// Checksums of the shards, and how they are normalised.
+    /// Checksums of the shards, and how they are normalized.
     Shards(Vec<&'a str>, Normalization, &'a Statistics),
     /// Of a data set that is only promised, all that it says.
     Promised(String),

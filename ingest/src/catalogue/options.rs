@@ -15,9 +15,9 @@ pub struct IngestOptions {
     pub dtype: Dtype,
     /// Compression of the shards.
     pub compression: Compression,
-    /// How values are normalised.
+    /// How values are normalized.
     pub normalization: Normalization,
-    /// The Well's `stats.yaml` to normalise by; without it, statistics of the training split (of
+    /// The Well's `stats.yaml` to normalize by; without it, statistics of the training split (of
     /// every split, where there is none to train on).
     pub stats: Option<Location>,
     /// What is taken of the source.

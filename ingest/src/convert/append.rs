@@ -18,7 +18,7 @@ use crate::findings::judge;
 use crate::findings::{Finding, FindingKind};
 use crate::{Error, Result};
 
-/// Adds the trajectories of a source to a data set, normalised and stored as the others are: of the
+/// Adds the trajectories of a source to a data set, normalized and stored as the others are: of the
 /// options only threads, memory, what the selection leaves out and lets through, and `overwrite` count, the
 /// last for another work that was begun and not finished. The old generation stays readable. An interruption
 /// leaves the data set as it was, or with all of it; the same call goes on, and does nothing where all is there.

@@ -1,4 +1,4 @@
-//! Second pass: a run of rows, normalised, into a shard.
+//! Second pass: a run of rows, normalized, into a shard.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -249,7 +249,7 @@ pub(crate) async fn settled(
     }
 }
 
-/// Says which channels hardly vary, so that a bound and not their spread normalises them.
+/// Says which channels hardly vary, so that a bound and not their spread normalizes them.
 pub(crate) fn tell_bounds(writer: &DatasetWriter, reporter: &dyn Reporter) {
     for channel in writer.bounded() {
         reporter.note(&format!(

@@ -1,4 +1,4 @@
-//! Statistics of channels, and the affine map that shards are normalised by.
+//! Statistics of channels, and the affine map that shards are normalized by.
 //!
 //! They are The Well's: mean, standard deviation (of the population) and root mean square over
 //! trajectories, time and space, and the same of the differences between successive frames.
@@ -47,7 +47,7 @@ impl ScaleBound {
 pub struct BoundedChannel {
     /// Its name.
     pub name: String,
-    /// Its standard deviation, or its root mean square where that normalises.
+    /// Its standard deviation, or its root mean square where that normalizes.
     pub spread: f64,
     /// What its values are divided by.
     pub scale: f64,
@@ -90,7 +90,7 @@ impl Statistics {
     /// The map from field units to stored values, for these channels.
     ///
     /// # Errors
-    /// When a channel has no statistics, or such that nothing can be normalised by.
+    /// When a channel has no statistics, or such that nothing can be normalized by.
     pub fn affine(
         &self,
         normalization: Normalization,
@@ -105,7 +105,7 @@ impl Statistics {
                 None => (0.0, 1.0),
             };
             if !(shift.is_finite() && scale.is_finite() && scale.recip().is_finite()) {
-                let reason = format!("{channel} cannot be normalised by {shift} and {scale}");
+                let reason = format!("{channel} cannot be normalized by {shift} and {scale}");
                 return Err(Error::malformed("statistics", reason));
             }
             affine.shift.push(shift);

@@ -136,7 +136,7 @@ impl Dataset {
         self.cache.traffic()
     }
 
-    /// Frames of one trajectory as they are stored (normalised): (T, 1, C, *space).
+    /// Frames of one trajectory as they are stored (normalized): (T, 1, C, *space).
     ///
     /// # Errors
     /// [`Error::OutOfRange`]; [`Error::Damaged`] for a shard with other bytes than were written.
@@ -151,7 +151,7 @@ impl Dataset {
         self.gather(pieces, time).await
     }
 
-    /// The frames of one window as they are stored (normalised): (T, 1, C, *space).
+    /// The frames of one window as they are stored (normalized): (T, 1, C, *space).
     ///
     /// # Errors
     /// As [`Dataset::read`].

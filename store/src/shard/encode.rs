@@ -86,7 +86,7 @@ impl ShardWriter {
         self.batch_rows
     }
 
-    /// Appends one frame, (1, 1, C, *space), of normalised values.
+    /// Appends one frame, (1, 1, C, *space), of normalized values.
     ///
     /// # Errors
     /// [`Error::Shape`] for another number of channels; [`Error::Malformed`] for a value that the
@@ -120,7 +120,7 @@ impl ShardWriter {
         Ok(())
     }
 
-    /// Appends a record batch: rows, and for each channel its normalised values, row after row. The
+    /// Appends a record batch: rows, and for each channel its normalized values, row after row. The
     /// values are not copied. They must be finite; whether they fit a smaller type is checked.
     ///
     /// # Errors

@@ -102,7 +102,7 @@ impl Far {
         let mut seen = BTreeSet::new();
         for batch in self.loader(dataset, order) {
             let mut batch = batch.unwrap();
-            affine.denormalise(&mut batch.frames);
+            affine.denormalize(&mut batch.frames);
             for (place, window) in batch.windows.iter().enumerate() {
                 for time in 0..3 {
                     let step = window.start as usize + time;

@@ -22,9 +22,9 @@ pub struct WriterOptions {
     pub dtype: Dtype,
     /// Compression of the shards.
     pub compression: Compression,
-    /// How values are normalised.
+    /// How values are normalized.
     pub normalization: Normalization,
-    /// What they are normalised by, for every channel.
+    /// What they are normalized by, for every channel.
     pub statistics: Statistics,
     /// Target size of a shard, before compression; a shard has at least one frame.
     pub shard_bytes: u64,
@@ -126,7 +126,7 @@ impl DatasetWriter {
         })
     }
 
-    /// Whether the stored type can hold values that are not normalised: those of a channel in small
+    /// Whether the stored type can hold values that are not normalized: those of a channel in small
     /// units would become 0.
     fn check_range(&self) -> Result<()> {
         let (dtype, least) = (self.options.dtype, self.options.dtype.least());

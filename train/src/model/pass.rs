@@ -26,7 +26,7 @@ pub(crate) struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Normalised frames (T, B, *space, fields) → tokens (T·B, S, dim).
+    /// Normalized frames (T, B, *space, fields) → tokens (T·B, S, dim).
     pub(crate) fn encode(&self, x: &Tensor) -> Result<Tensor> {
         let items = [self.time * self.batch];
         let x = x.reshape([&items, self.space.as_slice(), &[self.model.fields()]].concat())?;
@@ -40,7 +40,7 @@ impl Pass<'_> {
         processor.forward(tokens, extent, blocks, &self.kept)
     }
 
-    /// Tokens → normalised changes (T or 1, B, *space, fields): one per context frame when causal,
+    /// Tokens → normalized changes (T or 1, B, *space, fields): one per context frame when causal,
     /// else that after the last.
     pub(crate) fn decode(&self, tokens: &Tensor) -> Result<Tensor> {
         if self.model.config.causal {

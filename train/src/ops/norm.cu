@@ -98,7 +98,7 @@ DEVICE float2 group_moments(const float *x, const float2 *partial, const Group &
 }
 
 template <int N, class T>
-DEVICE void normalise(const float *x, const float *gain, const float *bias, const float2 *partial, T *y,
+DEVICE void normalize(const float *x, const float *gain, const float *bias, const float2 *partial, T *y,
                       float2 *moments, const Group &group, int size) {
   const Chunk<N> chunk(group, blockIdx.x, size);
   float values[Chunk<N>::ROUNDS][N];
@@ -243,9 +243,9 @@ DEVICE void forward(const float *x, const float *gain, const float *bias, const 
                     float2 *moments, int tokens, int channels, int width, int chunk) {
   const Group group(tokens, channels, width);
   if (width % 4 == 0) {
-    normalise<4>(x, gain, bias, partial, y, moments, group, chunk);
+    normalize<4>(x, gain, bias, partial, y, moments, group, chunk);
   } else {
-    normalise<1>(x, gain, bias, partial, y, moments, group, chunk);
+    normalize<1>(x, gain, bias, partial, y, moments, group, chunk);
   }
 }
 

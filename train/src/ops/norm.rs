@@ -18,7 +18,7 @@ pub(super) use kernels::share;
 /// PyTorch's ε.
 pub(super) const EPSILON: f32 = 1e-5;
 
-/// Normalises groups of channels over all tokens of an item. x: (N, S, C), `gain` and `bias`: (C); the
+/// Normalizes groups of channels over all tokens of an item. x: (N, S, C), `gain` and `bias`: (C); the
 /// result is in `dtype`.
 pub(crate) fn group_norm(
     x: &Tensor,

@@ -41,7 +41,7 @@ DEVICE float row_sum(float x, int lanes) {
 }
 
 // A part less its row's mean, over the deviation; gives 1 / deviation.
-template <int N> DEVICE float normalise(float (&part)[N], int left, const Layout &at) {
+template <int N> DEVICE float normalize(float (&part)[N], int left, const Layout &at) {
   float sum = 0, squares = 0;
 #pragma unroll
   for (int n = 0; n < N; n++) sum += part[n];
@@ -88,7 +88,7 @@ DEVICE void forward(const T *qkv, const float *affine, const float2 *angles, T *
     float part[N];
     load(part, qkv + at.place(row) + feature, left);
     if (at.role() < 2) {
-      normalise(part, left, at);
+      normalize(part, left, at);
 #pragma unroll
       for (int n = 0; n < N; n++) part[n] = part[n] * gain[n] + bias[n];
       turn(part, angles, row, 1.0f, at);
@@ -114,7 +114,7 @@ DEVICE void backward(const T *qkv, const float *affine, const float2 *angles, co
     load(slope, dy + at.sorted(row) + feature, left);
     if (at.role() < 2) {
       load(normal, qkv + at.place(row) + feature, left);
-      const float scale = normalise(normal, left, at);
+      const float scale = normalize(normal, left, at);
       turn(slope, angles, row, -1.0f, at);
       float mean = 0, mean_normal = 0;
 #pragma unroll

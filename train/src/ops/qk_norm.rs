@@ -39,7 +39,7 @@ impl Rotation {
     }
 }
 
-/// Normalises, rotates and sorts packed queries, keys and values.
+/// Normalizes, rotates and sorts packed queries, keys and values.
 pub(crate) fn qk_norm(
     qkv: &Tensor,
     affine: &Tensor,

@@ -1,4 +1,4 @@
-// Reversible instance normalisation (Kim et al. 2022; formulas in train/src/revin.rs) of frames (T, B, C, cells),
+// Reversible instance normalization (Kim et al. 2022; formulas in train/src/revin.rs) of frames (T, B, C, cells),
 // f32 as they come, to channels last: (T, B, cells, C), and back.
 //
 // Statistics are of one sample's channel over the context's frames and cells: sums in f64 of numbers less the
@@ -124,7 +124,7 @@ KERNEL __launch_bounds__(256) revin_target_f32(const float *frames, const Scale 
   y[i] = (now[frame] - now[0] - scale.change_mean) * scale.change_factor;
 }
 
-// The frame after number `last`, (B, C, cells), by a normalised change (B, cells, C).
+// The frame after number `last`, (B, C, cells), by a normalized change (B, cells, C).
 KERNEL __launch_bounds__(256) revin_next_f32(const float *frames, const Scale *scales, const float *change, float *y, int count, int batch, int channels, int cells, int last) {
   const int i = blockIdx.x * THREADS + threadIdx.x;
   if (i >= count) return;

@@ -1,4 +1,4 @@
-//! Reversible instance normalisation on a GPU, of frames that lie there as they come: (T, B, C, cells) in
+//! Reversible instance normalization on a GPU, of frames that lie there as they come: (T, B, C, cells) in
 //! f32. Formulas are in `crate::revin`, which has the CPU's way.
 
 use candle_core::{DType, Result, Tensor};
@@ -13,7 +13,7 @@ const SCALE: usize = 5;
 
 /// Frames on a GPU, and means and deviations of the first of them.
 #[derive(Debug, Clone)]
-pub(crate) struct Normalised {
+pub(crate) struct Normalized {
     /// (T, B, C, cells).
     frames: Tensor,
     /// Frames that the scales are of.
@@ -22,7 +22,7 @@ pub(crate) struct Normalised {
     scales: Tensor,
 }
 
-impl Normalised {
+impl Normalized {
     /// By the statistics of the first `time` frames.
     pub(crate) fn new(frames: &Tensor, time: usize) -> Result<Self> {
         let (_, batch, channels, cells) = frames.dims4()?;
@@ -64,13 +64,13 @@ impl Normalised {
         self.turned("revin_input", self.time, &[])
     }
 
-    /// Normalised changes from frames `first..` to the next: (T − first, B, cells, C).
+    /// Normalized changes from frames `first..` to the next: (T − first, B, cells, C).
     pub(crate) fn target(&self, first: usize) -> Result<Tensor> {
         let times = self.frames.dim(0)? - 1 - first;
         self.turned("revin_target", times, &[first])
     }
 
-    /// The frame after the last that the scales are of, (1, B, C, cells), by a normalised change
+    /// The frame after the last that the scales are of, (1, B, C, cells), by a normalized change
     /// (1, B, cells, C).
     pub(crate) fn next(&self, change: &Tensor) -> Result<Tensor> {
         let (_, batch, channels, cells) = self.frames.dims4()?;
@@ -118,7 +118,7 @@ mod tests {
     use crate::revin::Revin;
 
     /// What a model sees, what it is to predict, and the frame after a context by that.
-    fn normalised(frames: &Frames, time: usize, device: &Device) -> [Vec<f32>; 3] {
+    fn normalized(frames: &Frames, time: usize, device: &Device) -> [Vec<f32>; 3] {
         let revin = Revin::of(frames, time, device).unwrap();
         let values = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let target = revin.target(time - 1).unwrap();
@@ -147,8 +147,8 @@ mod tests {
                 let data = (0..count).map(value).collect();
                 let frames = Frames::new(4, batch, channels, space.to_vec(), data).unwrap();
                 for time in [1, 3] {
-                    let found = on_kernels(|device| normalised(&frames, time, device));
-                    let expected = normalised(&frames, time, &Device::Cpu);
+                    let found = on_kernels(|device| normalized(&frames, time, device));
+                    let expected = normalized(&frames, time, &Device::Cpu);
                     for (found, expected) in found.iter().zip(&expected) {
                         close(found, expected);
                     }

@@ -26,7 +26,7 @@ const CHANNELS: usize = 4;
 const PIECE: usize = 1 << 20;
 
 /// Files of a trajectory of 100 frames of 128 × 256 × 4 in f32, in each packing, through statistics
-/// into normalised shards, pages in memory; beside it, on as many threads, reading the files once
+/// into normalized shards, pages in memory; beside it, on as many threads, reading the files once
 /// (inflating them, where they are packed) and writing as many bytes as there are values.
 pub fn run(session: &Session, args: &args::Bench) -> Result<Vec<Value>> {
     let cases = [

@@ -1,10 +1,10 @@
-//! The map that shards are normalised by.
+//! The map that shards are normalized by.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Frames;
 
-/// How values are normalised before they are stored.
+/// How values are normalized before they are stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Normalization {
@@ -42,7 +42,7 @@ impl Affine {
     ///
     /// # Panics
     /// When the frames have more channels than this.
-    pub fn normalise(&self, frames: &mut Frames) {
+    pub fn normalize(&self, frames: &mut Frames) {
         self.each(frames, |x, shift, scale| (x - shift) * scale.recip());
     }
 
@@ -50,7 +50,7 @@ impl Affine {
     ///
     /// # Panics
     /// When the frames have more channels than this.
-    pub fn denormalise(&self, frames: &mut Frames) {
+    pub fn denormalize(&self, frames: &mut Frames) {
         self.each(frames, |x, shift, scale| x * scale + shift);
     }
 
@@ -94,12 +94,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn denormalising_undoes_normalising(xs in prop::collection::vec(-1e3..1e3_f32, 8), shift in -10.0..10.0, scale in 0.1..10.0) {
+        fn denormalizing_undoes_normalizing(xs in prop::collection::vec(-1e3..1e3_f32, 8), shift in -10.0..10.0, scale in 0.1..10.0) {
             let affine = Affine { shift: vec![shift], scale: vec![scale] };
             let frames = Frames::new(1, 1, 1, vec![8], xs).unwrap();
             let mut there_and_back = frames.clone();
-            affine.normalise(&mut there_and_back);
-            affine.denormalise(&mut there_and_back);
+            affine.normalize(&mut there_and_back);
+            affine.denormalize(&mut there_and_back);
             for (x, y) in frames.data().iter().zip(there_and_back.data()) {
                 prop_assert!((x - y).abs() <= 1e-6 * (x.abs() + shift.abs() as f32 + 1.0));
             }

@@ -58,7 +58,7 @@ impl Kind {
     }
 
     /// Whether a file must have it. A root mean square that nothing is divided by follows from mean
-    /// and deviation; differences normalise nothing.
+    /// and deviation; differences normalize nothing.
     fn is_needed(&self, normalization: Normalization) -> bool {
         match self.name {
             "mean" | "std" => true,
@@ -108,7 +108,7 @@ impl Statistics {
     ///
     /// # Errors
     /// [`Error::Malformed`] when it is not such a file; when it lacks a field, a component, or a kind of
-    /// statistic that the normalisation needs; when a number is not finite, or negative where it is a
+    /// statistic that the normalization needs; when a number is not finite, or negative where it is a
     /// deviation.
     pub fn from_yaml(
         text: &str,
@@ -165,7 +165,7 @@ impl Kind {
         if self.is_needed(normalization) {
             let name = format!("{normalization:?}").to_lowercase();
             return Err(format!(
-                "normalisation {name} needs {0}, and there is no {0}",
+                "normalization {name} needs {0}, and there is no {0}",
                 self.name
             ));
         }
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_normalisation_needs_must_be_there() {
+    fn what_the_normalization_needs_must_be_there() {
         let read = |text: &str, normalization| {
             Statistics::from_yaml(text, &scalar(), normalization, "stats.yaml")
                 .map_err(|error| error.to_string())
