@@ -3,6 +3,7 @@
 # make test-python   what pyarrow, DuckDB, PyTorch and The Well's own library read of ours
 # make test-cloud    the way through buckets of S3 and Azure, as moto and azurite emulate them
 # make check         format, lints, docs, and the CUDA code's types (no GPU needed)
+# make wheel         the program for pip: dist/wellspring-*.whl
 # make bench         the benchmarks, as text
 # make cuda          compiles the kernels with a real nvcc; docs/cuda-kernels.md says what each takes
 # make ptx           the kernels for builds where there is no nvcc
@@ -12,7 +13,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-crash test-python test-cloud check bench cuda ptx test-driver cuda-kit
+.PHONY: help demo build wheel test test-crash test-python test-cloud check bench cuda ptx test-driver cuda-kit
 
 # HDF5 is built from source and needs a newer CMake than some distributions have.
 cargo = tools=$$(.ci/cmake) && PATH="$$tools:$$PATH" cargo
@@ -27,14 +28,18 @@ help:
 build:
 	@$(cargo) build --release --locked -p wellspring --features "$(features)"
 
-demo: build
+wheel:
+	@.ci/wheel dist
+
+demo:
+	@$(cargo) build --release --locked -p wellspring
 	@$(target)/release/wellspring demo --out $(demo)
 
 test:
 	@$(cargo) test --release --locked --workspace --features "$(features)"
 
 test-crash:
-	@WELLSPRING_CRASH=all $(cargo) test --release --locked --workspace --features "$(features)" --test program -- crash:: --nocapture
+	@export WELLSPRING_CRASH=all; $(cargo) test --release --locked --workspace --features "$(features)" --test program -- crash:: --nocapture
 
 test-python: build
 	@tests/python/run $(target)/release/wellspring
@@ -48,9 +53,8 @@ check: export CUDA_COMPUTE_CAP = 90
 check: export CUDARC_CUDA_VERSION = 13000
 check:
 	@cargo fmt --all --check
-	@$(cargo) clippy --release --locked --workspace --all-targets --features "$(features)" -- -D warnings
-	@export RUSTDOCFLAGS="-D warnings"; $(cargo) doc --release --locked --workspace --no-deps --features "$(features)"
-	@$(cargo) clippy --release --locked -p wellspring-train --all-targets --features cuda -- -D warnings
+	@$(cargo) clippy --release --locked --workspace --all-targets --features "$(features) cuda" -- -D warnings
+	@export RUSTDOCFLAGS="-D warnings"; $(cargo) doc --release --locked --workspace --no-deps --features "$(features) cuda"
 
 bench: build
 	@$(target)/release/wellspring bench step

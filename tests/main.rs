@@ -20,4 +20,5 @@ mod resume;
 mod sources;
 mod the_well;
 mod urls;
+mod verbose;
 mod writers;

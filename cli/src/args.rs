@@ -10,7 +10,7 @@ mod size;
 
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand};
 
 pub use answers::{Animate, Eval, ExistingArg, Figures, Report, Sql};
 pub use bench::{Bench, BenchSubject};
@@ -51,6 +51,11 @@ pub struct Cli {
     /// No progress on the terminal, only results and errors
     #[arg(long, short, global = true)]
     pub quiet: bool,
+
+    /// Says what takes how long: -v shards, checkpoints and statistics, -vv also requests, batches and steps, -vvv
+    /// also what the libraries below say
+    #[arg(long, short, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
 
     /// A setting of the places that are named, such as aws_endpoint=http://localhost:9000; wins
     /// over the environment. Each place takes what it knows

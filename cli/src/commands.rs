@@ -41,7 +41,7 @@ pub struct Session {
 }
 
 impl Session {
-    fn new(cli: &Cli) -> Result<Self> {
+    fn new(cli: &Cli, reporter: Arc<Terminal>) -> Result<Self> {
         let retry_for = humantime::format_duration(cli.retry_for).to_string();
         let mut settings = vec![("retry_for".to_owned(), retry_for)];
         for text in &cli.storage_option {
@@ -50,7 +50,6 @@ impl Session {
             };
             settings.push((key.trim().to_owned(), value.to_owned()));
         }
-        let reporter = Arc::new(Terminal::new(cli.quiet));
         wellspring_store::report_outages(reporter.clone());
         Ok(Self {
             runtime: runtime(&mut Builder::new_multi_thread())?,
@@ -99,8 +98,8 @@ fn runtime(builder: &mut Builder) -> Result<Runtime> {
 }
 
 /// Runs what was typed.
-pub fn run(cli: Cli) -> Result<()> {
-    let session = Session::new(&cli)?;
+pub fn run(cli: Cli, terminal: Arc<Terminal>) -> Result<()> {
+    let session = Session::new(&cli, terminal)?;
     match cli.command {
         Command::Demo(args) => demo::run(&session, &args),
         Command::Simulate(args) => simulate::run(&session, &args),

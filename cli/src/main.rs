@@ -1,23 +1,28 @@
 //! The `wellspring` program: words on a terminal. Nothing is computed here.
 //!
 //! [`args`] says what can be typed, [`commands`] holds one file for each verb, [`progress`] draws
-//! what the libraries report, [`failure`] turns errors into a message and an exit code, and [`plain`] is what text
+//! what the libraries report, [`log`] writes what they tell of their work, [`failure`] turns errors into a message and an exit code, and [`plain`] is what text
 //! of others goes through on its way to a terminal.
 
+// A dependency that nothing uses is to be removed. Tests have more of them.
+#![cfg_attr(not(test), warn(unused_crate_dependencies))]
 #![allow(unreachable_pub, reason = "a program has no public interface")]
 
 mod args;
 mod commands;
 mod failure;
 mod interrupt;
+mod log;
 mod plain;
 mod progress;
 mod settings;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
+
+use progress::Terminal;
 
 /// A training step takes and gives back memory by the hundred megabytes; this allocator keeps it.
 #[global_allocator]
@@ -41,28 +46,10 @@ fn keep_freed_memory() {
 fn main() -> ExitCode {
     keep_freed_memory();
     let cli = args::Cli::parse();
-    start_logging(cli.quiet);
-    match commands::run(cli) {
+    let terminal = Arc::new(Terminal::new(cli.quiet));
+    log::start(&cli, Arc::clone(&terminal));
+    match commands::run(cli, terminal) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::report(&error),
     }
-}
-
-/// Warnings go to standard error, and facts for developers when `RUST_LOG` asks for them.
-fn start_logging(quiet: bool) {
-    let level = if quiet {
-        "error"
-    } else {
-        "error,wellspring=warn"
-    };
-    let filter = match std::env::var("RUST_LOG") {
-        Ok(asked) if !asked.is_empty() => EnvFilter::builder().parse_lossy(asked),
-        _ => EnvFilter::builder().parse_lossy(level),
-    };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        // Colours would be written out, as all that is no letter.
-        .with_ansi(false)
-        .with_writer(|| plain::Log)
-        .init();
 }

@@ -31,21 +31,6 @@ fn is_hidden(c: char) -> bool {
     invisible || (c.is_control() && c != '\n' && c != '\t')
 }
 
-/// Standard error for lines of log, each written whole.
-pub struct Log;
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(bytes);
-        io::stderr().write_all(plain(&text).as_bytes())?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
-    }
-}
-
 /// Writes text for people to standard output.
 pub fn print(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
     let text = String::from_utf8_lossy(text.as_ref());

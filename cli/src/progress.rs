@@ -34,6 +34,14 @@ impl Terminal {
         }
     }
 
+    /// A line that stays. The bar makes room for it.
+    pub fn line(&self, text: &str) {
+        match self.stage().as_ref() {
+            Some(stage) => stage.bar.suspend(|| line(text)),
+            None => line(text),
+        }
+    }
+
     fn stage(&self) -> std::sync::MutexGuard<'_, Option<Stage>> {
         self.bar.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -84,12 +92,7 @@ impl Reporter for Terminal {
         if self.quiet {
             return;
         }
-        let told = || line(&format!("  {message}"));
-        match self.stage().as_ref() {
-            // The bar makes room for the line, which stays.
-            Some(stage) => stage.bar.suspend(told),
-            None => told(),
-        }
+        self.line(&format!("  {message}"));
     }
 }
 

@@ -305,6 +305,7 @@ impl<'a> Evaluation<'a> {
                 let step = step.map_err(|source| self.failed(lead, windows, source))?;
                 costs.seconds += began.elapsed().as_secs_f64();
                 costs.tokens += step.tokens * windows.len();
+                tracing::debug!(lead, windows = windows.len(), patch = %step.patch, seconds = began.elapsed().as_secs_f64(), "predicted");
                 seen.push_frame(&step.prediction)?;
                 let predicted = Prediction {
                     windows,

@@ -81,6 +81,9 @@
 //! # }
 //! ```
 
+// A dependency that nothing uses is to be removed. Tests have more of them.
+#![cfg_attr(not(test), warn(unused_crate_dependencies))]
+
 mod error;
 mod evaluate;
 mod figures;

@@ -55,6 +55,9 @@
 //! # }
 //! ```
 
+// A dependency that nothing uses is to be removed. Tests have more of them.
+#![cfg_attr(not(test), warn(unused_crate_dependencies))]
+
 mod catalogue;
 mod check;
 mod convert;

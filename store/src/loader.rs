@@ -293,6 +293,7 @@ impl<T: Value> Gatherer<T> {
         }
     }
 
+    #[tracing::instrument(name = "batch", level = "debug", skip_all, fields(windows = gathering.windows.len(), frames = gathering.time))]
     fn gather(&self, gathering: OpenBatch) -> Batch<T> {
         let OpenBatch {
             windows,

@@ -58,6 +58,9 @@
 //! # }
 //! ```
 
+// A dependency that nothing uses is to be removed. Tests have more of them.
+#![cfg_attr(not(test), warn(unused_crate_dependencies))]
+
 mod bench;
 mod checkpoint;
 mod claim;

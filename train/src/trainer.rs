@@ -7,6 +7,7 @@
 //! sees, which patch size it draws, its learning rate. So a run that goes on from a checkpoint ends with
 //! the same bytes as one that was never stopped.
 
+mod data_wait;
 mod saving;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::optim::{AdamW, Descent, Pace, learning_rate};
 use crate::previous::{Previous, refuse_unfinished};
 use crate::source::Sources;
 use crate::{Config, Error, Result, Stop, leftovers, training_gradients};
+use data_wait::DataWait;
 
 /// Where a run begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +128,7 @@ struct Trainer<'a> {
     optimizer: AdamW,
     sources: Sources,
     log: Log,
+    wait: DataWait,
     /// Steps taken, and in all.
     step: u64,
     steps: u64,
@@ -179,6 +182,7 @@ impl<'a> Trainer<'a> {
             optimizer,
             sources: sources.after(step),
             log: Log::default(),
+            wait: DataWait::default(),
             step,
             steps,
             whole: true,
@@ -362,6 +366,9 @@ impl<'a> Trainer<'a> {
         let waited = began.elapsed().as_secs_f64();
         let (patch, perturbation) = self.draw(self.step, batch.frames.batch());
         let Descent { loss, norm } = self.learn(batch, &patch, &perturbation)?;
+        let seconds = began.elapsed().as_secs_f64();
+        tracing::debug!(step = self.step, loss, %patch, seconds, waited, "step");
+        self.wait.add(waited, seconds);
         self.log.push(Event::Step {
             step: self.step,
             loss,
@@ -369,7 +376,7 @@ impl<'a> Trainer<'a> {
             patch: patch.to_string(),
             lr: self.rate(self.step - 1),
             norm: Some(norm),
-            seconds: began.elapsed().as_secs_f64(),
+            seconds,
             waited,
         });
         reporter.advance(1);

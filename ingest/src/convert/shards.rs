@@ -23,6 +23,7 @@ pub(crate) struct Filled {
 }
 
 /// Fills a shard with rows of a split.
+#[tracing::instrument(name = "fill shard", level = "info", skip_all, fields(%split, rows = rows.len()))]
 pub(crate) async fn fill(
     catalogue: Arc<Catalogue>,
     split: Split,

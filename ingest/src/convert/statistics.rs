@@ -64,6 +64,7 @@ impl Piece {
     }
 
     /// Moments of each channel.
+    #[tracing::instrument(name = "statistics", level = "info", skip_all, fields(piece = ?self))]
     pub(crate) async fn moments(self, catalogue: Arc<Catalogue>) -> Result<Vec<ChannelMoments>> {
         let (split, entries) = match &self {
             Self::Frames(split, entry, _) => (*split, *entry..*entry + 1),

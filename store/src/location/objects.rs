@@ -114,6 +114,7 @@ impl Location {
     ///
     /// # Errors
     /// [`Error::Io`].
+    #[tracing::instrument(name = "write", level = "debug", skip_all, fields(object = %self))]
     pub async fn put(&self, bytes: impl Into<PutPayload>) -> Result<()> {
         let answer = self.store.put(self.path(), bytes.into()).await;
         answer
@@ -125,6 +126,7 @@ impl Location {
     ///
     /// # Errors
     /// [`Error::Io`].
+    #[tracing::instrument(name = "write new", level = "debug", skip_all, fields(object = %self))]
     pub async fn put_new(&self, bytes: impl Into<PutPayload>) -> Result<bool> {
         let options = PutOptions::from(PutMode::Create);
         match self

@@ -139,6 +139,7 @@ impl ShardCache {
             if let Some(lease) = self.try_lease(&wanted, room) {
                 return Ok(lease);
             }
+            tracing::debug!(root = %self.root, shards = wanted.len(), limit = self.limit(), "waits for memory that other shards hold");
             ended.await;
         }
     }
@@ -240,6 +241,7 @@ impl ShardCache {
         }
     }
 
+    #[tracing::instrument(name = "open shard", level = "debug", skip_all, fields(root = %self.root, path = %file.path, bytes = file.bytes))]
     async fn read(&self, id: ShardId, file: &Shard) -> Result<Arc<ShardData>> {
         let place = self.root.join(&file.path);
         let opening = Opening {

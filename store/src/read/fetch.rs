@@ -52,6 +52,7 @@ impl Fetcher {
     }
 
     /// One part of an object.
+    #[tracing::instrument(name = "fetch", level = "debug", skip_all, fields(object = %place, start, bytes = into.len()))]
     pub(crate) async fn part(&self, place: &Location, start: u64, into: &mut [u8]) -> Result<()> {
         // The semaphore is never closed.
         let _turn = self.turns.acquire().await;

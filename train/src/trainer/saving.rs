@@ -55,6 +55,7 @@ impl Trainer<'_> {
         format!("warning: the checkpoint of step {step} could not be written: {error}")
     }
 
+    #[tracing::instrument(name = "checkpoint", level = "info", skip_all, fields(run = %self.run, step = self.step))]
     pub(super) fn save(&mut self, loss: Option<f32>, reporter: &dyn Reporter) -> Result<()> {
         for source in self.sources.iter() {
             self.log.push(Event::Read {
