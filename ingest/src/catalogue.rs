@@ -168,19 +168,6 @@ impl Catalogue {
         self.splits.retain(|_, entries| !entries.is_empty());
     }
 
-    /// Rows of a split, its trajectories numbered from `first` on.
-    pub(crate) fn rows(&self, split: Split, first: usize) -> Vec<Row> {
-        let entries = self.splits[&split].iter().enumerate();
-        let rows = |(entry, held): (usize, &Entry)| {
-            (0..held.trajectory.frames).map(move |step| Row {
-                entry,
-                trajectory: first + entry,
-                step,
-            })
-        };
-        entries.flat_map(rows).collect()
-    }
-
     /// Bytes of a frame as f32.
     pub(crate) fn frame_bytes(&self) -> u64 {
         4 * (self.schema.channels().len() * self.schema.grid.cells()) as u64

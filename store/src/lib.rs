@@ -175,7 +175,7 @@ pub use manifest::{
     Affine, Attachment, Axis, AxisSelection, Boundary, BoundedChannel, Change, ChangeStart,
     ChannelMoments, ChannelStatistics, Compression, Contents, Dtype, FORMAT_VERSION, Fate, Field,
     Grid, Head, Litter, Manifest, Moments, Normalization, NotFinite, Provenance, ScaleBound,
-    Schema, Selection, Shard, SourceRecord, Split, SplitManifest, Statistics, StoredValue,
+    Schema, Selection, Shard, ShardId, SourceRecord, Split, SplitManifest, Statistics, StoredValue,
     TensorOrder, Trajectory, checksum, drop_split, litter, purge, sealed,
 };
 pub use plan::{Order, Plan, Share};

@@ -136,10 +136,21 @@ pub enum Compression {
 
 /// A file of a data set: a split's shard by its index, or the file of its constants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct ShardId {
-    pub(crate) split: Split,
-    /// None for the constants.
-    pub(crate) index: Option<usize>,
+pub struct ShardId {
+    /// The part of the data set.
+    pub split: Split,
+    /// Among the shards of the split; none for the constants.
+    pub index: Option<usize>,
+}
+
+/// `train/00003` and `train/constants`: the beginning of the file's path.
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.index {
+            Some(index) => write!(f, "{}/{index:05}", self.split),
+            None => write!(f, "{}/constants", self.split),
+        }
+    }
 }
 
 /// One simulation run; its index in the split is its name.

@@ -8,8 +8,8 @@ use crate::manifest::version_of;
 use crate::shard::BufferPool;
 use crate::{
     Affine, Attachment, BoundedChannel, Change, Compression, Dtype, Error, Head, Location,
-    Manifest, Normalization, Offsets, Provenance, Result, ScaleBound, Schema, Shard, ShardWriter,
-    Split, SplitManifest, Statistics, Trajectory, shard,
+    Manifest, Normalization, Offsets, Provenance, Result, ScaleBound, Schema, Shard, ShardId,
+    ShardWriter, Split, SplitManifest, Statistics, Trajectory, shard,
 };
 
 /// What a data set is to be.
@@ -188,8 +188,8 @@ impl DatasetWriter {
     pub fn outline(&self, trajectories: BTreeMap<Split, Vec<Trajectory>>) -> Result<Manifest> {
         let has_constants = !self.options.schema.constant_channels().is_empty();
         let splits = trajectories.into_iter().map(|(split, trajectories)| {
-            let file = |name: &str, rows| Shard {
-                path: self.path(split, name),
+            let file = |index, rows| Shard {
+                path: self.path(ShardId { split, index }),
                 rows,
                 bytes: 0,
                 checksum: String::new(),
@@ -200,9 +200,9 @@ impl DatasetWriter {
                 shards: shards
                     .ranges()
                     .enumerate()
-                    .map(|(index, rows)| file(&format!("{index:05}"), rows.len()))
+                    .map(|(index, rows)| file(Some(index), rows.len()))
                     .collect(),
-                constants: has_constants.then(|| file("constants", trajectories.len())),
+                constants: has_constants.then(|| file(None, trajectories.len())),
                 trajectories,
             };
             (split, held)
@@ -215,7 +215,8 @@ impl DatasetWriter {
     /// # Errors
     /// [`Error::Arrow`].
     pub fn shard(&self, split: Split, index: usize) -> Result<ShardWriter> {
-        self.frames_at(&self.path(split, &format!("{index:05}")))
+        let index = Some(index);
+        self.frames_at(&self.path(ShardId { split, index }))
     }
 
     /// A writer for the fields of a split that do not vary in time: one row a trajectory, step 0.
@@ -223,7 +224,7 @@ impl DatasetWriter {
     /// # Errors
     /// [`Error::Arrow`].
     pub fn constants(&self, split: Split) -> Result<ShardWriter> {
-        self.constants_at(&self.path(split, "constants"))
+        self.constants_at(&self.path(ShardId { split, index: None }))
     }
 
     /// A writer for the frames' shard of this path, whatever the generation: to write again what was
@@ -250,8 +251,8 @@ impl DatasetWriter {
     }
 
     /// No other writer's file has this name.
-    pub(crate) fn path(&self, split: Split, name: &str) -> String {
-        self.change.name(&format!("{split}/{name}"), "arrow")
+    fn path(&self, id: ShardId) -> String {
+        self.change.name(&id.to_string(), "arrow")
     }
 
     /// The place of what a source holds beside fields: that in the data set as it was, if it has it and stays,
@@ -293,12 +294,13 @@ impl DatasetWriter {
         self.finish_with(splits, None).await
     }
 
-    /// As [`DatasetWriter::finish`], saying what the data set was made from.
+    /// As [`DatasetWriter::finish`], saying what the data set was made from; those who share the writer may
+    /// still hold it.
     ///
     /// # Errors
     /// As [`DatasetWriter::finish`].
     pub async fn finish_with(
-        self,
+        &self,
         splits: BTreeMap<Split, SplitManifest>,
         provenance: Option<Provenance>,
     ) -> Result<Manifest> {
