@@ -66,6 +66,13 @@ pub(crate) struct Entry {
     pub(crate) trajectory: Trajectory,
 }
 
+/// Which trajectory of a source: an entry of a split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EntryId {
+    pub(crate) split: Split,
+    pub(crate) index: usize,
+}
+
 /// A frame to read: which entry of its split, what the data set calls the trajectory, and which step
 /// of what is taken.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -168,6 +175,11 @@ impl Catalogue {
         self.splits.retain(|_, entries| !entries.is_empty());
     }
 
+    /// A trajectory that is there.
+    pub(crate) fn entry(&self, id: EntryId) -> &Entry {
+        &self.splits[&id.split][id.index]
+    }
+
     /// Bytes of a frame as f32.
     pub(crate) fn frame_bytes(&self) -> u64 {
         4 * (self.schema.channels().len() * self.schema.grid.cells()) as u64
@@ -238,8 +250,8 @@ impl Catalogue {
     }
 
     /// What findings call a field of a trajectory.
-    pub(crate) fn named(&self, split: Split, entry: usize, field: usize) -> TrackName<'_> {
-        let (held, field) = (&self.splits[&split][entry], &self.fields[field]);
+    pub(crate) fn named(&self, id: EntryId, field: usize) -> TrackName<'_> {
+        let (held, field) = (self.entry(id), &self.fields[field]);
         TrackName {
             file: &self.files[held.file].below,
             field: &field.name,

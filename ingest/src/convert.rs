@@ -71,7 +71,8 @@ pub async fn ingest_part(
     source: &Location,
     root: &Location,
     options: &IngestOptions,
-    (part, until): (Part, Stage),
+    part: Part,
+    until: Stage,
     reporter: &dyn Reporter,
 ) -> Result<()> {
     let WorkStart::Work(work) = Work::begin(source, root, options, reporter).await? else {

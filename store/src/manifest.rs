@@ -200,14 +200,15 @@ impl Shard {
     /// # Errors
     /// [`Error::Damaged`].
     pub fn check(&self, bytes: &[u8], object: impl fmt::Display) -> Result<()> {
-        check(bytes, (self.bytes, &self.checksum), object)
+        check(bytes, self.bytes, &self.checksum, object)
     }
 }
 
 /// Compares an object's bytes with their recorded number and checksum.
 pub(crate) fn check(
     bytes: &[u8],
-    (length, expected): (u64, &str),
+    length: u64,
+    expected: &str,
     object: impl fmt::Display,
 ) -> Result<()> {
     let damaged = |what, found: String, expected: String| {

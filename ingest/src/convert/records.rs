@@ -8,7 +8,7 @@ use wellspring_store::{
 };
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::catalogue::{Catalogue, Entry};
+use crate::catalogue::{Catalogue, Entry, EntryId};
 use crate::convert::layout::ShardLayout;
 use crate::convert::ledger::{Ledger, ShardRecord};
 use crate::findings::Finding;
@@ -155,7 +155,11 @@ pub(crate) fn findings(
             }
         }
         for (&(entry, field), track) in &tracks {
-            let named = catalogue.named(split, entry, field);
+            let id = EntryId {
+                split,
+                index: entry,
+            };
+            let named = catalogue.named(id, field);
             let found = track.findings(&named).into_iter();
             let passed = found.map(|finding| catalogue.judge.pass(finding));
             findings.extend(passed.collect::<Result<Vec<_>>>()?);

@@ -112,8 +112,8 @@ async fn any_number_of_parts_gives_the_same_bytes() {
         };
         let part = |index| format!("{index}/{count}").parse::<Part>().unwrap();
         if count > 1 {
-            let early = (part(0), Stage::Shards);
-            let error = ingest_part(&source, &root, &options, early, &Silent)
+            let early = Stage::Shards;
+            let error = ingest_part(&source, &root, &options, part(0), early, &Silent)
                 .await
                 .unwrap_err();
             assert!(matches!(error, Error::Waiting { .. }), "{error}");
@@ -124,7 +124,7 @@ async fn any_number_of_parts_gives_the_same_bytes() {
                     let error = finish(&source, &root, &options, &Silent).await.unwrap_err();
                     assert!(matches!(error, Error::Unfinished { .. }), "{error}");
                 }
-                ingest_part(&source, &root, &options, (part(index), stage), &Silent)
+                ingest_part(&source, &root, &options, part(index), stage, &Silent)
                     .await
                     .unwrap();
             }
@@ -155,8 +155,8 @@ async fn a_finished_ingest_is_not_done_again_and_another_is_refused() {
     );
     // One that was begun keeps its place until it is overwritten.
     let root = Location::parse("memory:///begun").unwrap();
-    let part = ("0/2".parse().unwrap(), Stage::Statistics);
-    ingest_part(&source, &root, &options(), part, &Silent)
+    let (part, until) = ("0/2".parse().unwrap(), Stage::Statistics);
+    ingest_part(&source, &root, &options(), part, until, &Silent)
         .await
         .unwrap();
     let error = ingest(&source, &root, &other, &Silent).await.unwrap_err();

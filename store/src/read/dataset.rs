@@ -204,7 +204,7 @@ impl Dataset {
         let shard = open_in(std::slice::from_ref(&lease), id).await?;
         let channels = self.schema().constant_channels().len();
         let mut frame = Frames::zeros(1, 1, channels, self.schema().grid.shape());
-        shard.copy(trajectory..trajectory + 1, 1, &mut frame, (0, 0));
+        shard.copy(trajectory..trajectory + 1, 1, &mut frame, 0, 0);
         Ok(Some(frame))
     }
 
@@ -313,7 +313,7 @@ impl Run {
     pub(crate) fn copy<T: Value>(&self, frames: &mut Frames<T>, batch: usize) {
         for (piece, shard) in &self.pieces {
             let rows = piece.rows.clone();
-            shard.copy(rows, piece.stride, frames, (piece.time, batch));
+            shard.copy(rows, piece.stride, frames, piece.time, batch);
         }
     }
 }

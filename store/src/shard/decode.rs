@@ -85,7 +85,8 @@ impl ShardData {
         rows: Range<usize>,
         stride: usize,
         frames: &mut Frames<T>,
-        (mut time, batch): (usize, usize),
+        mut time: usize,
+        batch: usize,
     ) {
         let mut row = rows.start;
         while row < rows.end {
@@ -93,7 +94,7 @@ impl ShardData {
             let end = rows.end.min(row - first + held.time.len());
             let here = (first..first + end - row).step_by(stride);
             let count = here.len();
-            held.copy(here, frames, (time, batch));
+            held.copy(here, frames, time, batch);
             time += count;
             row = row.saturating_add(count.saturating_mul(stride));
         }
@@ -111,7 +112,8 @@ impl Batch {
         &self,
         rows: StepBy<Range<usize>>,
         frames: &mut Frames<T>,
-        (time, batch): (usize, usize),
+        time: usize,
+        batch: usize,
     ) {
         for (channel, values) in self.channels.iter().enumerate() {
             for (row, time) in rows.clone().zip(time..) {

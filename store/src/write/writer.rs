@@ -278,7 +278,8 @@ impl DatasetWriter {
             self.change.root().join(path),
             path.to_owned(),
             columns,
-            (options.dtype, options.compression),
+            options.dtype,
+            options.compression,
             options.schema.grid.cells(),
             &self.recycled,
         )
