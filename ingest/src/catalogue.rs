@@ -18,7 +18,7 @@ use wellspring_store::{
 };
 
 use self::survey::Survey;
-use crate::catalogue::source::{Source, SourceFile};
+use crate::catalogue::source::{SourceFile, SourceFiles};
 use crate::findings::judge::Judge;
 use crate::findings::track::TrackName;
 use crate::findings::{Finding, FindingKind, axes};
@@ -89,7 +89,7 @@ impl Catalogue {
     /// # Errors
     /// [`Error::NoFiles`], [`Error::Selection`]; what is wrong with a file, unless the judge goes on.
     pub(crate) async fn open(
-        source: Source,
+        source: SourceFiles,
         mut selection: Selection,
         judge: Judge,
         findings: &mut Vec<Finding>,

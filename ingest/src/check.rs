@@ -8,7 +8,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use wellspring_store::{Location, Reporter, Selection};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::catalogue::source::Source;
+use crate::catalogue::source::SourceFiles;
 use crate::catalogue::{Catalogue, Entry, EntryId, TakenField};
 use crate::findings::Finding;
 use crate::findings::judge::Judge;
@@ -35,7 +35,7 @@ pub async fn check(
 ) -> Result<Vec<Finding>> {
     hdf5::silence_errors(true);
     let judge = Judge::of(selection)?.going_on();
-    let found = Source::list(source, &selection.exclude).await?;
+    let found = SourceFiles::list(source, &selection.exclude).await?;
     let notes = found.rest.notes();
     notes.iter().for_each(|note| reporter.note(note));
     found.holds_files(source)?;

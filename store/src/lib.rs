@@ -180,8 +180,8 @@ pub use manifest::{
 };
 pub use plan::{Order, Plan, Share};
 pub use read::{
-    CacheOptions, DEFAULT_CACHE_BYTES, Dataset, FrameColumns, IoStatistics, Piece, Scanner,
-    ShardProvider,
+    CacheOptions, DEFAULT_CACHE_BYTES, Dataset, FrameColumns, IoStatistics, Scanner, ShardProvider,
+    ShardRows,
 };
 pub use report::{Notes, Reporter, Silent};
 pub use shard::{Row, ShardWriter};

@@ -13,7 +13,7 @@ use wellspring_store::{
 
 use crate::catalogue::Catalogue;
 use crate::catalogue::options::{IngestOptions, Part};
-use crate::catalogue::source::Source;
+use crate::catalogue::source::SourceFiles;
 use crate::convert::layout::ShardLayout;
 use crate::convert::ledger::{self, Ledger};
 use crate::convert::records;
@@ -310,7 +310,7 @@ pub(crate) async fn catalogue_of(
 ) -> Result<Catalogue> {
     hdf5::silence_errors(true);
     let judge = Judge::of(selection)?;
-    let mut found = Source::list(source, &selection.exclude).await?;
+    let mut found = SourceFiles::list(source, &selection.exclude).await?;
     found.files.retain(|file| is_needed(&file.below));
     found
         .rest

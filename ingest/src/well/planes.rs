@@ -6,7 +6,7 @@ use std::ops::Range;
 use wellspring_store::AxisSelection;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::block::{self, Failure, Region, Scratch, Values};
+use super::block::{self, ArrayBox, Failure, Scratch, Values};
 use super::gather::{Cell, Gather, finite};
 use super::storage::Layout;
 use super::{OpenFile, StoredField};
@@ -319,8 +319,8 @@ impl<'a> FieldReader<'a> {
     }
 
     /// The box of the file that holds what is wanted.
-    fn region(&self, held: &LoadedRange) -> Region {
-        let mut region = Region {
+    fn region(&self, held: &LoadedRange) -> ArrayBox {
+        let mut region = ArrayBox {
             start: Vec::new(),
             count: Vec::new(),
         };

@@ -109,7 +109,7 @@ impl Lanes {
         &'a self,
         stage: usize,
         blocks: &'a ShardBlocks,
-    ) -> impl Iterator<Item = Part> + 'a {
+    ) -> impl Iterator<Item = BlockPart> + 'a {
         let (lanes, last) = (self.count, self.sequence.len() - 1);
         // The newest block of the stage; each before it has been under way for one stage more.
         let newest = stage + lanes - 1;
@@ -120,7 +120,7 @@ impl Lanes {
             let block = self.sequence[place];
             let windows = blocks.windows(block).len();
             let first = low * windows / lanes;
-            Part {
+            BlockPart {
                 block,
                 first,
                 len: high * windows / lanes - first,
@@ -164,7 +164,7 @@ impl Lanes {
 }
 
 /// Some of a block's windows, in the block's own shuffled order.
-struct Part {
+struct BlockPart {
     block: usize,
     first: usize,
     len: usize,

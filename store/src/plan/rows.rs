@@ -7,7 +7,7 @@ use crate::{Offsets, Split, SplitManifest};
 
 /// Rows of one shard that are frames of one window.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Piece {
+pub(crate) struct WindowRows {
     pub(crate) shard: ShardId,
     /// Rows of the shard, of which every `stride`-th counts.
     pub(crate) rows: Range<usize>,
@@ -40,7 +40,7 @@ impl RowIndex {
         trajectory: usize,
         steps: Range<usize>,
         stride: usize,
-    ) -> Vec<Piece> {
+    ) -> Vec<WindowRows> {
         let stride = stride.max(1);
         let base = self.trajectories.start(trajectory);
         let (mut row, end) = (base + steps.start, base + steps.end);
@@ -51,7 +51,7 @@ impl RowIndex {
             let held = self.shards.range(shard);
             let (low, high) = (held.start, held.end.min(end));
             let count = (high - row).div_ceil(stride);
-            pieces.push(Piece {
+            pieces.push(WindowRows {
                 shard: ShardId {
                     split: self.split,
                     index: Some(shard),

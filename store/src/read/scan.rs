@@ -34,7 +34,7 @@ pub struct FrameColumns {
 
 /// Neighbouring rows of one shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece {
+pub struct ShardRows {
     /// The part of the data set.
     pub split: Split,
     /// Of its shards, by number.
@@ -118,13 +118,13 @@ impl Scanner {
 
     /// The shards' pieces of a range of a split's rows.
     #[must_use]
-    pub fn pieces(&self, split: Split, rows: Range<usize>) -> Vec<Piece> {
+    pub fn pieces(&self, split: Split, rows: Range<usize>) -> Vec<ShardRows> {
         let Some(RowIndex { shards, .. }) = self.rows.get(&split) else {
             return Vec::new();
         };
         let piece = |(shard, own): (usize, Range<usize>)| {
             let first = shards.start(shard);
-            Piece {
+            ShardRows {
                 split,
                 shard,
                 rows: first + own.start..first + own.end,
@@ -136,7 +136,7 @@ impl Scanner {
     /// A piece's frames, a stored record batch at a time.
     pub fn scan(
         self: Arc<Self>,
-        piece: Piece,
+        piece: ShardRows,
         wanted: FrameColumns,
     ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
         let whole = async move {
@@ -155,7 +155,7 @@ impl Scanner {
     }
 
     /// The rows of a piece's own shard. A piece may come from another machine.
-    fn within(&self, piece: &Piece, wanted: &FrameColumns) -> Result<Range<usize>> {
+    fn within(&self, piece: &ShardRows, wanted: &FrameColumns) -> Result<Range<usize>> {
         let channels = self.dataset.schema().channels().len();
         if let Some(channel) = wanted.channels.iter().find(|&&channel| channel >= channels) {
             return Err(Error::Shape {
@@ -239,7 +239,7 @@ impl Scanner {
     }
 
     /// Where the columns of a piece's shard lie; read once.
-    async fn index(&self, piece: &Piece) -> Result<Arc<ShardIndex>> {
+    async fn index(&self, piece: &ShardRows) -> Result<Arc<ShardIndex>> {
         let shard = &self.dataset.manifest().split(piece.split)?.shards[piece.shard];
         let cell = {
             let mut indices = self.indices.lock().unwrap_or_else(PoisonError::into_inner);
