@@ -112,7 +112,7 @@ fn is_of(entry: &Entry, wanted: &Trajectory) -> bool {
     }
 }
 
-/// Of each trajectory of a data set, its entry among those of a source.
+/// The entry of a source that each trajectory of a data set is, by split, as far as it is there.
 fn entries(catalogue: &Catalogue, manifest: &Manifest) -> BTreeMap<Split, Vec<Option<usize>>> {
     let splits = manifest.splits.iter().map(|(&split, held)| {
         let mut named: BTreeMap<&str, Vec<(usize, &Entry)>> = BTreeMap::new();
@@ -139,7 +139,7 @@ fn entries(catalogue: &Catalogue, manifest: &Manifest) -> BTreeMap<Split, Vec<Op
 
 struct Repair<'a> {
     catalogue: Arc<Catalogue>,
-    /// Of each trajectory of the data set, its entry in the catalogue; looked up once.
+    /// The entry in the catalogue that each trajectory of the data set is; looked up once.
     entries: BTreeMap<Split, Vec<Option<usize>>>,
     writer: DatasetWriter,
     source: &'a Location,

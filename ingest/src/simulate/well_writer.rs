@@ -34,7 +34,7 @@ pub(super) struct Dimension<'a> {
 }
 
 impl<'a> Dimension<'a> {
-    /// The same points for every trajectory and step.
+    /// Points that every trajectory and step has.
     pub(super) fn fixed(name: &'a str, points: Vec<f32>) -> Self {
         Self {
             name,
