@@ -18,7 +18,7 @@ use wellspring_store::{
 };
 
 use self::survey::Survey;
-use crate::catalogue::source::{Source, SourceFile};
+use crate::catalogue::source::{SourceFile, SourceFiles};
 use crate::findings::judge::Judge;
 use crate::findings::track::TrackName;
 use crate::findings::{Finding, FindingKind, axes};
@@ -66,6 +66,13 @@ pub(crate) struct Entry {
     pub(crate) trajectory: Trajectory,
 }
 
+/// Which trajectory of a source: an entry of a split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EntryId {
+    pub(crate) split: Split,
+    pub(crate) index: usize,
+}
+
 /// A frame to read: which entry of its split, what the data set calls the trajectory, and which step
 /// of what is taken.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -82,7 +89,7 @@ impl Catalogue {
     /// # Errors
     /// [`Error::NoFiles`], [`Error::Selection`]; what is wrong with a file, unless the judge goes on.
     pub(crate) async fn open(
-        source: Source,
+        source: SourceFiles,
         mut selection: Selection,
         judge: Judge,
         findings: &mut Vec<Finding>,
@@ -168,17 +175,9 @@ impl Catalogue {
         self.splits.retain(|_, entries| !entries.is_empty());
     }
 
-    /// Rows of a split, its trajectories numbered from `first` on.
-    pub(crate) fn rows(&self, split: Split, first: usize) -> Vec<Row> {
-        let entries = self.splits[&split].iter().enumerate();
-        let rows = |(entry, held): (usize, &Entry)| {
-            (0..held.trajectory.frames).map(move |step| Row {
-                entry,
-                trajectory: first + entry,
-                step,
-            })
-        };
-        entries.flat_map(rows).collect()
+    /// A trajectory that is there.
+    pub(crate) fn entry(&self, id: EntryId) -> &Entry {
+        &self.splits[&id.split][id.index]
     }
 
     /// Bytes of a frame as f32.
@@ -251,8 +250,8 @@ impl Catalogue {
     }
 
     /// What findings call a field of a trajectory.
-    pub(crate) fn named(&self, split: Split, entry: usize, field: usize) -> TrackName<'_> {
-        let (held, field) = (&self.splits[&split][entry], &self.fields[field]);
+    pub(crate) fn named(&self, id: EntryId, field: usize) -> TrackName<'_> {
+        let (held, field) = (self.entry(id), &self.fields[field]);
         TrackName {
             file: &self.files[held.file].below,
             field: &field.name,

@@ -5,11 +5,11 @@ mod dataset;
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use wellspring_store::{Location, Reporter, Selection, Split};
+use wellspring_store::{Location, Reporter, Selection};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::catalogue::source::Source;
-use crate::catalogue::{Catalogue, Entry, TakenField};
+use crate::catalogue::source::SourceFiles;
+use crate::catalogue::{Catalogue, Entry, EntryId, TakenField};
 use crate::findings::Finding;
 use crate::findings::judge::Judge;
 use crate::findings::track::Track;
@@ -35,7 +35,7 @@ pub async fn check(
 ) -> Result<Vec<Finding>> {
     hdf5::silence_errors(true);
     let judge = Judge::of(selection)?.going_on();
-    let found = Source::list(source, &selection.exclude).await?;
+    let found = SourceFiles::list(source, &selection.exclude).await?;
     let notes = found.rest.notes();
     notes.iter().for_each(|note| reporter.note(note));
     found.holds_files(source)?;
@@ -62,17 +62,18 @@ async fn look_at_all(
     reporter: &dyn Reporter,
 ) -> Result<Vec<TrajectoryCheck>> {
     let splits = catalogue.splits.iter();
-    let places = splits.flat_map(|(&split, entries)| (0..entries.len()).map(move |at| (split, at)));
-    let places: Vec<(Split, usize)> = places.collect();
-    let frames = |(split, entry): &(Split, usize)| {
-        catalogue.splits[split][*entry].trajectory.frames as u64 * catalogue.frame_bytes()
-    };
-    let total = places.iter().map(frames).sum();
+    let ids = splits.flat_map(|(&split, entries)| {
+        (0..entries.len()).map(move |index| EntryId { split, index })
+    });
+    let ids: Vec<EntryId> = ids.collect();
+    let bytes_of =
+        |&id: &EntryId| catalogue.entry(id).trajectory.frames as u64 * catalogue.frame_bytes();
+    let total = ids.iter().map(bytes_of).sum();
     reporter.begin("checking", Some(total), "bytes");
-    let looks = places.iter().map(|place| {
-        let (catalogue, bytes) = (Arc::clone(catalogue), frames(place));
+    let looks = ids.iter().map(|id| {
+        let (catalogue, bytes) = (Arc::clone(catalogue), bytes_of(id));
         async move {
-            let seen = look(catalogue, *place).await?;
+            let seen = look(catalogue, *id).await?;
             reporter.advance(bytes);
             Ok::<_, Error>(seen)
         }
@@ -91,11 +92,8 @@ struct TrajectoryCheck {
     member: Option<Member>,
 }
 
-async fn look(
-    catalogue: Arc<Catalogue>,
-    (split, entry): (Split, usize),
-) -> Result<TrajectoryCheck> {
-    let held = &catalogue.splits[&split][entry];
+async fn look(catalogue: Arc<Catalogue>, id: EntryId) -> Result<TrajectoryCheck> {
+    let held = catalogue.entry(id);
     let below = catalogue.files[held.file].below.clone();
     let file = match catalogue.file(held.file).await {
         Ok(file) => file,
@@ -107,16 +105,12 @@ async fn look(
             });
         }
     };
-    let work = tokio::task::spawn_blocking(move || trajectory(&catalogue, &file, (split, entry)));
+    let work = tokio::task::spawn_blocking(move || trajectory(&catalogue, &file, id));
     work.await.map_err(Error::task)?
 }
 
-fn trajectory(
-    catalogue: &Catalogue,
-    file: &OpenFile,
-    (split, entry): (Split, usize),
-) -> Result<TrajectoryCheck> {
-    let held = &catalogue.splits[&split][entry];
+fn trajectory(catalogue: &Catalogue, file: &OpenFile, id: EntryId) -> Result<TrajectoryCheck> {
+    let held = catalogue.entry(id);
     let below = &catalogue.files[held.file].below;
     let (mut findings, mut sum, mut whole) = (Vec::new(), Xxh3::new(), true);
     for time_varying in [true, false] {
@@ -124,8 +118,8 @@ fn trajectory(
         for (field, mut reader) in catalogue.readers(file, time_varying)? {
             match glances(catalogue, held, field, &mut reader) {
                 Ok(glances) => {
-                    let named = catalogue.named(split, entry, field.place);
-                    let track = track((entry, field.place), &glances, &mut sum);
+                    let named = catalogue.named(id, field.place);
+                    let track = track(id, field, &glances, &mut sum);
                     let found = track.map(|track| track.findings(&named));
                     for finding in found.into_iter().flatten() {
                         findings.push(catalogue.judge.pass(finding)?);
@@ -139,7 +133,7 @@ fn trajectory(
         }
     }
     let member = whole.then(|| Member {
-        split,
+        split: id.split,
         file: below.clone(),
         sample: held.sample,
         digest: sum.digest(),
@@ -165,8 +159,8 @@ fn glances(
         let mut planes = vec![vec![0.0_f32; slab.rows.len() * row]; field.channels.len()];
         for step in 0..frames {
             let mut planes: Vec<&mut [f32]> = planes.iter_mut().map(Vec::as_mut_slice).collect();
-            let place = (held.sample, catalogue.step_of_file(step));
-            reader.raw_planes(place, &slab, &mut planes)?;
+            let at = catalogue.step_of_file(step);
+            reader.raw_planes(held.sample, at, &slab, &mut planes)?;
             let glance = reader.glance(fills);
             match glances.get_mut(step) {
                 Some(seen) => *seen = seen.clone().and(&glance),
@@ -177,12 +171,12 @@ fn glances(
     Ok(glances)
 }
 
-fn track(key: (usize, usize), glances: &[Glance], sum: &mut Xxh3) -> Option<Track> {
+fn track(id: EntryId, field: &TakenField, glances: &[Glance], sum: &mut Xxh3) -> Option<Track> {
     glances
         .iter()
         .for_each(|glance| sum.update(&glance.checksum.to_le_bytes()));
     let (first, rest) = glances.split_first()?;
-    let mut track = Track::begin(key, 0, first);
+    let mut track = Track::begin(id.index, field.place, 0, first);
     rest.iter().for_each(|glance| track.push(glance));
     Some(track)
 }

@@ -8,6 +8,7 @@
 
 pub(crate) mod append;
 mod bench;
+pub(crate) mod layout;
 pub(crate) mod ledger;
 mod on_demand;
 pub(crate) mod records;
@@ -70,7 +71,8 @@ pub async fn ingest_part(
     source: &Location,
     root: &Location,
     options: &IngestOptions,
-    (part, until): (Part, Stage),
+    part: Part,
+    until: Stage,
     reporter: &dyn Reporter,
 ) -> Result<()> {
     let WorkStart::Work(work) = Work::begin(source, root, options, reporter).await? else {
@@ -79,8 +81,7 @@ pub async fn ingest_part(
     let done = async {
         work.gather(part, reporter).await?;
         if until == Stage::Shards {
-            let statistics = work.statistics().await?;
-            work.fill(part, &statistics, reporter).await?;
+            work.fill(part, &work.output().await?, reporter).await?;
         }
         Ok(())
     };
@@ -103,8 +104,8 @@ pub async fn finish(
 ) -> Result<Manifest> {
     match Work::begin(source, root, options, reporter).await? {
         WorkStart::Work(work) => {
-            let statistics = work.statistics().await?;
-            work.settled(work.commit(&statistics, reporter).await).await
+            let output = work.output().await?;
+            work.settled(work.commit(&output, reporter).await).await
         }
         WorkStart::Done(manifest) => Ok(*manifest),
     }

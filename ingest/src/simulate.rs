@@ -11,6 +11,7 @@ mod shear_flow;
 mod staged;
 mod turbulence;
 pub(crate) mod waves;
+mod well_writer;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! From HDF5 files to shards and back, through every quirk of The Well's layout.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod append;
 mod damage;
 mod everything;
 mod findings;
@@ -13,6 +14,7 @@ mod pieces;
 mod quirks;
 mod remote;
 mod scales;
+mod selection;
 mod simulations;
 mod unwritten;
 

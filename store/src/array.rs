@@ -1,11 +1,13 @@
-//! What is computed with: frames of values, patches, and windows of frames.
+//! What is computed with: frames of values, patches, windows of frames, and runs that follow one another.
 
 mod frames;
+mod offsets;
 mod patch;
 mod value;
 mod window;
 
 pub use frames::Frames;
+pub use offsets::Offsets;
 pub use patch::Patch;
 pub use value::Value;
 pub use window::{Length, Window, WindowSpec};

@@ -167,7 +167,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use array::{Frames, Length, Patch, Value, Window, WindowSpec};
+pub use array::{Frames, Length, Offsets, Patch, Value, Window, WindowSpec};
 pub use error::{Error, Result, with_causes};
 pub use loader::{Batch, Loader, LoaderOptions, ReadCost};
 pub use location::{
@@ -178,13 +178,13 @@ pub use manifest::{
     Affine, Attachment, Axis, AxisSelection, Boundary, BoundedChannel, Change, ChangeStart,
     ChannelMoments, ChannelStatistics, Compression, Contents, Dtype, FORMAT_VERSION, Fate, Field,
     Grid, Head, Litter, Manifest, Moments, Normalization, NotFinite, Provenance, ScaleBound,
-    Schema, Selection, Shard, SourceRecord, Split, SplitManifest, Statistics, StoredValue,
+    Schema, Selection, Shard, ShardId, SourceRecord, Split, SplitManifest, Statistics, StoredValue,
     TensorOrder, Trajectory, checksum, drop_split, litter, purge, sealed,
 };
 pub use plan::{Order, Plan, Share};
 pub use read::{
-    CacheOptions, DEFAULT_CACHE_BYTES, Dataset, FrameColumns, IoStatistics, Piece, Scanner,
-    ShardProvider,
+    CacheOptions, DEFAULT_CACHE_BYTES, Dataset, FrameColumns, IoStatistics, Scanner, ShardProvider,
+    ShardRows,
 };
 pub use report::{Notes, Reporter, Silent};
 pub use shard::{Row, ShardWriter};

@@ -10,7 +10,7 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use crate::manifest::ShardId;
-use crate::{Error, Manifest, Result, Split, SplitManifest, Window, WindowSpec};
+use crate::{Error, Manifest, Offsets, Result, Split, SplitManifest, Window, WindowSpec};
 
 use blocks::ShardBlocks;
 pub use order::Order;
@@ -46,8 +46,8 @@ impl Share {
 pub struct Plan {
     split: Split,
     spec: WindowSpec,
-    /// Windows before each trajectory, and in all.
-    before: Arc<Vec<usize>>,
+    /// The windows of each trajectory, by their index in the sequential order.
+    windows: Arc<Offsets>,
     blocks: Arc<ShardBlocks>,
     order: Order,
     lanes: Option<Arc<Lanes>>,
@@ -71,12 +71,12 @@ impl Plan {
     ) -> Result<Self> {
         share.check()?;
         let held = manifest.split(split)?;
-        let before = windows_before(held, split, spec)?;
+        let windows = windows(held, split, spec)?;
         let plan = Self {
             split,
             spec,
-            blocks: Arc::new(ShardBlocks::of(split, held, spec, &before)),
-            before: Arc::new(before),
+            blocks: Arc::new(ShardBlocks::of(split, held, spec, &windows)),
+            windows: Arc::new(windows),
             order,
             lanes: None,
             share,
@@ -125,7 +125,7 @@ impl Plan {
     /// Windows of the whole split, over all ranks.
     #[must_use]
     pub fn total(&self) -> usize {
-        self.before.last().copied().unwrap_or(0)
+        self.windows.total()
     }
 
     /// Windows that are left of this rank's share.
@@ -153,8 +153,8 @@ impl Plan {
             (_, Some(lanes)) => lanes.get(place, &self.blocks)?,
             (_, None) => place,
         };
-        let trajectory = self.before.partition_point(|&before| before <= index) - 1;
-        let start = (index - self.before[trajectory]) * self.spec.every.max(1);
+        let trajectory = self.windows.find(index);
+        let start = (index - self.windows.start(trajectory)) * self.spec.every.max(1);
         Some(Window {
             trajectory: trajectory as u32,
             start: start as u32,
@@ -210,17 +210,13 @@ impl Plan {
     }
 }
 
-fn windows_before(held: &SplitManifest, split: Split, spec: WindowSpec) -> Result<Vec<usize>> {
-    let mut before = vec![0];
-    let mut total = 0;
-    for trajectory in &held.trajectories {
-        total += spec.count(trajectory.frames);
-        before.push(total);
-    }
-    if total > 0 {
-        return Ok(before);
-    }
+/// The windows of each trajectory.
+fn windows(held: &SplitManifest, split: Split, spec: WindowSpec) -> Result<Offsets> {
     let frames = held.trajectories.iter().map(|held| held.frames);
+    let windows = Offsets::of(frames.clone().map(|frames| spec.count(frames)));
+    if windows.total() > 0 {
+        return Ok(windows);
+    }
     let longest = frames.max().unwrap_or(0);
     Err(Error::NoWindows {
         split: split.to_string(),

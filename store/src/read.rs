@@ -10,5 +10,5 @@ mod shard_provider;
 pub use cache::{CacheOptions, DEFAULT_CACHE_BYTES};
 pub use dataset::Dataset;
 pub use io_statistics::IoStatistics;
-pub use scan::{FrameColumns, Piece, Scanner};
+pub use scan::{FrameColumns, Scanner, ShardRows};
 pub use shard_provider::ShardProvider;

@@ -117,11 +117,7 @@ pub(crate) async fn write(
         .flat_map(|(t, &frames)| (0..frames).map(move |step| (t, step)))
         .collect();
     let mut shards = Vec::new();
-    for (index, range) in writer
-        .shards(frames.iter().copied())
-        .into_iter()
-        .enumerate()
-    {
+    for (index, range) in writer.shards(frames.iter().copied()).ranges().enumerate() {
         let mut shard = writer.shard(Split::Train, index)?;
         for &(trajectory, step) in &rows[range] {
             let mut frame = frame(trajectory, step);

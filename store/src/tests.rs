@@ -1,6 +1,9 @@
 //! The format from outside: the same conformance suite on every kind of place.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+pub(crate) mod counted;
+mod damage;
+mod far;
 mod hostile;
 pub(crate) mod power;
 mod remote;
@@ -187,79 +190,6 @@ fn the_loader_delivers_every_window_and_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn a_flipped_byte_is_found_wherever_it_is_read() {
-    for place in [
-        "memory:///ds".to_owned(),
-        local().0.keep().to_str().unwrap().to_owned(),
-    ] {
-        let root = Location::parse(&place).unwrap();
-        sample::write(&root, &FRAMES, sample::options(&FRAMES))
-            .await
-            .unwrap();
-        let shard = root.join("train/00001.arrow");
-        let mut bytes = shard.get().await.unwrap().to_vec();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        shard.put(bytes).await.unwrap();
-        let dataset = sample::open(&root).await;
-        for error in [
-            flaws(&root).await.remove(0),
-            dataset.read(Split::Train, 0, 0..7).await.unwrap_err(),
-        ] {
-            assert!(matches!(error, Error::Damaged { .. }), "{error}");
-            assert!(
-                error
-                    .to_string()
-                    .contains("train/00001.arrow is damaged: its checksum"),
-                "{error}"
-            );
-        }
-        dataset.read(Split::Train, 0, 0..4).await.unwrap();
-    }
-}
-
-/// A mapped file that is cut ends the process; one that is read is an error.
-#[tokio::test]
-async fn a_shard_that_is_cut_while_it_is_open_is_an_error_where_nothing_is_mapped() {
-    let (_folder, root) = local();
-    let manifest = sample::write(&root, &FRAMES, sample::options(&FRAMES))
-        .await
-        .unwrap();
-    let cache = crate::CacheOptions {
-        map: false,
-        ..crate::CacheOptions::default()
-    };
-    let dataset = Dataset::open_with(&root, cache).await.unwrap();
-    let mapped = Dataset::open(&root).await.unwrap();
-    let read = dataset.read(Split::Train, 0, 0..7).await.unwrap();
-    assert_eq!(
-        read.data(),
-        mapped.read(Split::Train, 0, 0..7).await.unwrap().data()
-    );
-    let (reading, shards) = (dataset.traffic(), &manifest.splits[&Split::Train].shards);
-    assert!(
-        reading.bytes > 0 && reading.peak >= reading.bytes,
-        "{reading:?}"
-    );
-    drop(mapped);
-
-    for shard in shards {
-        let path = root.join(&shard.path).local_path().unwrap();
-        let file = std::fs::File::options().write(true).open(path).unwrap();
-        file.set_len(100).unwrap();
-    }
-    // What is in memory is as it was.
-    let again = dataset.read(Split::Train, 0, 0..7).await.unwrap();
-    assert_eq!(again.data(), read.data());
-    let error = dataset.read(Split::Train, 2, 0..6).await.unwrap_err();
-    let error = error.to_string();
-    assert!(
-        error.contains("/train/0000") && error.contains("gave 100 bytes"),
-        "{error}"
-    );
-}
-
-#[tokio::test]
 async fn a_manifest_from_the_future_is_refused_by_its_version() {
     let root = Location::parse("memory:///ds").unwrap();
     root.join("manifest.json")
@@ -422,99 +352,4 @@ fn an_epoch_of_n_shards_is_n_plus_one_requests() {
         counted.gets(),
         manifest.splits[&Split::Train].shards.len() + 1
     );
-}
-
-pub(crate) mod counted {
-    //! An object store that counts what is asked of it.
-
-    use std::fmt;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use futures::stream::BoxStream;
-    use object_store::path::Path;
-    use object_store::{
-        CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-        PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-    };
-
-    #[derive(Debug)]
-    pub(crate) struct Counted {
-        inner: Arc<dyn ObjectStore>,
-        gets: AtomicUsize,
-        bytes: AtomicUsize,
-    }
-
-    impl Counted {
-        pub(crate) fn new(inner: Arc<dyn ObjectStore>) -> Self {
-            Self {
-                inner,
-                gets: AtomicUsize::new(0),
-                bytes: AtomicUsize::new(0),
-            }
-        }
-
-        pub(crate) fn gets(&self) -> usize {
-            self.gets.load(Ordering::SeqCst)
-        }
-
-        /// Bytes of all answers.
-        pub(crate) fn bytes(&self) -> usize {
-            self.bytes.load(Ordering::SeqCst)
-        }
-    }
-
-    impl fmt::Display for Counted {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "Counted({})", self.inner)
-        }
-    }
-
-    #[async_trait::async_trait]
-    impl ObjectStore for Counted {
-        async fn put_opts(
-            &self,
-            to: &Path,
-            payload: PutPayload,
-            options: PutOptions,
-        ) -> Result<PutResult> {
-            self.inner.put_opts(to, payload, options).await
-        }
-
-        async fn put_multipart_opts(
-            &self,
-            to: &Path,
-            options: PutMultipartOptions,
-        ) -> Result<Box<dyn MultipartUpload>> {
-            self.inner.put_multipart_opts(to, options).await
-        }
-
-        async fn get_opts(&self, from: &Path, options: GetOptions) -> Result<GetResult> {
-            let answer = self.inner.get_opts(from, options).await?;
-            let range = &answer.range;
-            self.gets.fetch_add(1, Ordering::SeqCst);
-            self.bytes
-                .fetch_add((range.end - range.start) as usize, Ordering::SeqCst);
-            Ok(answer)
-        }
-
-        fn delete_stream(
-            &self,
-            paths: BoxStream<'static, Result<Path>>,
-        ) -> BoxStream<'static, Result<Path>> {
-            self.inner.delete_stream(paths)
-        }
-
-        fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-            self.inner.list(prefix)
-        }
-
-        async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-            self.inner.list_with_delimiter(prefix).await
-        }
-
-        async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-            self.inner.copy_opts(from, to, options).await
-        }
-    }
 }

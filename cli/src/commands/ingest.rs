@@ -40,7 +40,7 @@ async fn convert(
             true => Stage::Statistics,
             false => Stage::Shards,
         };
-        wellspring_ingest::ingest_part(&source, &root, options, (part, stage), reporter).await?;
+        wellspring_ingest::ingest_part(&source, &root, options, part, stage, reporter).await?;
         line(&format!("part {part} is done"));
         return Ok(None);
     }

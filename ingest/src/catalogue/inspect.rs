@@ -114,7 +114,7 @@ fn frame(file: &OpenFile, sample: usize, step: usize) -> Result<(Schema, Frames)
             let at = slab.rows.start * row..slab.rows.end * row;
             let own = planes[first..first + count].iter_mut();
             let mut own: Vec<&mut [f32]> = own.map(|plane| &mut plane[at.clone()]).collect();
-            reader.raw_planes((sample, step), &slab, &mut own)?;
+            reader.raw_planes(sample, step, &slab, &mut own)?;
         }
         first += count;
     }

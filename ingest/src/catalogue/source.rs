@@ -15,7 +15,7 @@ use crate::{Error, Result};
 
 /// The files of a source by split, in the order of their names.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub(crate) struct SourceFiles {
     pub(crate) files: Vec<SourceFile>,
     /// What is not taken.
     pub(crate) rest: Rest,
@@ -34,7 +34,7 @@ pub(crate) struct SourceFile {
     remote: OnceCell<Arc<Remote>>,
 }
 
-impl Source {
+impl SourceFiles {
     /// Lists a folder (`data/train/*.hdf5`, `train/*.hdf5`, or `*.hdf5`, all of which then train),
     /// or takes a single file. Files that one of the patterns is of are left out.
     ///

@@ -49,8 +49,8 @@ impl Survey {
         let grid = &self.first.as_ref().unwrap_or(&file).schema.grid.axes;
         let entries = self.splits.entry(source.split).or_default();
         for sample in (0..file.samples).filter(|&sample| !excluded(sample)) {
-            let place = (self.files.len(), sample);
-            let mut entry = Entry::of(&file, source.name(), place, selection);
+            let index = self.files.len();
+            let mut entry = Entry::of(&file, source.name(), index, sample, selection);
             entry.trajectory.coordinates = axes::own_coordinates(grid, &file.coordinates(sample));
             entries.push(entry);
         }
@@ -98,7 +98,7 @@ impl Entry {
         let before = before.filter(|other| other.file == self.file);
         let mut findings = Vec::new();
         if !before.is_some_and(|other| same(&other.times, &self.times)) {
-            findings.extend(axes::time(file, (self.sample, every), &self.times));
+            findings.extend(axes::time(file, self.sample, every, &self.times));
         }
         let own = &self.trajectory.coordinates;
         let is_known = before.is_some_and(|other| other.trajectory.coordinates == *own);
@@ -108,7 +108,7 @@ impl Entry {
         findings
     }
 
-    fn of(file: &WellFile, name: &str, (index, sample): (usize, usize), taken: &Selection) -> Self {
+    fn of(file: &WellFile, name: &str, index: usize, sample: usize, taken: &Selection) -> Self {
         let every = taken.time_stride.max(1);
         let some = |values: &[f64]| values.iter().step_by(every).copied().collect::<Vec<f64>>();
         let series = file.series(sample).into_iter();

@@ -57,7 +57,7 @@ impl Checking<'_> {
             .dataset
             .times(self.split, self.trajectory, 0..self.frames);
         let split = self.split.to_string();
-        findings.extend(axes::time(&split, (self.trajectory, 1), &times.await?));
+        findings.extend(axes::time(&split, self.trajectory, 1, &times.await?));
         Ok(())
     }
 
@@ -78,7 +78,7 @@ impl Checking<'_> {
                     match track {
                         Some(track) => track.push(&glance),
                         None => {
-                            *track = Some(Track::begin((self.trajectory, channel), step, &glance))
+                            *track = Some(Track::begin(self.trajectory, channel, step, &glance))
                         }
                     }
                 }
@@ -120,7 +120,7 @@ impl Checking<'_> {
         let odd = values.iter_mut().filter(|value| !value.is_finite());
         let zeroed = odd.map(|value| *value = 0.0).count();
         let checksum = xxh3_64(bytemuck::cast_slice(stored));
-        Glance::at(Stored::F32(&values), checksum, (zeroed, false), &[])
+        Glance::at(Stored::F32(&values), checksum, zeroed, false, &[])
     }
 
     /// Whether stored values are all what zero is stored as, to the precision that they have.

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use wellspring_store::{
     Change, Dataset, DatasetWriter, Frames, Head, Location, Manifest, NotFinite, Provenance,
-    Reporter, Selection, ShardWriter, SourceRecord, Split, SplitManifest, checksum,
+    Reporter, Selection, ShardId, ShardWriter, SourceRecord, Split, SplitManifest, checksum,
 };
 
 use crate::catalogue::Catalogue;
 use crate::catalogue::options::IngestOptions;
+use crate::convert::layout::ShardLayout;
 use crate::convert::ledger::Ledger;
 use crate::convert::records::{self, SplitRecords};
 use crate::convert::work;
-use crate::convert::writing::Writing;
+use crate::convert::writing::{Output, Writing};
 use crate::findings::judge;
 use crate::findings::{Finding, FindingKind};
 use crate::{Error, Result};
@@ -143,28 +144,29 @@ impl Addition {
         let made = before.provenance.as_ref();
         let shard_bytes = made.map_or(options.shard_bytes, |made| made.shard_bytes);
         let writer = DatasetWriter::like(change, before, shard_bytes)?;
+        let layout = ShardLayout::new(catalogue, &writer, &starts(before, catalogue));
+        let output = Output { writer, layout };
         let ledger = Ledger::of(change).await?;
         let writing = Writing {
             catalogue,
-            writer: &writer,
+            output: &output,
             ledger: &ledger,
             options,
             reporter,
         };
-        let starts = starts(before, catalogue);
-        writing.all_shards(&starts).await?;
-        for (&split, &first) in &starts {
+        let Output { writer, layout } = &output;
+        writing.shards(&layout.shards()).await?;
+        for ShardId { split, .. } in layout.constants() {
             let old = async |shard: ShardWriter| earlier(root, before, split, shard).await;
-            writing.constants(split, first, old).await?;
+            writing.constants(split, old).await?;
         }
-        let records = records::all(catalogue, &writer, &ledger, &starts).await?;
-        let records = records.whole(root)?;
+        let records = records::all(layout, &ledger).await?.whole(root)?;
         let mut splits = before.splits.clone();
         for (&split, records) in &records {
             add(splits.entry(split).or_default(), records, catalogue, split);
         }
         let mut sources = made.map(|made| made.sources.clone()).unwrap_or_default();
-        let new = records::sources(catalogue, &writer, &records);
+        let new = records::sources(catalogue, writer, &records);
         let mut findings = records::findings(catalogue, &records)?;
         findings.extend(twin_files(&sources, &new));
         judge::tell(&findings, reporter);
@@ -176,7 +178,7 @@ impl Addition {
             shard_bytes,
             sources,
         };
-        records::attach(catalogue, &writer, root).await?;
+        records::attach(catalogue, writer, root).await?;
         Ok(writer.finish_with(splits, Some(provenance)).await?)
     }
 }

@@ -19,11 +19,11 @@ pub async fn decode(source: &Location, threads: usize) -> Result<()> {
     let tasks = statistics::pieces(&catalogue).into_iter().map(|piece| {
         let catalogue = Arc::clone(&catalogue);
         async move {
-            let Piece::Frames(split, entry, steps) = piece else {
+            let Piece::Frames(id, steps) = piece else {
                 return Ok(());
             };
             let (file, sample) = {
-                let held = &catalogue.splits[&split][entry];
+                let held = catalogue.entry(id);
                 (catalogue.file(held.file).await?, held.sample)
             };
             let work = tokio::task::spawn_blocking(move || {

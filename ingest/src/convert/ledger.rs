@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use wellspring_store::{self as store, Change, ChannelMoments, Location, Shard, Split};
+use wellspring_store::{self as store, Change, ChannelMoments, Location, Shard, ShardId};
 
 use crate::findings::track::Track;
 use crate::{Error, Result};
@@ -45,16 +45,6 @@ pub(crate) fn piece(index: usize) -> String {
     format!("statistics/{index:05}")
 }
 
-/// The name of a shard's record.
-pub(crate) fn shard(split: Split, index: usize) -> String {
-    format!("{split}/{index:05}")
-}
-
-/// The name of the record of a split's constants.
-pub(crate) fn constants(split: Split) -> String {
-    format!("{split}/constants")
-}
-
 impl Ledger {
     /// The records of a work.
     pub(crate) async fn of(change: &Change) -> Result<Self> {
@@ -81,16 +71,17 @@ impl Ledger {
     }
 
     /// The record of a shard, if that was listed and the shard is there.
-    pub(crate) async fn shard(&self, name: &str) -> Result<Option<ShardRecord>> {
-        match self.holds(name) {
-            true => self.found(name).await,
+    pub(crate) async fn shard(&self, id: ShardId) -> Result<Option<ShardRecord>> {
+        match self.holds(&id.to_string()) {
+            true => self.found(id).await,
             false => Ok(None),
         }
     }
 
     /// The record of a shard, if the shard is there.
-    pub(crate) async fn found(&self, name: &str) -> Result<Option<ShardRecord>> {
-        let Some(record) = read::<ShardRecord>(&self.place(name)).await? else {
+    pub(crate) async fn found(&self, id: ShardId) -> Result<Option<ShardRecord>> {
+        let place = self.place(&id.to_string());
+        let Some(record) = read::<ShardRecord>(&place).await? else {
             return Ok(None);
         };
         let place = self.root.join(&record.shard.path);

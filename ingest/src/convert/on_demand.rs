@@ -16,16 +16,15 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use wellspring_store::{
-    CacheOptions, Compression, Dataset, DatasetWriter, Dtype, Error as StoreError, Location,
-    Manifest, Normalization, Reporter, Selection, Shard, ShardProvider, Silent, Split, Statistics,
+    CacheOptions, Compression, Dataset, Dtype, Error as StoreError, Location, Manifest,
+    Normalization, Reporter, Selection, Shard, ShardId, ShardProvider, Silent,
 };
 
-use crate::catalogue::Row;
 use crate::catalogue::options::{IngestOptions, Part};
 use crate::convert::ledger;
 use crate::convert::records;
 use crate::convert::work::{Work, WorkStart, tell_bounds};
-use crate::convert::writing::{Job, jobs};
+use crate::convert::writing::Output;
 use crate::{Error, Result};
 
 /// Promises a data set at `root`: gathers its statistics, unless they are given, and leaves its shards
@@ -44,8 +43,7 @@ pub async fn promise(
         WorkStart::Done(manifest) => return Ok(Some(*manifest)),
     };
     work.gather(Part::WHOLE, reporter).await?;
-    let writer = work.writer(&work.statistics().await?)?;
-    tell_bounds(&writer, reporter);
+    tell_bounds(&work.output().await?.writer, reporter);
     let promise = Promise {
         source: source.pinned().await?.to_string(),
         stats: options.stats.as_ref().map(Location::to_string),
@@ -149,69 +147,61 @@ impl Reporter for Logged {
 /// Makes the shards of a promised data set.
 struct OnDemand {
     work: Work,
-    statistics: Statistics,
-    writer: DatasetWriter,
-    rows: BTreeMap<(Split, usize), Vec<Row>>,
+    output: Output,
     /// As many shards are made at the same time as memory allows.
     turns: Semaphore,
     shards: Mutex<Shards>,
 }
 
-/// By the names of their records.
+/// The files of the data set.
 struct Shards {
-    made: BTreeMap<String, Shard>,
-    missing: BTreeSet<String>,
+    made: BTreeMap<ShardId, Shard>,
+    missing: BTreeSet<ShardId>,
 }
 
 impl OnDemand {
-    /// And the outline of the data set.
+    /// The outline of the data set, and what makes its shards.
     async fn new(work: Work) -> Result<(Manifest, Self)> {
-        let statistics = work.statistics().await?;
-        let writer = work.writer(&statistics)?;
+        let output = work.output().await?;
+        let Output { writer, layout } = &output;
         let splits = work.catalogue.splits.keys().copied();
         let trajectories =
             splits.map(|split| (split, records::trajectories(&work.catalogue, split)));
         let outline = writer.outline(trajectories.collect())?;
-        let jobs = jobs(&work.catalogue, &writer, &BTreeMap::new());
-        let largest = jobs.iter().map(|job| job.rows.len() as u64).max();
+        let rows = layout.shards().into_iter().map(|id| layout.row_count(id));
+        let largest = rows.max().map(|rows| rows as u64);
         let largest = largest.unwrap_or(1) * writer.row_bytes() as u64;
-        let missing = records::names(&work.catalogue, &writer, &BTreeMap::new());
-        let missing = missing.into_iter().map(|(_, name, _)| name);
+        let files = layout.files().into_iter();
+        let missing = files.filter(|id| !work.ledger.holds(&id.to_string()));
         let origin = Self {
             turns: Semaphore::new(work.options.at_once(largest)),
             shards: Mutex::new(Shards {
                 made: BTreeMap::new(),
-                missing: missing.filter(|name| !work.ledger.holds(name)).collect(),
+                missing: missing.collect(),
             }),
-            rows: jobs
-                .into_iter()
-                .map(|job| ((job.split, job.index), job.rows))
-                .collect(),
             work,
-            statistics,
-            writer,
+            output,
         };
         Ok((outline, origin))
     }
 
-    async fn find_or_make(&self, split: Split, index: Option<usize>) -> Result<Shard> {
-        let name = name(split, index);
-        if let Some(shard) = self.shards().made.get(&name) {
+    async fn find_or_make(&self, id: ShardId) -> Result<Shard> {
+        if let Some(shard) = self.shards().made.get(&id) {
             return Ok(shard.clone());
         }
         // The semaphore is never closed.
         let _turn = self.turns.acquire().await;
         let ledger = &self.work.ledger;
-        let shard = match ledger.found(&name).await? {
+        let shard = match ledger.found(id).await? {
             Some(record) => record.shard,
-            None => match self.committed(split, index).await? {
+            None => match self.committed(id).await? {
                 Some(shard) => shard,
                 None => {
-                    self.make(split, index).await?;
-                    let record = ledger.found(&name).await?;
+                    self.make(id).await?;
+                    let record = ledger.found(id).await?;
                     let gone = || Error::Unfinished {
                         root: self.work.root().to_string(),
-                        missing: format!("{name} is gone as soon as it was written"),
+                        missing: format!("{id} is gone as soon as it was written"),
                     };
                     record.ok_or_else(gone)?.shard
                 }
@@ -219,8 +209,8 @@ impl OnDemand {
         };
         let is_last = {
             let mut shards = self.shards();
-            shards.made.insert(name.clone(), shard.clone());
-            shards.missing.remove(&name) && shards.missing.is_empty()
+            shards.made.insert(id, shard.clone());
+            shards.missing.remove(&id) && shards.missing.is_empty()
         };
         if is_last {
             self.commit(&Logged).await?;
@@ -229,32 +219,31 @@ impl OnDemand {
     }
 
     async fn commit(&self, reporter: &dyn Reporter) -> Result<Manifest> {
-        let committed = self.work.commit(&self.statistics, reporter).await;
+        let committed = self.work.commit(&self.output, reporter).await;
         self.work.settled(committed).await
     }
 
     /// The shard of a data set that another process has finished meanwhile.
-    async fn committed(&self, split: Split, index: Option<usize>) -> Result<Option<Shard>> {
+    async fn committed(&self, id: ShardId) -> Result<Option<Shard>> {
         let Some(manifest) = self.work.made_by_another().await else {
             return Ok(None);
         };
-        let held = manifest.splits.get(&split);
-        let shard = held.and_then(|held| match index {
+        let held = manifest.splits.get(&id.split);
+        let shard = held.and_then(|held| match id.index {
             Some(index) => held.shards.get(index),
             None => held.constants.as_ref(),
         });
         Ok(shard.cloned())
     }
 
-    async fn make(&self, split: Split, index: Option<usize>) -> Result<()> {
-        let writing = self.work.writing(&self.writer, &Silent);
-        let Some(index) = index else {
+    async fn make(&self, id: ShardId) -> Result<()> {
+        let writing = self.work.writing(&self.output, &Silent);
+        if id.index.is_none() {
             let nothing = async |shard| Ok(shard);
-            return writing.constants(split, 0, nothing).await;
-        };
-        let rows = self.rows.get(&(split, index)).cloned().unwrap_or_default();
-        writing.shards(vec![Job { split, index, rows }]).await?;
-        tracing::info!(root = %self.work.root(), %split, index, "made a shard");
+            return writing.constants(id.split, nothing).await;
+        }
+        writing.shards(&[id]).await?;
+        tracing::info!(root = %self.work.root(), shard = %id, "made a shard");
         Ok(())
     }
 
@@ -263,19 +252,12 @@ impl OnDemand {
     }
 }
 
-fn name(split: Split, index: Option<usize>) -> String {
-    index.map_or_else(
-        || ledger::constants(split),
-        |index| ledger::shard(split, index),
-    )
-}
-
 #[async_trait]
 impl ShardProvider for OnDemand {
-    async fn shard(&self, split: Split, index: Option<usize>) -> wellspring_store::Result<Shard> {
-        let made = self.find_or_make(split, index).await;
+    async fn shard(&self, id: ShardId) -> wellspring_store::Result<Shard> {
+        let made = self.find_or_make(id).await;
         made.map_err(|error| wellspring_store::Error::ShardProvider {
-            object: format!("{} of {}", name(split, index), self.work.root()),
+            object: format!("{id} of {}", self.work.root()),
             source: Box::new(error),
         })
     }

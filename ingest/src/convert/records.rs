@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use wellspring_store::{DatasetWriter, Location, SourceRecord, Split, SplitManifest, Trajectory};
+use wellspring_store::{
+    DatasetWriter, Location, ShardId, SourceRecord, Split, SplitManifest, Trajectory,
+};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::catalogue::{Catalogue, Entry};
-use crate::convert::ledger::{self, Ledger, ShardRecord};
-use crate::convert::writing::jobs;
+use crate::catalogue::{Catalogue, Entry, EntryId};
+use crate::convert::layout::ShardLayout;
+use crate::convert::ledger::{Ledger, ShardRecord};
 use crate::findings::Finding;
 use crate::findings::track::Track;
 use crate::findings::twins::{Member, twins};
@@ -67,7 +69,7 @@ pub(crate) fn trajectories(catalogue: &Catalogue, split: Split) -> Vec<Trajector
 /// The records of all shards, as far as they are there.
 pub(crate) struct Records {
     splits: BTreeMap<Split, SplitRecords>,
-    missing: Vec<String>,
+    missing: Vec<ShardId>,
 }
 
 impl Records {
@@ -80,51 +82,25 @@ impl Records {
     }
 }
 
-/// The names of all of a writer's shards, whose trajectories are numbered from a start on, each with its
-/// split and whether it is of constants.
-pub(crate) fn names(
-    catalogue: &Catalogue,
-    writer: &DatasetWriter,
-    starts: &BTreeMap<Split, usize>,
-) -> Vec<(Split, String, bool)> {
-    let mut names = Vec::new();
-    for job in jobs(catalogue, writer, starts) {
-        names.push((job.split, ledger::shard(job.split, job.index), false));
-    }
-    if !catalogue.schema.constant_channels().is_empty() {
-        let splits = catalogue.splits.keys();
-        names.extend(splits.map(|&split| (split, ledger::constants(split), true)));
-    }
-    names
-}
-
-/// Reads them.
-pub(crate) async fn all(
-    catalogue: &Catalogue,
-    writer: &DatasetWriter,
-    ledger: &Ledger,
-    starts: &BTreeMap<Split, usize>,
-) -> Result<Records> {
-    let names = names(catalogue, writer, starts);
+/// Reads the records of all files of a layout.
+pub(crate) async fn all(layout: &ShardLayout, ledger: &Ledger) -> Result<Records> {
+    let files = layout.files();
     // Collected, lest the closure's lifetimes keep the whole from being sent to another thread.
-    let readings: Vec<_> = names
-        .iter()
-        .map(|(_, name, _)| ledger.found(name))
-        .collect();
+    let readings: Vec<_> = files.iter().map(|&id| ledger.found(id)).collect();
     let found: Vec<Option<ShardRecord>> = futures::stream::iter(readings)
         .buffered(AT_ONCE)
         .try_collect()
         .await?;
     let (mut splits, mut missing) = (BTreeMap::new(), Vec::new());
-    for ((split, name, constant), found) in names.into_iter().zip(found) {
-        let held = splits.entry(split).or_insert(SplitRecords {
+    for (id, found) in files.into_iter().zip(found) {
+        let held = splits.entry(id.split).or_insert(SplitRecords {
             shards: Vec::new(),
             constants: None,
         });
-        match (found, constant) {
-            (None, _) => missing.push(name),
-            (Some(record), true) => held.constants = Some(record),
-            (Some(record), false) => held.shards.push(record),
+        match (found, id.index) {
+            (None, _) => missing.push(id),
+            (Some(record), None) => held.constants = Some(record),
+            (Some(record), Some(_)) => held.shards.push(record),
         }
     }
     Ok(Records { splits, missing })
@@ -179,7 +155,11 @@ pub(crate) fn findings(
             }
         }
         for (&(entry, field), track) in &tracks {
-            let named = catalogue.named(split, entry, field);
+            let id = EntryId {
+                split,
+                index: entry,
+            };
+            let named = catalogue.named(id, field);
             let found = track.findings(&named).into_iter();
             let passed = found.map(|finding| catalogue.judge.pass(finding));
             findings.extend(passed.collect::<Result<Vec<_>>>()?);
@@ -206,13 +186,9 @@ pub(crate) async fn attach(
     Ok(())
 }
 
-fn unfinished(root: &Location, missing: &[String]) -> Error {
-    let some = missing
-        .iter()
-        .take(5)
-        .cloned()
-        .collect::<Vec<_>>()
-        .join(" ");
+fn unfinished(root: &Location, missing: &[ShardId]) -> Error {
+    let some: Vec<String> = missing.iter().take(5).map(ShardId::to_string).collect();
+    let some = some.join(" ");
     let more = if missing.len() > 5 { " ..." } else { "" };
     Error::Unfinished {
         root: root.to_string(),

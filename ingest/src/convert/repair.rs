@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use wellspring_store::{
-    DatasetWriter, Flaw, Location, Manifest, Place, Reporter, Selection, Shard, Split, Trajectory,
+    DatasetWriter, Flaw, Location, Manifest, Offsets, Place, Reporter, Selection, Shard, Split,
+    Trajectory,
 };
 
 use crate::catalogue::{Catalogue, Entry, Row};
@@ -34,18 +35,20 @@ pub async fn repair(
     selection.trajectories = None;
     selection.exclude.clear();
     selection.exclude_trajectories.clear();
+    let catalogue = match catalogue(source, &selection, manifest, reporter).await {
+        Ok(catalogue) => Arc::new(catalogue),
+        Err(Error::NoFiles { .. }) => {
+            return Err(Error::Unlike {
+                source_url: source.to_string(),
+                root: root.to_string(),
+                reason: "it has none of the files that the data set was made from".into(),
+            });
+        }
+        Err(error) => return Err(error),
+    };
     let repair = Repair {
-        catalogue: match catalogue(source, &selection, manifest, reporter).await {
-            Ok(catalogue) => Arc::new(catalogue),
-            Err(Error::NoFiles { .. }) => {
-                return Err(Error::Unlike {
-                    source_url: source.to_string(),
-                    root: root.to_string(),
-                    reason: "it has none of the files that the data set was made from".into(),
-                });
-            }
-            Err(error) => return Err(error),
-        },
+        entries: entries(&catalogue, manifest),
+        catalogue,
         writer: DatasetWriter::again(root, manifest).await?,
         source,
         root,
@@ -81,9 +84,16 @@ async fn catalogue(
     let names: BTreeSet<&str> = made.map(|source| name(&source.name)).collect();
     let is_needed = |below: &str| names.is_empty() || names.contains(name(below));
     let mut catalogue = work::catalogue_of(source, selection, is_needed, reporter).await?;
+    let mut wanted: BTreeMap<(Split, &str), Vec<&Trajectory>> = BTreeMap::new();
+    for (&split, held) in &manifest.splits {
+        for trajectory in &held.trajectories {
+            let name = (split, trajectory.source.as_str());
+            wanted.entry(name).or_default().push(trajectory);
+        }
+    }
     catalogue.retain(|split, entry| {
-        let held = manifest.splits.get(&split);
-        held.is_some_and(|held| held.trajectories.iter().any(|wanted| is_of(entry, wanted)))
+        let named = wanted.get(&(split, entry.trajectory.source.as_str()));
+        named.is_some_and(|named| named.iter().any(|wanted| is_of(entry, wanted)))
     });
     Ok(catalogue)
 }
@@ -102,8 +112,35 @@ fn is_of(entry: &Entry, wanted: &Trajectory) -> bool {
     }
 }
 
+/// The entry of a source that each trajectory of a data set is, by split, as far as it is there.
+fn entries(catalogue: &Catalogue, manifest: &Manifest) -> BTreeMap<Split, Vec<Option<usize>>> {
+    let splits = manifest.splits.iter().map(|(&split, held)| {
+        let mut named: BTreeMap<&str, Vec<(usize, &Entry)>> = BTreeMap::new();
+        for entry in catalogue
+            .splits
+            .get(&split)
+            .into_iter()
+            .flatten()
+            .enumerate()
+        {
+            let name = entry.1.trajectory.source.as_str();
+            named.entry(name).or_default().push(entry);
+        }
+        let find = |wanted: &Trajectory| {
+            let mut known = named.get(wanted.source.as_str())?.iter();
+            known
+                .find(|(_, entry)| is_of(entry, wanted))
+                .map(|(index, _)| *index)
+        };
+        (split, held.trajectories.iter().map(find).collect())
+    });
+    splits.collect()
+}
+
 struct Repair<'a> {
     catalogue: Arc<Catalogue>,
+    /// The entry in the catalogue that each trajectory of the data set is; looked up once.
+    entries: BTreeMap<Split, Vec<Option<usize>>>,
     writer: DatasetWriter,
     source: &'a Location,
     root: &'a Location,
@@ -114,8 +151,7 @@ impl Repair<'_> {
     async fn shard(&self, split: Split, index: usize) -> Result<()> {
         let held = &self.manifest.splits[&split];
         let wanted = &held.shards[index];
-        let before: usize = held.shards[..index].iter().map(|shard| shard.rows).sum();
-        let rows = self.rows(split, before, wanted.rows)?;
+        let rows = self.rows(split, index)?;
         let shard = self.writer.frames_at(&wanted.path)?;
         let affine = self.writer.affine().clone();
         let filled = fill(Arc::clone(&self.catalogue), split, rows, affine, shard).await?;
@@ -160,20 +196,16 @@ impl Repair<'_> {
     }
 
     /// The rows of a shard, as the source has them.
-    fn rows(&self, split: Split, mut skip: usize, count: usize) -> Result<Vec<Row>> {
+    fn rows(&self, split: Split, index: usize) -> Result<Vec<Row>> {
+        let held = &self.manifest.splits[&split];
+        let shards = Offsets::of(held.shards.iter().map(|shard| shard.rows));
+        let trajectories = Offsets::of(held.trajectories.iter().map(|held| held.frames));
         let mut rows = Vec::new();
-        let trajectories = &self.manifest.splits[&split].trajectories;
-        for (index, trajectory) in trajectories.iter().enumerate() {
-            let start = skip.min(trajectory.frames);
-            skip -= start;
-            let steps = start..trajectory.frames.min(start + count - rows.len());
-            if steps.is_empty() {
-                continue;
-            }
-            let entry = self.entry(split, index)?;
+        for (trajectory, steps) in trajectories.cut(shards.range(index)) {
+            let entry = self.entry(split, trajectory)?;
             rows.extend(steps.map(|step| Row {
                 entry,
-                trajectory: index,
+                trajectory,
                 step,
             }));
         }
@@ -182,11 +214,12 @@ impl Repair<'_> {
 
     /// Where the source has a trajectory.
     fn entry(&self, split: Split, trajectory: usize) -> Result<usize> {
-        let wanted = &self.manifest.splits[&split].trajectories[trajectory];
-        let entries = self.catalogue.splits.get(&split);
-        let found =
-            entries.and_then(|entries| entries.iter().position(|entry| is_of(entry, wanted)));
-        found.ok_or_else(|| self.unlike(format!("it has no {split} trajectory {}", wanted.source)))
+        let entries = self.entries.get(&split);
+        let found = entries.and_then(|entries| entries[trajectory]);
+        found.ok_or_else(|| {
+            let wanted = &self.manifest.splits[&split].trajectories[trajectory];
+            self.unlike(format!("it has no {split} trajectory {}", wanted.source))
+        })
     }
 
     async fn put(&self, filled: Filled, wanted: &Shard) -> Result<()> {

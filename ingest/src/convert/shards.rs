@@ -7,7 +7,7 @@ use std::sync::Arc;
 use wellspring_store::{Affine, Frames, Row as StoredRow, ShardWriter, Split};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::catalogue::{Catalogue, Row, TakenField};
+use crate::catalogue::{Catalogue, EntryId, Row, TakenField};
 use crate::convert::statistics::constant_frame;
 use crate::convert::watch::Watch;
 use crate::findings::track::Track;
@@ -138,8 +138,8 @@ impl Filling<'_> {
                         .iter_mut()
                         .map(|values| &mut values[at.clone()])
                         .collect();
-                    let frame = (entry.sample, catalogue.step_of_file(row.step));
-                    reader.planes(frame, &slab, &maps, &mut planes)?;
+                    let step = catalogue.step_of_file(row.step);
+                    reader.planes(entry.sample, step, &slab, &maps, &mut planes)?;
                     let glance = reader.glance(fills);
                     sum.update(&glance.checksum.to_le_bytes());
                     seen[place] = Some(match seen[place].take() {
@@ -167,20 +167,20 @@ pub(crate) async fn fill_constants(
 ) -> Result<Filled> {
     let (mut digests, mut tracks) = (Vec::new(), Vec::new());
     let space = catalogue.schema.grid.shape();
-    for (entry, held) in catalogue.splits[&split].iter().enumerate() {
+    for (index, held) in catalogue.splits[&split].iter().enumerate() {
         let own = affine.clone();
         let read = move |reader: &mut FieldReader<'_>,
-                         place,
+                         sample,
                          slab: &Slab,
                          channels,
                          planes: &mut [&mut [f32]]| {
             let channels: Range<usize> = channels;
             let maps: Vec<_> = channels.map(|channel| own.stored(channel)).collect();
-            reader.planes(place, slab, &maps, planes)
+            reader.planes(sample, 0, slab, &maps, planes)
         };
-        let read = constant_frame(catalogue, split, entry, read).await?;
+        let read = constant_frame(catalogue, EntryId { split, index }, read).await?;
         let frame = Frames::new(1, 1, affine.shift.len(), space.clone(), read.values)?;
-        shard.push((number(first + entry)?, 0), held.times[0], &frame)?;
+        shard.push((number(first + index)?, 0), held.times[0], &frame)?;
         let mut sum = Xxh3::new();
         read.sums
             .iter()

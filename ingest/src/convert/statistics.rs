@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use wellspring_store::{ChannelMoments, ChannelStatistics, Split, Statistics};
 
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, Entry, EntryId};
 use crate::convert::watch::{Watch, refuse_fill};
 use crate::findings::track::Track;
 use crate::well::glance::Glance;
@@ -26,7 +26,7 @@ const PIECE_FRAMES: usize = 16;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Piece {
     /// Some steps of a trajectory.
-    Frames(Split, usize, Range<usize>),
+    Frames(EntryId, Range<usize>),
     /// The fields of a split that do not vary in time.
     Constants(Split),
 }
@@ -41,10 +41,10 @@ pub(crate) fn pieces(catalogue: &Catalogue) -> Vec<Piece> {
     let frames = frames.max(PIECE_FRAMES);
     let mut pieces = Vec::new();
     for &split in &splits {
-        for (entry, held) in catalogue.splits[&split].iter().enumerate() {
-            let all = held.trajectory.frames;
+        for (index, held) in catalogue.splits[&split].iter().enumerate() {
+            let (id, all) = (EntryId { split, index }, held.trajectory.frames);
             let steps = (0..all).step_by(frames);
-            let piece = |start| Piece::Frames(split, entry, start..(start + frames).min(all));
+            let piece = |start| Piece::Frames(id, start..(start + frames).min(all));
             pieces.extend(steps.map(piece));
         }
     }
@@ -58,7 +58,7 @@ impl Piece {
     /// Bytes of its frames as f32.
     pub(crate) fn bytes(&self, catalogue: &Catalogue) -> u64 {
         match self {
-            Self::Frames(_, _, steps) => steps.len() as u64 * catalogue.frame_bytes(),
+            Self::Frames(_, steps) => steps.len() as u64 * catalogue.frame_bytes(),
             Self::Constants(_) => 0,
         }
     }
@@ -66,20 +66,12 @@ impl Piece {
     /// Moments of each channel.
     #[tracing::instrument(name = "statistics", level = "info", skip_all, fields(piece = ?self))]
     pub(crate) async fn moments(self, catalogue: Arc<Catalogue>) -> Result<Vec<ChannelMoments>> {
-        let (split, entries) = match &self {
-            Self::Frames(split, entry, _) => (*split, *entry..*entry + 1),
-            Self::Constants(split) => (*split, 0..catalogue.splits[split].len()),
+        let (id, steps) = match self {
+            Self::Frames(id, steps) => (id, steps),
+            Self::Constants(split) => return constants(&catalogue, split).await,
         };
-        let files = match &self {
-            Self::Frames(..) => catalogue.files_of(split, entries).await?,
-            Self::Constants(_) => return constants(&catalogue, split).await,
-        };
-        let work = tokio::task::spawn_blocking(move || match (&self, files.values().next()) {
-            (Self::Frames(split, entry, steps), Some(file)) => {
-                frames(&catalogue, file, (*split, *entry), steps.clone())
-            }
-            _ => Ok(Vec::new()),
-        });
+        let file = catalogue.file(catalogue.entry(id).file).await?;
+        let work = tokio::task::spawn_blocking(move || frames(&catalogue, &file, id, steps));
         work.await.map_err(Error::task)?
     }
 }
@@ -87,29 +79,23 @@ impl Piece {
 fn frames(
     catalogue: &Catalogue,
     file: &OpenFile,
-    (split, entry): (Split, usize),
+    id: EntryId,
     steps: Range<usize>,
 ) -> Result<Vec<ChannelMoments>> {
-    let held = &catalogue.splits[&split][entry];
+    let held = catalogue.entry(id);
     let mut moments = vec![ChannelMoments::default(); catalogue.schema.channels().len()];
     for (field, mut reader) in catalogue.readers(file, true)? {
         let own = &mut moments[field.channels.clone()];
         let fills = catalogue.fills(held.file, field);
         // Before it is in the statistics; the second pass looks at everything else.
         let look = |reader: &FieldReader<'_>, step| {
-            refuse_fill(
-                catalogue,
-                (split, entry),
-                field,
-                step,
-                reader.fill_value(fills),
-            )
+            refuse_fill(catalogue, id, field, step, reader.fill_value(fills))
         };
-        let place = (held.sample, steps.clone());
+        let steps = steps.clone();
         // What f64 tells apart f32 may not: a small change of a large number.
         match reader.is_wide() {
-            true => add_frames::<f64>(catalogue, &mut reader, place, look, own)?,
-            false => add_frames::<f32>(catalogue, &mut reader, place, look, own)?,
+            true => add_frames::<f64>(catalogue, &mut reader, held, steps, look, own)?,
+            false => add_frames::<f32>(catalogue, &mut reader, held, steps, look, own)?,
         }
     }
     Ok(moments)
@@ -119,7 +105,8 @@ fn frames(
 fn add_frames<X: Cell>(
     catalogue: &Catalogue,
     reader: &mut FieldReader<'_>,
-    (sample, steps): (usize, Range<usize>),
+    held: &Entry,
+    steps: Range<usize>,
     look: impl Fn(&FieldReader<'_>, usize) -> Result<()>,
     moments: &mut [ChannelMoments],
 ) -> Result<()> {
@@ -129,8 +116,8 @@ fn add_frames<X: Cell>(
         let (mut before, mut now) = (empty(), empty());
         for step in steps.start.saturating_sub(1)..steps.end {
             let mut planes: Vec<&mut [X]> = now.iter_mut().map(Vec::as_mut_slice).collect();
-            let place = (sample, catalogue.step_of_file(step));
-            reader.raw_planes(place, &slab, &mut planes)?;
+            let at = catalogue.step_of_file(step);
+            reader.raw_planes(held.sample, at, &slab, &mut planes)?;
             if step >= steps.start {
                 look(reader, step)?;
                 let pairs = now.iter().zip(&before);
@@ -146,12 +133,12 @@ fn add_frames<X: Cell>(
 
 async fn constants(catalogue: &Arc<Catalogue>, split: Split) -> Result<Vec<ChannelMoments>> {
     let mut moments = vec![ChannelMoments::default(); catalogue.schema.constant_channels().len()];
-    for entry in 0..catalogue.splits[&split].len() {
+    for index in 0..catalogue.splits[&split].len() {
         let read =
-            |reader: &mut FieldReader<'_>, place, slab: &Slab, _, planes: &mut [&mut [f64]]| {
-                reader.raw_planes(place, slab, planes)
+            |reader: &mut FieldReader<'_>, sample, slab: &Slab, _, planes: &mut [&mut [f64]]| {
+                reader.raw_planes(sample, 0, slab, planes)
             };
-        let frame = constant_frame(catalogue, split, entry, read).await?;
+        let frame = constant_frame(catalogue, EntryId { split, index }, read).await?;
         let cells = catalogue.schema.grid.cells();
         for (moments, values) in moments.iter_mut().zip(frame.values.chunks(cells)) {
             moments.add(values, None);
@@ -170,29 +157,22 @@ pub(crate) struct ConstantFrame<X> {
 }
 
 /// Reads the fields of a trajectory that do not vary in time; `read` fills the planes of some channels
-/// with a slab.
+/// with a slab of a sample.
 pub(crate) async fn constant_frame<X: Cell + Send + 'static>(
     catalogue: &Arc<Catalogue>,
-    split: Split,
-    entry: usize,
-    read: impl Fn(
-        &mut FieldReader<'_>,
-        (usize, usize),
-        &Slab,
-        Range<usize>,
-        &mut [&mut [X]],
-    ) -> Result<()>
+    id: EntryId,
+    read: impl Fn(&mut FieldReader<'_>, usize, &Slab, Range<usize>, &mut [&mut [X]]) -> Result<()>
     + Send
     + 'static,
 ) -> Result<ConstantFrame<X>> {
-    let held = &catalogue.splits[&split][entry];
+    let held = catalogue.entry(id);
     let (file, sample, file_index) = (catalogue.file(held.file).await?, held.sample, held.file);
     let catalogue = Arc::clone(catalogue);
     let work = tokio::task::spawn_blocking(move || {
         let cells = catalogue.schema.grid.cells();
         let row = cells / catalogue.schema.grid.shape()[0];
         let mut values = vec![X::default(); catalogue.schema.constant_channels().len() * cells];
-        let (mut sums, mut watch) = (Vec::new(), Watch::new(&catalogue, split));
+        let (mut sums, mut watch) = (Vec::new(), Watch::new(&catalogue, id.split));
         for (field, mut reader) in catalogue.readers(&file, false)? {
             let channels = field.channels.clone();
             let (first, last) = (channels.start * cells, channels.end * cells);
@@ -204,19 +184,14 @@ pub(crate) async fn constant_frame<X: Cell + Send + 'static>(
                     .chunks_mut(cells)
                     .map(|plane| &mut plane[place.clone()])
                     .collect();
-                read(
-                    &mut reader,
-                    (sample, 0),
-                    &slab,
-                    channels.clone(),
-                    &mut planes,
-                )?;
+                let channels = channels.clone();
+                read(&mut reader, sample, &slab, channels, &mut planes)?;
                 let glance = reader.glance(fills);
                 sums.push(glance.checksum);
                 seen = Some(seen.map_or(glance.clone(), |seen| seen.and(&glance)));
             }
             if let Some(glance) = seen {
-                watch.look(entry, field, 0, &glance)?;
+                watch.look(id.index, field, 0, &glance)?;
             }
         }
         let tracks = watch.tracks();

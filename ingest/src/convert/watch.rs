@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use wellspring_store::Split;
 
 use crate::Result;
-use crate::catalogue::{Catalogue, TakenField};
+use crate::catalogue::{Catalogue, EntryId, TakenField};
 use crate::findings::FindingKind;
 use crate::findings::track::Track;
 use crate::well::glance::Glance;
@@ -38,13 +38,17 @@ impl<'a> Watch<'a> {
         step: usize,
         glance: &Glance,
     ) -> Result<()> {
-        let place = (self.split, entry);
-        refuse_fill(self.catalogue, place, field, step, glance.fill)?;
+        let id = EntryId {
+            split: self.split,
+            index: entry,
+        };
+        refuse_fill(self.catalogue, id, field, step, glance.fill)?;
         let key = (entry, field.place);
         match self.tracks.get_mut(&key) {
             Some(track) => track.push(glance),
             None => {
-                self.tracks.insert(key, Track::begin(key, step, glance));
+                let track = Track::begin(entry, field.place, step, glance);
+                self.tracks.insert(key, track);
             }
         }
         Ok(())
@@ -71,7 +75,7 @@ impl<'a> Watch<'a> {
 /// [`crate::Error::Refused`].
 pub(crate) fn refuse_fill(
     catalogue: &Catalogue,
-    (split, entry): (Split, usize),
+    id: EntryId,
     field: &TakenField,
     step: usize,
     fill: Option<f64>,
@@ -79,6 +83,6 @@ pub(crate) fn refuse_fill(
     let Some(value) = fill.filter(|_| !catalogue.judge.allows(FindingKind::Fill)) else {
         return Ok(());
     };
-    let named = catalogue.named(split, entry, field.place);
+    let named = catalogue.named(id, field.place);
     catalogue.judge.pass(named.fill((step, value))).map(drop)
 }

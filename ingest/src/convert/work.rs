@@ -8,16 +8,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::{StreamExt as _, TryStreamExt as _};
 use wellspring_store::{
     self as store, Change, DatasetWriter, Fate, Location, Manifest, Provenance, Reporter,
-    Selection, Split, Statistics, WriterOptions, checksum,
+    Selection, Statistics, WriterOptions, checksum,
 };
 
 use crate::catalogue::Catalogue;
 use crate::catalogue::options::{IngestOptions, Part};
-use crate::catalogue::source::Source;
+use crate::catalogue::source::SourceFiles;
+use crate::convert::layout::ShardLayout;
 use crate::convert::ledger::{self, Ledger};
 use crate::convert::records;
 use crate::convert::statistics::{self, Piece};
-use crate::convert::writing::{Job, Writing, jobs};
+use crate::convert::writing::{Output, Writing};
 use crate::findings::judge::{self, Judge};
 use crate::{Error, Result};
 
@@ -65,9 +66,9 @@ impl Work {
     /// Both passes, and the manifest.
     pub(crate) async fn whole(&self, reporter: &dyn Reporter) -> Result<Manifest> {
         self.gather(Part::WHOLE, reporter).await?;
-        let statistics = self.statistics().await?;
-        self.fill(Part::WHOLE, &statistics, reporter).await?;
-        self.commit(&statistics, reporter).await
+        let output = self.output().await?;
+        self.fill(Part::WHOLE, &output, reporter).await?;
+        self.commit(&output, reporter).await
     }
 
     /// What becomes of a work that may have failed.
@@ -117,7 +118,7 @@ impl Work {
     }
 
     /// Statistics of everything, once every piece is there.
-    pub(crate) async fn statistics(&self) -> Result<Statistics> {
+    async fn statistics(&self) -> Result<Statistics> {
         if let Some(given) = &self.given {
             return Ok(given.clone());
         }
@@ -138,13 +139,22 @@ impl Work {
         Ok(statistics::merged(&self.catalogue, &pieces, moments))
     }
 
-    pub(crate) fn writer(&self, statistics: &Statistics) -> Result<DatasetWriter> {
+    /// What the second pass writes, once the first is done.
+    pub(crate) async fn output(&self) -> Result<Output> {
+        let writer = self.writer(self.statistics().await?)?;
+        Ok(Output {
+            layout: ShardLayout::new(&self.catalogue, &writer, &BTreeMap::new()),
+            writer,
+        })
+    }
+
+    fn writer(&self, statistics: Statistics) -> Result<DatasetWriter> {
         let options = WriterOptions {
             schema: self.catalogue.schema.clone(),
             dtype: self.options.dtype,
             compression: self.options.compression,
             normalization: self.options.normalization,
-            statistics: statistics.clone(),
+            statistics,
             shard_bytes: self.options.shard_bytes,
             overwrite: false,
         };
@@ -153,12 +163,12 @@ impl Work {
 
     pub(crate) fn writing<'a>(
         &'a self,
-        writer: &'a DatasetWriter,
+        output: &'a Output,
         reporter: &'a dyn Reporter,
     ) -> Writing<'a> {
         Writing {
             catalogue: &self.catalogue,
-            writer,
+            output,
             ledger: &self.ledger,
             options: &self.options,
             reporter,
@@ -169,21 +179,17 @@ impl Work {
     pub(crate) async fn fill(
         &self,
         part: Part,
-        statistics: &Statistics,
+        output: &Output,
         reporter: &dyn Reporter,
     ) -> Result<()> {
-        let writer = self.writer(statistics)?;
-        tell_bounds(&writer, reporter);
-        let mut todo: Vec<Job> = jobs(&self.catalogue, &writer, &BTreeMap::new());
-        let share = part.of(todo.len());
-        todo.truncate(share.end);
-        let todo = todo.split_off(share.start);
-        let writing = self.writing(&writer, reporter);
-        writing.shards(todo).await?;
-        let splits: Vec<Split> = self.catalogue.splits.keys().copied().collect();
-        for index in part.of(splits.len()) {
+        tell_bounds(&output.writer, reporter);
+        let writing = self.writing(output, reporter);
+        let shards = output.layout.shards();
+        writing.shards(&shards[part.of(shards.len())]).await?;
+        let constants = output.layout.constants();
+        for id in &constants[part.of(constants.len())] {
             let nothing = async |shard| Ok(shard);
-            writing.constants(splits[index], 0, nothing).await?;
+            writing.constants(id.split, nothing).await?;
         }
         Ok(())
     }
@@ -191,12 +197,11 @@ impl Work {
     /// The manifest, from the records of all shards; then the records go.
     pub(crate) async fn commit(
         &self,
-        statistics: &Statistics,
+        output: &Output,
         reporter: &dyn Reporter,
     ) -> Result<Manifest> {
-        let writer = self.writer(statistics)?;
-        let starts = BTreeMap::new();
-        let records = records::all(&self.catalogue, &writer, &self.ledger, &starts).await?;
+        let Output { writer, layout } = output;
+        let records = records::all(layout, &self.ledger).await?;
         let records = records.whole(self.root())?;
         judge::tell(&records::findings(&self.catalogue, &records)?, reporter);
         let mut splits = BTreeMap::new();
@@ -209,9 +214,9 @@ impl Work {
             key: self.key.clone(),
             selection: self.catalogue.selection.clone(),
             shard_bytes: self.options.shard_bytes,
-            sources: records::sources(&self.catalogue, &writer, &records),
+            sources: records::sources(&self.catalogue, writer, &records),
         };
-        records::attach(&self.catalogue, &writer, self.root()).await?;
+        records::attach(&self.catalogue, writer, self.root()).await?;
         Ok(writer.finish_with(splits, Some(provenance)).await?)
     }
 
@@ -305,7 +310,7 @@ pub(crate) async fn catalogue_of(
 ) -> Result<Catalogue> {
     hdf5::silence_errors(true);
     let judge = Judge::of(selection)?;
-    let mut found = Source::list(source, &selection.exclude).await?;
+    let mut found = SourceFiles::list(source, &selection.exclude).await?;
     found.files.retain(|file| is_needed(&file.below));
     found
         .rest

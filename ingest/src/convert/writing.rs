@@ -1,114 +1,92 @@
 //! Shards on their way into a data set: those that are missing, several at a time, each with a record.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use wellspring_store::{DatasetWriter, Reporter, ShardWriter, Split};
+use wellspring_store::{DatasetWriter, Reporter, ShardId, ShardWriter, Split};
 
 use crate::Result;
+use crate::catalogue::Catalogue;
 use crate::catalogue::options::IngestOptions;
-use crate::catalogue::{Catalogue, Row};
-use crate::convert::ledger::{self, Ledger, ShardRecord};
+use crate::convert::layout::ShardLayout;
+use crate::convert::ledger::{Ledger, ShardRecord};
 use crate::convert::shards::{Filled, fill, fill_constants};
 use crate::convert::work::in_order_of_failure;
 
-/// A shard to be written.
-pub(crate) struct Job {
-    pub(crate) split: Split,
-    pub(crate) index: usize,
-    pub(crate) rows: Vec<Row>,
+/// What a work writes: its only writer, and which rows each shard gets.
+pub(crate) struct Output {
+    pub(crate) writer: DatasetWriter,
+    pub(crate) layout: ShardLayout,
 }
 
 /// Where shards are written from, and what remembers them.
 pub(crate) struct Writing<'a> {
     pub(crate) catalogue: &'a Arc<Catalogue>,
-    pub(crate) writer: &'a DatasetWriter,
+    pub(crate) output: &'a Output,
     pub(crate) ledger: &'a Ledger,
     pub(crate) options: &'a IngestOptions,
     pub(crate) reporter: &'a dyn Reporter,
 }
 
 impl Writing<'_> {
-    /// Writes the shards of all splits, whose trajectories are numbered from a start on.
-    pub(crate) async fn all_shards(&self, starts: &BTreeMap<Split, usize>) -> Result<()> {
-        self.shards(jobs(self.catalogue, self.writer, starts)).await
-    }
-
-    /// Writes the shards that are not there yet.
-    pub(crate) async fn shards(&self, jobs: Vec<Job>) -> Result<()> {
+    /// Writes those of some shards of frames that are not there yet.
+    pub(crate) async fn shards(&self, ids: &[ShardId]) -> Result<()> {
         let mut missing = Vec::new();
-        for job in jobs {
-            let name = ledger::shard(job.split, job.index);
-            if self.ledger.shard(&name).await?.is_none() {
-                missing.push(job);
+        for &id in ids {
+            if self.ledger.shard(id).await?.is_none() {
+                missing.push(id);
             }
         }
-        let rows = missing.iter().map(|job| job.rows.len() as u64);
+        let layout = &self.output.layout;
+        let rows = missing.iter().map(|&id| layout.row_count(id) as u64);
         let total = rows.clone().sum::<u64>() * self.catalogue.frame_bytes();
-        let largest = rows.max().unwrap_or(1) * self.writer.row_bytes() as u64;
+        let largest = rows.max().unwrap_or(1) * self.output.writer.row_bytes() as u64;
         let at_once = self.options.at_once(largest);
         self.reporter.begin("shards", Some(total), "bytes");
-        let tasks = missing.into_iter().map(|job| self.shard(job));
+        let tasks = missing.into_iter().map(|id| self.shard(id));
         in_order_of_failure(tasks, at_once).await?;
         self.reporter.end();
         Ok(())
     }
 
-    async fn shard(&self, job: Job) -> Result<()> {
-        let shard = self.writer.shard(job.split, job.index)?;
-        let (rows, affine) = (job.rows.len() as u64, self.writer.affine().clone());
+    async fn shard(&self, id: ShardId) -> Result<()> {
+        let Some(index) = id.index else { return Ok(()) };
+        let Output { writer, layout } = self.output;
+        let shard = writer.shard(id.split, index)?;
+        let (rows, affine) = (layout.rows(id.split, index), writer.affine().clone());
+        let bytes = rows.len() as u64 * self.catalogue.frame_bytes();
         let catalogue = Arc::clone(self.catalogue);
-        let filled = fill(catalogue, job.split, job.rows, affine, shard).await?;
-        self.keep(&ledger::shard(job.split, job.index), filled)
-            .await?;
-        self.reporter.advance(rows * self.catalogue.frame_bytes());
+        let filled = fill(catalogue, id.split, rows, affine, shard).await?;
+        self.keep(id, filled).await?;
+        self.reporter.advance(bytes);
         Ok(())
     }
 
-    /// Writes the constants of a split, if there are any and they are not there yet; its trajectories
-    /// are numbered from `first` on, and `earlier` writes those before.
+    /// Writes the constants of a split, if there are any and they are not there yet; `earlier` writes those
+    /// of the trajectories that the data set has already.
     pub(crate) async fn constants(
         &self,
         split: Split,
-        first: usize,
         earlier: impl AsyncFnOnce(ShardWriter) -> Result<ShardWriter>,
     ) -> Result<()> {
-        let (name, affine) = (ledger::constants(split), self.writer.constant_affine());
-        if affine.shift.is_empty() || self.ledger.shard(&name).await?.is_some() {
+        let id = ShardId { split, index: None };
+        let Output { writer, layout } = self.output;
+        let affine = writer.constant_affine();
+        let known = self.ledger.shard(id);
+        if affine.shift.is_empty() || known.await?.is_some() {
             return Ok(());
         }
-        let shard = earlier(self.writer.constants(split)?).await?;
+        let shard = earlier(writer.constants(split)?).await?;
+        let first = layout.first(split);
         let filled = fill_constants(self.catalogue, split, first, affine, shard).await?;
-        self.keep(&name, filled).await
+        self.keep(id, filled).await
     }
 
-    async fn keep(&self, name: &str, filled: Filled) -> Result<()> {
+    async fn keep(&self, id: ShardId, filled: Filled) -> Result<()> {
         let record = ShardRecord {
             shard: filled.shard.finish().await?,
             digests: filled.digests,
             tracks: filled.tracks,
         };
-        self.ledger.put(name, &record).await
+        self.ledger.put(&id.to_string(), &record).await
     }
-}
-
-/// The shards of every split, whose trajectories are numbered from a start on, or from 0.
-pub(crate) fn jobs(
-    catalogue: &Catalogue,
-    writer: &DatasetWriter,
-    starts: &BTreeMap<Split, usize>,
-) -> Vec<Job> {
-    let mut jobs = Vec::new();
-    for &split in catalogue.splits.keys() {
-        let rows = catalogue.rows(split, starts.get(&split).copied().unwrap_or(0));
-        let frames = catalogue.splits[&split].iter();
-        let frames = frames.map(|entry| entry.trajectory.frames);
-        let ranges = writer.shards(frames).into_iter().enumerate();
-        jobs.extend(ranges.map(|(index, range)| Job {
-            split,
-            index,
-            rows: rows[range].to_vec(),
-        }));
-    }
-    jobs
 }

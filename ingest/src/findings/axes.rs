@@ -8,7 +8,7 @@ use super::{Finding, FindingKind};
 
 /// The first step at which a time axis goes back, stands or is not finite; the times are those of every
 /// so many frames.
-pub(crate) fn time(file: &str, (sample, every): (usize, usize), times: &[f64]) -> Option<Finding> {
+pub(crate) fn time(file: &str, sample: usize, every: usize, times: &[f64]) -> Option<Finding> {
     let step = (0..times.len()).find(|&step| {
         let runs = step == 0 || times[step] > times[step - 1];
         !times[step].is_finite() || !runs
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_time_axis_goes_on() {
-        let said = |times: &[f64]| time("a.hdf5", (0, 1), times).map(|finding| finding.message);
+        let said = |times: &[f64]| time("a.hdf5", 0, 1, times).map(|finding| finding.message);
         assert_eq!(said(&[0.0, 0.1, 0.2]), None);
         assert_eq!(said(&[-1.0]), None);
         for (times, expected) in [

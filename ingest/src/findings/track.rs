@@ -56,7 +56,7 @@ pub(crate) struct TrackName<'a> {
 
 impl Track {
     /// One that begins with a frame.
-    pub(crate) fn begin((entry, field): (usize, usize), step: usize, glance: &Glance) -> Self {
+    pub(crate) fn begin(entry: usize, field: usize, step: usize, glance: &Glance) -> Self {
         let once = |is: bool| {
             if is {
                 vec![(step, step + 1)]
@@ -84,7 +84,7 @@ impl Track {
 
     /// Takes in the next frame.
     pub(crate) fn push(&mut self, glance: &Glance) {
-        let next = Self::begin((self.entry, self.field), self.steps.1, glance);
+        let next = Self::begin(self.entry, self.field, self.steps.1, glance);
         self.join(next);
     }
 
@@ -261,9 +261,9 @@ mod tests {
     fn track(frames: &[u8], first: usize) -> Track {
         let glance = |&value: &u8| {
             let values = [f32::from(value); 20];
-            Glance::at(Stored::F32(&values), u64::from(value), (0, false), &[])
+            Glance::at(Stored::F32(&values), u64::from(value), 0, false, &[])
         };
-        let mut track = Track::begin((1, 0), first, &glance(&frames[0]));
+        let mut track = Track::begin(1, 0, first, &glance(&frames[0]));
         frames[1..]
             .iter()
             .for_each(|frame| track.push(&glance(frame)));

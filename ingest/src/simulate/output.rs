@@ -1,15 +1,15 @@
-//! Trajectories in The Well's HDF5: <https://polymathic-ai.org/the_well/data_format/>.
+//! Simulated trajectories, each in a file of The Well's layout.
 
 use std::path::{Path, PathBuf};
 
-use hdf5::types::VarLenUnicode;
-use hdf5::{Dataset, File as HdfFile, Group, SliceOrIndex};
-use ndarray::{ArrayD, IxDyn};
-use wellspring_store::{Reporter, move_into_place};
+use wellspring_store::{Reporter, TensorOrder, move_into_place};
 
-use super::Equation;
 use super::flow::{Flow, Snapshot};
 use super::staged::disk;
+use super::well_writer::{
+    BoundaryCondition, Dimension, FieldLayout, FieldWriter, Header, WellWriter,
+};
+use super::{Equation, Packing};
 use crate::{Error, Result};
 
 const AXES: [&str; 3] = ["x", "y", "z"];
@@ -26,7 +26,7 @@ pub(super) fn write(
     let path = folder.join(file_name(equation, &flow, index));
     let partial = path.with_extension("partial");
     let named = path.display().to_string();
-    let file = Layout::create(&partial, &named, equation, &flow, frames)?;
+    let file = TrajectoryFile::create(&partial, &named, equation, &flow, frames)?;
     for frame in 0..frames {
         if frame > 0 && !flow.advance()? {
             return Err(Error::Diverged { file: named, frame });
@@ -69,17 +69,16 @@ fn scientific(value: f64) -> String {
     }
 }
 
-/// A file with all its groups and attributes, waiting for frames.
-struct Layout {
+/// A file of one trajectory, waiting for frames.
+struct TrajectoryFile {
     named: String,
-    file: HdfFile,
-    tracer: Dataset,
-    pressure: Dataset,
-    velocity: Dataset,
-    shape: Vec<usize>,
+    file: WellWriter,
+    tracer: FieldWriter,
+    pressure: FieldWriter,
+    velocity: FieldWriter,
 }
 
-impl Layout {
+impl TrajectoryFile {
     fn create(
         path: &Path,
         named: &str,
@@ -87,37 +86,30 @@ impl Layout {
         flow: &Flow,
         frames: usize,
     ) -> Result<Self> {
-        let shape = flow.shape().to_vec();
         let made = (|| {
-            // A buffer would be written when its data set is closed, which tells nobody of a failure.
-            let mut options = HdfFile::with_options();
-            options.with_fapl(|access| access.sieve_buf_size(0));
-            let file = options.create(path)?;
-            root_attributes(&file, equation, flow)?;
-            dimensions(&file, flow, frames)?;
-            scalars(&file, flow)?;
-            boundaries(&file, &shape)?;
-            let t0 = fields(&file, "t0_fields", &["tracer", "pressure"])?;
-            let tracer = field(&t0, "tracer", frames, &shape, 0)?;
-            let pressure = field(&t0, "pressure", frames, &shape, 0)?;
-            let t1 = fields(&file, "t1_fields", &["velocity"])?;
-            let velocity = field(&t1, "velocity", frames, &shape, 1)?;
-            fields(&file, "t2_fields", &[])?;
-            Ok((file, tracer, pressure, velocity))
+            let file = WellWriter::create(path)?;
+            describe(&file, equation, flow, frames)?;
+            let layout = FieldLayout {
+                trajectories: 1,
+                frames,
+                space: flow.shape().to_vec(),
+                packing: Packing::Chunked,
+            };
+            let t0 = file.fields(TensorOrder::Scalar, &["tracer", "pressure"])?;
+            let tracer = layout.create(&t0, "tracer", TensorOrder::Scalar)?;
+            let pressure = layout.create(&t0, "pressure", TensorOrder::Scalar)?;
+            let t1 = file.fields(TensorOrder::Vector, &["velocity"])?;
+            let velocity = layout.create(&t1, "velocity", TensorOrder::Vector)?;
+            file.fields(TensorOrder::Tensor, &[])?;
+            Ok(Self {
+                named: named.to_owned(),
+                file,
+                tracer,
+                pressure,
+                velocity,
+            })
         })();
-        let (file, tracer, pressure, velocity) = made.map_err(|source| Error::Write {
-            file: named.to_owned(),
-            object: "the layout".into(),
-            source,
-        })?;
-        Ok(Self {
-            named: named.to_owned(),
-            file,
-            tracer,
-            pressure,
-            velocity,
-            shape,
-        })
+        made.map_err(|source| unwritten(named, "the layout".into(), source))
     }
 
     fn put(&self, frame: usize, snapshot: &Snapshot) -> Result<()> {
@@ -128,189 +120,81 @@ impl Layout {
         let velocity = (0..cells * components)
             .map(|i| snapshot.velocity[i % components][i / components] as f32)
             .collect();
-        self.put_field(&self.tracer, "tracer", frame, narrow(&snapshot.tracer), &[])?;
-        self.put_field(
-            &self.pressure,
-            "pressure",
-            frame,
-            narrow(&snapshot.pressure),
-            &[],
-        )?;
-        self.put_field(&self.velocity, "velocity", frame, velocity, &[components])
-    }
-
-    fn put_field(
-        &self,
-        into: &Dataset,
-        name: &str,
-        frame: usize,
-        values: Vec<f32>,
-        tail: &[usize],
-    ) -> Result<()> {
-        let shape = [&self.shape, tail].concat();
-        let failed = |source| Error::Write {
-            file: self.named.clone(),
-            object: format!("{name} at frame {frame}"),
-            source,
-        };
-        let array = ArrayD::from_shape_vec(IxDyn(&shape), values)
-            .map_err(|error| failed(hdf5::Error::from(error.to_string())))?;
-        let mut place = vec![SliceOrIndex::Index(0), SliceOrIndex::Index(frame)];
-        place.extend(shape.iter().map(|_| SliceOrIndex::Unlimited {
-            start: 0,
-            step: 1,
-            block: 1,
-        }));
-        into.write_slice(&array, hdf5::Hyperslab::from(place))
-            .map_err(failed)
-    }
-
-    /// Closes the file itself, and nothing of it before that could fail unheard.
-    fn close(self) -> Result<()> {
-        let Self { named, file, .. } = self;
-        let flushed = file.flush();
-        drop([self.tracer, self.pressure, self.velocity]);
-        flushed
-            .and_then(|()| file.close())
-            .map_err(|source| Error::Write {
-                file: named,
-                object: "the end".into(),
-                source,
-            })
-    }
-}
-
-fn text(value: &str) -> VarLenUnicode {
-    // Only a NUL byte, which no name here has, cannot be written.
-    value.parse().unwrap_or_default()
-}
-
-fn put_text(at: &Group, name: &str, value: &str) -> hdf5::Result<()> {
-    at.new_attr::<VarLenUnicode>()
-        .create(name)?
-        .write_scalar(&text(value))
-}
-
-fn put_texts(at: &Group, name: &str, values: &[&str]) -> hdf5::Result<()> {
-    let values: Vec<VarLenUnicode> = values.iter().map(|value| text(value)).collect();
-    at.new_attr::<VarLenUnicode>()
-        .shape([values.len()])
-        .create(name)?
-        .write_raw(&values)
-}
-
-fn put_flags(at: &Dataset, flags: &[(&str, bool)]) -> hdf5::Result<()> {
-    flags
-        .iter()
-        .try_for_each(|(name, flag)| at.new_attr::<bool>().create(*name)?.write_scalar(flag))
-}
-
-fn root_attributes(file: &HdfFile, equation: Equation, flow: &Flow) -> hdf5::Result<()> {
-    put_text(file, "dataset_name", equation.dataset_name())?;
-    put_text(file, "grid_type", "cartesian")?;
-    file.new_attr::<i64>()
-        .create("n_spatial_dims")?
-        .write_scalar(&(flow.shape().len() as i64))?;
-    file.new_attr::<i64>()
-        .create("n_trajectories")?
-        .write_scalar(&1)?;
-    let names: Vec<&str> = flow.parameters.keys().copied().collect();
-    put_texts(file, "simulation_parameters", &names)?;
-    for (name, value) in &flow.parameters {
-        file.new_attr::<f64>().create(*name)?.write_scalar(value)?;
-    }
-    Ok(())
-}
-
-fn dimensions(file: &HdfFile, flow: &Flow, frames: usize) -> hdf5::Result<()> {
-    let group = file.create_group("dimensions")?;
-    put_texts(&group, "spatial_dims", &AXES[..flow.shape().len()])?;
-    let times: Vec<f32> = (0..frames)
-        .map(|frame| (frame as f64 * flow.interval) as f32)
-        .collect();
-    let time = group.new_dataset::<f32>().shape([frames]).create("time")?;
-    time.write_raw(&times)?;
-    put_flags(&time, &[("sample_varying", false)])?;
-    for ((&n, &(extent, low)), name) in flow.shape().iter().zip(&flow.domain).zip(AXES) {
-        let at: Vec<f32> = (0..n)
-            .map(|i| (low + extent * i as f64 / n as f64) as f32)
-            .collect();
-        let axis = group.new_dataset::<f32>().shape([n]).create(name)?;
-        axis.write_raw(&at)?;
-        put_flags(&axis, &[("sample_varying", false), ("time_varying", false)])?;
-    }
-    Ok(())
-}
-
-fn scalars(file: &HdfFile, flow: &Flow) -> hdf5::Result<()> {
-    let group = file.create_group("scalars")?;
-    let names: Vec<&str> = flow.parameters.keys().copied().collect();
-    put_texts(&group, "field_names", &names)?;
-    for (name, &value) in &flow.parameters {
-        let scalar = group.new_dataset::<f32>().shape(()).create(*name)?;
-        scalar.write_scalar(&(value as f32))?;
-        put_flags(
-            &scalar,
-            &[("sample_varying", false), ("time_varying", false)],
-        )?;
-    }
-    Ok(())
-}
-
-fn boundaries(file: &HdfFile, shape: &[usize]) -> hdf5::Result<()> {
-    let group = file.create_group("boundary_conditions")?;
-    for (&n, axis) in shape.iter().zip(AXES) {
-        let condition = group.create_group(&format!("{axis}_periodic"))?;
-        put_texts(&condition, "associated_dims", &[axis])?;
-        put_texts(&condition, "associated_fields", &[])?;
-        put_text(&condition, "bc_type", "periodic")?;
-        for flag in ["sample_varying", "time_varying"] {
-            condition
-                .new_attr::<bool>()
-                .create(flag)?
-                .write_scalar(&false)?;
+        let fields = [
+            ("tracer", &self.tracer, narrow(&snapshot.tracer)),
+            ("pressure", &self.pressure, narrow(&snapshot.pressure)),
+            ("velocity", &self.velocity, velocity),
+        ];
+        for (name, field, values) in fields {
+            let failed =
+                |source| unwritten(&self.named, format!("{name} at frame {frame}"), source);
+            field.put(0, frame, values).map_err(failed)?;
         }
-        // The mask marks the points at either end of the axis.
-        let mask: Vec<bool> = (0..n).map(|i| i == 0 || i + 1 == n).collect();
-        condition
-            .new_dataset::<bool>()
-            .shape([n])
-            .create("mask")?
-            .write_raw(&mask)?;
-        condition.new_dataset::<f32>().shape([0]).create("values")?;
+        Ok(())
     }
-    Ok(())
+
+    fn close(self) -> Result<()> {
+        let fields = [self.tracer, self.pressure, self.velocity];
+        let closed = self.file.close(fields);
+        closed.map_err(|source| unwritten(&self.named, "the end".into(), source))
+    }
 }
 
-fn fields(file: &HdfFile, group: &str, names: &[&str]) -> hdf5::Result<Group> {
-    let group = file.create_group(group)?;
-    put_texts(&group, "field_names", names)?;
-    Ok(group)
+fn unwritten(file: &str, object: String, source: hdf5::Error) -> Error {
+    Error::Write {
+        file: file.to_owned(),
+        object,
+        source,
+    }
 }
 
-/// A field of shape (1, T, *space, *components), one chunk a frame.
-fn field(
-    group: &Group,
-    name: &str,
-    frames: usize,
-    space: &[usize],
-    order: u32,
-) -> hdf5::Result<Dataset> {
-    let components = vec![space.len(); order as usize];
-    let frame = [space, &components].concat();
-    let shape = [&[1, frames], frame.as_slice()].concat();
-    let chunk = [&[1, 1], frame.as_slice()].concat();
-    let field = group
-        .new_dataset::<f32>()
-        .shape(shape)
-        .chunk(chunk)
-        .create(name)?;
-    let varies = vec![true; space.len()];
-    field
-        .new_attr::<bool>()
-        .shape([space.len()])
-        .create("dim_varying")?
-        .write_raw(&varies)?;
-    put_flags(&field, &[("sample_varying", true), ("time_varying", true)])?;
-    Ok(field)
+/// Everything in the file but its fields.
+fn describe(file: &WellWriter, equation: Equation, flow: &Flow, frames: usize) -> hdf5::Result<()> {
+    let axes = &AXES[..flow.shape().len()];
+    let parameters: Vec<(&str, f64)> = flow
+        .parameters
+        .iter()
+        .map(|(&name, &value)| (name, value))
+        .collect();
+    file.header(&Header {
+        dataset_name: equation.dataset_name(),
+        dimensions: axes.len(),
+        trajectories: 1,
+        parameters: &parameters,
+    })?;
+    file.dimensions(axes, dimensions(flow, frames))?;
+    file.scalars(&parameters, |value| value as f32)?;
+    file.boundaries(
+        flow.shape()
+            .iter()
+            .zip(AXES)
+            .map(|(&n, axis)| periodic(axis, n)),
+    )
+}
+
+/// Times, and the points of each axis.
+fn dimensions(flow: &Flow, frames: usize) -> Vec<Dimension<'static>> {
+    let times = (0..frames).map(|frame| (frame as f64 * flow.interval) as f32);
+    let time = Dimension {
+        name: "time",
+        points: times.collect(),
+        flags: &[("sample_varying", false)],
+    };
+    let axes = flow.shape().iter().zip(&flow.domain).zip(AXES);
+    let axes = axes.map(|((&n, &(extent, low)), name)| {
+        let points = (0..n).map(|i| (low + extent * i as f64 / n as f64) as f32);
+        Dimension::fixed(name, points.collect())
+    });
+    std::iter::once(time).chain(axes).collect()
+}
+
+/// The mask marks the points at either end of the axis.
+fn periodic(axis: &'static str, points: usize) -> BoundaryCondition<'static> {
+    BoundaryCondition {
+        name: format!("{axis}_periodic"),
+        axis,
+        kind: "periodic".into(),
+        mask: (0..points).map(|i| i == 0 || i + 1 == points).collect(),
+        has_values: true,
+    }
 }

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use hdf5::types::VarLenUnicode;
-use hdf5::{File, Group};
-use ndarray::{ArrayD, IxDyn};
 use wellspring_store::{Boundary, TensorOrder};
 
+use super::well_writer::{
+    BoundaryCondition, Dimension, FieldLayout, FieldWriter, Header, WellWriter,
+};
 use crate::{Error, Result};
 
 /// How values are packed.
@@ -81,136 +81,84 @@ impl Waves {
     }
 
     fn write_file(&self, path: &Path, seed: u64) -> hdf5::Result<()> {
-        let file = File::create(path)?;
-        text(&file, "dataset_name", &self.name)?;
-        text(&file, "grid_type", "cartesian")?;
-        number(&file, "n_spatial_dims", self.axes.len())?;
-        number(&file, "n_trajectories", self.trajectories)?;
-        let names: Vec<&str> = self.parameters.keys().map(String::as_str).collect();
-        texts(&file, "simulation_parameters", &names)?;
-        for (name, value) in &self.parameters {
-            let attribute = file.new_attr::<f64>().create(name.as_str())?;
-            attribute.write_scalar(value)?;
-        }
-        self.dimensions(&file)?;
-        self.scalars(&file, &names)?;
-        self.boundaries(&file)?;
-        let ranks = [
-            ("t0_fields", TensorOrder::Scalar),
-            ("t1_fields", TensorOrder::Vector),
-            ("t2_fields", TensorOrder::Tensor),
-        ];
+        let file = WellWriter::create(path)?;
+        let parameters = self.parameters.iter();
+        let parameters: Vec<(&str, f64)> = parameters
+            .map(|(name, &value)| (name.as_str(), value))
+            .collect();
+        file.header(&Header {
+            dataset_name: &self.name,
+            dimensions: self.axes.len(),
+            trajectories: self.trajectories,
+            parameters: &parameters,
+        })?;
+        let axes: Vec<&str> = self.axes.iter().map(|axis| axis.0.as_str()).collect();
+        file.dimensions(&axes, self.dimensions())?;
+        file.scalars(&parameters, |value| value)?;
+        file.boundaries(self.boundaries())?;
+        self.fields(&file, seed)?;
+        file.close(())
+    }
+
+    /// The points of each axis, and times.
+    fn dimensions(&self) -> Vec<Dimension<'_>> {
+        let points = |count: usize| (0..count).map(|i| i as f32 / count as f32).collect();
+        let axes = self.axes.iter();
+        let axes = axes.map(|(name, count, _)| Dimension::fixed(name, points(*count)));
+        let time = Dimension {
+            name: "time",
+            points: points(self.frames),
+            flags: &[("sample_varying", false), ("time_varying", true)],
+        };
+        axes.chain([time]).collect()
+    }
+
+    fn boundaries(&self) -> impl Iterator<Item = BoundaryCondition<'_>> {
+        self.axes.iter().flat_map(|(axis, points, sides)| {
+            sides.iter().enumerate().map(move |(side, boundary)| {
+                let kind = format!("{boundary:?}");
+                let end = if side == 0 { "low" } else { "high" };
+                let marked = side * (points - 1);
+                BoundaryCondition {
+                    name: format!("{axis}_{}_{end}", kind.to_lowercase()),
+                    axis,
+                    kind: kind.to_uppercase(),
+                    mask: (0..*points).map(|point| point == marked).collect(),
+                    has_values: false,
+                }
+            })
+        })
+    }
+
+    fn fields(&self, file: &WellWriter, seed: u64) -> hdf5::Result<()> {
+        let layout = FieldLayout {
+            trajectories: self.trajectories,
+            frames: self.frames,
+            space: self.axes.iter().map(|axis| axis.1).collect(),
+            packing: self.packing,
+        };
         let mut phase = seed as f64;
-        for (group, order) in ranks {
-            let fields: Vec<&WaveField> = self
-                .fields
-                .iter()
-                .filter(|field| field.order == order)
-                .collect();
-            let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
-            let group = file.create_group(group)?;
-            texts(&group, "field_names", &names)?;
+        for order in [
+            TensorOrder::Scalar,
+            TensorOrder::Vector,
+            TensorOrder::Tensor,
+        ] {
+            let fields = self.fields.iter().filter(|field| field.order == order);
+            let names: Vec<&str> = fields.map(|field| field.name.as_str()).collect();
+            let group = file.fields(order, &names)?;
             for name in names {
                 phase += 1.0;
-                self.field(&group, name, order, phase)?;
-            }
-        }
-        file.close()
-    }
-
-    fn dimensions(&self, file: &File) -> hdf5::Result<()> {
-        let group = file.create_group("dimensions")?;
-        let names: Vec<&str> = self.axes.iter().map(|axis| axis.0.as_str()).collect();
-        texts(&group, "spatial_dims", &names)?;
-        let axes = self
-            .axes
-            .iter()
-            .map(|(name, points, _)| (name.as_str(), *points));
-        for (name, points) in axes.chain([("time", self.frames)]) {
-            let at: Vec<f32> = (0..points).map(|i| i as f32 / points as f32).collect();
-            let dataset = group.new_dataset::<f32>().shape([points]).create(name)?;
-            dataset.write_raw(&at)?;
-            flags(
-                &dataset,
-                &[("sample_varying", false), ("time_varying", name == "time")],
-            )?;
-        }
-        Ok(())
-    }
-
-    fn scalars(&self, file: &File, names: &[&str]) -> hdf5::Result<()> {
-        let group = file.create_group("scalars")?;
-        texts(&group, "field_names", names)?;
-        for (name, value) in &self.parameters {
-            let scalar = group.new_dataset::<f64>().shape(()).create(name.as_str())?;
-            scalar.write_scalar(value)?;
-            flags(
-                &scalar,
-                &[("sample_varying", false), ("time_varying", false)],
-            )?;
-        }
-        Ok(())
-    }
-
-    fn boundaries(&self, file: &File) -> hdf5::Result<()> {
-        let group = file.create_group("boundary_conditions")?;
-        for (name, points, sides) in &self.axes {
-            for (side, boundary) in sides.iter().enumerate() {
-                let kind = format!("{boundary:?}").to_lowercase();
-                let end = if side == 0 { "low" } else { "high" };
-                let condition = group.create_group(&format!("{name}_{kind}_{end}"))?;
-                texts(&condition, "associated_dims", &[name])?;
-                texts(&condition, "associated_fields", &[])?;
-                text(&condition, "bc_type", &kind.to_uppercase())?;
-                let marked = side * (points - 1);
-                let mask: Vec<bool> = (0..*points).map(|point| point == marked).collect();
-                let dataset = condition
-                    .new_dataset::<bool>()
-                    .shape([*points])
-                    .create("mask")?;
-                dataset.write_raw(&mask)?;
-                flags(
-                    &condition,
-                    &[("sample_varying", false), ("time_varying", false)],
-                )?;
+                self.fill(&layout.create(&group, name, order)?, phase)?;
             }
         }
         Ok(())
     }
 
-    fn field(&self, group: &Group, name: &str, order: TensorOrder, phase: f64) -> hdf5::Result<()> {
-        let mut frame: Vec<usize> = self.axes.iter().map(|axis| axis.1).collect();
-        frame.extend(vec![self.axes.len(); order as usize]);
-        let shape = [&[self.trajectories, self.frames], frame.as_slice()].concat();
-        let builder = group.new_dataset::<f32>().shape(shape);
-        let chunk = [&[1, 1], frame.as_slice()].concat();
-        let dataset = match self.packing {
-            Packing::Contiguous => builder.create(name)?,
-            Packing::Chunked => builder.chunk(chunk).create(name)?,
-            Packing::Gzip(level) => builder.chunk(chunk).shuffle().deflate(level).create(name)?,
-        };
-        let varies = vec![true; self.axes.len()];
-        let attribute = dataset.new_attr::<bool>().shape([varies.len()]);
-        attribute.create("dim_varying")?.write_raw(&varies)?;
-        flags(
-            &dataset,
-            &[("sample_varying", true), ("time_varying", true)],
-        )?;
+    fn fill(&self, field: &FieldWriter, phase: f64) -> hdf5::Result<()> {
         for trajectory in 0..self.trajectories {
             for step in 0..self.frames {
-                let values = wave(frame.iter().product(), phase + trajectory as f64, step);
-                let array = ArrayD::from_shape_vec(IxDyn(&frame), values)
-                    .map_err(|error| hdf5::Error::from(error.to_string()))?;
-                let mut place = vec![
-                    hdf5::SliceOrIndex::Index(trajectory),
-                    hdf5::SliceOrIndex::Index(step),
-                ];
-                place.extend(frame.iter().map(|_| hdf5::SliceOrIndex::Unlimited {
-                    start: 0,
-                    step: 1,
-                    block: 1,
-                }));
-                dataset.write_slice(&array, hdf5::Hyperslab::from(place))?;
+                let values = wave(field.frame_len(), phase + trajectory as f64, step);
+                field.put(trajectory, step, values)?;
             }
         }
         Ok(())
@@ -224,34 +172,4 @@ fn wave(cells: usize, phase: f64, step: usize) -> Vec<f32> {
     (0..cells)
         .map(|i| 2.0 + long(i).sin() + 0.1 * short(i).cos())
         .collect()
-}
-
-fn unicode(value: &str) -> VarLenUnicode {
-    // Only a text with a NUL byte is none.
-    value.parse().unwrap_or_default()
-}
-
-fn text(at: &Group, name: &str, value: &str) -> hdf5::Result<()> {
-    let attribute = at.new_attr::<VarLenUnicode>().create(name)?;
-    attribute.write_scalar(&unicode(value))
-}
-
-fn texts(at: &Group, name: &str, values: &[&str]) -> hdf5::Result<()> {
-    let values: Vec<VarLenUnicode> = values.iter().map(|value| unicode(value)).collect();
-    let attribute = at
-        .new_attr::<VarLenUnicode>()
-        .shape([values.len()])
-        .create(name)?;
-    attribute.write_raw(&values)
-}
-
-fn number(at: &Group, name: &str, value: usize) -> hdf5::Result<()> {
-    let attribute = at.new_attr::<i64>().create(name)?;
-    attribute.write_scalar(&(value as i64))
-}
-
-fn flags(at: &hdf5::Location, flags: &[(&str, bool)]) -> hdf5::Result<()> {
-    flags
-        .iter()
-        .try_for_each(|(name, flag)| at.new_attr::<bool>().create(*name)?.write_scalar(flag))
 }

@@ -188,7 +188,7 @@ async fn what_may_be_broken_is_told_however_the_work_is_cut() {
         for stage in [Stage::Statistics, Stage::Shards] {
             for part in ["2/3", "0/3", "1/3"] {
                 let part: Part = part.parse().unwrap();
-                let work = ingest_part(&source, &parted, &options, (part, stage), &notes);
+                let work = ingest_part(&source, &parted, &options, part, stage, &notes);
                 work.await.unwrap();
             }
         }

@@ -1,7 +1,7 @@
 //! What an ingest has left: what cannot be read is not taken for absent.
 
 use wellspring_s3_testing::{Fault, Server, Trouble};
-use wellspring_store::{Change, ChangeStart, Error as StoreError, Location, Shard};
+use wellspring_store::{Change, ChangeStart, Error as StoreError, Location, Shard, ShardId, Split};
 
 use crate::Error;
 use crate::convert::ledger::{Ledger, ShardRecord};
@@ -31,22 +31,26 @@ async fn a_shard_is_missing_only_where_the_store_says_so() {
     let root = Location::parse_with("s3://bucket/ds", &server.settings()).unwrap();
     let change = begun(&root, false).await.unwrap();
     let ledger = Ledger::of(&change).await.unwrap();
+    let id = ShardId {
+        split: Split::Train,
+        index: Some(0),
+    };
     let record = ShardRecord {
         shard: Shard::of("train/00000.arrow".into(), 1, b"bytes"),
         digests: Vec::new(),
         tracks: Vec::new(),
     };
     ledger.put("train/00000", &record).await.unwrap();
-    assert_eq!(ledger.found("train/00000").await.unwrap(), None);
+    assert_eq!(ledger.found(id).await.unwrap(), None);
     let shard = root.join("train/00000.arrow");
     shard.put("bytes").await.unwrap();
-    assert_eq!(ledger.found("train/00000").await.unwrap(), Some(record));
+    assert_eq!(ledger.found(id).await.unwrap(), Some(record));
     server.trouble(Trouble {
         method: "HEAD",
         fault: Fault::Status(403),
         every: 1,
         times: u64::MAX,
     });
-    let refused = ledger.found("train/00000").await;
+    let refused = ledger.found(id).await;
     assert!(matches!(refused, Err(Error::Store(_))), "{refused:?}");
 }

@@ -112,7 +112,7 @@ fn they_are_listed_and_can_be_allowed() {
         for slab in reader.slabs() {
             let rows = slab.rows.start * 6..slab.rows.end * 6;
             let mut planes = [&mut plane[rows]];
-            reader.raw_planes((1, step), &slab, &mut planes).unwrap();
+            reader.raw_planes(1, step, &slab, &mut planes).unwrap();
         }
         assert_eq!(plane, [expected; 24]);
     }

@@ -81,12 +81,12 @@ impl Values {
 
 /// A box of an array: where it begins and how far it goes, along each axis.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Region {
+pub(super) struct ArrayBox {
     pub(super) start: Vec<usize>,
     pub(super) count: Vec<usize>,
 }
 
-impl Region {
+impl ArrayBox {
     pub(super) fn len(&self) -> usize {
         self.count.iter().product()
     }
@@ -104,7 +104,7 @@ pub(super) struct Scratch {
 pub(super) fn read(
     storage: &Storage,
     file: &dyn ReadAt,
-    region: &Region,
+    region: &ArrayBox,
     into: &mut Values,
     scratch: &mut Scratch,
 ) -> Result<(), Failure> {
@@ -113,7 +113,7 @@ pub(super) fn read(
     match &storage.layout {
         Layout::Contiguous(offset) => {
             let bytes = into.bytes_mut();
-            let whole = Region {
+            let whole = ArrayBox {
                 start: vec![0; region.count.len()],
                 count: region.count.clone(),
             };
@@ -149,7 +149,7 @@ pub(super) enum Failure {
     Library(hdf5::Error),
 }
 
-fn read_by_library(storage: &Storage, region: &Region, into: &mut Values) -> hdf5::Result<()> {
+fn read_by_library(storage: &Storage, region: &ArrayBox, into: &mut Values) -> hdf5::Result<()> {
     use hdf5::{Hyperslab, SliceOrIndex};
     let slices = region.start.iter().zip(&region.count);
     let place: Vec<SliceOrIndex> = slices
@@ -186,7 +186,7 @@ fn read_by_library(storage: &Storage, region: &Region, into: &mut Values) -> hdf
 struct ChunkReader<'a> {
     chunks: &'a Chunks,
     file: &'a dyn ReadAt,
-    region: &'a Region,
+    region: &'a ArrayBox,
     /// Bytes of a value.
     size: usize,
     scratch: &'a mut Scratch,

@@ -43,7 +43,8 @@ impl Glance {
     pub(crate) fn at(
         values: Stored<'_>,
         checksum: u64,
-        (replaced, is_unwritten): (usize, bool),
+        replaced: usize,
+        is_unwritten: bool,
         fills: &[f64],
     ) -> Self {
         let (largest, fill) = match values {
@@ -152,7 +153,7 @@ mod tests {
     use super::*;
 
     fn at(values: &[f32]) -> Glance {
-        Glance::at(Stored::F32(values), 1, (0, false), &[-999.0])
+        Glance::at(Stored::F32(values), 1, 0, false, &[-999.0])
     }
 
     fn waves(cells: usize) -> Vec<f32> {
@@ -211,7 +212,7 @@ mod tests {
         assert_eq!(with(-999.0), Some(-999.0));
         assert_eq!(with(-998.0), None);
         let wide = [1.0, 9.969_209_968_386_869e36];
-        let glance = Glance::at(Stored::F64(&wide), 1, (0, false), &[]);
+        let glance = Glance::at(Stored::F64(&wide), 1, 0, false, &[]);
         assert_eq!(glance.fill, Some(wide[1]));
     }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use wellspring_store::AxisSelection;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::block::{self, Failure, Region, Scratch, Values};
+use super::block::{self, ArrayBox, Failure, Scratch, Values};
 use super::gather::{Cell, Gather, finite};
 use super::storage::Layout;
 use super::{OpenFile, StoredField};
@@ -124,12 +124,14 @@ impl<'a> FieldReader<'a> {
     /// As [`Self::planes`].
     pub(crate) fn raw_planes<X: Cell>(
         &mut self,
-        place: (usize, usize),
+        sample: usize,
+        step: usize,
         slab: &Slab,
         planes: &mut [&mut [X]],
     ) -> Result<()> {
         self.fill(
-            place,
+            sample,
+            step,
             slab,
             planes,
             |gather, stored, component, plane| match stored {
@@ -147,30 +149,38 @@ impl<'a> FieldReader<'a> {
     /// hold, as it is or mapped.
     pub(crate) fn planes<M: Fn(f64) -> f32 + Copy>(
         &mut self,
-        place: (usize, usize),
+        sample: usize,
+        step: usize,
         slab: &Slab,
         maps: &[M],
         planes: &mut [&mut [f32]],
     ) -> Result<()> {
-        self.fill(place, slab, planes, |gather, stored, component, plane| {
-            let map = maps[component];
-            match stored {
-                Stored::F32(values) => {
-                    gather.plane(values, component, |x| map(x.into()), plane);
+        self.fill(
+            sample,
+            step,
+            slab,
+            planes,
+            |gather, stored, component, plane| {
+                let map = maps[component];
+                match stored {
+                    Stored::F32(values) => {
+                        gather.plane(values, component, |x| map(x.into()), plane);
+                    }
+                    // One that readers could not give back must not pass because it fits when mapped.
+                    Stored::F64(values) => {
+                        let map = |x: f64| if x.fits() { map(x) } else { f32::NAN };
+                        gather.plane(values, component, map, plane);
+                    }
                 }
-                // One that readers could not give back must not pass because it fits when mapped.
-                Stored::F64(values) => {
-                    let map = |x: f64| if x.fits() { map(x) } else { f32::NAN };
-                    gather.plane(values, component, map, plane);
-                }
-            }
-        })
+            },
+        )
     }
 
     /// Fills planes with a slab of a frame, each by `plane_of` the stored values and a component.
     fn fill<X: Cell>(
         &mut self,
-        (sample, step): (usize, usize),
+        sample: usize,
+        step: usize,
         slab: &Slab,
         planes: &mut [&mut [X]],
         plane_of: impl Fn(&Gather, Stored<'_>, usize, &mut [X]),
@@ -215,7 +225,7 @@ impl<'a> FieldReader<'a> {
         let checksum = xxh3_64(self.values.bytes(self.last.clone()));
         let place = self.last.start / self.last.len().max(1);
         let zeroed = self.zeroed.get(place).copied().unwrap_or(0);
-        Glance::at(self.stored(), checksum, (zeroed, self.is_unwritten), fills)
+        Glance::at(self.stored(), checksum, zeroed, self.is_unwritten, fills)
     }
 
     /// A value of the last planes that stands for a missing one, unless that is since it was never written.
@@ -309,8 +319,8 @@ impl<'a> FieldReader<'a> {
     }
 
     /// The box of the file that holds what is wanted.
-    fn region(&self, held: &LoadedRange) -> Region {
-        let mut region = Region {
+    fn region(&self, held: &LoadedRange) -> ArrayBox {
+        let mut region = ArrayBox {
             start: Vec::new(),
             count: Vec::new(),
         };

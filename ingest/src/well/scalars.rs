@@ -40,7 +40,7 @@ pub(super) fn read(
         return Ok(scalars);
     };
     for name in group.texts("field_names")? {
-        if let Some(scalar) = scalar(&group, &name, (samples, frames), remarks)? {
+        if let Some(scalar) = scalar(&group, &name, samples, frames, remarks)? {
             scalars.insert(name, scalar);
         }
     }
@@ -50,7 +50,8 @@ pub(super) fn read(
 fn scalar(
     group: &Object<'_>,
     name: &str,
-    (samples, frames): (usize, usize),
+    samples: usize,
+    frames: usize,
     remarks: &mut Vec<String>,
 ) -> Result<Option<Scalar>> {
     let dataset = group.dataset(name)?;

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::manifest::ShardId;
-use crate::plan::rows::Piece;
+use crate::plan::rows::WindowRows;
 use crate::read::cache::ledger::Room;
 use crate::read::cache::{Lease, ShardCache};
 use crate::{Dataset, Plan, Result};
@@ -58,7 +58,7 @@ impl Stages {
         &mut self,
         first: usize,
         last: usize,
-        pieces: &[Vec<Piece>],
+        pieces: &[Vec<WindowRows>],
     ) -> Result<Vec<Arc<Lease>>> {
         let Some(stages) = self.plan.stages(first, last) else {
             return Ok(vec![Arc::new(self.own(pieces).await?)]);
@@ -87,7 +87,7 @@ impl Stages {
 
     /// A lease for one batch of an order that has no stages. What other batches hold is given back
     /// when they are gathered, which waits for nothing.
-    async fn own(&self, pieces: &[Vec<Piece>]) -> Result<Lease> {
+    async fn own(&self, pieces: &[Vec<WindowRows>]) -> Result<Lease> {
         let pieces = pieces.iter().flatten();
         let mut ids: Vec<ShardId> = pieces.map(|piece| piece.shard).collect();
         ids.sort_unstable();

@@ -71,7 +71,7 @@ impl Attachment {
     pub async fn fetch(&self, root: &Location) -> Result<Vec<u8>> {
         let place = root.join(&self.path);
         let bytes = place.get().await?;
-        check(&bytes, (self.bytes, &self.checksum), &place)?;
+        check(&bytes, self.bytes, &self.checksum, &place)?;
         Ok(bytes.to_vec())
     }
 }

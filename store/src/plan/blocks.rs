@@ -3,14 +3,14 @@
 use std::ops::Range;
 
 use crate::plan::rows::RowIndex;
-use crate::{Split, SplitManifest, WindowSpec};
+use crate::{Offsets, Split, SplitManifest, WindowSpec};
 
 /// A block is the windows that begin in one shard. A window may end in a later one, so a block needs
 /// its own shard and those that its last window reaches into.
 #[derive(Debug)]
 pub(super) struct ShardBlocks {
-    /// Windows before each block, and in all.
-    before: Vec<usize>,
+    /// The windows of each block, by their index in the sequential order.
+    windows: Offsets,
     /// One past the last shard that each block needs.
     reach: Vec<usize>,
 }
@@ -20,24 +20,27 @@ impl ShardBlocks {
         split: Split,
         held: &SplitManifest,
         spec: WindowSpec,
-        windows: &[usize],
+        windows: &Offsets,
     ) -> Self {
         let cut = Cut {
-            held,
             spec,
             windows,
             rows: RowIndex::of(split, held),
         };
         let shards = &cut.rows.shards;
-        let before: Vec<usize> = shards.iter().map(|&row| cut.windows_before(row)).collect();
-        let reach = (0..held.shards.len()).map(|shard| match before[shard + 1] {
-            // No window begins here.
-            end if end == before[shard] => shard + 1,
-            end => shards.partition_point(|&first| first < cut.end(end - 1)),
-        });
+        let begun =
+            |rows: Range<usize>| cut.windows_before(rows.end) - cut.windows_before(rows.start);
+        let windows = Offsets::of(shards.ranges().map(begun));
+        let reach = windows
+            .ranges()
+            .enumerate()
+            .map(|(shard, own)| match own.is_empty() {
+                true => shard + 1,
+                false => shards.find(cut.last_row(own.end - 1)) + 1,
+            });
         Self {
             reach: reach.collect(),
-            before,
+            windows,
         }
     }
 
@@ -48,7 +51,7 @@ impl ShardBlocks {
 
     /// The windows of a block, by their index in the sequential order.
     pub(super) fn windows(&self, block: usize) -> Range<usize> {
-        self.before[block]..self.before[block + 1]
+        self.windows.range(block)
     }
 
     /// The shards that a block needs; none where no window begins in it.
@@ -61,36 +64,35 @@ impl ShardBlocks {
 
     /// The block of a window.
     pub(super) fn holding(&self, window: usize) -> usize {
-        self.before.partition_point(|&before| before <= window) - 1
+        self.windows.find(window)
     }
 }
 
 /// Windows and the rows that they are cut from.
 struct Cut<'a> {
-    held: &'a SplitManifest,
     spec: WindowSpec,
-    /// Windows before each trajectory, and in all.
-    windows: &'a [usize],
+    /// The windows of each trajectory.
+    windows: &'a Offsets,
     rows: RowIndex,
 }
 
 impl Cut<'_> {
     /// Windows whose first row comes before a row.
     fn windows_before(&self, row: usize) -> usize {
-        let first = &self.rows.trajectories;
-        let trajectory = first.partition_point(|&first| first <= row) - 1;
-        if trajectory == self.held.trajectories.len() {
-            return self.windows[trajectory];
-        }
-        let starts = (row - first[trajectory]).div_ceil(self.spec.every.max(1));
-        (self.windows[trajectory] + starts).min(self.windows[trajectory + 1])
+        let trajectory = self.rows.trajectories.find(row);
+        let Some(rows) = self.rows.trajectories.get(trajectory) else {
+            return self.windows.total();
+        };
+        let starts = (row - rows.start).div_ceil(self.spec.every.max(1));
+        let windows = self.windows.range(trajectory);
+        (windows.start + starts).min(windows.end)
     }
 
-    /// One past the last row of a window.
-    fn end(&self, window: usize) -> usize {
-        let trajectory = self.windows.partition_point(|&before| before <= window) - 1;
-        let start = (window - self.windows[trajectory]) * self.spec.every.max(1);
-        let frames = self.held.trajectories[trajectory].frames;
-        self.rows.trajectories[trajectory] + start + self.spec.span(frames)
+    /// The last row of a window.
+    fn last_row(&self, window: usize) -> usize {
+        let trajectory = self.windows.find(window);
+        let start = (window - self.windows.start(trajectory)) * self.spec.every.max(1);
+        let rows = self.rows.trajectories.range(trajectory);
+        rows.start + start + self.spec.span(rows.len()) - 1
     }
 }

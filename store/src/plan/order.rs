@@ -3,6 +3,7 @@
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::blocks::ShardBlocks;
+use crate::Offsets;
 
 /// In which order windows come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +49,8 @@ pub(super) struct Lanes {
     count: usize,
     /// The blocks, one from each lane in turn.
     sequence: Vec<usize>,
-    /// Windows before each stage, and in all.
-    before: Vec<usize>,
+    /// The places of each stage.
+    places: Offsets,
 }
 
 impl Lanes {
@@ -63,14 +64,11 @@ impl Lanes {
             epoch,
             count,
             sequence: Vec::new(),
-            before: vec![0],
+            places: Offsets::of([]),
         };
         all.sequence = all.walk(blocks.len());
-        let mut sum = 0;
-        for stage in 0..all.stages() {
-            sum += all.parts(stage, blocks).map(|part| part.len).sum::<usize>();
-            all.before.push(sum);
-        }
+        let windows = |stage| all.parts(stage, blocks).map(|part| part.len).sum();
+        all.places = Offsets::of((0..all.stages()).map(windows));
         Some(all)
     }
 
@@ -80,14 +78,14 @@ impl Lanes {
 
     /// The stage that a place lies in.
     pub(super) fn stage(&self, place: usize) -> usize {
-        self.before.partition_point(|&before| before <= place) - 1
+        self.places.find(place)
     }
 
     /// The window, by its index in the sequential order, at a place.
     pub(super) fn get(&self, place: usize, blocks: &ShardBlocks) -> Option<usize> {
         let stage = self.stage(place);
-        let (first, end) = (self.before[stage], self.before[stage + 1]);
-        let mut at = self.permuted("stage", stage, place - first, end - first);
+        let places = self.places.range(stage);
+        let mut at = self.permuted("stage", stage, place - places.start, places.len());
         for part in self.parts(stage, blocks) {
             if at < part.len {
                 let windows = blocks.windows(part.block);
@@ -111,7 +109,7 @@ impl Lanes {
         &'a self,
         stage: usize,
         blocks: &'a ShardBlocks,
-    ) -> impl Iterator<Item = Part> + 'a {
+    ) -> impl Iterator<Item = BlockPart> + 'a {
         let (lanes, last) = (self.count, self.sequence.len() - 1);
         // The newest block of the stage; each before it has been under way for one stage more.
         let newest = stage + lanes - 1;
@@ -122,7 +120,7 @@ impl Lanes {
             let block = self.sequence[place];
             let windows = blocks.windows(block).len();
             let first = low * windows / lanes;
-            Part {
+            BlockPart {
                 block,
                 first,
                 len: high * windows / lanes - first,
@@ -166,7 +164,7 @@ impl Lanes {
 }
 
 /// Some of a block's windows, in the block's own shuffled order.
-struct Part {
+struct BlockPart {
     block: usize,
     first: usize,
     len: usize,

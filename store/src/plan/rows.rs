@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use crate::manifest::ShardId;
-use crate::{Split, SplitManifest};
+use crate::{Offsets, Split, SplitManifest};
 
 /// Rows of one shard that are frames of one window.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Piece {
+pub(crate) struct WindowRows {
     pub(crate) shard: ShardId,
     /// Rows of the shard, of which every `stride`-th counts.
     pub(crate) rows: Range<usize>,
@@ -19,18 +19,18 @@ pub(crate) struct Piece {
 #[derive(Debug)]
 pub(crate) struct RowIndex {
     split: Split,
-    /// Rows before each trajectory, and in all.
-    pub(crate) trajectories: Vec<usize>,
-    /// Rows before each shard, and in all.
-    pub(crate) shards: Vec<usize>,
+    /// The rows of each trajectory.
+    pub(crate) trajectories: Offsets,
+    /// The rows of each shard.
+    pub(crate) shards: Offsets,
 }
 
 impl RowIndex {
     pub(crate) fn of(split: Split, held: &SplitManifest) -> Self {
         Self {
             split,
-            trajectories: sums(held.trajectories.iter().map(|trajectory| trajectory.frames)),
-            shards: sums(held.shards.iter().map(|shard| shard.rows)),
+            trajectories: Offsets::of(held.trajectories.iter().map(|held| held.frames)),
+            shards: Offsets::of(held.shards.iter().map(|shard| shard.rows)),
         }
     }
 
@@ -40,17 +40,18 @@ impl RowIndex {
         trajectory: usize,
         steps: Range<usize>,
         stride: usize,
-    ) -> Vec<Piece> {
+    ) -> Vec<WindowRows> {
         let stride = stride.max(1);
-        let base = self.trajectories[trajectory];
+        let base = self.trajectories.start(trajectory);
         let (mut row, end) = (base + steps.start, base + steps.end);
         let mut pieces = Vec::new();
         let mut time = 0;
         while row < end {
-            let shard = self.shards.partition_point(|&before| before <= row) - 1;
-            let (low, high) = (self.shards[shard], self.shards[shard + 1].min(end));
+            let shard = self.shards.find(row);
+            let held = self.shards.range(shard);
+            let (low, high) = (held.start, held.end.min(end));
             let count = (high - row).div_ceil(stride);
-            pieces.push(Piece {
+            pieces.push(WindowRows {
                 shard: ShardId {
                     split: self.split,
                     index: Some(shard),
@@ -66,15 +67,6 @@ impl RowIndex {
     }
 }
 
-fn sums(counts: impl Iterator<Item = usize>) -> Vec<usize> {
-    let mut sums = vec![0];
-    sums.extend(counts.scan(0, |sum, count| {
-        *sum += count;
-        Some(*sum)
-    }));
-    sums
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,8 +75,8 @@ mod tests {
     fn a_stride_goes_on_across_shards() {
         let index = RowIndex {
             split: Split::Train,
-            trajectories: vec![0, 4, 16],
-            shards: vec![0, 5, 6, 16],
+            trajectories: Offsets::of([4, 12]),
+            shards: Offsets::of([5, 1, 10]),
         };
         let found = index.pieces(1, 0..10, 3);
         // Rows 4, 7, 10, 13: the first in shard 0, none in shard 1, three in shard 2.

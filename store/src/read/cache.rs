@@ -193,7 +193,7 @@ impl ShardCache {
             Some(index) => held.shards.get(index),
             None => held.constants.as_ref(),
         };
-        file.ok_or_else(|| Error::malformed(&self.root, format!("it has no shard {id:?}")))
+        file.ok_or_else(|| Error::malformed(&self.root, format!("it has no shard {id}")))
     }
 
     /// Bytes that a file takes while it is held. Mapped files are the system's to keep or drop.
@@ -227,7 +227,7 @@ impl ShardCache {
         let made;
         let file = match &self.origin {
             Some(origin) => {
-                made = origin.shard(id.split, id.index).await?;
+                made = origin.shard(id).await?;
                 &made
             }
             None => self.file(id)?,

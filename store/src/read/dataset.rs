@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::manifest::ShardId;
 use crate::manifest::generation;
-use crate::plan::rows::{Piece, RowIndex};
+use crate::plan::rows::{RowIndex, WindowRows};
 use crate::read::cache::ledger::Room;
 use crate::read::cache::{CacheOptions, Lease, ShardCache};
 use crate::read::io_statistics::{Counters, IoStatistics};
@@ -30,7 +30,7 @@ pub struct Dataset {
 /// Frames of one trajectory, in open shards.
 #[derive(Debug)]
 pub(crate) struct Run {
-    pieces: Vec<(Piece, Arc<ShardData>)>,
+    pieces: Vec<(WindowRows, Arc<ShardData>)>,
 }
 
 impl Dataset {
@@ -204,7 +204,7 @@ impl Dataset {
         let shard = open_in(std::slice::from_ref(&lease), id).await?;
         let channels = self.schema().constant_channels().len();
         let mut frame = Frames::zeros(1, 1, channels, self.schema().grid.shape());
-        shard.copy(trajectory..trajectory + 1, 1, &mut frame, (0, 0));
+        shard.copy(trajectory..trajectory + 1, 1, &mut frame, 0, 0);
         Ok(Some(frame))
     }
 
@@ -223,7 +223,7 @@ impl Dataset {
         split: Split,
         spec: WindowSpec,
         window: Window,
-    ) -> Result<Vec<Piece>> {
+    ) -> Result<Vec<WindowRows>> {
         let (trajectory, start) = (window.trajectory as usize, window.start as usize);
         let frames = self.frames(split, trajectory)?;
         let steps = start..start.saturating_add(spec.span(frames));
@@ -254,7 +254,7 @@ impl Dataset {
         trajectory: usize,
         steps: Range<usize>,
         stride: usize,
-    ) -> Result<Vec<Piece>> {
+    ) -> Result<Vec<WindowRows>> {
         let held = self.manifest.split(split)?.trajectories.get(trajectory);
         let index = self.index.get(&split).filter(|_| held.is_some());
         let frames = held.map_or(0, |held| held.frames);
@@ -267,14 +267,14 @@ impl Dataset {
     }
 
     /// So many frames of one trajectory, from their pieces.
-    async fn gather(&self, pieces: Vec<Piece>, time: usize) -> Result<Frames> {
+    async fn gather(&self, pieces: Vec<WindowRows>, time: usize) -> Result<Frames> {
         let (run, _lease) = self.run(pieces, time).await?;
         let mut frames = self.empty(time, 1);
         run.copy(&mut frames, 0);
         Ok(frames)
     }
 
-    async fn run(&self, pieces: Vec<Piece>, time: usize) -> Result<(Run, Arc<Lease>)> {
+    async fn run(&self, pieces: Vec<WindowRows>, time: usize) -> Result<(Run, Arc<Lease>)> {
         let shards: Vec<ShardId> = pieces.iter().map(|piece| piece.shard).collect();
         let lease = Arc::new(self.cache.lease(&shards, Room::Take).await?);
         let run = Run::open(pieces, time, std::slice::from_ref(&lease)).await?;
@@ -286,7 +286,7 @@ impl Run {
     /// Waits for the shards of some pieces, which have every one of `time` frames between them and each
     /// lie in one of the leases: what no piece fills would be whatever was in that memory before.
     pub(crate) async fn open(
-        pieces: Vec<Piece>,
+        pieces: Vec<WindowRows>,
         time: usize,
         leases: &[Arc<Lease>],
     ) -> Result<Self> {
@@ -313,7 +313,7 @@ impl Run {
     pub(crate) fn copy<T: Value>(&self, frames: &mut Frames<T>, batch: usize) {
         for (piece, shard) in &self.pieces {
             let rows = piece.rows.clone();
-            shard.copy(rows, piece.stride, frames, (piece.time, batch));
+            shard.copy(rows, piece.stride, frames, piece.time, batch);
         }
     }
 }

@@ -34,7 +34,7 @@ pub struct FrameColumns {
 
 /// Neighbouring rows of one shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece {
+pub struct ShardRows {
     /// The part of the data set.
     pub split: Split,
     /// Of its shards, by number.
@@ -98,13 +98,11 @@ impl Scanner {
         let Some(index) = self.rows.get(&split) else {
             return 0..0;
         };
-        match index.trajectories.get(trajectory..) {
-            Some(&[first, end, ..]) => {
-                let row = |step: usize| first.saturating_add(step).min(end);
-                row(steps.start)..row(steps.end)
-            }
-            _ => 0..0,
-        }
+        let Some(whole) = index.trajectories.get(trajectory) else {
+            return 0..0;
+        };
+        let row = |step: usize| whole.start.saturating_add(step).min(whole.end);
+        row(steps.start)..row(steps.end)
     }
 
     /// Trajectory and step of a row.
@@ -113,33 +111,32 @@ impl Scanner {
     /// When the data set has no such split.
     #[must_use]
     pub fn frame(&self, split: Split, row: usize) -> (usize, usize) {
-        let before = &self.rows[&split].trajectories;
-        let trajectory = before.partition_point(|&before| before <= row) - 1;
-        (trajectory, row - before[trajectory])
+        let trajectories = &self.rows[&split].trajectories;
+        let trajectory = trajectories.find(row);
+        (trajectory, row - trajectories.start(trajectory))
     }
 
     /// The shards' pieces of a range of a split's rows.
     #[must_use]
-    pub fn pieces(&self, split: Split, rows: Range<usize>) -> Vec<Piece> {
-        let Some(RowIndex { shards: before, .. }) = self.rows.get(&split) else {
+    pub fn pieces(&self, split: Split, rows: Range<usize>) -> Vec<ShardRows> {
+        let Some(RowIndex { shards, .. }) = self.rows.get(&split) else {
             return Vec::new();
         };
-        let first = before.partition_point(|&before| before <= rows.start) - 1;
-        let own = |shard: usize| rows.start.max(before[shard])..rows.end.min(before[shard + 1]);
-        (first..before.len() - 1)
-            .map(|shard| Piece {
+        let piece = |(shard, own): (usize, Range<usize>)| {
+            let first = shards.start(shard);
+            ShardRows {
                 split,
                 shard,
-                rows: own(shard),
-            })
-            .take_while(|piece| !piece.rows.is_empty())
-            .collect()
+                rows: first + own.start..first + own.end,
+            }
+        };
+        shards.cut(rows).map(piece).collect()
     }
 
     /// A piece's frames, a stored record batch at a time.
     pub fn scan(
         self: Arc<Self>,
-        piece: Piece,
+        piece: ShardRows,
         wanted: FrameColumns,
     ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
         let whole = async move {
@@ -158,7 +155,7 @@ impl Scanner {
     }
 
     /// The rows of a piece's own shard. A piece may come from another machine.
-    fn within(&self, piece: &Piece, wanted: &FrameColumns) -> Result<Range<usize>> {
+    fn within(&self, piece: &ShardRows, wanted: &FrameColumns) -> Result<Range<usize>> {
         let channels = self.dataset.schema().channels().len();
         if let Some(channel) = wanted.channels.iter().find(|&&channel| channel >= channels) {
             return Err(Error::Shape {
@@ -167,14 +164,9 @@ impl Scanner {
                 found: channel.to_string(),
             });
         }
-        let shards = self
-            .rows
-            .get(&piece.split)
-            .map_or(&[][..], |index| &index.shards);
-        let own = match shards.get(piece.shard..) {
-            Some(&[first, end, ..]) => first..end,
-            _ => 0..0,
-        };
+        let index = self.rows.get(&piece.split);
+        let own = index.and_then(|index| index.shards.get(piece.shard));
+        let own = own.unwrap_or(0..0);
         let rows = &piece.rows;
         if rows.start < own.start || rows.start > rows.end || rows.end > own.end {
             return Err(Error::Shape {
@@ -247,7 +239,7 @@ impl Scanner {
     }
 
     /// Where the columns of a piece's shard lie; read once.
-    async fn index(&self, piece: &Piece) -> Result<Arc<ShardIndex>> {
+    async fn index(&self, piece: &ShardRows) -> Result<Arc<ShardIndex>> {
         let shard = &self.dataset.manifest().split(piece.split)?.shards[piece.shard];
         let cell = {
             let mut indices = self.indices.lock().unwrap_or_else(PoisonError::into_inner);

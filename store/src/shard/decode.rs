@@ -11,7 +11,7 @@ use arrow::ipc::reader::{FileDecoder, read_footer_length};
 use arrow::ipc::{Block, Footer, MessageHeader, root_as_footer, root_as_message};
 use half::f16;
 
-use crate::{Error, Frames, Result, Value};
+use crate::{Error, Frames, Offsets, Result, Value};
 
 /// Magic number and footer length at the end of a file.
 pub(super) const TRAILER: usize = 10;
@@ -20,8 +20,8 @@ pub(super) const TRAILER: usize = 10;
 #[derive(Debug)]
 pub(crate) struct ShardData {
     batches: Vec<Batch>,
-    /// Rows before each batch, and in all.
-    before: Vec<usize>,
+    /// The rows of each batch.
+    rows: Offsets,
 }
 
 #[derive(Debug)]
@@ -47,7 +47,6 @@ impl ShardData {
         check_columns(&footer, columns).map_err(malformed)?;
         let decoder = FileDecoder::new(columns.clone(), footer.version());
         let mut batches = Vec::new();
-        let mut before = vec![0];
         for block in footer.recordBatches().iter().flatten() {
             let bytes = check_block(file, block).map_err(malformed)?;
             let batch =
@@ -59,16 +58,18 @@ impl ShardData {
                         source,
                     })?;
             let Some(batch) = batch else { continue };
-            before.push(before[before.len() - 1] + batch.num_rows());
             batches.push(
                 Batch::of(&batch).ok_or_else(|| malformed("a column has another type".into()))?,
             );
         }
-        Ok(Self { batches, before })
+        Ok(Self {
+            rows: Offsets::of(batches.iter().map(|batch: &Batch| batch.time.len())),
+            batches,
+        })
     }
 
     pub(crate) fn rows(&self) -> usize {
-        self.before[self.before.len() - 1]
+        self.rows.total()
     }
 
     /// Trajectory, step and time of a row.
@@ -84,7 +85,8 @@ impl ShardData {
         rows: Range<usize>,
         stride: usize,
         frames: &mut Frames<T>,
-        (mut time, batch): (usize, usize),
+        mut time: usize,
+        batch: usize,
     ) {
         let mut row = rows.start;
         while row < rows.end {
@@ -92,15 +94,15 @@ impl ShardData {
             let end = rows.end.min(row - first + held.time.len());
             let here = (first..first + end - row).step_by(stride);
             let count = here.len();
-            held.copy(here, frames, (time, batch));
+            held.copy(here, frames, time, batch);
             time += count;
             row = row.saturating_add(count.saturating_mul(stride));
         }
     }
 
     fn find(&self, row: usize) -> (&Batch, usize) {
-        let batch = self.before.partition_point(|&before| before <= row) - 1;
-        (&self.batches[batch], row - self.before[batch])
+        let batch = self.rows.find(row);
+        (&self.batches[batch], row - self.rows.start(batch))
     }
 }
 
@@ -110,7 +112,8 @@ impl Batch {
         &self,
         rows: StepBy<Range<usize>>,
         frames: &mut Frames<T>,
-        (time, batch): (usize, usize),
+        time: usize,
+        batch: usize,
     ) {
         for (channel, values) in self.channels.iter().enumerate() {
             for (row, time) in rows.clone().zip(time..) {

@@ -50,7 +50,8 @@ impl ShardWriter {
         object: Location,
         path: String,
         columns: SchemaRef,
-        (dtype, compression): (Dtype, Compression),
+        dtype: Dtype,
+        compression: Compression,
         cells: usize,
         recycled: &BufferPool,
     ) -> Result<Self> {
@@ -301,12 +302,12 @@ mod tests {
             (Compression::None, None),
             (Compression::Zstd, Some(CompressionType::ZSTD)),
         ] {
-            let format = (Dtype::F32, compression);
             let mut writer = ShardWriter::new(
                 root.join("a"),
                 "a".into(),
                 columns.clone(),
-                format,
+                Dtype::F32,
+                compression,
                 24,
                 &BufferPool::default(),
             )

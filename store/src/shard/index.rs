@@ -14,7 +14,7 @@ use memmap2::MmapMut;
 
 use super::KEYS;
 use super::decode::{TRAILER, check_block, check_columns, footer};
-use crate::{Error, Location, Result, Shard};
+use crate::{Error, Location, Offsets, Result, Shard};
 
 /// Bytes of the end of a file that are asked for at first: footers are shorter.
 const TAIL: u64 = 16 << 10;
@@ -29,8 +29,8 @@ pub(crate) struct ShardIndex {
     columns: SchemaRef,
     version: MetadataVersion,
     batches: Vec<BatchIndex>,
-    /// Rows before each batch, and in all.
-    before: Vec<usize>,
+    /// The rows of each batch.
+    rows: Offsets,
 }
 
 #[derive(Debug)]
@@ -60,15 +60,11 @@ impl ShardIndex {
             .iter()
             .map(|block| BatchIndex::fetch(&place, block, shard.bytes));
         let batches = try_join_all(batches).await?;
-        let mut before = vec![0];
-        before.extend(batches.iter().scan(0, |sum, batch| {
-            *sum = batch.rows.saturating_add(*sum);
-            Some(*sum)
-        }));
-        if before[batches.len()] != shard.rows {
+        let rows = Offsets::of(batches.iter().map(|batch| batch.rows));
+        if rows.total() != shard.rows {
             let reason = format!(
                 "it has {} rows, the manifest says {}",
-                before[batches.len()],
+                rows.total(),
                 shard.rows
             );
             return Err(malformed(reason));
@@ -78,24 +74,13 @@ impl ShardIndex {
             columns,
             version,
             batches,
-            before,
+            rows,
         })
     }
 
     /// The record batches that hold some rows, and which of their rows those are.
     pub(crate) fn batches(&self, rows: &Range<usize>) -> Vec<(usize, Range<usize>)> {
-        let own = |batch: usize| {
-            let (low, high) = (self.before[batch], self.before[batch + 1]);
-            rows.start.max(low)..rows.end.min(high)
-        };
-        (0..self.batches.len())
-            .map(|batch| (batch, own(batch)))
-            .filter(|(_, rows)| !rows.is_empty())
-            .map(|(batch, rows)| {
-                let low = self.before[batch];
-                (batch, rows.start - low..rows.end - low)
-            })
-            .collect()
+        self.rows.cut(rows.clone()).collect()
     }
 
     /// Some columns of some rows of a record batch, and no other bytes but those between close ones.

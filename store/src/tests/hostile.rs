@@ -247,7 +247,7 @@ async fn a_piece_that_is_not_there_is_an_error() {
         (Split::Train, 1, 0..1),
         (Split::Train, 0, 0..usize::MAX),
     ] {
-        bad.push((crate::Piece { split, shard, rows }, wanted(vec![0])));
+        bad.push((crate::ShardRows { split, shard, rows }, wanted(vec![0])));
     }
     bad.push((piece.clone(), wanted(vec![3])));
     for (piece, wanted) in bad {

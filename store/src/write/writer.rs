@@ -1,7 +1,6 @@
 //! Writing a data set: shards from any number of tasks, the statistics, and the manifest last.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use arrow::datatypes::SchemaRef;
 
@@ -9,8 +8,8 @@ use crate::manifest::version_of;
 use crate::shard::BufferPool;
 use crate::{
     Affine, Attachment, BoundedChannel, Change, Compression, Dtype, Error, Head, Location,
-    Manifest, Normalization, Provenance, Result, ScaleBound, Schema, Shard, ShardWriter, Split,
-    SplitManifest, Statistics, Trajectory, shard,
+    Manifest, Normalization, Offsets, Provenance, Result, ScaleBound, Schema, Shard, ShardId,
+    ShardWriter, Split, SplitManifest, Statistics, Trajectory, shard,
 };
 
 /// What a data set is to be.
@@ -164,15 +163,15 @@ impl DatasetWriter {
         statistics.bounded(self.options.normalization, self.scale_bound)
     }
 
-    /// How the trajectories of a split, of so many frames each, are laid into shards: ranges of rows,
-    /// in order. A shard holds whole trajectories, so that no window needs two; one that is longer than
-    /// a shard is cut into parts of about the same length. A pure function of the options, so that the
-    /// files do not depend on who writes them when.
+    /// How the trajectories of a split, of so many frames each, are laid into shards: the rows of each.
+    /// A shard holds whole trajectories, so that no window needs two; one that is longer than a shard is
+    /// cut into parts of about the same length. A pure function of the options, so that the files do not
+    /// depend on who writes them when.
     #[must_use]
-    pub fn shards(&self, trajectories: impl IntoIterator<Item = usize>) -> Vec<Range<usize>> {
+    pub fn shards(&self, trajectories: impl IntoIterator<Item = usize>) -> Offsets {
         let row = self.row_bytes().max(1) as u64;
         let most = ((self.options.shard_bytes / row) as usize).max(1);
-        laid(trajectories, most)
+        Offsets::of(laid(trajectories, most))
     }
 
     /// Bytes of a frame, stored and not compressed.
@@ -189,19 +188,21 @@ impl DatasetWriter {
     pub fn outline(&self, trajectories: BTreeMap<Split, Vec<Trajectory>>) -> Result<Manifest> {
         let has_constants = !self.options.schema.constant_channels().is_empty();
         let splits = trajectories.into_iter().map(|(split, trajectories)| {
-            let file = |name: &str, rows| Shard {
-                path: self.path(split, name),
+            let file = |index, rows| Shard {
+                path: self.path(ShardId { split, index }),
                 rows,
                 bytes: 0,
                 checksum: String::new(),
             };
             let frames = trajectories.iter().map(|held| held.frames);
-            let shards = self.shards(frames).into_iter().enumerate();
+            let shards = self.shards(frames);
             let held = SplitManifest {
                 shards: shards
-                    .map(|(index, rows)| file(&format!("{index:05}"), rows.len()))
+                    .ranges()
+                    .enumerate()
+                    .map(|(index, rows)| file(Some(index), rows.len()))
                     .collect(),
-                constants: has_constants.then(|| file("constants", trajectories.len())),
+                constants: has_constants.then(|| file(None, trajectories.len())),
                 trajectories,
             };
             (split, held)
@@ -214,7 +215,8 @@ impl DatasetWriter {
     /// # Errors
     /// [`Error::Arrow`].
     pub fn shard(&self, split: Split, index: usize) -> Result<ShardWriter> {
-        self.frames_at(&self.path(split, &format!("{index:05}")))
+        let index = Some(index);
+        self.frames_at(&self.path(ShardId { split, index }))
     }
 
     /// A writer for the fields of a split that do not vary in time: one row a trajectory, step 0.
@@ -222,7 +224,7 @@ impl DatasetWriter {
     /// # Errors
     /// [`Error::Arrow`].
     pub fn constants(&self, split: Split) -> Result<ShardWriter> {
-        self.constants_at(&self.path(split, "constants"))
+        self.constants_at(&self.path(ShardId { split, index: None }))
     }
 
     /// A writer for the frames' shard of this path, whatever the generation: to write again what was
@@ -249,8 +251,8 @@ impl DatasetWriter {
     }
 
     /// No other writer's file has this name.
-    pub(crate) fn path(&self, split: Split, name: &str) -> String {
-        self.change.name(&format!("{split}/{name}"), "arrow")
+    fn path(&self, id: ShardId) -> String {
+        self.change.name(&id.to_string(), "arrow")
     }
 
     /// The place of what a source holds beside fields: that in the data set as it was, if it has it and stays,
@@ -276,7 +278,8 @@ impl DatasetWriter {
             self.change.root().join(path),
             path.to_owned(),
             columns,
-            (options.dtype, options.compression),
+            options.dtype,
+            options.compression,
             options.schema.grid.cells(),
             &self.recycled,
         )
@@ -292,12 +295,13 @@ impl DatasetWriter {
         self.finish_with(splits, None).await
     }
 
-    /// As [`DatasetWriter::finish`], saying what the data set was made from.
+    /// As [`DatasetWriter::finish`], saying what the data set was made from; those who share the writer may
+    /// still hold it.
     ///
     /// # Errors
     /// As [`DatasetWriter::finish`].
     pub async fn finish_with(
-        self,
+        &self,
         splits: BTreeMap<Split, SplitManifest>,
         provenance: Option<Provenance>,
     ) -> Result<Manifest> {
@@ -330,26 +334,25 @@ impl DatasetWriter {
     }
 }
 
-/// Ranges of at most so many rows each.
-fn laid(trajectories: impl IntoIterator<Item = usize>, most: usize) -> Vec<Range<usize>> {
+/// The rows of each shard, at most so many.
+fn laid(trajectories: impl IntoIterator<Item = usize>, most: usize) -> Vec<usize> {
     let mut shards = Vec::new();
-    let (mut first, mut end) = (0, 0);
+    // Those of the shard that more trajectories may join.
+    let mut rows = 0;
     for frames in trajectories {
-        if first < end && end - first + frames > most {
-            shards.push(first..end);
-            first = end;
+        if rows > 0 && rows + frames > most {
+            shards.push(rows);
+            rows = 0;
         }
-        end += frames;
         if frames > most {
             let length = frames.div_ceil(frames.div_ceil(most));
-            let starts = (first..end).step_by(length);
-            shards.extend(starts.map(|start| start..(start + length).min(end)));
-            first = end;
+            let starts = (0..frames).step_by(length);
+            shards.extend(starts.map(|start| length.min(frames - start)));
+        } else {
+            rows += frames;
         }
     }
-    if first < end {
-        shards.push(first..end);
-    }
+    shards.extend((rows > 0).then_some(rows));
     shards
 }
 
@@ -361,11 +364,8 @@ mod tests {
 
     #[test]
     fn short_trajectories_share_a_shard_and_long_ones_are_cut_evenly() {
-        assert_eq!(laid([4, 4, 4], 10), [0..8, 8..12]);
-        assert_eq!(
-            laid([3, 11, 2, 0, 2], 5),
-            [0..3, 3..7, 7..11, 11..14, 14..18]
-        );
+        assert_eq!(laid([4, 4, 4], 10), [8, 4]);
+        assert_eq!(laid([3, 11, 2, 0, 2], 5), [3, 4, 4, 3, 4]);
     }
 
     proptest! {
@@ -374,16 +374,13 @@ mod tests {
             trajectories in prop::collection::vec(0..30_usize, 0..20),
             most in 1..20_usize,
         ) {
-            let shards = laid(trajectories.iter().copied(), most);
-            let rows: Vec<usize> = shards.iter().cloned().flatten().collect();
-            prop_assert_eq!(rows, (0..trajectories.iter().sum()).collect::<Vec<_>>());
-            prop_assert!(shards.iter().all(|shard| (1..=most).contains(&shard.len())));
+            let shards = Offsets::of(laid(trajectories.iter().copied(), most));
+            prop_assert_eq!(shards.total(), trajectories.iter().sum::<usize>());
+            prop_assert!(shards.ranges().all(|shard| (1..=most).contains(&shard.len())));
             let mut first = 0;
             for frames in trajectories.into_iter().filter(|&frames| frames > 0) {
-                let parts = shards.iter().filter(|shard| {
-                    shard.start < first + frames && shard.end > first
-                });
-                prop_assert!(parts.count() <= frames.div_ceil(most));
+                let parts = shards.cut(first..first + frames).count();
+                prop_assert!(parts <= frames.div_ceil(most));
                 first += frames;
             }
         }

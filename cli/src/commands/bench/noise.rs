@@ -39,11 +39,7 @@ pub async fn write() -> Result<(TempDir, Location)> {
     let mut frame = frame.clone();
     writer.affine().normalize(&mut frame);
     let mut shards = Vec::new();
-    for (index, rows) in writer
-        .shards([FRAMES; TRAJECTORIES])
-        .into_iter()
-        .enumerate()
-    {
+    for (index, rows) in writer.shards([FRAMES; TRAJECTORIES]).ranges().enumerate() {
         let mut shard = writer.shard(Split::Train, index)?;
         for row in rows {
             let step = row % FRAMES;

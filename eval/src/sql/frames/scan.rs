@@ -18,7 +18,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
-use wellspring_store::{FrameColumns, Piece, Scanner, Split};
+use wellspring_store::{FrameColumns, Scanner, ShardRows, Split};
 
 use super::selection::describe;
 use super::{Column, Source};
@@ -47,7 +47,7 @@ pub(crate) struct ScanSize {
 
 /// Pieces as a plan that gives them in so many partitions of about equal rows.
 pub(super) fn listed(
-    pieces: Vec<Piece>,
+    pieces: Vec<ShardRows>,
     count: usize,
 ) -> Result<(ScanSize, Arc<dyn ExecutionPlan>)> {
     let chosen = ScanSize {
@@ -73,8 +73,8 @@ fn piece_schema() -> SchemaRef {
     ]))
 }
 
-fn rows(pieces: &[Piece]) -> Result<RecordBatch> {
-    let numbers = |of: fn(&Piece) -> usize| -> ArrayRef {
+fn rows(pieces: &[ShardRows]) -> Result<RecordBatch> {
+    let numbers = |of: fn(&ShardRows) -> usize| -> ArrayRef {
         let values = pieces.iter().map(|piece| of(piece) as u64);
         Arc::new(UInt64Array::from_iter_values(values))
     };
@@ -88,11 +88,11 @@ fn rows(pieces: &[Piece]) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(piece_schema(), columns)?)
 }
 
-fn pieces(rows: &RecordBatch) -> Result<Vec<Piece>> {
+fn pieces(rows: &RecordBatch) -> Result<Vec<ShardRows>> {
     let splits = rows.column(0).as_string::<i32>();
     let [shards, starts, ends] = [1, 2, 3].map(|i| rows.column(i).as_primitive::<UInt64Type>());
     let piece = |row: usize| {
-        Ok(Piece {
+        Ok(ShardRows {
             split: splits.value(row).parse().map_err(external)?,
             shard: shards.value(row) as usize,
             rows: starts.value(row) as usize..ends.value(row) as usize,
@@ -196,7 +196,7 @@ impl ExecutionPlan for FramesScan {
         let listed = listed.map(|rows| Ok::<_, DataFusionError>(stream::iter(pieces(&rows?)?)));
         let batches = async move {
             let scanner = source.scanner().await?;
-            let read = move |listed: stream::Iter<std::vec::IntoIter<Piece>>| {
+            let read = move |listed: stream::Iter<std::vec::IntoIter<ShardRows>>| {
                 let (reader, scanner) = (reader.clone(), Arc::clone(&scanner));
                 listed.flat_map(move |piece| reader.clone().read(Arc::clone(&scanner), piece))
             };
@@ -243,8 +243,12 @@ impl Reader {
         }
     }
 
-    fn read(self, scanner: Arc<Scanner>, piece: Piece) -> BoxStream<'static, Result<RecordBatch>> {
-        let Piece { split, rows, .. } = piece.clone();
+    fn read(
+        self,
+        scanner: Arc<Scanner>,
+        piece: ShardRows,
+    ) -> BoxStream<'static, Result<RecordBatch>> {
+        let ShardRows { split, rows, .. } = piece.clone();
         if !self.wanted.time && self.wanted.channels.is_empty() {
             let starts = stream::iter(rows.clone().step_by(ROWS));
             let batch = move |start: usize| {

@@ -10,7 +10,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::Session;
 use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
-use wellspring_store::{Piece, Scanner, Split};
+use wellspring_store::{Scanner, ShardRows, Split};
 
 use super::{Column, FramesTable};
 use crate::sql::engine::{Question, external, is_decided_by};
@@ -67,7 +67,7 @@ fn push(rows: &mut Rows, split: Split, more: Range<usize>) {
 }
 
 /// The rows as pieces of shards, no more rows than `limit`.
-pub(super) fn pieces(scanner: &Scanner, rows: Rows, limit: Option<usize>) -> Vec<Piece> {
+pub(super) fn pieces(scanner: &Scanner, rows: Rows, limit: Option<usize>) -> Vec<ShardRows> {
     let mut left = limit.unwrap_or(usize::MAX);
     let mut pieces = Vec::new();
     for (split, run) in rows {

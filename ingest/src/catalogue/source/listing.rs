@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use wellspring_store::{Location, Split};
 
-use super::{Source, SourceFile};
+use super::{SourceFile, SourceFiles};
 use crate::Result;
 use crate::catalogue::pattern;
 use crate::findings::{Finding, FindingKind};
@@ -93,13 +93,13 @@ impl<'a> Listing<'a> {
         }
     }
 
-    pub(super) fn source(self) -> Source {
+    pub(super) fn source(self) -> SourceFiles {
         let (mut files, mut rest) = (self.files, self.rest);
         files.sort_by_key(|file| file.split);
         let patterns = self.exclude.iter();
         let idle = patterns.filter(|pattern| !self.used.contains(pattern.as_str()));
         rest.idle = idle.cloned().collect();
-        Source { files, rest }
+        SourceFiles { files, rest }
     }
 }
 
@@ -195,16 +195,16 @@ mod tests {
         }
     }
 
-    async fn listed(names: &[(&str, &str)], exclude: &[&str]) -> Source {
+    async fn listed(names: &[(&str, &str)], exclude: &[&str]) -> SourceFiles {
         let place = Location::parse("memory:///sims").unwrap();
         for (name, bytes) in names {
             place.join(name).put(bytes.to_string()).await.unwrap();
         }
         let exclude: Vec<String> = exclude.iter().map(|&text| text.into()).collect();
-        Source::list(&place, &exclude).await.unwrap()
+        SourceFiles::list(&place, &exclude).await.unwrap()
     }
 
-    fn names(source: &Source) -> Vec<&str> {
+    fn names(source: &SourceFiles) -> Vec<&str> {
         source
             .files
             .iter()

@@ -52,19 +52,19 @@ enum PartClaim {
     /// It is there.
     Found(Bytes),
     /// This process does.
-    Ours(Part),
+    Ours(PartFile),
 }
 
 /// A file that this process holds locked while it fetches it. Where the fetching ends early, it goes:
 /// a full disk is not to stay full of parts.
-struct Part {
+struct PartFile {
     file: File,
     path: PathBuf,
     /// Whether nothing lies under its path any longer.
     ended: AtomicBool,
 }
 
-impl Drop for Part {
+impl Drop for PartFile {
     fn drop(&mut self) {
         if !self.ended.load(Ordering::Acquire) {
             // Who makes room removes what cannot be removed now.
@@ -132,7 +132,7 @@ impl Folder {
         place: &Location,
         shard: &Shard,
         fetcher: &Fetcher,
-        part: &Arc<Part>,
+        part: &Arc<PartFile>,
     ) -> Result<()> {
         let size = part_bytes(shard.bytes);
         let starts = (0..shard.bytes).step_by(size as usize);
@@ -179,7 +179,7 @@ impl Folder {
                         remove(&path).map_err(failed)?;
                         continue;
                     }
-                    let part = Part {
+                    let part = PartFile {
                         file,
                         path,
                         ended: AtomicBool::new(false),
@@ -235,7 +235,7 @@ impl Folder {
     }
 
     /// Ends a part: one that is whole gets its name, that of a damaged shard goes.
-    fn keep(&self, name: &str, shard: &Shard, part: &Part, object: &str) -> Result<Bytes> {
+    fn keep(&self, name: &str, shard: &Shard, part: &PartFile, object: &str) -> Result<Bytes> {
         let failed = |source| self.failed("keeping", source);
         // Nobody writes to it from here on.
         if !self.access.guard(&part.path, &part.file, Purpose::Whole) {

@@ -11,11 +11,11 @@ use memmap2::MmapMut;
 pub(super) struct Regions {
     /// Bytes in all, unless more are in use.
     limit: u64,
-    held: Mutex<Held>,
+    held: Mutex<FreeRegions>,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct FreeRegions {
     /// The one given back last comes last.
     free: Vec<MmapMut>,
     /// Bytes of these and of all in use.
@@ -30,7 +30,7 @@ impl Regions {
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, FreeRegions> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
