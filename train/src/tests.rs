@@ -20,7 +20,8 @@ use wellspring_store::*;
 
 use crate::{
     Checkpoint, Config, Error, Mlp, ModelConfig, PatchSize, Perturbation, Precision, Predictor,
-    Start, Stop, Strategy, Surrogate, predict, train, training_gradients, training_loss,
+    Start, Stop, Strategy, Surrogate, TrainOptions, predict, train, training_gradients,
+    training_loss,
 };
 
 /// Two trajectories of travelling waves.
@@ -173,15 +174,13 @@ fn a_resumed_run_equals_an_undisturbed_one() {
     let weights = |run: &Location| weights(&runtime, run);
     let whole = memory();
     let go = |run: &Location, start, stop: &Stop, reporter: &dyn Reporter| {
-        train(
-            &config,
-            vec![Arc::clone(&dataset)],
-            run,
+        let options = TrainOptions {
+            config: &config,
+            datasets: vec![Arc::clone(&dataset)],
             start,
             stop,
-            runtime.handle(),
-            reporter,
-        )
+        };
+        train(run, options, runtime.handle(), reporter)
     };
     let outcome = go(&whole, Start::New, &Stop::default(), &Silent).unwrap();
     assert_eq!((outcome.step, outcome.stopped), (9, false));
@@ -224,16 +223,13 @@ fn training_learns_the_waves() {
     config.train.steps = 300;
     config.optim.lr = 3e-3;
     let run = memory();
-    let outcome = train(
-        &config,
-        vec![dataset],
-        &run,
-        Start::New,
-        &Stop::default(),
-        runtime.handle(),
-        &Silent,
-    )
-    .unwrap();
+    let options = TrainOptions {
+        config: &config,
+        datasets: vec![dataset],
+        start: Start::New,
+        stop: &Stop::default(),
+    };
+    let outcome = train(&run, options, runtime.handle(), &Silent).unwrap();
     assert!(outcome.loss.unwrap() < 0.5, "{outcome:?}");
 }
 
@@ -259,16 +255,13 @@ fn a_vocabulary_of_fields_serves_several_data_sets() {
     config.optim.clip = Some(0.5);
     let weights = |run: &Location| weights(&runtime, run);
     let go = |run: &Location, stop: &Stop, reporter: &dyn Reporter| {
-        train(
-            &config,
-            both.clone(),
-            run,
-            Start::Resume,
+        let options = TrainOptions {
+            config: &config,
+            datasets: both.clone(),
+            start: Start::Resume,
             stop,
-            runtime.handle(),
-            reporter,
-        )
-        .unwrap()
+        };
+        train(run, options, runtime.handle(), reporter).unwrap()
     };
     let (whole, parts) = (memory(), memory());
     go(&whole, &Stop::default(), &Silent);
@@ -354,12 +347,11 @@ fn blocks_computed_again_give_the_same_gradients() {
     let sides = vec![[Boundary::Wall; 2], [Boundary::Periodic; 2]];
     let model = Surrogate::new(&config, 2, sides, 0, &Device::Cpu).unwrap();
     let (patch, none) = (Patch::uniform(8, 2), Perturbation::none());
-    let loss = training_loss(&model, &frames, &patch, &none, &Device::Cpu).unwrap();
+    let loss = training_loss(&model, &frames, &patch, &none).unwrap();
     let whole = loss.backward().unwrap();
     // A block's activations are 28 arrays of 6 items with 16 tokens of 32 features.
     for limit in [0, 28 * 6 * 16 * 32 * 4, u64::MAX] {
-        let (value, parts) =
-            training_gradients(&model, &frames, &patch, &none, limit, &Device::Cpu).unwrap();
+        let (value, parts) = training_gradients(&model, &frames, &patch, &none, limit).unwrap();
         let [value, loss] = [&value, &loss].map(|loss| loss.to_scalar::<f32>().unwrap());
         assert!((value - loss).abs() < 1e-6);
         for (name, var) in model.parameters().iter() {
@@ -395,7 +387,7 @@ fn every_parameter_of_every_model_gets_a_gradient() {
         let walls = vec![[Boundary::Wall, Boundary::Open], [Boundary::Periodic; 2]];
         let model = Surrogate::new(&config, 2, walls, 0, &Device::Cpu).unwrap();
         let patch = Patch::uniform(size, 2);
-        let gradients = training_loss(&model, &frames, &patch, &Perturbation::none(), &Device::Cpu)
+        let gradients = training_loss(&model, &frames, &patch, &Perturbation::none())
             .unwrap()
             .backward()
             .unwrap();
@@ -431,7 +423,7 @@ fn bf16_is_near_f32_and_every_weight_learns() {
         let values = (0..4 * 2 * 1024).map(|i| (i as f32 * 0.1).sin() + (i as f32 * 0.013).cos());
         let frames = Frames::new(4, 1, 2, vec![32, 32], values.collect()).unwrap();
         let patch = Patch::uniform(8, 2);
-        let next = |model| predict(model, &frames.slice_time(0..3), &patch, &Device::Cpu).unwrap();
+        let next = |model| predict(model, &frames.slice_time(0..3), &patch).unwrap();
         let (expected, found) = (next(&single), next(&half));
         let size =
             |values: &mut dyn Iterator<Item = f32>| values.map(|x| x * x).sum::<f32>().sqrt();
@@ -445,7 +437,7 @@ fn bf16_is_near_f32_and_every_weight_learns() {
         let still = Perturbation::none();
         let gradients = |model, limit| {
             let (loss, gradients) =
-                training_gradients(model, &frames, &patch, &still, limit, &Device::Cpu).unwrap();
+                training_gradients(model, &frames, &patch, &still, limit).unwrap();
             (loss.to_scalar::<f32>().unwrap(), gradients)
         };
         let ((loss, gradient), (near, rounded)) =

@@ -7,16 +7,15 @@
 //! sees, which patch size it draws, its learning rate. So a run that goes on from a checkpoint ends with
 //! the same bytes as one that was never stopped.
 
+mod options;
 mod saving;
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use candle_core::Device;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tokio::runtime::Handle;
-use wellspring_store::{Batch, Dataset, Location, Patch, Reporter, with_causes};
+use wellspring_store::{Batch, Location, Patch, Reporter, with_causes};
 
 use crate::checkpoint::{self, fresh};
 use crate::claim::{RunClaim, refuse_held};
@@ -29,18 +28,7 @@ use crate::optim::{AdamW, Descent, Pace, learning_rate};
 use crate::previous::{Previous, refuse_unfinished};
 use crate::source::Sources;
 use crate::{Config, Error, Result, Stop, leftovers, training_gradients};
-
-/// Where a run begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    /// At its first step, in a place where there is none yet.
-    New,
-    /// After the step of its newest sound checkpoint; at its first step where it has none.
-    Resume,
-    /// After the step of an earlier checkpoint. The later ones are deleted, and so are the log's lines of
-    /// later steps: what follows is as if they had never been.
-    From(u64),
-}
+pub use options::{Start, TrainOptions};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,33 +58,22 @@ pub struct Outcome {
 /// [`Error::NoSoundCheckpoint`], [`Error::Diverged`], [`Error::Unsaved`], and what reading and writing may
 /// give. Checkpoints that were written stay.
 pub fn train(
-    config: &Config,
-    datasets: Vec<Arc<Dataset>>,
     run: &Location,
-    start: Start,
-    stop: &Stop,
+    mut options: TrainOptions<'_>,
     runtime: &Handle,
     reporter: &dyn Reporter,
 ) -> Result<Outcome> {
-    config.validate()?;
+    options.config.validate()?;
     let (claim, before) = runtime.block_on(async {
         let claim = RunClaim::open(run, reporter).await?;
-        let find = |step| Previous::find(config, run, step, &datasets, reporter);
-        let before = match start {
-            Start::New => {
-                refuse_held(run).await?;
-                refuse_unfinished(run).await.map(|()| None)
-            }
-            Start::Resume => find(None).await,
-            Start::From(step) => find(Some(step)).await,
-        };
-        Ok::<_, Error>((claim, before?))
+        let before = previous(run, &options, reporter).await?;
+        Ok::<_, Error>((claim, before))
     })?;
-    let datasets = match &before {
-        Some(before) => before.datasets.clone(),
-        None => datasets,
-    };
-    let mut trainer = Trainer::new(config, datasets, run, claim, before.as_ref(), runtime)?;
+    if let Some(before) = &before {
+        options.datasets = before.datasets.clone();
+    }
+    let (start, stop) = (options.start, options.stop);
+    let mut trainer = Trainer::new(run, options, claim, before.as_ref(), runtime)?;
     if let Some(before) = before {
         if trainer.step >= trainer.steps {
             trainer.tidy(reporter);
@@ -112,6 +89,26 @@ pub fn train(
     outcome
 }
 
+/// What the run has been, where it goes on from something.
+async fn previous(
+    run: &Location,
+    options: &TrainOptions<'_>,
+    reporter: &dyn Reporter,
+) -> Result<Option<Previous>> {
+    let TrainOptions {
+        config, datasets, ..
+    } = options;
+    let find = |step| Previous::find(config, run, step, datasets, reporter);
+    match options.start {
+        Start::New => {
+            refuse_held(run).await?;
+            refuse_unfinished(run).await.map(|()| None)
+        }
+        Start::Resume => find(None).await,
+        Start::From(step) => find(Some(step)).await,
+    }
+}
+
 struct Trainer<'a> {
     /// What was asked for, with the schedule's horizon.
     config: Config,
@@ -119,7 +116,6 @@ struct Trainer<'a> {
     claim: RunClaim,
     runtime: &'a Handle,
     domains: Domains,
-    device: Device,
     /// Bytes for what blocks keep until their backward pass.
     activations: u64,
     model: Surrogate,
@@ -138,13 +134,15 @@ struct Trainer<'a> {
 impl<'a> Trainer<'a> {
     /// Writes nothing yet.
     fn new(
-        config: &Config,
-        datasets: Vec<Arc<Dataset>>,
         run: &'a Location,
+        options: TrainOptions<'_>,
         claim: RunClaim,
         before: Option<&Previous>,
         runtime: &'a Handle,
     ) -> Result<Self> {
+        let TrainOptions {
+            config, datasets, ..
+        } = options;
         let domains = Domains::new(datasets.iter().map(|data| Domain::of(data)).collect())?;
         let device = config.train.device.open()?;
         let (model, optimizer) = match before {
@@ -173,7 +171,6 @@ impl<'a> Trainer<'a> {
             claim,
             runtime,
             domains,
-            device,
             activations,
             model,
             optimizer,
@@ -313,8 +310,8 @@ impl<'a> Trainer<'a> {
             perturbation = perturbation.jitter(&patch, &mut rng);
         }
         if train.drop_path > 0.0 {
-            let extent = (self.config.model.blocks, batch);
-            perturbation = perturbation.drop_path(train.drop_path, extent, &mut rng);
+            let blocks = self.config.model.blocks;
+            perturbation = perturbation.drop_path(train.drop_path, blocks, batch, &mut rng);
         }
         (patch, perturbation)
     }
@@ -387,14 +384,8 @@ impl<'a> Trainer<'a> {
         perturbation: &Perturbation,
     ) -> Result<Descent> {
         let model = &self.sources.of(self.step).model;
-        let (loss, gradients) = training_gradients(
-            model,
-            &batch.frames,
-            patch,
-            perturbation,
-            self.activations,
-            &self.device,
-        )?;
+        let (loss, gradients) =
+            training_gradients(model, &batch.frames, patch, perturbation, self.activations)?;
         let optim = &self.config.optim;
         let pace = Pace {
             lr: self.rate(self.step),
@@ -403,7 +394,7 @@ impl<'a> Trainer<'a> {
         };
         let parameters = self.model.parameters();
         self.whole = false;
-        let found = self.optimizer.step(parameters, (&loss, &gradients), pace)?;
+        let found = self.optimizer.step(parameters, &loss, &gradients, pace)?;
         self.whole = true;
         if !found.is_finite() {
             let Descent { loss, norm } = found;
