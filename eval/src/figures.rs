@@ -131,7 +131,7 @@ impl Figure {
 /// [`Error::Unknown`] for what the results do not hold, [`Error::Sql`], [`Error::Malformed`] for frames
 /// that cannot be read.
 pub async fn figures(results: &Results, selection: &Selection) -> Result<Vec<Figure>> {
-    selection.check(results).await?;
+    let selection = &selection.resolved(results).await?;
     let strokes = Strokes::of(results).await?;
     let mut figures = Vec::new();
     for question in lines::questions(selection) {
