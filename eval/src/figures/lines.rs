@@ -225,7 +225,8 @@ impl Question {
 fn grouped(places: Vec<Place>, strokes: &Strokes) -> BTreeMap<Subset, Vec<Series>> {
     let mut groups: BTreeMap<Subset, Vec<Series>> = BTreeMap::new();
     for place in places {
-        let (Some(x), Some(y)) = (place.x, place.y) else {
+        let finite = |value: Option<f64>| value.filter(|value| value.is_finite());
+        let (Some(x), Some(y)) = (finite(place.x), finite(place.y)) else {
             continue;
         };
         let lines = groups.entry((place.dataset, place.split)).or_default();

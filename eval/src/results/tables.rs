@@ -53,6 +53,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::error::ArrowError;
 use bytes::Bytes;
 use object_store::ObjectMeta;
 use parquet::arrow::ArrowWriter;
@@ -313,14 +314,7 @@ impl TableWriter {
     }
 
     pub(crate) fn push<R: Serialize>(&mut self, rows: &[R]) -> Result<()> {
-        let builder = arrow::json::ReaderBuilder::new(Arc::clone(&self.schema))
-            .with_batch_size(rows.len().max(1));
-        let mut decoder = builder.build_decoder()?;
-        decoder.serialize(rows)?;
-        if let Some(batch) = decoder.flush()? {
-            self.parquet.write(&batch)?;
-        }
-        Ok(())
+        Ok(self.parquet.write(&columns(&self.schema, rows)?)?)
     }
 
     /// The rows of another file of this table, as rows of `run`.
@@ -372,18 +366,19 @@ pub(crate) fn file_name(name: &str, schedule: &str, unique: &str) -> String {
     format!("{text}-{unique}")
 }
 
-/// Rows of a type from columns of its names; the error says what does not fit.
+/// Rows as columns of the names of their fields.
+pub(crate) fn columns<R: Serialize>(schema: &Schema, rows: &[R]) -> Result<RecordBatch> {
+    let columns = serde_arrow::to_record_batch(schema.fields(), &rows);
+    Ok(columns.map_err(|error| ArrowError::ExternalError(error.into()))?)
+}
+
+/// Rows of a type from columns of its fields' names, numbers of the fields' own types; the error says what does not
+/// fit.
 pub(crate) fn typed<T: for<'a> Deserialize<'a>>(batches: &[RecordBatch]) -> Result<Vec<T>, String> {
-    let mut json = arrow::json::ArrayWriter::new(Vec::new());
-    for batch in batches {
-        json.write(batch).map_err(|error| error.to_string())?;
-    }
-    json.finish().map_err(|error| error.to_string())?;
-    let text = json.into_inner();
-    if text.is_empty() {
-        return Ok(Vec::new());
-    }
-    serde_json::from_slice(&text).map_err(|error| error.to_string())
+    let rows = batches.iter().map(serde_arrow::from_record_batch);
+    let rows: Result<Vec<Vec<T>>, serde_arrow::Error> = rows.collect();
+    let rows = rows.map_err(|error| error.to_string())?;
+    Ok(rows.into_iter().flatten().collect())
 }
 
 /// Milliseconds of Unix time.

@@ -87,7 +87,7 @@ fn measured(shift: f64, scale: f64) -> (BTreeMap<String, f64>, Vec<String>) {
     });
     let finite = means
         .into_iter()
-        .filter_map(|mean| Some((mean.key, mean.value?)));
+        .filter_map(|mean| Some((mean.key, mean.value.filter(|value| value.is_finite())?)));
     (finite.collect(), notes.take())
 }
 
