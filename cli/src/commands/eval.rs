@@ -3,14 +3,14 @@
 
 use anyhow::{Context as _, Result};
 use wellspring_eval::{
-    Baseline, BaselineSubject, Description, EvalOptions, Evaluation, OnExisting, RunRecord,
-    Schedule, Subject, SubjectError,
+    Baseline, BaselineSubject, Description, EvalOptions, Evaluation, RunRecord, Schedule, Subject,
+    SubjectError,
 };
 use wellspring_store::{Dataset, Frames, Location, Patch, Split};
-use wellspring_train::{DeviceChoice, Domain, Predictor};
+use wellspring_train::{Domain, Predictor};
 
 use super::Session;
-use crate::args::{self, ExistingArg};
+use crate::args;
 use crate::failure::misuse;
 use crate::progress::line;
 
@@ -36,7 +36,7 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
             keep: args.keep,
             bands: args.bands.clone(),
             temporal: args.temporal,
-            existing: existing(args.existing),
+            existing: args.existing,
             ..EvalOptions::default()
         },
     };
@@ -49,12 +49,13 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
         }
         None => {
             let run = session.locate(&args.run)?;
-            let device: DeviceChoice = match args.device.parse() {
-                Ok(device) => device,
-                Err(error) => misuse!("--device: {error}"),
-            };
             let predictor = session
-                .wait(Predictor::load(&run, args.step, device, &session.reporter))
+                .wait(Predictor::load(
+                    &run,
+                    args.step,
+                    args.device,
+                    &session.reporter,
+                ))
                 .with_context(|| format!("cannot load a model from {run}"))?;
             let name = args.name.as_deref().or(run.name()).unwrap_or("model");
             evaluator.model(session, predictor, name, &args.schedules)?
@@ -178,16 +179,6 @@ impl Subject for ModelSubject<'_> {
 
     fn step(&self, context: &Frames, patch: &Patch) -> Result<Frames, SubjectError> {
         Ok(self.0.predict(context, patch)?)
-    }
-}
-
-fn existing(typed: ExistingArg) -> OnExisting {
-    match typed {
-        ExistingArg::Renew => OnExisting::Renew,
-        ExistingArg::Replace => OnExisting::Replace,
-        ExistingArg::Add => OnExisting::Add,
-        ExistingArg::Refuse => OnExisting::Refuse,
-        ExistingArg::Skip => OnExisting::Skip,
     }
 }
 
