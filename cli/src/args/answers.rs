@@ -21,6 +21,10 @@ Examples:
   wellspring eval runs/ckm ds -r results --bands 0,0.4,0.8,1.6,4.5 errors in bands of one's own
   wellspring eval persistence ds -r results --rollout 20           the baseline to beat
 
+A budget of tokens gains little. On the demo's data (64x64, 16 starts, 12 leads) and the tokens of 8, its mean VRMSE
+is 3 % (ckm) and 0.4 % (csm) below that of 8; at the tokens of 4,8,16 it is 2 % and 4 % above that of the cycle,
+which is the better choice.
+
 --schedule may be given several times; each is an evaluation of its own. What an interrupted evaluation has
 done is found again by the same command. An evaluation that these tables hold already is done again and takes its
 own place; one of the same name with other weights, or another rollout, context or starts, is refused: give it
