@@ -7,20 +7,18 @@ mod data;
 mod demo;
 mod models;
 mod size;
+mod words;
 
 use std::time::Duration;
 
 use clap::{ArgAction, Parser, Subcommand};
 
-pub use answers::{Animate, Eval, ExistingArg, Figures, Report, Sql};
+pub use answers::{Animate, Eval, Figures, Report, Sql};
 pub use bench::{Bench, BenchSubject};
 pub use cluster::{Cluster, Remote};
 #[cfg(feature = "cluster")]
 pub use cluster::{ClusterRole, Executor, Scheduler, Server};
-pub use data::{
-    Check, Choice, CompressionArg, Drop, DtypeArg, Ingest, Inspect, NanArg, NormalizationArg,
-    Simulate, Verify,
-};
+pub use data::{Check, Choice, Drop, Ingest, Inspect, Simulate, Verify};
 pub use demo::{Demo, DemoSize};
 pub use models::{Export, Import, Plan, Train};
 

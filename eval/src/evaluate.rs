@@ -30,6 +30,21 @@ pub use subject::{Baseline, BaselineSubject, Description, Subject};
 use task::Task;
 use unfinished::{Costs, Progress, Unfinished};
 
+/// What is evaluated, on what, and how.
+#[derive(Clone, Copy)]
+pub struct Evaluation<'a> {
+    /// What predicts.
+    pub subject: &'a dyn Subject,
+    /// The subject's name in the tables.
+    pub name: &'a str,
+    /// Which patch size it uses at which step.
+    pub schedule: &'a Schedule,
+    /// The data set whose trajectories it continues.
+    pub dataset: &'a Dataset,
+    /// How far, from how many starts, and what is measured and kept.
+    pub options: &'a EvalOptions,
+}
+
 /// How an evaluation is done.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EvalOptions {
@@ -77,31 +92,22 @@ impl Default for EvalOptions {
 /// [`Error::Patch`], [`Error::Exists`], [`Error::Clash`] and [`Error::Unwritable`] before anything runs, and the
 /// second and third also at the end, where another process was faster; [`Error::Step`]; a rollout longer than every
 /// trajectory is [`wellspring_store::Error::NoWindows`].
-#[allow(
-    clippy::too_many_arguments,
-    reason = "each is a noun of its own; a struct would only rename them"
-)]
 pub fn evaluate(
-    subject: &dyn Subject,
-    name: &str,
-    schedule: &Schedule,
-    dataset: &Dataset,
     results: &Location,
-    options: &EvalOptions,
+    evaluation: Evaluation<'_>,
     runtime: &Handle,
     reporter: &dyn Reporter,
 ) -> Result<Option<RunRecord>> {
-    let evaluation = Evaluation::begin(subject, name, schedule, dataset, options)?;
+    let plan = EvaluationPlan::new(evaluation)?;
     let committed = runtime.block_on(Committed::read(results, reporter))?;
-    let (root, existing) = (results.to_string(), options.existing);
-    let Some(claim) = EvaluationClaim::new(&evaluation.record, existing, root, committed.held()?)?
-    else {
+    let (root, existing) = (results.to_string(), evaluation.options.existing);
+    let Some(claim) = EvaluationClaim::new(&plan.record, existing, root, committed.held()?)? else {
         return Ok(None);
     };
-    let life = tables::life(results, &evaluation.record.run);
+    let life = tables::life(results, &plan.record.run);
     let begun = async {
         let life = life.hold().await?;
-        try_writing(results, &evaluation.record.run).await?;
+        try_writing(results, &plan.record.run).await?;
         Ok::<_, wellspring_store::Error>(life)
     };
     let _life = runtime
@@ -115,14 +121,14 @@ pub fn evaluate(
             "warning: what killed evaluations left stays: {error}"
         ));
     }
-    measure::tell_guards(dataset.manifest(), reporter)?;
-    let total = evaluation.plan.total() * options.rollout;
+    measure::tell_guards(evaluation.dataset.manifest(), reporter)?;
+    let total = plan.windows.total() * evaluation.options.rollout;
     reporter.begin(
-        &format!("evaluating {name} {}", evaluation.record.schedule),
+        &format!("evaluating {} {}", evaluation.name, plan.record.schedule),
         Some(total as u64),
         "frames",
     );
-    let answer = evaluation.run(&claim, results, runtime, reporter);
+    let answer = plan.run(&claim, results, runtime, reporter);
     reporter.end();
     answer
 }
@@ -139,24 +145,22 @@ async fn try_writing(results: &Location, run: &str) -> wellspring_store::Result<
     Ok(())
 }
 
-/// One evaluation under way.
-struct Evaluation<'a> {
-    subject: &'a dyn Subject,
-    dataset: &'a Dataset,
-    schedule: &'a Schedule,
-    options: &'a EvalOptions,
-    plan: Plan,
+/// The windows of an evaluation, and the row that it will leave.
+struct EvaluationPlan<'a> {
+    evaluation: Evaluation<'a>,
+    windows: Plan,
     record: RunRecord,
 }
 
-impl<'a> Evaluation<'a> {
-    fn begin(
-        subject: &'a dyn Subject,
-        name: &str,
-        schedule: &'a Schedule,
-        dataset: &'a Dataset,
-        options: &'a EvalOptions,
-    ) -> Result<Self> {
+impl<'a> EvaluationPlan<'a> {
+    fn new(evaluation: Evaluation<'a>) -> Result<Self> {
+        let Evaluation {
+            subject,
+            name,
+            schedule,
+            dataset,
+            options,
+        } = evaluation;
         let manifest = dataset.manifest();
         let stride = subject.stride();
         let spec = WindowSpec {
@@ -167,7 +171,7 @@ impl<'a> Evaluation<'a> {
                 .max(1),
             ..WindowSpec::of_length(subject.context().saturating_add(options.rollout))
         };
-        let plan = Plan::new(
+        let windows = Plan::new(
             manifest,
             options.split,
             spec,
@@ -213,7 +217,7 @@ impl<'a> Evaluation<'a> {
                 .iter()
                 .filter(|held| spec.count(held.frames) > 0)
                 .count() as u64,
-            starts: plan.total() as u64,
+            starts: windows.total() as u64,
             every: spec.every as u64,
             tokens: 0.0,
             seconds_per_frame: 0.0,
@@ -221,11 +225,8 @@ impl<'a> Evaluation<'a> {
             created: 0,
         };
         Ok(Self {
-            subject,
-            dataset,
-            schedule,
-            options,
-            plan,
+            evaluation,
+            windows,
             record,
         })
     }
@@ -239,17 +240,23 @@ impl<'a> Evaluation<'a> {
         runtime: &Handle,
         reporter: &dyn Reporter,
     ) -> Result<Option<RunRecord>> {
-        let windows: Vec<Window> = self.plan.iter().collect();
+        let windows: Vec<Window> = self.windows.iter().collect();
+        let Evaluation {
+            subject,
+            dataset,
+            options,
+            ..
+        } = self.evaluation;
         let source = TruthSource {
-            dataset: self.dataset,
-            split: self.options.split,
-            stride: self.subject.stride(),
+            dataset,
+            split: options.split,
+            stride: subject.stride(),
             runtime,
         };
-        let mut unfinished = Unfinished::of(results, &self.record, self.options);
+        let mut unfinished = Unfinished::of(results, &self.record, options);
         let saved = runtime.block_on(unfinished.load())?;
         let standing = saved.as_ref().map(|saved| saved.standing.clone());
-        let mut measurer = Measurer::new(source, self.options, &self.record, (unfinished, saved))?;
+        let mut measurer = Measurer::new(source, options, &self.record, unfinished, saved)?;
         let (sender, receiver) = sync_channel::<Prediction<'_>>(1);
         let (costs, (draft, unfinished)) = std::thread::scope(|scope| {
             let measuring = std::thread::Builder::new().spawn_scoped(scope, move || {
@@ -269,7 +276,7 @@ impl<'a> Evaluation<'a> {
             };
             Ok::<_, Error>((costs?, measured))
         })?;
-        let frames = (windows.len() * self.options.rollout).max(1) as f64;
+        let frames = (windows.len() * options.rollout).max(1) as f64;
         self.record.tokens = costs.tokens as f64 / frames;
         self.record.seconds_per_frame = costs.seconds / frames;
         let record = runtime.block_on(draft.commit(self.record, claim, results))?;
@@ -286,20 +293,27 @@ impl<'a> Evaluation<'a> {
         sender: &SyncSender<Prediction<'w>>,
         reporter: &dyn Reporter,
     ) -> Result<Costs> {
-        let space = self.dataset.schema().grid.shape();
-        let mut rollout = Rollout::new(self.subject, self.schedule, &space)?;
+        let Evaluation {
+            subject,
+            schedule,
+            dataset,
+            options,
+            ..
+        } = self.evaluation;
+        let space = dataset.schema().grid.shape();
+        let mut rollout = Rollout::new(subject, schedule, &space)?;
         let batch = if rollout.is_single() {
             1
         } else {
-            self.options.batch.max(1)
+            options.batch.max(1)
         };
         let mut costs = begun.costs;
         rollout.restore(begun.budget);
-        reporter.advance((begun.windows * self.options.rollout) as u64);
+        reporter.advance((begun.windows * options.rollout) as u64);
         let batches = windows.chunks(batch).enumerate();
         for (index, windows) in batches.skip(begun.windows.div_ceil(batch)) {
-            let mut seen = source.read(windows, 0..self.subject.context())?;
-            for lead in 1..=self.options.rollout {
+            let mut seen = source.read(windows, 0..subject.context())?;
+            for lead in 1..=options.rollout {
                 let began = Instant::now();
                 let step = rollout.step(&seen, lead - 1);
                 let step = step.map_err(|source| self.failed(lead, windows, source))?;
@@ -314,7 +328,7 @@ impl<'a> Evaluation<'a> {
                     patch: self.shown(&step.patch),
                     tokens: step.tokens,
                     prediction: step.prediction,
-                    standing: (lead == self.options.rollout).then(|| Progress {
+                    standing: (lead == options.rollout).then(|| Progress {
                         windows: index * batch + windows.len(),
                         costs,
                         budget: rollout.state(),

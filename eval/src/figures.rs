@@ -25,9 +25,8 @@ mod style;
 mod vector;
 
 use std::collections::BTreeSet;
-use std::str::FromStr;
 
-use crate::{Error, Result, Results};
+use crate::{Result, Results};
 pub use animation::{AnimationOptions, animate};
 use drawing::Drawing;
 use pixels::Pixels;
@@ -57,28 +56,15 @@ pub enum ImageFormat {
 }
 
 impl ImageFormat {
-    /// Of a file's name.
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Svg, Self::Png];
+
+    /// Its name on the command line, and the ending of its files' names.
     #[must_use]
     pub fn extension(self) -> &'static str {
         match self {
             Self::Svg => "svg",
             Self::Png => "png",
-        }
-    }
-}
-
-impl FromStr for ImageFormat {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "svg" => Ok(Self::Svg),
-            "png" => Ok(Self::Png),
-            _ => Err(Error::Choice {
-                text: text.to_owned(),
-                what: "image format",
-                choices: "svg or png",
-            }),
         }
     }
 }
@@ -111,7 +97,7 @@ impl Figure {
     /// The figure as a file that stands alone.
     ///
     /// # Errors
-    /// [`Error::Figure`].
+    /// [`crate::Error::Figure`].
     pub fn image(&self, format: ImageFormat) -> Result<Vec<u8>> {
         match format {
             ImageFormat::Svg => Ok(svg(&self.drawing, Paper::White)?.into_bytes()),
@@ -128,10 +114,10 @@ impl Figure {
 /// Every figure that a selection of the results has points for.
 ///
 /// # Errors
-/// [`Error::Unknown`] for what the results do not hold, [`Error::Sql`], [`Error::Malformed`] for frames
-/// that cannot be read.
+/// [`crate::Error::Unknown`] for what the results do not hold, [`crate::Error::Sql`],
+/// [`crate::Error::Malformed`] for frames that cannot be read.
 pub async fn figures(results: &Results, selection: &Selection) -> Result<Vec<Figure>> {
-    selection.check(results).await?;
+    let selection = &selection.resolved(results).await?;
     let strokes = Strokes::of(results).await?;
     let mut figures = Vec::new();
     for question in lines::questions(selection) {

@@ -64,10 +64,14 @@
 //! })?;
 //!
 //! let results = Location::parse("memory:///results")?;
-//! let subject = Baseline::Persistence.with_context(1, 1);
-//! let schedule = Schedule::parse("1", 1)?;
-//! let options = EvalOptions { rollout: 4, ..EvalOptions::default() };
-//! evaluate(&subject, "persistence", &schedule, &dataset, &results, &options, runtime.handle(), &Silent)?;
+//! let evaluation = Evaluation {
+//!     subject: &Baseline::Persistence.with_context(1, 1),
+//!     name: "persistence",
+//!     schedule: &Schedule::parse("1", 1)?,
+//!     dataset: &dataset,
+//!     options: &EvalOptions { rollout: 4, ..EvalOptions::default() },
+//! };
+//! evaluate(&results, evaluation, runtime.handle(), &Silent)?;
 //!
 //! let answer = runtime.block_on(async {
 //!     let results = Results::open(&results, &Silent).await?;
@@ -95,7 +99,7 @@ mod sql;
 
 pub use error::{Error, Result, SubjectError};
 pub use evaluate::{
-    Baseline, BaselineSubject, Description, EvalOptions, Schedule, Subject, evaluate,
+    Baseline, BaselineSubject, Description, EvalOptions, Evaluation, Schedule, Subject, evaluate,
 };
 pub use figures::{
     AnimationOptions, Figure, ImageFormat, ReportOptions, Selection, animate, fields, figures,

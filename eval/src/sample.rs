@@ -80,12 +80,7 @@ pub(crate) async fn plane(root: &str) -> Dataset {
 
 /// One field `u` on a square of n × n cells, in two test trajectories: a wave in each band of wavenumbers, moving, of
 /// standard deviation √1.5, times a scale, on a shift.
-pub(crate) async fn waves_on(
-    root: &str,
-    name: &str,
-    n: usize,
-    (shift, scale): (f64, f64),
-) -> Dataset {
+pub(crate) async fn waves_on(root: &str, name: &str, n: usize, shift: f64, scale: f64) -> Dataset {
     let of = |step: f64, trajectory: f64, x: f64| {
         let phase = |waves: f64| std::f64::consts::TAU * waves * (x - 0.1 * step) + trajectory;
         [1.0, 3.0, 7.0]

@@ -8,7 +8,7 @@ use super::{add, check, of_one, source, with_test};
 use crate::program::{SMALL, Workplace};
 
 /// The views that group or show by data set.
-const VIEWS: [&str; 9] = [
+const VIEWS: [&str; 11] = [
     "table1",
     "divergence",
     "by_lead",
@@ -16,6 +16,8 @@ const VIEWS: [&str; 9] = [
     "scaling",
     "artefacts",
     "residual_spectrum",
+    "relative_residual",
+    "patches",
     "leaderboard",
     "cost",
 ];

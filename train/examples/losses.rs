@@ -36,14 +36,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             &patch,
             &Perturbation::none(),
             u64::MAX,
-            &device,
         )?;
         let pace = Pace {
             lr: 1e-3,
             decay: 1e-4,
             clip: None,
         };
-        let taken = optimizer.step(model.parameters(), (&loss, &gradients), pace)?;
+        let taken = optimizer.step(model.parameters(), &loss, &gradients, pace)?;
         losses.push(taken.loss);
     }
     println!("{}", serde_json::to_string(&losses)?);

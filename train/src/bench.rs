@@ -23,7 +23,8 @@ struct Case {
     name: &'static str,
     strategy: Strategy,
     /// Dimension of the tokens, and heads.
-    size: (usize, usize),
+    dim: usize,
+    heads: usize,
     grid: Grid,
     patches: &'static [usize],
     batches: &'static [usize],
@@ -47,50 +48,51 @@ const CUBE: Grid = Grid {
 const ON_A_CPU: [Case; 4] = [
     Case {
         patches: &[16, 8, 4],
-        ..Case::new("2d-7.6M", (192, 3), PLANE)
+        ..Case::new("2d-7.6M", 192, 3, PLANE)
     },
     Case {
         strategy: Strategy::Csm,
-        ..Case::new("2d-7.6M", (192, 3), PLANE)
+        ..Case::new("2d-7.6M", 192, 3, PLANE)
     },
-    Case::new("2d-25M", (384, 6), PLANE),
-    Case::new("3d-7.6M", (192, 3), CUBE),
+    Case::new("2d-25M", 384, 6, PLANE),
+    Case::new("3d-7.6M", 192, 3, CUBE),
 ];
 
 const ON_CUDA: [Case; 6] = [
     Case {
         patches: &[16, 8, 4],
-        ..Case::new("2d-7.6M", (192, 3), PLANE)
+        ..Case::new("2d-7.6M", 192, 3, PLANE)
     },
     Case {
         patches: &[16, 8, 4],
-        ..Case::new("2d-25M", (384, 6), PLANE)
+        ..Case::new("2d-25M", 384, 6, PLANE)
     },
     Case {
         patches: &[16, 8, 4],
         batches: &[1, 2],
-        ..Case::new("2d-100M", (768, 12), PLANE)
+        ..Case::new("2d-100M", 768, 12, PLANE)
     },
     Case {
         patches: &[8, 4],
-        ..Case::new("3d-7.6M", (192, 3), CUBE)
+        ..Case::new("3d-7.6M", 192, 3, CUBE)
     },
     Case {
         patches: &[8, 4],
-        ..Case::new("3d-25M", (384, 6), CUBE)
+        ..Case::new("3d-25M", 384, 6, CUBE)
     },
     Case {
         patches: &[8, 4],
-        ..Case::new("3d-100M", (768, 12), CUBE)
+        ..Case::new("3d-100M", 768, 12, CUBE)
     },
 ];
 
 impl Case {
-    const fn new(name: &'static str, size: (usize, usize), grid: Grid) -> Self {
+    const fn new(name: &'static str, dim: usize, heads: usize, grid: Grid) -> Self {
         Self {
             name,
             strategy: Strategy::Ckm,
-            size,
+            dim,
+            heads,
             grid,
             patches: &[16, 8],
             batches: &[1],
@@ -173,11 +175,10 @@ fn time(
     bench: &StepBench,
     device: &Device,
 ) -> Result<StepFigure> {
-    let (dim, heads) = case.size;
     let config = ModelConfig {
         strategy: case.strategy,
-        dim,
-        heads,
+        dim: case.dim,
+        heads: case.heads,
         ..ModelConfig::default()
     };
     reset_peak(device);
@@ -195,7 +196,6 @@ fn time(
             &patch,
             &Perturbation::none(),
             activation_bytes(device)?,
-            device,
         )?;
         let pace = Pace {
             lr: 1e-3,
@@ -203,12 +203,12 @@ fn time(
             clip: None,
         };
         optimizer
-            .step(model.parameters(), (&loss, &gradients), pace)
+            .step(model.parameters(), &loss, &gradients, pace)
             .map(drop)
     })?;
     let peak_mib = peak_mib(device);
     let forward_seconds = seconds(bench, device, || {
-        predict(&model, &context, &patch, device).map(drop)
+        predict(&model, &context, &patch).map(drop)
     })?;
     Ok(StepFigure {
         case: case.name.into(),

@@ -114,40 +114,42 @@ enum Need {
     Moments,
 }
 
-impl Checkpoint {
-    /// Writes one; what is there under the same step is written over. Nothing of it stays where it fails.
+/// What a run has learned after a step.
+pub(crate) struct Snapshot<'a> {
+    pub(crate) step: u64,
+    pub(crate) loss: Option<f32>,
+    pub(crate) domains: &'a Domains,
+    pub(crate) parameters: &'a Parameters,
+    pub(crate) optimizer: &'a AdamW,
+}
+
+impl Snapshot<'_> {
+    /// Makes it a checkpoint of a run; what is there under the same step is written over. Nothing of it stays where
+    /// it fails.
     ///
     /// # Errors
     /// [`Error::NotFinite`] before anything is written, [`Error::Overtaken`], and what writing may give.
-    pub(crate) async fn write(
-        run: &Location,
-        place: (u64, Option<f32>),
-        domains: &Domains,
-        parameters: &Parameters,
-        optimizer: &AdamW,
-        claim: &RunClaim,
-    ) -> Result<()> {
+    pub(crate) async fn write(&self, run: &Location, claim: &RunClaim) -> Result<()> {
         let files = [
-            (MODEL, parameters.to_safetensors()?),
-            (OPTIMIZER, optimizer.to_safetensors()?),
+            (MODEL, self.parameters.to_safetensors()?),
+            (OPTIMIZER, self.optimizer.to_safetensors()?),
         ];
-        let folder = folder(run, place.0);
+        let folder = folder(run, self.step);
         for (name, bytes) in &files {
             tensors::check_finite(bytes, &folder.join(name).to_string())?;
         }
         claim.check().await?;
-        let written = Self::write_files(&folder, place, domains, files, claim).await;
+        let written = self.write_files(&folder, files, claim).await;
         if matches!(written, Err(Error::Store(_))) && claim.check().await.is_ok() {
             // A full disk needs the room; what stays is removed by the next training.
-            delete(run, place.0).await.ok();
+            delete(run, self.step).await.ok();
         }
         written
     }
 
     async fn write_files(
+        &self,
         folder: &Location,
-        (step, loss): (u64, Option<f32>),
-        domains: &Domains,
         files: [(&str, Vec<u8>); 2],
         claim: &RunClaim,
     ) -> Result<()> {
@@ -157,9 +159,9 @@ impl Checkpoint {
             folder.join(name).put(bytes).await?;
         }
         let state = State {
-            step,
-            loss,
-            domains: domains.clone(),
+            step: self.step,
+            loss: self.loss,
+            domains: self.domains.clone(),
             checksums,
         };
         let place = folder.join(STATE);
@@ -167,7 +169,9 @@ impl Checkpoint {
         claim.check().await?;
         Ok(place.put(text).await?)
     }
+}
 
+impl Checkpoint {
     /// The checkpoint after a step, or the newest sound one; `reporter` hears what is passed over.
     ///
     /// # Errors

@@ -28,6 +28,18 @@ pub enum DeviceChoice {
 }
 
 impl DeviceChoice {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Cpu, Self::Cuda];
+
+    /// Its name on the command line and in configurations.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+        }
+    }
+
     /// The device. A GPU is opened once in a process, and is the same one every time.
     ///
     /// # Errors
@@ -102,6 +114,19 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::F32, Self::Tf32, Self::Bf16];
+
+    /// Its name on the command line and in configurations.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Tf32 => "tf32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
     pub(crate) fn dtype(self) -> DType {
         match self {
             Self::F32 | Self::Tf32 => DType::F32,
@@ -112,20 +137,13 @@ impl Precision {
 
 impl fmt::Display for DeviceChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Cpu => "cpu",
-            Self::Cuda => "cuda",
-        })
+        f.write_str(self.name())
     }
 }
 
 impl fmt::Display for Precision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::F32 => "f32",
-            Self::Tf32 => "tf32",
-            Self::Bf16 => "bf16",
-        })
+        f.write_str(self.name())
     }
 }
 
@@ -133,16 +151,12 @@ impl FromStr for Precision {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "f32" => Ok(Self::F32),
-            "tf32" => Ok(Self::Tf32),
-            "bf16" => Ok(Self::Bf16),
-            _ => Err(Error::Value {
-                key: "precision",
-                value: text.to_owned(),
-                expected: "choose f32, tf32 or bf16".into(),
-            }),
-        }
+        let named = Self::ALL.into_iter().find(|choice| choice.name() == text);
+        named.ok_or_else(|| Error::Value {
+            key: "precision",
+            value: text.to_owned(),
+            expected: format!("choose one of {}", Self::ALL.map(Self::name).join(", ")),
+        })
     }
 }
 
@@ -150,13 +164,10 @@ impl FromStr for DeviceChoice {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "cpu" => Ok(Self::Cpu),
-            "cuda" => Ok(Self::Cuda),
-            _ => Err(Error::Device {
-                device: text.to_owned(),
-                reason: "choose cpu or cuda".into(),
-            }),
-        }
+        let named = Self::ALL.into_iter().find(|choice| choice.name() == text);
+        named.ok_or_else(|| Error::Device {
+            device: text.to_owned(),
+            reason: format!("choose one of {}", Self::ALL.map(Self::name).join(", ")),
+        })
     }
 }

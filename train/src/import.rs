@@ -4,12 +4,21 @@ use std::sync::Arc;
 
 use wellspring_store::{Dataset, Location, Reporter};
 
-use crate::checkpoint::{self, Checkpoint, fresh};
+use crate::checkpoint::{self, Checkpoint, Snapshot, fresh};
 use crate::claim::{RunClaim, refuse_held};
 use crate::domain::{Domain, Domains};
 use crate::model::Surrogate;
 use crate::optim::AdamW;
 use crate::{Config, Error, Result, leftovers};
+
+/// Weights from elsewhere: a PyTorch state dict with the model's names and shapes, as safetensors.
+#[derive(Debug, Clone, Copy)]
+pub struct StateDict<'a> {
+    /// The file's bytes.
+    pub bytes: &'a [u8],
+    /// The file's name, for errors.
+    pub object: &'a str,
+}
 
 /// Begins a run with weights from elsewhere: a checkpoint of step 0. The configuration, without which there
 /// is no run, is written last; so one that was stopped can be done again, and never trains other weights.
@@ -21,14 +30,16 @@ pub async fn import(
     config: &Config,
     datasets: &[Arc<Dataset>],
     run: &Location,
-    (weights, object): (&[u8], &str),
+    weights: StateDict<'_>,
     reporter: &dyn Reporter,
 ) -> Result<()> {
     config.validate()?;
     let domains = Domains::new(datasets.iter().map(|data| Domain::of(data)).collect())?;
     let mut claim = RunClaim::open(run, reporter).await?;
     let model = fresh(config, &domains, &config.train.device.open()?)?;
-    model.parameters().load_safetensors(weights, object)?;
+    model
+        .parameters()
+        .load_safetensors(weights.bytes, weights.object)?;
     let text = config.to_toml()?.into_bytes();
     if is_made(run, &text, &model, reporter).await? {
         claim.take(reporter).await?;
@@ -39,8 +50,14 @@ pub async fn import(
     let optimizer = AdamW::new(model.parameters())?;
     claim.take(reporter).await?;
     leftovers::sweep(run).await?;
-    let place = (0, None);
-    Checkpoint::write(run, place, &domains, model.parameters(), &optimizer, &claim).await?;
+    let snapshot = Snapshot {
+        step: 0,
+        loss: None,
+        domains: &domains,
+        parameters: model.parameters(),
+        optimizer: &optimizer,
+    };
+    snapshot.write(run, &claim).await?;
     match run.join("config.toml").put_new(text).await? {
         true => Ok(()),
         false => Err(Error::RunExists {

@@ -51,7 +51,7 @@
 //! for (size, tokens) in [(16, 4), (4, 64)] {
 //!     let patch = Patch::uniform(size, 2);
 //!     assert_eq!(model.tokens(&patch, &[32, 32])?, tokens);
-//!     let next = predict(&model, &context, &patch, &Device::Cpu)?;
+//!     let next = predict(&model, &context, &patch)?;
 //!     assert_eq!((next.time(), next.channels(), next.space()), (1, 2, &[32, 32][..]));
 //! }
 //! # Ok(())
@@ -96,7 +96,7 @@ pub use device::{DeviceChoice, Precision};
 pub use domain::{Domain, Domains, Unseen};
 pub use error::{Error, Result};
 pub use feed::{Reading, readings};
-pub use import::import;
+pub use import::{StateDict, import};
 pub use log::Event;
 pub use model::{Parameters, Perturbation, Surrogate};
 pub use ops::Gradients;
@@ -104,4 +104,4 @@ pub use optim::{AdamW, Descent, Pace};
 pub use predictor::Predictor;
 pub use step::{predict, training_gradients, training_loss};
 pub use stop::Stop;
-pub use trainer::{Outcome, Start, train};
+pub use trainer::{Outcome, Start, TrainOptions, train};

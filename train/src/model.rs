@@ -115,6 +115,11 @@ impl Surrogate {
         })
     }
 
+    /// The device that its weights lie on.
+    pub(crate) fn device(&self) -> Device {
+        self.parameters.device()
+    }
+
     /// The same weights, shared, with the products within blocks in other numbers.
     #[must_use]
     pub fn in_precision(&self, precision: Precision) -> Self {

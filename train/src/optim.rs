@@ -32,7 +32,7 @@ impl AdamW {
         Ok(Self { moments, steps: 0 })
     }
 
-    /// Moves every weight that has a gradient, by the gradients of a loss. Where the loss or the norm of
+    /// Moves every weight that has a gradient, by the gradients of the loss. Where the loss or the norm of
     /// its gradient is not finite, weights and moments stay as they are.
     ///
     /// On a GPU all this is decided there, and the host waits once: for the loss and the norm.
@@ -42,7 +42,8 @@ impl AdamW {
     pub fn step(
         &mut self,
         parameters: &Parameters,
-        (loss, gradients): (&Tensor, &Gradients),
+        loss: &Tensor,
+        gradients: &Gradients,
         pace: Pace,
     ) -> Result<Descent> {
         let weights = parameters.iter().filter_map(|(name, var)| {
@@ -153,7 +154,7 @@ mod tests {
             };
             let gradients = gradients(&loss, &parameters);
             let found = optimizer
-                .step(&parameters, (&loss, &gradients), pace)
+                .step(&parameters, &loss, &gradients, pace)
                 .unwrap();
             assert_eq!((found.loss, found.norm), (7.0, 5.0));
             let first = ["a", "b"].map(|name| values(&optimizer.moments[name].0));
@@ -190,7 +191,7 @@ mod tests {
             let loss = loss.unwrap().sum_all().unwrap();
             let gradients = gradients(&loss, &parameters);
             let found = optimizer
-                .step(&parameters, (&loss, &gradients), pace)
+                .step(&parameters, &loss, &gradients, pace)
                 .unwrap();
             assert!(!found.is_finite(), "{found:?}");
             let (first, second) = &optimizer.moments["a"];

@@ -1,6 +1,5 @@
 //! A trained model as what evaluation wants: a context and a patch size in, the next frame out.
 
-use candle_core::Device;
 use wellspring_store::{Frames, Location, Patch, Reporter};
 
 use crate::checkpoint::Checkpoint;
@@ -16,7 +15,6 @@ pub struct Predictor {
     step: u64,
     weights: String,
     model: Surrogate,
-    device: Device,
 }
 
 impl Predictor {
@@ -44,7 +42,6 @@ impl Predictor {
             weights: checkpoint.state.weights().to_owned(),
             domains: checkpoint.state.domains,
             model,
-            device: device.open()?,
         })
     }
 
@@ -112,6 +109,6 @@ impl Predictor {
     /// # Errors
     /// As [`Surrogate::forward`].
     pub fn predict(&self, context: &Frames, patch: &Patch) -> Result<Frames> {
-        step::predict(&self.model, context, patch, &self.device)
+        step::predict(&self.model, context, patch)
     }
 }

@@ -1,6 +1,6 @@
 //! One step of training, without what surrounds it: the loss of a batch of frames.
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Tensor, Var};
 use wellspring_store::{Frames, Patch};
 
 use crate::model::{Perturbation, Surrogate};
@@ -18,18 +18,17 @@ pub fn training_loss(
     frames: &Frames,
     patch: &Patch,
     perturbation: &Perturbation,
-    device: &Device,
 ) -> Result<Tensor> {
     let time = context(frames, 1)?;
-    let revin = Revin::of(frames, time, device)?;
+    let revin = Revin::of(frames, time, &model.device())?;
     let input = revin.input()?;
     let output = model.forward_perturbed(&input, patch, perturbation)?;
     let target = revin.target(time - output.dim(0)?)?;
     Ok(mse(&output, &target)?)
 }
 
-/// The same loss, now a constant, and its gradients, within a limit of memory for what blocks keep for their backward
-/// pass. The first blocks keep only their input where all would not fit, and are computed again when
+/// The loss of [`training_loss`] as a constant, and its gradients. `limit` is the memory, in bytes, for what blocks
+/// keep for their backward pass. The first blocks keep only their input where all would not fit, and are computed again when
 /// their gradient is due (Chen et al. 2016): at most one more forward pass for a memory that hardly
 /// grows with depth.
 ///
@@ -41,10 +40,9 @@ pub fn training_gradients(
     patch: &Patch,
     perturbation: &Perturbation,
     limit: u64,
-    device: &Device,
 ) -> Result<(Tensor, Gradients)> {
     let time = context(frames, 1)?;
-    let revin = Revin::of(frames, time, device)?;
+    let revin = Revin::of(frames, time, &model.device())?;
     let input = revin.input()?;
     let pass = model.pass(&input, patch, perturbation)?;
     let blocks = model.config().blocks;
@@ -104,14 +102,9 @@ fn context(frames: &Frames, future: usize) -> Result<usize> {
 ///
 /// # Errors
 /// As [`Surrogate::forward`].
-pub fn predict(
-    model: &Surrogate,
-    context: &Frames,
-    patch: &Patch,
-    device: &Device,
-) -> Result<Frames> {
+pub fn predict(model: &Surrogate, context: &Frames, patch: &Patch) -> Result<Frames> {
     let time = self::context(context, 0)?;
-    let revin = Revin::of(context, time, device)?;
+    let revin = Revin::of(context, time, &model.device())?;
     let input = revin.input()?;
     let (frozen, still) = (model.frozen(), Perturbation::none());
     let pass = frozen.pass(&input, patch, &still)?;

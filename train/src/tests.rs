@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod finite;
+mod gradients;
 mod kernels;
 mod padding;
 mod races;
@@ -20,7 +21,8 @@ use wellspring_store::*;
 
 use crate::{
     Checkpoint, Config, Error, Mlp, ModelConfig, PatchSize, Perturbation, Precision, Predictor,
-    Start, Stop, Strategy, Surrogate, predict, train, training_gradients, training_loss,
+    Start, Stop, Strategy, Surrogate, TrainOptions, predict, train, training_gradients,
+    training_loss,
 };
 
 /// Two trajectories of travelling waves.
@@ -173,15 +175,13 @@ fn a_resumed_run_equals_an_undisturbed_one() {
     let weights = |run: &Location| weights(&runtime, run);
     let whole = memory();
     let go = |run: &Location, start, stop: &Stop, reporter: &dyn Reporter| {
-        train(
-            &config,
-            vec![Arc::clone(&dataset)],
-            run,
+        let options = TrainOptions {
+            config: &config,
+            datasets: vec![Arc::clone(&dataset)],
             start,
             stop,
-            runtime.handle(),
-            reporter,
-        )
+        };
+        train(run, options, runtime.handle(), reporter)
     };
     let outcome = go(&whole, Start::New, &Stop::default(), &Silent).unwrap();
     assert_eq!((outcome.step, outcome.stopped), (9, false));
@@ -224,16 +224,13 @@ fn training_learns_the_waves() {
     config.train.steps = 300;
     config.optim.lr = 3e-3;
     let run = memory();
-    let outcome = train(
-        &config,
-        vec![dataset],
-        &run,
-        Start::New,
-        &Stop::default(),
-        runtime.handle(),
-        &Silent,
-    )
-    .unwrap();
+    let options = TrainOptions {
+        config: &config,
+        datasets: vec![dataset],
+        start: Start::New,
+        stop: &Stop::default(),
+    };
+    let outcome = train(&run, options, runtime.handle(), &Silent).unwrap();
     assert!(outcome.loss.unwrap() < 0.5, "{outcome:?}");
 }
 
@@ -259,16 +256,13 @@ fn a_vocabulary_of_fields_serves_several_data_sets() {
     config.optim.clip = Some(0.5);
     let weights = |run: &Location| weights(&runtime, run);
     let go = |run: &Location, stop: &Stop, reporter: &dyn Reporter| {
-        train(
-            &config,
-            both.clone(),
-            run,
-            Start::Resume,
+        let options = TrainOptions {
+            config: &config,
+            datasets: both.clone(),
+            start: Start::Resume,
             stop,
-            runtime.handle(),
-            reporter,
-        )
-        .unwrap()
+        };
+        train(run, options, runtime.handle(), reporter).unwrap()
     };
     let (whole, parts) = (memory(), memory());
     go(&whole, &Stop::default(), &Silent);
@@ -317,155 +311,4 @@ fn a_vocabulary_of_fields_serves_several_data_sets() {
     }
     let error = load().on(&domain(["u", "x"])).unwrap_err().to_string();
     assert!(error.contains("some of u v w"), "{error}");
-}
-
-#[test]
-fn jitter_moves_the_patches_and_not_the_fields() {
-    use rand::SeedableRng as _;
-    let values = (0..3 * 40 * 40).map(|i| (i as f32 * 0.37).sin()).collect();
-    let x =
-        candle_core::Tensor::from_vec::<_, f32>(values, (3, 1, 40, 40, 1), &Device::Cpu).unwrap();
-    let sides = vec![[Boundary::Open; 2], [Boundary::Periodic; 2]];
-    let model = Surrogate::new(&config(Strategy::Csm).model, 1, sides, 0, &Device::Cpu).unwrap();
-    let patch = Patch::uniform(8, 2);
-    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(3);
-    let still = model.forward(&x, &patch).unwrap();
-    let moved = Perturbation::none().jitter(&patch, &mut rng);
-    let moved = model.forward_perturbed(&x, &patch, &moved).unwrap();
-    assert_eq!(still.dims(), moved.dims());
-    let difference: f32 = (still - moved)
-        .unwrap()
-        .sqr()
-        .unwrap()
-        .mean_all()
-        .unwrap()
-        .to_scalar()
-        .unwrap();
-    assert!(difference > 1e-6 && difference.is_finite(), "{difference}");
-}
-
-/// Whatever number of blocks keeps its activations, the gradients are those of the whole graph.
-#[test]
-fn blocks_computed_again_give_the_same_gradients() {
-    let values = (0..4 * 2 * 2 * 36 * 36).map(|i| (i as f32 * 0.37).sin());
-    let frames = Frames::new(4, 2, 2, vec![36, 36], values.collect()).unwrap();
-    let mut config = config(Strategy::Csm).model;
-    config.blocks = 3;
-    let sides = vec![[Boundary::Wall; 2], [Boundary::Periodic; 2]];
-    let model = Surrogate::new(&config, 2, sides, 0, &Device::Cpu).unwrap();
-    let (patch, none) = (Patch::uniform(8, 2), Perturbation::none());
-    let loss = training_loss(&model, &frames, &patch, &none, &Device::Cpu).unwrap();
-    let whole = loss.backward().unwrap();
-    // A block's activations are 28 arrays of 6 items with 16 tokens of 32 features.
-    for limit in [0, 28 * 6 * 16 * 32 * 4, u64::MAX] {
-        let (value, parts) =
-            training_gradients(&model, &frames, &patch, &none, limit, &Device::Cpu).unwrap();
-        let [value, loss] = [&value, &loss].map(|loss| loss.to_scalar::<f32>().unwrap());
-        assert!((value - loss).abs() < 1e-6);
-        for (name, var) in model.parameters().iter() {
-            let flat = |gradient: Option<&candle_core::Tensor>| -> Vec<f32> {
-                gradient.unwrap().flatten_all().unwrap().to_vec1().unwrap()
-            };
-            let (whole, parts) = (flat(whole.get(var)), flat(parts.get(var)));
-            let largest = whole.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
-            for (a, b) in whole.iter().zip(&parts) {
-                assert!(
-                    (a - b).abs() <= 1e-4 * largest + 1e-9,
-                    "{limit} {name}: {a} {b}"
-                );
-            }
-        }
-    }
-}
-
-#[test]
-fn every_parameter_of_every_model_gets_a_gradient() {
-    let frames: Vec<f32> = (0..4 * 2 * 36 * 36)
-        .map(|i| (i as f32 * 0.37).sin())
-        .collect();
-    let frames = Frames::new(4, 1, 2, vec![36, 36], frames).unwrap();
-    for (strategy, size, mlp) in [
-        (Strategy::Ckm, 4, Mlp::Swiglu),
-        (Strategy::Csm, 8, Mlp::Gelu),
-        (Strategy::Fixed, 4, Mlp::Swiglu),
-    ] {
-        let mut config = config(strategy).model;
-        config.mlp = mlp;
-        config.patches = vec![size.into()];
-        let walls = vec![[Boundary::Wall, Boundary::Open], [Boundary::Periodic; 2]];
-        let model = Surrogate::new(&config, 2, walls, 0, &Device::Cpu).unwrap();
-        let patch = Patch::uniform(size, 2);
-        let gradients = training_loss(&model, &frames, &patch, &Perturbation::none(), &Device::Cpu)
-            .unwrap()
-            .backward()
-            .unwrap();
-        for (name, var) in model.parameters().iter() {
-            let gradient = gradients
-                .get(var)
-                .unwrap_or_else(|| panic!("{strategy:?}: {name} has none"));
-            let largest: f32 = gradient
-                .abs()
-                .unwrap()
-                .max_all()
-                .unwrap()
-                .to_scalar()
-                .unwrap();
-            assert!(
-                largest > 0.0 && largest.is_finite(),
-                "{strategy:?}: {name} {largest}"
-            );
-        }
-    }
-}
-
-#[test]
-fn bf16_is_near_f32_and_every_weight_learns() {
-    for mlp in [Mlp::Swiglu, Mlp::Gelu] {
-        let config = ModelConfig {
-            mlp,
-            ..config(Strategy::Ckm).model
-        };
-        let boundaries = vec![[Boundary::Periodic; 2]; 2];
-        let single = Surrogate::new(&config, 2, boundaries, 0, &Device::Cpu).unwrap();
-        let half = single.in_precision(Precision::Bf16);
-        let values = (0..4 * 2 * 1024).map(|i| (i as f32 * 0.1).sin() + (i as f32 * 0.013).cos());
-        let frames = Frames::new(4, 1, 2, vec![32, 32], values.collect()).unwrap();
-        let patch = Patch::uniform(8, 2);
-        let next = |model| predict(model, &frames.slice_time(0..3), &patch, &Device::Cpu).unwrap();
-        let (expected, found) = (next(&single), next(&half));
-        let size =
-            |values: &mut dyn Iterator<Item = f32>| values.map(|x| x * x).sum::<f32>().sqrt();
-        let last = frames.frame(2);
-        let pairs = expected.data().iter().zip(found.data());
-        let apart = size(&mut pairs.map(|(x, y)| x - y));
-        let change = size(&mut expected.data().iter().zip(last.data()).map(|(x, y)| x - y));
-        assert!(apart > 0.0, "bf16 rounds");
-        assert!(apart < 0.02 * change, "{apart} of {change}");
-
-        let still = Perturbation::none();
-        let gradients = |model, limit| {
-            let (loss, gradients) =
-                training_gradients(model, &frames, &patch, &still, limit, &Device::Cpu).unwrap();
-            (loss.to_scalar::<f32>().unwrap(), gradients)
-        };
-        let ((loss, gradient), (near, rounded)) =
-            (gradients(&single, 0), gradients(&half, u64::MAX));
-        assert!((loss - near).abs() < 0.02 * loss, "{loss} {near}");
-        for (name, var) in single.parameters().iter() {
-            let norm = |x: &candle_core::Tensor| {
-                x.sqr()
-                    .unwrap()
-                    .sum_all()
-                    .unwrap()
-                    .to_scalar::<f32>()
-                    .unwrap()
-                    .sqrt()
-            };
-            let (g, r) = (
-                gradient.get(var).expect(name),
-                rounded.get(var).expect(name),
-            );
-            assert!(norm(&(g - r).unwrap()) < 0.1 * norm(g) + 1e-4, "{name}");
-        }
-    }
 }

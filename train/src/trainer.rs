@@ -8,18 +8,18 @@
 //! the same bytes as one that was never stopped.
 
 mod data_wait;
+mod options;
 mod saving;
+mod start;
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use candle_core::Device;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tokio::runtime::Handle;
-use wellspring_store::{Batch, Dataset, Location, Patch, Reporter, with_causes};
+use wellspring_store::{Batch, Location, Patch, Reporter};
 
-use crate::checkpoint::{self, fresh};
+use crate::checkpoint::fresh;
 use crate::claim::{RunClaim, refuse_held};
 use crate::config::mebibytes;
 use crate::device;
@@ -29,20 +29,9 @@ use crate::model::{Perturbation, Surrogate};
 use crate::optim::{AdamW, Descent, Pace, learning_rate};
 use crate::previous::{Previous, refuse_unfinished};
 use crate::source::Sources;
-use crate::{Config, Error, Result, Stop, leftovers, training_gradients};
+use crate::{Config, Error, Result, Stop, training_gradients};
 use data_wait::DataWait;
-
-/// Where a run begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    /// At its first step, in a place where there is none yet.
-    New,
-    /// After the step of its newest sound checkpoint; at its first step where it has none.
-    Resume,
-    /// After the step of an earlier checkpoint. The later ones are deleted, and so are the log's lines of
-    /// later steps: what follows is as if they had never been.
-    From(u64),
-}
+pub use options::{Start, TrainOptions};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -72,33 +61,22 @@ pub struct Outcome {
 /// [`Error::NoSoundCheckpoint`], [`Error::Diverged`], [`Error::Unsaved`], and what reading and writing may
 /// give. Checkpoints that were written stay.
 pub fn train(
-    config: &Config,
-    datasets: Vec<Arc<Dataset>>,
     run: &Location,
-    start: Start,
-    stop: &Stop,
+    mut options: TrainOptions<'_>,
     runtime: &Handle,
     reporter: &dyn Reporter,
 ) -> Result<Outcome> {
-    config.validate()?;
+    options.config.validate()?;
     let (claim, before) = runtime.block_on(async {
         let claim = RunClaim::open(run, reporter).await?;
-        let find = |step| Previous::find(config, run, step, &datasets, reporter);
-        let before = match start {
-            Start::New => {
-                refuse_held(run).await?;
-                refuse_unfinished(run).await.map(|()| None)
-            }
-            Start::Resume => find(None).await,
-            Start::From(step) => find(Some(step)).await,
-        };
-        Ok::<_, Error>((claim, before?))
+        let before = previous(run, &options, reporter).await?;
+        Ok::<_, Error>((claim, before))
     })?;
-    let datasets = match &before {
-        Some(before) => before.datasets.clone(),
-        None => datasets,
-    };
-    let mut trainer = Trainer::new(config, datasets, run, claim, before.as_ref(), runtime)?;
+    if let Some(before) = &before {
+        options.datasets = before.datasets.clone();
+    }
+    let (start, stop) = (options.start, options.stop);
+    let mut trainer = Trainer::new(run, options, claim, before.as_ref(), runtime)?;
     if let Some(before) = before {
         if trainer.step >= trainer.steps {
             trainer.tidy(reporter);
@@ -114,6 +92,26 @@ pub fn train(
     outcome
 }
 
+/// What the run has been, where it goes on from something.
+async fn previous(
+    run: &Location,
+    options: &TrainOptions<'_>,
+    reporter: &dyn Reporter,
+) -> Result<Option<Previous>> {
+    let TrainOptions {
+        config, datasets, ..
+    } = options;
+    let find = |step| Previous::find(config, run, step, datasets, reporter);
+    match options.start {
+        Start::New => {
+            refuse_held(run).await?;
+            refuse_unfinished(run).await.map(|()| None)
+        }
+        Start::Resume => find(None).await,
+        Start::From(step) => find(Some(step)).await,
+    }
+}
+
 struct Trainer<'a> {
     /// What was asked for, with the schedule's horizon.
     config: Config,
@@ -121,7 +119,6 @@ struct Trainer<'a> {
     claim: RunClaim,
     runtime: &'a Handle,
     domains: Domains,
-    device: Device,
     /// Bytes for what blocks keep until their backward pass.
     activations: u64,
     model: Surrogate,
@@ -141,13 +138,15 @@ struct Trainer<'a> {
 impl<'a> Trainer<'a> {
     /// Writes nothing yet.
     fn new(
-        config: &Config,
-        datasets: Vec<Arc<Dataset>>,
         run: &'a Location,
+        options: TrainOptions<'_>,
         claim: RunClaim,
         before: Option<&Previous>,
         runtime: &'a Handle,
     ) -> Result<Self> {
+        let TrainOptions {
+            config, datasets, ..
+        } = options;
         let domains = Domains::new(datasets.iter().map(|data| Domain::of(data)).collect())?;
         let device = config.train.device.open()?;
         let (model, optimizer) = match before {
@@ -176,7 +175,6 @@ impl<'a> Trainer<'a> {
             claim,
             runtime,
             domains,
-            device,
             activations,
             model,
             optimizer,
@@ -188,102 +186,6 @@ impl<'a> Trainer<'a> {
             whole: true,
             kept,
         })
-    }
-
-    /// Takes over what a run has beside its checkpoint: its log and, unless another was typed, its
-    /// schedule's horizon. Says what has changed.
-    fn go_on(&mut self, before: &Previous, reporter: &dyn Reporter) -> Result<()> {
-        let log = Log::load(self.run, self.step, reporter);
-        self.log = self.runtime.block_on(log);
-        let was = before.scheduled(self.sources.epoch_steps())?;
-        let optim = &mut self.config.optim;
-        optim.horizon = optim.horizon.or(was.optim.horizon);
-        let changes = self.config.changes(&was)?;
-        if !changes.is_empty() {
-            let changes = changes.join(", ");
-            reporter.note(&format!("from step {} on {changes}", self.step));
-        }
-        Ok(())
-    }
-
-    /// Makes the run this process's, and says once what a person should know of it.
-    fn start(&mut self, start: Start, reporter: &dyn Reporter) -> Result<()> {
-        self.config.optim.horizon.get_or_insert(self.steps.max(1));
-        for source in self.sources.iter() {
-            let unseen = source.unseen();
-            if !unseen.is_empty() {
-                reporter.note(&format!("{}: {unseen}", source.domain.name));
-            }
-        }
-        let horizon = self.horizon();
-        if self.steps > horizon {
-            reporter.note(&format!(
-                "warning: the learning rate is {} from step {horizon} on, where its schedule ends, and there \
-                 are {} steps; --set optim.horizon={} stretches the schedule, and changes the rate at once",
-                self.rate(horizon),
-                self.steps,
-                self.steps
-            ));
-        }
-        let runtime = self.runtime;
-        runtime.block_on(self.take(start, reporter))?;
-        self.log.push(Event::Start {
-            step: self.step,
-            version: env!("CARGO_PKG_VERSION").into(),
-            device: self.config.train.device.to_string(),
-        });
-        Ok(())
-    }
-
-    /// Takes the run, writes what is needed to resume, and removes what lies there of killed processes and,
-    /// where the run goes back, of later steps.
-    async fn take(&mut self, start: Start, reporter: &dyn Reporter) -> Result<()> {
-        let place = self.run.join("config.toml");
-        let config = self.config.to_toml()?.into_bytes();
-        if start == Start::New {
-            // Of two that begin one run, this lets one through.
-            if !place.put_new(config).await? {
-                return Err(Error::RunExists {
-                    run: self.run.to_string(),
-                });
-            }
-            self.claim.take(reporter).await?;
-        } else {
-            self.claim.take(reporter).await?;
-            place.put(config).await?;
-        }
-        let left = leftovers::sweep(self.run).await?;
-        if left > 0 {
-            reporter.note(&format!(
-                "removed {left} checkpoints and files that were not finished"
-            ));
-        }
-        if let Start::From(step) = start {
-            let later = checkpoint::forget_after(self.run, step).await?;
-            if !later.is_empty() {
-                reporter.note(&format!(
-                    "goes back to step {step}; the checkpoints of steps {later:?} are deleted"
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes from a finished run what a process that was killed at its end had not removed yet.
-    fn tidy(&mut self, reporter: &dyn Reporter) {
-        let (run, runtime, keep) = (self.run, self.runtime, self.config.train.keep);
-        let tidied = runtime.block_on(async {
-            if checkpoint::steps(run).await?.len() > keep || leftovers::are_in(run).await? {
-                self.claim.take(reporter).await?;
-                leftovers::sweep(run).await?;
-                checkpoint::retain(run, keep, self.step).await?;
-            }
-            Ok::<_, Error>(())
-        });
-        if let Err(error) = tidied {
-            let error = with_causes(&error);
-            reporter.note(&format!("warning: what was left was not removed: {error}"));
-        }
     }
 
     /// The step at which the schedule of the learning rate ends.
@@ -317,8 +219,8 @@ impl<'a> Trainer<'a> {
             perturbation = perturbation.jitter(&patch, &mut rng);
         }
         if train.drop_path > 0.0 {
-            let extent = (self.config.model.blocks, batch);
-            perturbation = perturbation.drop_path(train.drop_path, extent, &mut rng);
+            let blocks = self.config.model.blocks;
+            perturbation = perturbation.drop_path(train.drop_path, blocks, batch, &mut rng);
         }
         (patch, perturbation)
     }
@@ -394,14 +296,8 @@ impl<'a> Trainer<'a> {
         perturbation: &Perturbation,
     ) -> Result<Descent> {
         let model = &self.sources.of(self.step).model;
-        let (loss, gradients) = training_gradients(
-            model,
-            &batch.frames,
-            patch,
-            perturbation,
-            self.activations,
-            &self.device,
-        )?;
+        let (loss, gradients) =
+            training_gradients(model, &batch.frames, patch, perturbation, self.activations)?;
         let optim = &self.config.optim;
         let pace = Pace {
             lr: self.rate(self.step),
@@ -410,7 +306,7 @@ impl<'a> Trainer<'a> {
         };
         let parameters = self.model.parameters();
         self.whole = false;
-        let found = self.optimizer.step(parameters, (&loss, &gradients), pace)?;
+        let found = self.optimizer.step(parameters, &loss, &gradients, pace)?;
         self.whole = true;
         if !found.is_finite() {
             let Descent { loss, norm } = found;

@@ -89,7 +89,6 @@ impl Trained {
             &self.patch,
             &Perturbation::none(),
             u64::MAX,
-            &self.device,
         )
         .unwrap();
         let pace = Pace {
@@ -97,9 +96,8 @@ impl Trained {
             decay: 1e-4,
             clip: Some(1.0),
         };
-        let taken = (&loss, &gradients);
         self.optimizer
-            .step(self.model.parameters(), taken, pace)
+            .step(self.model.parameters(), &loss, &gradients, pace)
             .unwrap();
     }
 
@@ -138,7 +136,7 @@ fn every_model_trains_and_predicts_on_kernels() {
                 );
                 assert!(step.launches() > 0);
                 let context = trained.frames.slice_time(0..6);
-                predict(&trained.model, &context, &trained.patch, &trained.device).unwrap();
+                predict(&trained.model, &context, &trained.patch).unwrap();
             }
         }
     }

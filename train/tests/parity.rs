@@ -257,7 +257,7 @@ fn compare_outputs_and_gradients(fixture: &Fixture, worst: &mut Worst) {
         assert_eq!(output.dims(), expected.dims());
         worst.compare("output", &tag, &flat(&output), &flat(expected));
 
-        let loss = training_loss(&model, &frames, &patch, &Perturbation::none(), device).unwrap();
+        let loss = training_loss(&model, &frames, &patch, &Perturbation::none()).unwrap();
         worst.compare(
             "loss",
             &tag,
@@ -303,13 +303,7 @@ fn compare_rollout(fixture: &Fixture, worst: &mut Worst) {
     let context = fixture.case.context;
     let mut window = fixture.frames("frames").slice_time(0..context);
     for step in 0..expected.time() {
-        let next = predict(
-            &model,
-            &window,
-            &patches[step % patches.len()],
-            &fixture.place.device,
-        )
-        .unwrap();
+        let next = predict(&model, &window, &patches[step % patches.len()]).unwrap();
         window.push_frame(&next).unwrap();
         let found = window.frame(context - 1);
         worst.compare(
@@ -334,7 +328,6 @@ fn compare_training(fixture: &Fixture, worst: &mut Worst) {
             &frames,
             &patches[step % patches.len()],
             &Perturbation::none(),
-            &fixture.place.device,
         )
         .unwrap();
         let mut gradients = Gradients::default();
@@ -350,7 +343,7 @@ fn compare_training(fixture: &Fixture, worst: &mut Worst) {
             clip: None,
         };
         let found = optimizer
-            .step(model.parameters(), (&loss, &gradients), pace)
+            .step(model.parameters(), &loss, &gradients, pace)
             .unwrap();
         losses.push(found.loss);
     }

@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use wellspring_eval::{Format, ImageFormat, OnExisting};
+use wellspring_train::DeviceChoice;
 
 use super::Remote;
+use super::words::one_of;
 
 /// Roll a model out and write its errors and spectra as tables
 #[derive(Debug, Args)]
@@ -17,6 +20,10 @@ Examples:
   wellspring eval runs/ckm ds -r results --schedule budget:250     small patches where it is least sure
   wellspring eval runs/ckm ds -r results --bands 0,0.4,0.8,1.6,4.5 errors in bands of one's own
   wellspring eval persistence ds -r results --rollout 20           the baseline to beat
+
+A budget of tokens gains little. On the demo's data (64x64, 16 starts, 12 leads) and the tokens of 8, its mean VRMSE
+is 3 % (ckm) and 0.4 % (csm) below that of 8; at the tokens of 4,8,16 it is 2 % and 4 % above that of the cycle,
+which is the better choice.
 
 --schedule may be given several times; each is an evaluation of its own. What an interrupted evaluation has
 done is found again by the same command. An evaluation that these tables hold already is done again and takes its
@@ -81,27 +88,25 @@ pub struct Eval {
     #[arg(long)]
     pub temporal: bool,
 
-    /// What to do when these tables hold an evaluation of this name, data, split and schedule
-    #[arg(long, value_enum, default_value_t = ExistingArg::Renew)]
-    pub existing: ExistingArg,
+    /// What to do when these tables hold an evaluation of this name, data, split and schedule.
+    ///
+    /// renew: do it again if it is the same one; refuse if weights, rollout, context or starts are others.
+    /// replace: take its place, whichever it is. add: come beside it. refuse: end with an error. skip: do
+    /// nothing if it is the same one; refuse if it is another
+    #[arg(
+        long,
+        value_parser = one_of(OnExisting::ALL, OnExisting::name),
+        default_value = OnExisting::Renew.name()
+    )]
+    pub existing: OnExisting,
 
-    /// cpu or cuda
-    #[arg(long, default_value = "cpu")]
-    pub device: String,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum ExistingArg {
-    /// Do it again if it is the same one; refuse if weights, rollout, context or starts are others
-    Renew,
-    /// Take its place, whichever it is
-    Replace,
-    /// Come beside it
-    Add,
-    /// Refuse
-    Refuse,
-    /// Do nothing if it is the same one; refuse if it is another
-    Skip,
+    /// Where the model runs
+    #[arg(
+        long,
+        value_parser = one_of(DeviceChoice::ALL, DeviceChoice::name),
+        default_value = DeviceChoice::Cpu.name()
+    )]
+    pub device: DeviceChoice,
 }
 
 /// Ask results and data sets in SQL
@@ -148,10 +153,10 @@ pub struct Sql {
     #[arg(long, short, value_name = "FILE", conflicts_with = "query")]
     pub file: Option<PathBuf>,
 
-    /// table | csv | json | md | parquet. Cells of csv are as they are: programs for spreadsheets take those that
+    /// How the answer is written. Cells of csv are as they are: programs for spreadsheets take those that
     /// begin with = + - @ for formulas, so look at names from strangers before you open it in one
-    #[arg(long, default_value = "table")]
-    pub format: String,
+    #[arg(long, value_parser = one_of(Format::ALL, Format::name), default_value = Format::Table.name())]
+    pub format: Format,
 
     /// Print the SQL of the named views
     #[arg(long)]
@@ -193,9 +198,14 @@ pub struct Figures {
     /// The folder to write into, or a URL
     pub out: String,
 
-    /// svg | png, or both
-    #[arg(long, value_delimiter = ',', default_value = "svg")]
-    pub format: Vec<String>,
+    /// How each figure is stored: one, or both with a comma between them
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_parser = one_of(ImageFormat::ALL, ImageFormat::extension),
+        default_value = ImageFormat::Svg.extension()
+    )]
+    pub format: Vec<ImageFormat>,
 
     /// Only this data set, or those of this name; may be given several times
     #[arg(long = "dataset", value_name = "NAME")]

@@ -3,6 +3,8 @@
 use clap::{Args, ValueEnum};
 use wellspring_train::{DeviceChoice, Precision};
 
+use super::words::one_of;
+
 /// Measure this machine: ingest, loader, streaming from a bucket, training step, metrics
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -34,12 +36,20 @@ pub struct Bench {
     #[arg(long, default_value_t = 3)]
     pub repeat: usize,
 
-    /// Where steps run: cpu or cuda, each with its own cases
-    #[arg(long, default_value_t = DeviceChoice::Cpu)]
+    /// Where steps run; each has its own cases
+    #[arg(
+        long,
+        value_parser = one_of(DeviceChoice::ALL, DeviceChoice::name),
+        default_value = DeviceChoice::Cpu.name()
+    )]
     pub device: DeviceChoice,
 
-    /// Numbers of the steps' products: f32 or bf16
-    #[arg(long, default_value_t = Precision::F32)]
+    /// Numbers of the steps' products
+    #[arg(
+        long,
+        value_parser = one_of(Precision::ALL, Precision::name),
+        default_value = Precision::F32.name()
+    )]
     pub precision: Precision,
 }
 

@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use wellspring_eval::Format;
+use wellspring_store::{Compression, Dtype, Normalization, NotFinite};
+
+use super::words::one_of;
 
 /// Simulate an equation and write The Well's HDF5
 #[derive(Debug, Args)]
@@ -108,16 +112,24 @@ pub struct Ingest {
     pub root: String,
 
     /// Type of the stored values
-    #[arg(long, value_enum, default_value_t = DtypeArg::F32)]
-    pub dtype: DtypeArg,
+    #[arg(long, value_parser = one_of(Dtype::ALL, Dtype::name), default_value = Dtype::F32.name())]
+    pub dtype: Dtype,
 
     /// Compression of the shards' buffers; none keeps local shards readable without a copy
-    #[arg(long, value_enum, default_value_t = CompressionArg::None)]
-    pub compression: CompressionArg,
+    #[arg(
+        long,
+        value_parser = one_of(Compression::ALL, Compression::name),
+        default_value = Compression::None.name()
+    )]
+    pub compression: Compression,
 
     /// How values are normalized before they are stored
-    #[arg(long, value_enum, default_value_t = NormalizationArg::Zscore)]
-    pub normalization: NormalizationArg,
+    #[arg(
+        long,
+        value_parser = one_of(Normalization::ALL, Normalization::name),
+        default_value = Normalization::Zscore.name()
+    )]
+    pub normalization: Normalization,
 
     /// The Well's stats.yaml to normalize by, instead of statistics of the training split
     #[arg(long, value_name = "FILE")]
@@ -208,14 +220,12 @@ pub struct Choice {
 
     /// What becomes of values that are NaN or infinite: the source is refused, or they become zero in field
     /// units, for the statistics too
-    #[arg(long, value_enum, default_value_t = NanArg::Refuse)]
-    pub nan: NanArg,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum NanArg {
-    Refuse,
-    Zero,
+    #[arg(
+        long,
+        value_parser = one_of(NotFinite::ALL, NotFinite::name),
+        default_value = NotFinite::Refuse.name()
+    )]
+    pub nan: NotFinite,
 }
 
 /// Say all that is wrong or odd in simulations or a data set, and write nothing
@@ -239,10 +249,10 @@ pub struct Check {
     #[command(flatten)]
     pub choice: Choice,
 
-    /// table | csv | json | md | parquet. Cells of csv are as they are: programs for spreadsheets take those that
+    /// How the findings are written. Cells of csv are as they are: programs for spreadsheets take those that
     /// begin with = + - @ for formulas
-    #[arg(long, default_value = "table")]
-    pub format: String,
+    #[arg(long, value_parser = one_of(Format::ALL, Format::name), default_value = Format::Table.name())]
+    pub format: Format,
 
     /// Trajectories read at the same time; by default one per core
     #[arg(long)]
@@ -272,26 +282,6 @@ pub struct Drop {
     /// With --purge: list the files with their bytes, and delete nothing
     #[arg(long, requires = "purge", conflicts_with = "split")]
     pub dry_run: bool,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum DtypeArg {
-    F32,
-    F16,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum CompressionArg {
-    None,
-    Lz4,
-    Zstd,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum NormalizationArg {
-    Zscore,
-    Rms,
-    None,
 }
 
 /// Check every byte of a data set against its manifest

@@ -10,16 +10,14 @@ use wellspring_ingest::{Finding, IngestOptions, Severity};
 use wellspring_store::CacheOptions;
 
 use super::Session;
-use super::ingest::typed;
 use super::sql::show;
 use crate::args;
 use crate::progress::line;
 
 pub fn run(session: &Session, args: &args::Check) -> Result<()> {
-    let format: Format = typed(args.format.parse())?;
     let findings = findings(session, args)?;
-    if !findings.is_empty() || format != Format::Table {
-        show(format, &[table(&findings)?])?;
+    if !findings.is_empty() || args.format != Format::Table {
+        show(args.format, &[table(&findings)?])?;
     }
     let is_refused = |finding: &&Finding| finding.severity == Severity::Refused;
     match findings.iter().filter(is_refused).count() {

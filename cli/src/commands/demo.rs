@@ -215,7 +215,7 @@ impl Demo<'_> {
 
     fn evaluate(&self) -> Result<()> {
         let root = self.location("dataset")?;
-        let evaluation = eval::Evaluation {
+        let evaluator = eval::Evaluator {
             dataset: self.session.wait(Dataset::open(&root))?,
             results: self.location("results")?,
             options: EvalOptions {
@@ -226,12 +226,9 @@ impl Demo<'_> {
             },
         };
         self.stage("rolled them out, cyclically and at each patch", || {
-            evaluation.baseline(
-                self.session,
-                Baseline::Persistence,
-                "persistence",
-                (self.scale.context, 1),
-            )?;
+            let ndim = evaluator.dataset.schema().grid.ndim();
+            let persistence = Baseline::Persistence.with_context(self.scale.context, ndim);
+            evaluator.baseline(self.session, &persistence, "persistence")?;
             for strategy in [Strategy::Ckm, Strategy::Csm, Strategy::Fixed] {
                 let name = model_name(strategy);
                 let run = self.location(&format!("runs/{name}"))?;
@@ -244,7 +241,7 @@ impl Demo<'_> {
                 };
                 let schedules: Vec<String> =
                     schedules.iter().map(|&text| text.to_owned()).collect();
-                evaluation.model(self.session, predictor, name, &schedules)?;
+                evaluator.model(self.session, predictor, name, &schedules)?;
             }
             Ok(())
         })

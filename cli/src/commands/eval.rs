@@ -3,13 +3,14 @@
 
 use anyhow::{Context as _, Result};
 use wellspring_eval::{
-    Baseline, Description, EvalOptions, OnExisting, RunRecord, Schedule, Subject, SubjectError,
+    Baseline, BaselineSubject, Description, EvalOptions, Evaluation, RunRecord, Schedule, Subject,
+    SubjectError,
 };
 use wellspring_store::{Dataset, Frames, Location, Patch, Split};
-use wellspring_train::{DeviceChoice, Domain, Predictor};
+use wellspring_train::{Domain, Predictor};
 
 use super::Session;
-use crate::args::{self, ExistingArg};
+use crate::args;
 use crate::failure::misuse;
 use crate::progress::line;
 
@@ -24,7 +25,7 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
         Ok(split) => split,
         Err(error) => misuse!("--split: {error}"),
     };
-    let evaluation = Evaluation {
+    let evaluator = Evaluator {
         dataset: session.wait(async { Dataset::open(&session.locate(&args.root)?).await })?,
         results: session.locate(&args.results)?,
         options: EvalOptions {
@@ -35,27 +36,29 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
             keep: args.keep,
             bands: args.bands.clone(),
             temporal: args.temporal,
-            existing: existing(args.existing),
+            existing: args.existing,
             ..EvalOptions::default()
         },
     };
     let records = match Baseline::named(&args.run) {
         Some(baseline) => {
             let name = args.name.as_deref().unwrap_or(&args.run);
-            let seen = (args.context, args.stride);
-            vec![evaluation.baseline(session, baseline, name, seen)?]
+            let ndim = evaluator.dataset.schema().grid.ndim();
+            let subject = baseline.with_context(args.context, ndim).every(args.stride);
+            vec![evaluator.baseline(session, &subject, name)?]
         }
         None => {
             let run = session.locate(&args.run)?;
-            let device: DeviceChoice = match args.device.parse() {
-                Ok(device) => device,
-                Err(error) => misuse!("--device: {error}"),
-            };
             let predictor = session
-                .wait(Predictor::load(&run, args.step, device, &session.reporter))
+                .wait(Predictor::load(
+                    &run,
+                    args.step,
+                    args.device,
+                    &session.reporter,
+                ))
                 .with_context(|| format!("cannot load a model from {run}"))?;
             let name = args.name.as_deref().or(run.name()).unwrap_or("model");
-            evaluation.model(session, predictor, name, &args.schedules)?
+            evaluator.model(session, predictor, name, &args.schedules)?
         }
     };
     for record in records.iter().flatten() {
@@ -67,34 +70,28 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
     }
     line(&format!(
         "next: wellspring sql -r {} 'SELECT * FROM leaderboard ORDER BY vrmse'",
-        super::typed_as(&args.results, &evaluation.results)
+        super::typed_as(&args.results, &evaluator.results)
     ));
     Ok(())
 }
 
-/// Where and how a command evaluates.
-pub struct Evaluation {
+/// On what a command evaluates, how, and where it writes the results.
+pub struct Evaluator {
     pub dataset: Dataset,
     pub results: Location,
     pub options: EvalOptions,
 }
 
-impl Evaluation {
+impl Evaluator {
     pub fn baseline(
         &self,
         session: &Session,
-        baseline: Baseline,
+        subject: &BaselineSubject,
         name: &str,
-        (context, stride): (usize, usize),
     ) -> Result<Option<RunRecord>> {
         let ndim = self.dataset.schema().grid.ndim();
-        let subject = baseline.with_context(context, ndim).every(stride);
-        self.evaluate(
-            session,
-            &subject,
-            name,
-            &Schedule::fixed(Patch::uniform(1, ndim)),
-        )
+        let schedule = Schedule::fixed(Patch::uniform(1, ndim));
+        self.evaluate(session, subject, name, &schedule)
     }
 
     /// Each schedule in turn; without any, each patch size that the model was trained with.
@@ -134,18 +131,16 @@ impl Evaluation {
         name: &str,
         schedule: &Schedule,
     ) -> Result<Option<RunRecord>> {
-        let (handle, reporter) = (session.handle(), &session.reporter);
-        wellspring_eval::evaluate(
+        let evaluation = Evaluation {
             subject,
             name,
             schedule,
-            &self.dataset,
-            &self.results,
-            &self.options,
-            handle,
-            reporter,
-        )
-        .with_context(|| format!("cannot evaluate {name}"))
+            dataset: &self.dataset,
+            options: &self.options,
+        };
+        let (handle, reporter) = (session.handle(), &session.reporter);
+        wellspring_eval::evaluate(&self.results, evaluation, handle, reporter)
+            .with_context(|| format!("cannot evaluate {name}"))
     }
 }
 
@@ -184,16 +179,6 @@ impl Subject for ModelSubject<'_> {
 
     fn step(&self, context: &Frames, patch: &Patch) -> Result<Frames, SubjectError> {
         Ok(self.0.predict(context, patch)?)
-    }
-}
-
-fn existing(typed: ExistingArg) -> OnExisting {
-    match typed {
-        ExistingArg::Renew => OnExisting::Renew,
-        ExistingArg::Replace => OnExisting::Replace,
-        ExistingArg::Add => OnExisting::Add,
-        ExistingArg::Refuse => OnExisting::Refuse,
-        ExistingArg::Skip => OnExisting::Skip,
     }
 }
 

@@ -2,20 +2,13 @@
 //! whole or not at all; an interruption leaves the earlier ones.
 
 use anyhow::Result;
-use wellspring_eval::{ImageFormat, Results, Selection};
+use wellspring_eval::{Results, Selection};
 
 use super::Session;
 use crate::args;
-use crate::failure::misuse;
 use crate::progress::line;
 
 pub fn run(session: &Session, args: &args::Figures) -> Result<()> {
-    let formats: Result<Vec<ImageFormat>, _> =
-        args.format.iter().map(|text| text.parse()).collect();
-    let formats = match formats {
-        Ok(formats) => formats,
-        Err(error) => misuse!("--format: {error}"),
-    };
     let results = session.wait(Results::open(
         &session.locate(&args.results)?,
         &session.reporter,
@@ -25,7 +18,7 @@ pub fn run(session: &Session, args: &args::Figures) -> Result<()> {
         let figures = session.wait(wellspring_eval::figures(&results, &selection))?;
         for (figure, &format) in figures
             .iter()
-            .flat_map(|of| formats.iter().map(move |f| (of, f)))
+            .flat_map(|of| args.format.iter().map(move |f| (of, f)))
         {
             let name = format!("{}.{}", figure.name(), format.extension());
             session.wait(folder.join(&name).put(figure.image(format)?))?;

@@ -5,12 +5,10 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
 use wellspring_ingest::{FindingKind, IngestOptions, Part, Stage};
-use wellspring_store::{
-    AxisSelection, Compression, Dtype, Manifest, Normalization, NotFinite, Selection,
-};
+use wellspring_store::{AxisSelection, Manifest, Selection};
 
 use super::Session;
-use crate::args::{self, CompressionArg, DtypeArg, NanArg, NormalizationArg};
+use crate::args;
 use crate::failure::{Misuse, misuse};
 use crate::progress::line;
 
@@ -68,9 +66,9 @@ async fn convert(
 fn options(session: &Session, args: &args::Ingest) -> Result<IngestOptions> {
     let defaults = IngestOptions::default();
     Ok(IngestOptions {
-        dtype: dtype(args.dtype),
-        compression: compression(args.compression),
-        normalization: normalization(args.normalization),
+        dtype: args.dtype,
+        compression: args.compression,
+        normalization: args.normalization,
         stats: args
             .stats
             .as_deref()
@@ -116,10 +114,7 @@ impl args::Choice {
             exclude: sorted(&self.exclude),
             exclude_trajectories: sorted(&self.exclude_trajectory),
             allow: sorted(&self.allow),
-            nan: match self.nan {
-                NanArg::Refuse => NotFinite::Refuse,
-                NanArg::Zero => NotFinite::Zero,
-            },
+            nan: self.nan,
             ..Selection::default()
         })
     }
@@ -207,27 +202,4 @@ pub fn summary(manifest: &Manifest, root: &str) -> String {
         manifest.schema.channels().join(" "),
         splits.join(", ")
     )
-}
-
-fn dtype(typed: DtypeArg) -> Dtype {
-    match typed {
-        DtypeArg::F32 => Dtype::F32,
-        DtypeArg::F16 => Dtype::F16,
-    }
-}
-
-fn compression(typed: CompressionArg) -> Compression {
-    match typed {
-        CompressionArg::None => Compression::None,
-        CompressionArg::Lz4 => Compression::Lz4,
-        CompressionArg::Zstd => Compression::Zstd,
-    }
-}
-
-fn normalization(typed: NormalizationArg) -> Normalization {
-    match typed {
-        NormalizationArg::Zscore => Normalization::Zscore,
-        NormalizationArg::Rms => Normalization::Rms,
-        NormalizationArg::None => Normalization::None,
-    }
 }

@@ -18,19 +18,17 @@ use crate::args;
 use crate::failure::misuse;
 
 pub fn run(session: &Session, args: &args::Sql) -> Result<()> {
-    let format: Format = match args.format.parse() {
-        Ok(format) => format,
-        Err(error) => misuse!("--format: {error}"),
-    };
     if args.explain_views {
         return print(views());
     }
     let engine = open(session, args)?;
     match (&args.query, &args.file) {
-        (Some(query), _) => answer(session, &engine, query, format),
-        (None, Some(file)) => batch(session, &engine, &read(file)?, format),
-        (None, None) if std::io::stdin().is_terminal() => prompt::run(session, &engine, format),
-        (None, None) => batch(session, &engine, &read(Path::new("-"))?, format),
+        (Some(query), _) => answer(session, &engine, query, args.format),
+        (None, Some(file)) => batch(session, &engine, &read(file)?, args.format),
+        (None, None) if std::io::stdin().is_terminal() => {
+            prompt::run(session, &engine, args.format)
+        }
+        (None, None) => batch(session, &engine, &read(Path::new("-"))?, args.format),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use wellspring_store::{Dataset, Location};
-use wellspring_train::{Config, Outcome, Start};
+use wellspring_train::{Config, Outcome, Start, TrainOptions};
 
 use super::Session;
 use super::plan::compared;
@@ -77,16 +77,14 @@ pub fn open(session: &Session, config: &Config) -> Result<Vec<Arc<Dataset>>> {
 pub fn train(session: &Session, config: &Config, run: &Location, start: Start) -> Result<Outcome> {
     let stop = interrupt::stop(session.handle())?;
     let datasets = open(session, config)?;
-    let outcome = wellspring_train::train(
+    let options = TrainOptions {
         config,
-        datasets.clone(),
-        run,
+        datasets: datasets.clone(),
         start,
-        &stop,
-        session.handle(),
-        &session.reporter,
-    )
-    .with_context(|| format!("cannot train {run}"))?;
+        stop: &stop,
+    };
+    let outcome = wellspring_train::train(run, options, session.handle(), &session.reporter)
+        .with_context(|| format!("cannot train {run}"))?;
     account(config, &datasets, &outcome)?;
     say_what_is_left(config, &datasets);
     Ok(outcome)

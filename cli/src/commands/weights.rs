@@ -2,7 +2,7 @@
 //! dict in safetensors. Names and shapes are the same, so the bytes are.
 
 use anyhow::Result;
-use wellspring_train::Checkpoint;
+use wellspring_train::{Checkpoint, StateDict};
 
 use super::Session;
 use crate::args;
@@ -36,7 +36,10 @@ pub fn import(session: &Session, args: &args::Import) -> Result<()> {
         &config,
         &datasets,
         &run,
-        (&weights, &args.weights),
+        StateDict {
+            bytes: &weights,
+            object: &args.weights,
+        },
         &session.reporter,
     ))?;
     line(&format!(

@@ -101,7 +101,8 @@ impl<'a> Measurer<'a> {
         source: TruthSource<'a>,
         options: &'a EvalOptions,
         record: &'a RunRecord,
-        (unfinished, saved): (Unfinished, Option<SavedProgress>),
+        unfinished: Unfinished,
+        saved: Option<SavedProgress>,
     ) -> Result<Self> {
         let manifest = source.dataset.manifest();
         let gauge = gauge(&manifest.schema.grid.shape(), options)?;
@@ -202,7 +203,7 @@ impl<'a> Measurer<'a> {
                 self.diverged[place] = self.diverged[place].min(predicted.lead as f64);
             }
             self.spectra
-                .add((lead, channel), &predicted.patch, &score.spectra);
+                .add(lead, channel, &predicted.patch, &score.spectra);
             let row = row(self.run, &self.names[channel], predicted, batch);
             rows.extend(
                 values(score)

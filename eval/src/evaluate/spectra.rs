@@ -36,14 +36,14 @@ pub(super) struct Names<'a> {
 }
 
 impl SpectrumSums {
-    pub(super) fn add(&mut self, place: (usize, usize), patch: &str, spectra: &Spectra) {
-        let Some(sum) = self.0.get_mut(&place) else {
+    pub(super) fn add(&mut self, lead: usize, channel: usize, patch: &str, spectra: &Spectra) {
+        let Some(sum) = self.0.get_mut(&(lead, channel)) else {
             let sum = Sum {
                 spectra: spectra.clone(),
                 patch: patch.to_owned(),
                 windows: 1.0,
             };
-            self.0.insert(place, sum);
+            self.0.insert((lead, channel), sum);
             return;
         };
         sum.windows += 1.0;

@@ -101,11 +101,14 @@ fn what_is_done_is_not_done_again() {
     for schedule in ["4,8", "budget:18"] {
         let schedule = Schedule::parse(schedule, 2).unwrap();
         let run = |subject: &Counted, results: &Location| {
-            let handle = runtime.handle();
-            let (options, reporter) = (options(), &Silent);
-            evaluate(
-                subject, "c", &schedule, &dataset, results, &options, handle, reporter,
-            )
+            let evaluation = Evaluation {
+                subject,
+                name: "c",
+                schedule: &schedule,
+                dataset: &dataset,
+                options: &options(),
+            };
+            evaluate(results, evaluation, runtime.handle(), &Silent)
         };
         let undisturbed = Location::parse("memory:///undisturbed").unwrap();
         let whole = Counted::failing_at(usize::MAX);
@@ -132,10 +135,14 @@ fn what_is_done_is_not_done_again() {
             existing: OnExisting::Skip,
             ..options()
         };
-        let handle = runtime.handle();
-        let again = evaluate(
-            &third, "c", &schedule, &dataset, &results, &skip, handle, &Silent,
-        );
+        let evaluation = Evaluation {
+            subject: &third,
+            name: "c",
+            schedule: &schedule,
+            dataset: &dataset,
+            options: &skip,
+        };
+        let again = evaluate(&results, evaluation, runtime.handle(), &Silent);
         assert!(again.unwrap().is_none());
     }
 }
@@ -153,10 +160,14 @@ fn a_save_that_does_not_fit_is_begun_over() {
     ] {
         let results = Location::parse("memory:///results").unwrap();
         let run = |subject: &Counted, options: EvalOptions| {
-            let handle = runtime.handle();
-            evaluate(
-                subject, "c", &schedule, &dataset, &results, &options, handle, &Silent,
-            )
+            let evaluation = Evaluation {
+                subject,
+                name: "c",
+                schedule: &schedule,
+                dataset: &dataset,
+                options: &options,
+            };
+            evaluate(&results, evaluation, runtime.handle(), &Silent)
         };
         run(&Counted::failing_at(5), options()).unwrap_err();
         for object in runtime.block_on(results.join("unfinished").list()).unwrap() {
@@ -178,17 +189,17 @@ fn divergence_is_a_lead() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let dataset = runtime.block_on(plane("memory:///plane"));
     let results = Location::parse("memory:///results").unwrap();
-    let subject = Baseline::Persistence.with_context(1, 2);
-    let options = EvalOptions {
-        rollout: 3,
-        ..options()
+    let evaluation = Evaluation {
+        subject: &Baseline::Persistence.with_context(1, 2),
+        name: "p",
+        schedule: &Schedule::parse("1", 2).unwrap(),
+        dataset: &dataset,
+        options: &EvalOptions {
+            rollout: 3,
+            ..options()
+        },
     };
-    let schedule = Schedule::parse("1", 2).unwrap();
-    let handle = runtime.handle();
-    evaluate(
-        &subject, "p", &schedule, &dataset, &results, &options, handle, &Silent,
-    )
-    .unwrap();
+    evaluate(&results, evaluation, runtime.handle(), &Silent).unwrap();
     let database = Database::new().unwrap();
     let answer = runtime.block_on(async {
         database.add_results(&results, &Silent).await.unwrap();
@@ -207,21 +218,15 @@ fn strides_are_tasks_of_their_own() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let dataset = runtime.block_on(plane("memory:///plane"));
     let results = Location::parse("memory:///results").unwrap();
-    let schedule = Schedule::parse("1", 2).unwrap();
     for stride in [1, 2] {
-        let subject = Baseline::Persistence.with_context(1, 2).every(stride);
-        let handle = runtime.handle();
-        evaluate(
-            &subject,
-            "persistence",
-            &schedule,
-            &dataset,
-            &results,
-            &options(),
-            handle,
-            &Silent,
-        )
-        .unwrap();
+        let evaluation = Evaluation {
+            subject: &Baseline::Persistence.with_context(1, 2).every(stride),
+            name: "persistence",
+            schedule: &Schedule::parse("1", 2).unwrap(),
+            dataset: &dataset,
+            options: &options(),
+        };
+        evaluate(&results, evaluation, runtime.handle(), &Silent).unwrap();
     }
     let database = Database::new().unwrap();
     let answer = runtime.block_on(async {

@@ -11,7 +11,7 @@ use super::strokes::Strokes;
 use super::{Drawing, Figure};
 use crate::{Result, Results};
 
-/// A question in SQL: dataset, split, name, schedule, x, y; and how its answer is drawn.
+/// A question to a view, as dataset, split, name, schedule, x and y, and how its answer is drawn.
 pub(super) struct Question {
     pub(super) id: String,
     pub(super) heading: &'static str,
@@ -31,14 +31,14 @@ pub(super) fn questions(selection: &Selection) -> Vec<Question> {
         "bands",
         "Error by scale",
         "one step ahead",
-        "m.lead = 1",
+        "lead = 1",
     ));
     questions.push(bands(
         selection,
         "bands-last",
         "Error by scale at the last lead",
         "at the last lead of each rollout",
-        "m.lead = r.rollout AND r.rollout > 1",
+        "lead = rollout AND rollout > 1",
     ));
     questions.extend((0..3).map(|band| band_by_lead(selection, band)));
     questions
@@ -52,14 +52,14 @@ fn scaling(selection: &Selection) -> Question {
                   patch sizes."
             .into(),
         sql: format!(
-            "SELECT r.dataset, r.split, r.name, '' AS schedule, r.tokens AS x, avg(m.value) AS y
-FROM runs r
-JOIN metrics m ON m.run = r.run AND m.metric = 'vrmse' AND m.lead = 1
-WHERE r.strategy <> 'baseline' AND r.schedule NOT LIKE '%,%' AND r.schedule NOT LIKE '%:%'{}{}
-GROUP BY r.dataset, r.split, r.name, r.tokens
-ORDER BY r.dataset, r.split, r.name, x",
+            "SELECT dataset, split, name, '' AS schedule, tokens AS x, {} AS y
+FROM scaling
+WHERE true{}{}
+GROUP BY dataset, split, name, tokens
+ORDER BY dataset, split, name, x",
+            over_starts("vrmse"),
             selection.runs(),
-            selection.fields("m.field")
+            selection.fields()
         ),
         axes: [
             axis("tokens of a frame", Scale::Binary),
@@ -76,7 +76,7 @@ fn by_lead(selection: &Selection) -> Question {
             "VRMSE of rollouts by lead, in frames: a colour is a model, a dash a schedule of patch \
                   sizes."
                 .into(),
-        sql: lead_sql("m.metric = 'vrmse'", selection),
+        sql: lead_sql("by_lead", "vrmse", "rollout > 1", selection),
         axes: [
             axis("lead, frames", Scale::Whole),
             axis("VRMSE", Scale::Spread),
@@ -99,14 +99,14 @@ fn bands(
              paper's Figs 4 and 7): 0 holds the largest scales, 2 the smallest."
         ),
         sql: format!(
-            "SELECT r.dataset, r.split, r.name, r.schedule, CAST(m.band AS DOUBLE) AS x, avg(m.value) AS y
-FROM runs r
-JOIN metrics m ON m.run = r.run AND m.metric = 'band_nmse' AND {condition}
-WHERE true{}{}
-GROUP BY r.dataset, r.split, r.name, r.schedule, m.band
-ORDER BY r.dataset, r.split, r.name, r.schedule, x",
+            "SELECT dataset, split, name, schedule, CAST(band AS DOUBLE) AS x, {} AS y
+FROM bands
+WHERE {condition}{}{}
+GROUP BY dataset, split, name, schedule, band
+ORDER BY dataset, split, name, schedule, x",
+            over_starts("nmse"),
             selection.runs(),
-            selection.fields("m.field")
+            selection.fields()
         ),
         axes: [
             axis("band, from large scales to small", Scale::Whole),
@@ -125,7 +125,9 @@ fn band_by_lead(selection: &Selection, band: u32) -> Question {
              there."
         ),
         sql: lead_sql(
-            &format!("m.metric = 'band_nmse' AND m.band = {band}"),
+            "bands",
+            "nmse",
+            &format!("rollout > 1 AND band = {band}"),
             selection,
         ),
         axes: [
@@ -135,18 +137,23 @@ fn band_by_lead(selection: &Selection, band: u32) -> Question {
     }
 }
 
-/// A metric by lead, of rollouts of more than one.
-fn lead_sql(metric: &str, selection: &Selection) -> String {
+/// A column of a view by lead.
+fn lead_sql(view: &str, column: &str, condition: &str, selection: &Selection) -> String {
     format!(
-        "SELECT r.dataset, r.split, r.name, r.schedule, CAST(m.lead AS DOUBLE) AS x, avg(m.value) AS y
-FROM runs r
-JOIN metrics m ON m.run = r.run AND {metric}
-WHERE r.rollout > 1{}{}
-GROUP BY r.dataset, r.split, r.name, r.schedule, m.lead
-ORDER BY r.dataset, r.split, r.name, r.schedule, x",
+        "SELECT dataset, split, name, schedule, CAST(lead AS DOUBLE) AS x, {} AS y
+FROM {view}
+WHERE {condition}{}{}
+GROUP BY dataset, split, name, schedule, lead
+ORDER BY dataset, split, name, schedule, x",
+        over_starts(column),
         selection.runs(),
-        selection.fields("m.field")
+        selection.fields()
     )
+}
+
+/// The mean over starts of a column that is a mean over the starts of each run and field.
+fn over_starts(column: &str) -> String {
+    format!("sum({column} * starts) / sum(starts)")
 }
 
 pub(super) fn axis(label: &str, scale: Scale) -> Axis {
@@ -218,7 +225,8 @@ impl Question {
 fn grouped(places: Vec<Place>, strokes: &Strokes) -> BTreeMap<Subset, Vec<Series>> {
     let mut groups: BTreeMap<Subset, Vec<Series>> = BTreeMap::new();
     for place in places {
-        let (Some(x), Some(y)) = (place.x, place.y) else {
+        let finite = |value: Option<f64>| value.filter(|value| value.is_finite());
+        let (Some(x), Some(y)) = (finite(place.x), finite(place.y)) else {
             continue;
         };
         let lines = groups.entry((place.dataset, place.split)).or_default();

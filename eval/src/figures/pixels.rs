@@ -1,4 +1,7 @@
 //! Drawings as pixels, and pixels as PNG.
+//!
+//! A PNG is drawn by the same code as the SVG (`Drawing::draw`), on another backend of plotters. To rasterise the SVG by
+//! resvg instead would add 34 crates, for text and images that plotters and `Raster` have already.
 
 use plotters::backend::BitMapBackend;
 use plotters::prelude::IntoDrawingArea as _;

@@ -21,8 +21,29 @@ struct ResultValue {
 }
 
 impl Selection {
+    /// The selection with each data set by the name that tells it from others of its name.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] for what the results do not hold, [`Error::Sql`].
+    pub(super) async fn resolved(&self, results: &Results) -> Result<Self> {
+        self.check(results).await?;
+        let names = any("dataset", &self.datasets);
+        let plain = any("dataset_name", &self.datasets);
+        if names.is_empty() {
+            return Ok(self.clone());
+        }
+        let sql = format!(
+            "SELECT DISTINCT dataset AS value FROM runs WHERE {names} OR {plain} ORDER BY value"
+        );
+        let datasets: Vec<ResultValue> = results.rows(&sql).await?;
+        Ok(Self {
+            datasets: datasets.into_iter().map(|held| held.value).collect(),
+            ..self.clone()
+        })
+    }
+
     /// That the results hold all that was asked for.
-    pub(super) async fn check(&self, results: &Results) -> Result<()> {
+    async fn check(&self, results: &Results) -> Result<()> {
         for (what, asked, sql) in [
             (
                 "data set",
@@ -56,14 +77,14 @@ impl Selection {
         Ok(())
     }
 
-    /// Conditions on columns of `runs r`, each with its AND.
+    /// Conditions on a view's columns `dataset` and `name`, each with its AND.
     pub(super) fn runs(&self) -> String {
-        any(&["r.dataset", "r.dataset_name"], &self.datasets) + &any(&["r.name"], &self.names)
+        and(any("dataset", &self.datasets)) + &and(any("name", &self.names))
     }
 
-    /// A condition on a column of fields, with its AND.
-    pub(super) fn fields(&self, column: &str) -> String {
-        any(&[column], &self.fields)
+    /// A condition on a view's column `field`, with its AND.
+    pub(super) fn fields(&self) -> String {
+        and(any("field", &self.fields))
     }
 
     pub(super) fn shows(&self, field: &str) -> bool {
@@ -76,31 +97,31 @@ impl Selection {
 /// # Errors
 /// [`Error::Unknown`] for what the results do not hold, [`Error::Sql`].
 pub async fn fields(results: &Results, selection: &Selection) -> Result<Vec<String>> {
-    selection.check(results).await?;
+    let selection = selection.resolved(results).await?;
     let held: Vec<ResultValue> = results
         .rows(&format!(
-            "SELECT DISTINCT m.field AS value FROM runs r JOIN metrics m ON m.run = r.run WHERE true{}{} \
-             ORDER BY value",
+            "SELECT DISTINCT field AS value FROM by_lead WHERE true{}{} ORDER BY value",
             selection.runs(),
-            selection.fields("m.field")
+            selection.fields()
         ))
         .await?;
     Ok(held.into_iter().map(|held| held.value).collect())
 }
 
-/// That one of the columns is among the values; nothing for an empty list.
-fn any(columns: &[&str], values: &[String]) -> String {
+/// That a column is among the values; nothing for an empty list.
+fn any(column: &str, values: &[String]) -> String {
     if values.is_empty() {
         return String::new();
     }
     let values: Vec<String> = values.iter().map(|value| quoted(value)).collect();
-    let values = values.join(", ");
-    let columns = columns
-        .iter()
-        .map(|column| format!("{column} IN ({values})"));
-    match columns.collect::<Vec<_>>().as_slice() {
-        [one] => format!(" AND {one}"),
-        several => format!(" AND ({})", several.join(" OR ")),
+    format!("{column} IN ({})", values.join(", "))
+}
+
+/// A condition with its AND; nothing for none.
+fn and(condition: String) -> String {
+    match condition.as_str() {
+        "" => condition,
+        _ => format!(" AND {condition}"),
     }
 }
 
@@ -119,15 +140,12 @@ mod tests {
             names: vec!["ckm".into(), "it's".into()],
             ..Selection::default()
         };
-        assert_eq!(selection.runs(), " AND r.name IN ('ckm', 'it''s')");
-        assert_eq!(selection.fields("m.field"), "");
+        assert_eq!(selection.runs(), " AND name IN ('ckm', 'it''s')");
+        assert_eq!(selection.fields(), "");
         let selection = Selection {
             datasets: vec!["nova".into()],
             ..Selection::default()
         };
-        assert_eq!(
-            selection.runs(),
-            " AND (r.dataset IN ('nova') OR r.dataset_name IN ('nova'))"
-        );
+        assert_eq!(selection.runs(), " AND dataset IN ('nova')");
     }
 }

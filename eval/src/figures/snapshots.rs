@@ -55,19 +55,13 @@ async fn drawn(results: &Results, selection: &Selection) -> Result<Vec<Figure>> 
     Ok(figures)
 }
 
-/// The best schedule of each name by its error at the last lead; baselines come last.
+/// The best schedule of each name; baselines come last.
 fn best_sql(selection: &Selection) -> String {
     format!(
-        "SELECT run, dataset, split, name, schedule FROM (
-  SELECT r.run, r.dataset, r.split, r.name, r.schedule, r.strategy, avg(m.value) AS vrmse,
-    row_number() OVER (PARTITION BY r.dataset, r.split, r.name ORDER BY avg(m.value), r.run) AS place
-  FROM runs r
-  JOIN metrics m ON m.run = r.run AND m.metric = 'vrmse' AND m.lead = r.rollout
-  WHERE true{}
-  GROUP BY r.run, r.dataset, r.split, r.name, r.schedule, r.strategy
-)
-WHERE place = 1
-ORDER BY dataset, split, strategy = 'baseline', vrmse, name",
+        "SELECT run, dataset, split, name, schedule
+FROM best_schedule
+WHERE true{}
+ORDER BY dataset, split, strategy = 'baseline', vrmse_last, name",
         selection.runs()
     )
 }

@@ -13,8 +13,6 @@ use super::select::{Selection, quoted};
 use super::strokes::Strokes;
 use crate::{Result, Results};
 
-/// Power that is left out, over the truth's: what f32 rounds away is no error of a model.
-const ROUNDING: f64 = 1e-13;
 const ISOTROPIC: &str = "isotropic";
 /// Patch sizes that are marked, at most: the smallest.
 const MARKED: usize = 6;
@@ -83,12 +81,11 @@ pub(super) async fn figures(
 async fn sides(results: &Results, selection: &Selection) -> Result<Vec<Side>> {
     results
         .rows(&format!(
-            "SELECT r.dataset, r.split, s.axis, round(3 * pi() / min(s.k_high)) AS cells
-FROM runs r
-JOIN spectra s ON s.run = r.run AND s.bin = 1 AND s.axis <> '{ISOTROPIC}'
-WHERE true{}
-GROUP BY r.dataset, r.split, s.axis
-ORDER BY s.axis, r.dataset, r.split",
+            "SELECT dataset, split, axis, round(3 * pi() / min(k_high)) AS cells
+FROM residual_spectrum
+WHERE bin = 1 AND axis <> '{ISOTROPIC}'{}
+GROUP BY dataset, split, axis
+ORDER BY axis, dataset, split",
             selection.runs()
         ))
         .await
@@ -101,10 +98,9 @@ async fn patches(
 ) -> Result<BTreeMap<Subset, BTreeSet<u32>>> {
     let used: Vec<Used> = results
         .rows(&format!(
-            "SELECT DISTINCT r.dataset, r.split, m.patch
-FROM runs r
-JOIN metrics m ON m.run = r.run AND m.metric = 'vrmse' AND m.patch <> '-'
-WHERE true{}",
+            "SELECT DISTINCT dataset, split, patch
+FROM patches
+WHERE patch <> '-'{}",
             selection.runs()
         ))
         .await?;
@@ -152,9 +148,9 @@ fn along_axis(selection: &Selection, name: &str) -> Question {
         caption: format!(
             "Power of the residual at the last lead by waves along {name}, over the truth's (the paper's \
              Fig. 2). A patch of p cells leaves its trace at the marked harmonics of n / p. What f32 rounds away, below \
-             {ROUNDING:e}, is left out."
+             1e-13, is left out."
         ),
-        sql: residual_sql(name, "CAST(s.bin AS DOUBLE)", selection),
+        sql: residual_sql(name, "CAST(bin AS DOUBLE)", selection),
         axes: [
             axis(&format!("waves along {name}"), Scale::Logarithmic),
             axis("residual power / truth's", Scale::Logarithmic),
@@ -169,7 +165,7 @@ fn isotropic(selection: &Selection) -> Question {
         caption: "Power of the residual at the last lead by wavenumber in any direction, over the truth's. \
                   Harmonics of a patch along an axis are marked."
             .into(),
-        sql: residual_sql(ISOTROPIC, "(s.k_low + s.k_high) / 2", selection),
+        sql: residual_sql(ISOTROPIC, "(k_low + k_high) / 2", selection),
         axes: [
             axis("wavenumber, radians per cell", Scale::Logarithmic),
             axis("residual power / truth's", Scale::Logarithmic),
@@ -180,20 +176,13 @@ fn isotropic(selection: &Selection) -> Question {
 fn residual_sql(name: &str, x: &str, selection: &Selection) -> String {
     let name = quoted(name);
     format!(
-        "SELECT r.dataset, r.split, r.name, r.schedule, {x} AS x, avg(s.residual / t.power) AS y
-FROM runs r
-JOIN spectra s ON s.run = r.run AND s.lead = r.rollout
-JOIN (
-  SELECT run, lead, field, sum(truth) AS power
-  FROM spectra
-  WHERE axis = {name} AND bin > 0
-  GROUP BY run, lead, field
-) t ON t.run = s.run AND t.lead = s.lead AND t.field = s.field
-WHERE s.axis = {name} AND s.bin > 0 AND t.power > 0 AND s.residual > {ROUNDING:e} * t.power{}{}
-GROUP BY r.dataset, r.split, r.name, r.schedule, x
-ORDER BY r.dataset, r.split, r.name, r.schedule, x",
+        "SELECT dataset, split, name, schedule, {x} AS x, avg(ratio) AS y
+FROM relative_residual
+WHERE axis = {name} AND lead = rollout{}{}
+GROUP BY dataset, split, name, schedule, x
+ORDER BY dataset, split, name, schedule, x",
         selection.runs(),
-        selection.fields("s.field")
+        selection.fields()
     )
 }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::figures::report::{ReportOptions, report};
 use crate::results::pictures::Picture;
 use crate::results::tables::{Draft, EvaluationClaim, MetricRow, SpectrumRow};
-use crate::{OnExisting, RunRecord};
+use crate::{Error, OnExisting, RunRecord};
 
 /// Results of some runs over some leads; every number is what a function of (run, lead) gives.
 struct Given {

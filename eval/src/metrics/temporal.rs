@@ -63,15 +63,14 @@ impl Temporal {
         let places = channels.par_iter().enumerate();
         places
             .map(|(index, channel)| {
-                let place = (batch, index);
                 let (dtw_distance, dtw_path_distortion) = warp(
-                    &unit(prediction, place, channel.units, &lengths_x),
-                    &unit(truth, place, channel.units, &lengths_y),
+                    &unit(prediction, batch, index, channel.units, &lengths_x),
+                    &unit(truth, batch, index, channel.units, &lengths_y),
                 );
                 Self {
                     histogram_w1: histogram_w1(
-                        &values(truth, place),
-                        &values(prediction, place),
+                        &values(truth, batch, index),
+                        &values(prediction, batch, index),
                         *channel,
                     ),
                     dtw_distance,
@@ -93,7 +92,7 @@ impl Temporal {
 }
 
 /// One channel over time and space.
-fn values(frames: &Frames, (batch, channel): (usize, usize)) -> Vec<f32> {
+fn values(frames: &Frames, batch: usize, channel: usize) -> Vec<f32> {
     (0..frames.time())
         .flat_map(|time| frames.channel(time, batch, channel).iter().copied())
         .collect()
@@ -140,7 +139,8 @@ fn lengths(frames: &Frames, batch: usize, channels: &[Channel]) -> Vec<Vec<f64>>
 /// One channel's frames, scaled by the guarded lengths.
 fn unit(
     frames: &Frames,
-    (batch, channel): (usize, usize),
+    batch: usize,
+    channel: usize,
     units: Units,
     lengths: &[Vec<f64>],
 ) -> Vec<Vec<f64>> {

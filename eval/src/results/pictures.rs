@@ -3,18 +3,19 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray as _, ListArray, RecordBatch, StringArray, UInt32Array};
-use arrow::datatypes::{DataType, Field, Float32Type, Schema, UInt32Type};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::FileWriter;
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wellspring_store::Location;
 
+use super::tables::{columns, typed};
 use crate::{Error, Result};
 
 /// One field of one predicted frame, beside the truth, in the field's own units.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Picture {
     pub(crate) trajectory: u32,
     pub(crate) start: u32,
@@ -45,12 +46,8 @@ pub(crate) fn write(pictures: &[Picture]) -> Result<Vec<u8>> {
         Field::new("prediction", list(DataType::Float32), false),
     ]));
     let mut writer = FileWriter::try_new(Vec::new(), &schema)?;
-    let mut decoder = arrow::json::ReaderBuilder::new(schema)
-        .with_batch_size(pictures.len().max(1))
-        .build_decoder()?;
-    decoder.serialize(pictures)?;
-    if let Some(batch) = decoder.flush()? {
-        writer.write(&batch)?;
+    if !pictures.is_empty() {
+        writer.write(&columns(&schema, pictures)?)?;
     }
     Ok(writer.into_inner()?)
 }
@@ -72,71 +69,21 @@ pub(crate) async fn read(place: &Location) -> Result<Vec<Picture>> {
 fn decode(bytes: Bytes) -> Result<Vec<Picture>, String> {
     let reader =
         FileReader::try_new(Cursor::new(bytes), None).map_err(|error| error.to_string())?;
-    let mut pictures = Vec::new();
-    for batch in reader {
-        let batch = batch.map_err(|error| error.to_string())?;
-        for row in 0..batch.num_rows() {
-            pictures.push(picture(&batch, row)?);
+    let batches: Result<Vec<RecordBatch>, _> = reader.collect();
+    let batches = batches.map_err(|error| error.to_string())?;
+    let mut pictures: Vec<Picture> = typed(&batches)?;
+    for (row, picture) in pictures.iter_mut().enumerate() {
+        if !picture.fits() {
+            return Err(format!(
+                "row {row} has not as many cells as its shape {:?}",
+                picture.shape
+            ));
+        }
+        for value in picture.truth.iter_mut().chain(&mut picture.prediction) {
+            *value = value.filter(|x| x.is_finite());
         }
     }
     Ok(pictures)
-}
-
-fn picture(batch: &RecordBatch, row: usize) -> Result<Picture, String> {
-    let number = |name| Ok::<_, String>(column::<UInt32Array>(batch, name, row)?.value(row));
-    let text = |name| {
-        Ok::<_, String>(
-            column::<StringArray>(batch, name, row)?
-                .value(row)
-                .to_owned(),
-        )
-    };
-    let cells = |name| {
-        let list = column::<ListArray>(batch, name, row)?.value(row);
-        let values = list.as_primitive_opt::<Float32Type>();
-        let values = values.ok_or_else(|| format!("{name} is no list of f32"))?;
-        let finite = |value: Option<f32>| value.filter(|x| x.is_finite());
-        Ok::<_, String>(values.iter().map(finite).collect())
-    };
-    let shape = column::<ListArray>(batch, "shape", row)?.value(row);
-    let shape = shape
-        .as_primitive_opt::<UInt32Type>()
-        .ok_or("shape is no list of u32")?;
-    let picture = Picture {
-        trajectory: number("trajectory")?,
-        start: number("start")?,
-        lead: number("lead")?,
-        patch: text("patch")?,
-        field: text("field")?,
-        shape: shape.values().to_vec(),
-        truth: cells("truth")?,
-        prediction: cells("prediction")?,
-    };
-    if picture.fits() {
-        Ok(picture)
-    } else {
-        Err(format!(
-            "row {row} has not as many cells as its shape {:?}",
-            picture.shape
-        ))
-    }
-}
-
-/// A column of a type, with a value in the row.
-fn column<'a, A: Array + 'static>(
-    batch: &'a RecordBatch,
-    name: &str,
-    row: usize,
-) -> Result<&'a A, String> {
-    let column = batch
-        .column_by_name(name)
-        .ok_or_else(|| format!("there is no column {name}"))?;
-    let typed = column.as_any().downcast_ref::<A>();
-    let typed = typed.ok_or_else(|| format!("{name} is {}", column.data_type()))?;
-    if typed.is_null(row) {
-        return Err(format!("{name} is null in row {row}"));
-    }
-    Ok(typed)
 }
 
 impl Picture {

@@ -40,33 +40,32 @@
 //! the field's standard deviation over the data set is below 10⁻² or above 10¹², ε is 10⁻⁷ of its variance instead,
 //! so that units do not matter, and the evaluation says so. `patch` is `mixed` in spectra over windows of several sizes.
 
+mod columns;
 mod committed;
 mod draft;
+mod folder;
 mod identity;
 mod labels;
+mod records;
 mod row;
 mod strays;
 
-use std::iter::repeat_n;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use bytes::Bytes;
 use object_store::ObjectMeta;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::basic::Compression;
-use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 use wellspring_store::Location;
 
 use crate::Result;
+pub(crate) use columns::{TableWriter, columns, is_whole, typed};
 pub(crate) use committed::{Committed, RunFile};
 pub(crate) use draft::Draft;
 pub(crate) use identity::EvaluationClaim;
 pub use identity::OnExisting;
+pub use records::RunRecord;
+pub(crate) use records::{MetricRow, SpectrumRow};
 pub(crate) use strays::{life, sweep};
 
 /// Version of these tables.
@@ -76,96 +75,6 @@ pub(crate) use strays::{life, sweep};
 /// newer run on the same one, and so are grid and fields. 4 added `runs.every`; up to 3 the file of a row had the
 /// name of the evaluation's other files.
 pub const TABLE_VERSION: u32 = 4;
-
-/// A row of `runs`: one evaluation.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RunRecord {
-    /// Identity of the evaluation, and the name of its files.
-    pub run: String,
-    /// [`TABLE_VERSION`].
-    pub table_version: u32,
-    /// What was evaluated.
-    pub name: String,
-    /// ckm, csm, fixed or baseline.
-    pub strategy: String,
-    /// Numbers that the model has learned.
-    pub parameters: u64,
-    /// Features of a token.
-    pub dim: u64,
-    /// Blocks.
-    pub blocks: u64,
-    /// Steps that it was trained for.
-    pub train_steps: u64,
-    /// Identity of the data set that it was trained on.
-    pub train_dataset: String,
-    /// Identity of what it has learned, or which baseline it is.
-    pub weights: Option<String>,
-    /// Edges of the bands, in radians per cell; none for The Well's three.
-    pub bands: Option<String>,
-    /// Name of the data set that it was evaluated on, and the stride unless it is 1.
-    pub dataset: String,
-    /// The identity of its manifest, and the stride unless it is 1.
-    pub dataset_id: String,
-    /// Identity of what was to be predicted: equal for equal trajectories, grids, fields and strides.
-    pub task: String,
-    /// Cells along each axis: `128x256`.
-    pub grid: String,
-    /// Names of the fields that vary in time, with commas between them.
-    pub fields: String,
-    /// Its part.
-    pub split: String,
-    /// Patch sizes by step; "-" for a baseline.
-    pub schedule: String,
-    /// Frames that a step sees.
-    pub context: u64,
-    /// Frames predicted from each start.
-    pub rollout: u64,
-    /// Trajectories that were rolled out.
-    pub trajectories: u64,
-    /// Starts in all of them.
-    pub starts: u64,
-    /// Steps between two starts in a trajectory.
-    pub every: u64,
-    /// Mean tokens of a frame over the rollout.
-    pub tokens: f64,
-    /// Time of the step function for a frame of one start.
-    pub seconds_per_frame: f64,
-    /// Of the program.
-    pub version: String,
-    /// When it was committed, in milliseconds of Unix time.
-    pub created: i64,
-}
-
-/// A row of `metrics`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct MetricRow<'a> {
-    pub(crate) run: &'a str,
-    pub(crate) trajectory: u32,
-    pub(crate) start: u32,
-    pub(crate) lead: u32,
-    pub(crate) patch: &'a str,
-    pub(crate) tokens: u64,
-    pub(crate) field: &'a str,
-    pub(crate) metric: &'a str,
-    pub(crate) band: Option<u32>,
-    pub(crate) value: f64,
-}
-
-/// A row of `spectra`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct SpectrumRow<'a> {
-    pub(crate) run: &'a str,
-    pub(crate) lead: u32,
-    pub(crate) patch: &'a str,
-    pub(crate) field: &'a str,
-    pub(crate) axis: &'a str,
-    pub(crate) bin: u32,
-    pub(crate) k_low: f64,
-    pub(crate) k_high: f64,
-    pub(crate) truth: f64,
-    pub(crate) prediction: f64,
-    pub(crate) residual: f64,
-}
 
 /// One of the three tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -286,69 +195,6 @@ impl Table {
     }
 }
 
-/// Rows on their way into a Parquet file in memory.
-pub(crate) struct TableWriter {
-    schema: SchemaRef,
-    parquet: ArrowWriter<Vec<u8>>,
-}
-
-impl TableWriter {
-    pub(crate) fn new(table: Table) -> Result<Self> {
-        let schema = table.schema();
-        // A single row is read faster than it is inflated; of measured numbers zstd saves 4 % more
-        // than LZ4, and costs a query over thousands of files a sixth of its time.
-        let compression = match table {
-            Table::Runs => Compression::UNCOMPRESSED,
-            Table::Metrics | Table::Spectra => Compression::LZ4_RAW,
-        };
-        let properties = WriterProperties::builder().set_compression(compression);
-        Ok(Self {
-            parquet: ArrowWriter::try_new(
-                Vec::new(),
-                Arc::clone(&schema),
-                Some(properties.build()),
-            )?,
-            schema,
-        })
-    }
-
-    pub(crate) fn push<R: Serialize>(&mut self, rows: &[R]) -> Result<()> {
-        let builder = arrow::json::ReaderBuilder::new(Arc::clone(&self.schema))
-            .with_batch_size(rows.len().max(1));
-        let mut decoder = builder.build_decoder()?;
-        decoder.serialize(rows)?;
-        if let Some(batch) = decoder.flush()? {
-            self.parquet.write(&batch)?;
-        }
-        Ok(())
-    }
-
-    /// The rows of another file of this table, as rows of `run`.
-    pub(crate) fn append(&mut self, file: Bytes, run: &str) -> Result<()> {
-        for batch in ParquetRecordBatchReaderBuilder::try_new(file)?.build()? {
-            let batch = batch?;
-            let mut columns = batch.columns().to_vec();
-            if let (Ok(place), rows) = (self.schema.index_of("run"), batch.num_rows()) {
-                columns[place] = Arc::new(StringArray::from_iter_values(repeat_n(run, rows)));
-            }
-            let schema = Arc::clone(&self.schema);
-            self.parquet
-                .write(&RecordBatch::try_new(schema, columns)?)?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn finish(self) -> Result<Vec<u8>> {
-        Ok(self.parquet.into_inner()?)
-    }
-}
-
-/// Whether bytes are a Parquet file whose every row can be read.
-pub(crate) fn is_whole(file: Bytes) -> bool {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|file| file.build());
-    reader.is_ok_and(|mut batches| batches.all(|batch| batch.is_ok()))
-}
-
 /// Removes what an evaluation has besides its row in `runs`, which is replaced or gone by now.
 pub(crate) async fn delete_data(results: &Location, run: &str) -> Result<()> {
     for table in Table::OF_DATA {
@@ -372,66 +218,9 @@ pub(crate) fn file_name(name: &str, schedule: &str, unique: &str) -> String {
     format!("{text}-{unique}")
 }
 
-/// Rows of a type from columns of its names; the error says what does not fit.
-pub(crate) fn typed<T: for<'a> Deserialize<'a>>(batches: &[RecordBatch]) -> Result<Vec<T>, String> {
-    let mut json = arrow::json::ArrayWriter::new(Vec::new());
-    for batch in batches {
-        json.write(batch).map_err(|error| error.to_string())?;
-    }
-    json.finish().map_err(|error| error.to_string())?;
-    let text = json.into_inner();
-    if text.is_empty() {
-        return Ok(Vec::new());
-    }
-    serde_json::from_slice(&text).map_err(|error| error.to_string())
-}
-
 /// Milliseconds of Unix time.
 pub(crate) fn now() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as i64)
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may panic")]
-mod tests {
-    use arrow::array::Array as _;
-
-    use super::*;
-
-    #[test]
-    fn what_is_not_finite_stays_so() {
-        let row = |value| MetricRow {
-            run: "a",
-            trajectory: 0,
-            start: 0,
-            lead: 1,
-            patch: "16",
-            tokens: 8,
-            field: "u",
-            metric: "vrmse",
-            band: None,
-            value,
-        };
-        let mut writer = TableWriter::new(Table::Metrics).unwrap();
-        writer
-            .push(&[row(0.5), row(f64::NAN), row(f64::INFINITY)])
-            .unwrap();
-        let bytes = Bytes::from(writer.finish().unwrap());
-        let mut reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
-            .unwrap()
-            .build()
-            .unwrap();
-        let batch = reader.next().unwrap().unwrap();
-        let values = batch.column_by_name("value").unwrap();
-        let values = values
-            .as_any()
-            .downcast_ref::<arrow::array::Float64Array>()
-            .unwrap();
-        assert_eq!(values.value(0), 0.5);
-        assert!(values.value(1).is_nan());
-        assert!(values.value(2).is_infinite());
-        assert_eq!(values.null_count(), 0);
-    }
 }

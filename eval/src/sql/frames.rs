@@ -215,7 +215,7 @@ impl TableProvider for FramesTable {
             Some(projection) => projection.clone(),
             None => (0..self.columns.len()).collect(),
         };
-        let listed = scan::listed(pieces, state.config().target_partitions())?;
+        let (chosen, listed) = scan::listed(pieces, state.config().target_partitions())?;
         Ok(Arc::new(FramesScan::new(
             self.source.clone(),
             projection
@@ -223,6 +223,7 @@ impl TableProvider for FramesTable {
                 .map(|&i| self.columns[i].clone())
                 .collect(),
             Arc::new(self.schema.project(&projection)?),
+            chosen,
             listed,
         )))
     }

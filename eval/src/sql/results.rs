@@ -54,7 +54,7 @@ impl Results {
         self.database.renew().await
     }
 
-    /// Answers one query in rows of a type; what is not finite is none.
+    /// Answers one query in rows of a type, whose fields are the query's columns.
     ///
     /// # Errors
     /// [`Error::Sql`], [`Error::Malformed`] when the columns are not the type's.

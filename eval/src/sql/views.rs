@@ -1,6 +1,6 @@
 //! The named views: one SQL file each, whose first line says what it answers. Means come with the ends
-//! of their 95 % interval over trajectories. They group and show by `runs.dataset`, which is a name of one task
-//! alone (see `tables`).
+//! of their 95 % interval over trajectories; `starts` is how many starts a mean is over, to weigh it by. They group and
+//! show by `runs.dataset`, which is a name of one task alone (see `tables`). Figures ask them.
 
 /// A named view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct View {
 
 impl View {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::of("leaderboard", include_str!("views/leaderboard.sql")),
         Self::of("scaling", include_str!("views/scaling.sql")),
         Self::of("by_lead", include_str!("views/by_lead.sql")),
@@ -22,6 +22,12 @@ impl View {
             "residual_spectrum",
             include_str!("views/residual_spectrum.sql"),
         ),
+        Self::of(
+            "relative_residual",
+            include_str!("views/relative_residual.sql"),
+        ),
+        Self::of("patches", include_str!("views/patches.sql")),
+        Self::of("best_schedule", include_str!("views/best_schedule.sql")),
         Self::of("table1", include_str!("views/table1.sql")),
         Self::of("artefacts", include_str!("views/artefacts.sql")),
         Self::of("divergence", include_str!("views/divergence.sql")),

@@ -121,6 +121,18 @@ pub enum NotFinite {
 }
 
 impl NotFinite {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Refuse, Self::Zero];
+
+    /// Its name on the command line and in manifests.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Zero => "zero",
+        }
+    }
+
     fn is_refused(&self) -> bool {
         *self == Self::Refuse
     }

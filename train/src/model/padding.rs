@@ -99,7 +99,7 @@ impl Padding {
         let mut values: Option<Tensor> = None;
         for (axis, margin) in self.added() {
             if let Fill::Learned(sides) = margin.fill {
-                let along = margin.learned(&x, axis, (sides, p))?;
+                let along = margin.learned(&x, axis, sides, p)?;
                 values = Some(match values {
                     Some(values) => values.broadcast_add(&along)?,
                     None => along,
@@ -131,7 +131,8 @@ impl Margin {
         &self,
         x: &Tensor,
         axis: usize,
-        (sides, p): ([Boundary; 2], &Parameters),
+        sides: [Boundary; 2],
+        p: &Parameters,
     ) -> Result<Tensor> {
         let (n, channels) = (x.dim(axis)?, x.dim(x.rank() - 1)?);
         let values = p

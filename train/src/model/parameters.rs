@@ -87,6 +87,12 @@ impl Parameters {
         )
     }
 
+    /// The device that they all lie on.
+    pub(crate) fn device(&self) -> Device {
+        let mut vars = self.vars.values();
+        vars.next().map_or(Device::Cpu, |var| var.device().clone())
+    }
+
     /// Takes the values of a safetensors file with exactly these names and shapes; `object` names
     /// it in errors.
     ///
@@ -98,12 +104,7 @@ impl Parameters {
             object: object.to_owned(),
             reason,
         };
-        let device = self
-            .vars
-            .values()
-            .next()
-            .map_or(Device::Cpu, |var| var.device().clone());
-        let held = candle_core::safetensors::load_buffer(bytes, &device)
+        let held = candle_core::safetensors::load_buffer(bytes, &self.device())
             .map_err(|error| refused(error.to_string()))?;
         let own: BTreeSet<&String> = self.vars.keys().collect();
         let theirs: BTreeSet<&String> = held.keys().collect();

@@ -36,8 +36,7 @@ impl Pass<'_> {
     /// Tokens through some of the blocks.
     pub(crate) fn blocks(&self, tokens: &Tensor, blocks: Range<usize>) -> Result<Tensor> {
         let processor = Processor::new(self.model, &self.geometry.grid(), tokens.device())?;
-        let extent = (self.time, self.batch);
-        processor.forward(tokens, extent, blocks, &self.kept)
+        processor.forward(tokens, self.time, self.batch, blocks, &self.kept)
     }
 
     /// Tokens → normalized changes (T or 1, B, *space, fields): one per context frame when causal,

@@ -37,7 +37,8 @@ impl Perturbation {
     pub(crate) fn drop_path(
         mut self,
         rate: f64,
-        (blocks, batch): (usize, usize),
+        blocks: usize,
+        batch: usize,
         rng: &mut impl Rng,
     ) -> Self {
         let mut factors = |rate: f64| -> Vec<f32> {
@@ -95,7 +96,7 @@ mod tests {
     #[test]
     fn residuals_keep_their_mean_and_the_first_block_all_of_them() {
         let mut rng = ChaCha8Rng::seed_from_u64(0);
-        let drawn = Perturbation::none().drop_path(0.4, (3, 20_000), &mut rng);
+        let drawn = Perturbation::none().drop_path(0.4, 3, 20_000, &mut rng);
         assert!(drawn.residuals[0][0].iter().all(|&factor| factor == 1.0));
         for (block, kept) in [(1, 0.8), (2, 0.6)] {
             for factors in &drawn.residuals[block] {

@@ -39,7 +39,8 @@ impl<'a> Processor<'a> {
     pub(super) fn forward(
         &self,
         tokens: &Tensor,
-        (time, batch): (usize, usize),
+        time: usize,
+        batch: usize,
         blocks: Range<usize>,
         kept: &[[Tensor; 2]],
     ) -> Result<Tensor> {

@@ -9,11 +9,11 @@
 //! variable, what was watched, and what came of these. Otherwise they leave it to Candle's graph.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use candle_core::backprop::GradStore;
 use candle_core::{CustomOp1, CustomOp2, CustomOp3, Result, Shape, Tensor, TensorId, Var, bail};
 
+use super::gradients::Gradients;
 use super::join::joined;
 use super::seed::backward_from;
 
@@ -35,53 +35,6 @@ struct Recording {
 
 thread_local! {
     static RECORDING: RefCell<Recording> = RefCell::default();
-}
-
-/// Gradients by the tensor that they are of.
-#[derive(Debug, Default)]
-pub struct Gradients(HashMap<TensorId, Tensor>);
-
-impl Gradients {
-    /// The gradient of a tensor, where it has one.
-    #[must_use]
-    pub fn get(&self, x: &Tensor) -> Option<&Tensor> {
-        self.0.get(&x.id())
-    }
-
-    /// Adds those of variables that Candle's graph has found.
-    ///
-    /// # Errors
-    /// Those of Candle.
-    pub fn take<'a>(
-        &mut self,
-        found: &mut GradStore,
-        variables: impl IntoIterator<Item = &'a Var>,
-    ) -> Result<()> {
-        for variable in variables {
-            if let Some(gradient) = found.remove(variable) {
-                self.add(variable, gradient)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the gradient of a tensor out.
-    pub(crate) fn remove(&mut self, x: &Tensor) -> Option<Tensor> {
-        self.0.remove(&x.id())
-    }
-
-    /// Adds to the gradient of a tensor.
-    ///
-    /// # Errors
-    /// Those of Candle.
-    pub(crate) fn add(&mut self, x: &Tensor, gradient: Tensor) -> Result<()> {
-        let sum = match self.0.remove(&x.id()) {
-            Some(before) => (before + gradient)?,
-            None => gradient,
-        };
-        self.0.insert(x.id(), sum);
-        Ok(())
-    }
 }
 
 /// What a thread recorded.

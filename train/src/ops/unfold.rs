@@ -111,15 +111,28 @@ impl CustomOp1 for Fold {
     }
 }
 
+/// A launch of `unfold` or `fold`.
+struct Launch {
+    kernel: &'static str,
+    dtype: DType,
+    from: Buffer,
+    to: Buffer,
+    items: usize,
+    /// Channels of a cell.
+    channels: usize,
+}
+
 impl Tiling {
-    /// Adds the launch of `unfold` or `fold` over buffers with the channels of a cell.
-    fn launch(
-        &self,
-        program: &mut Program,
-        (kernel, dtype): (&str, DType),
-        (from, to): (Buffer, Buffer),
-        (items, channels): (usize, usize),
-    ) -> Result<()> {
+    /// Adds a launch to a program.
+    fn launch(&self, program: &mut Program, launch: Launch) -> Result<()> {
+        let Launch {
+            kernel,
+            dtype,
+            from,
+            to,
+            items,
+            channels,
+        } = launch;
         let axes = self.space.len();
         if !(1..=3).contains(&axes) {
             bail!("a grid of {axes} axes has no kernels");
@@ -155,13 +168,15 @@ impl Tiling {
         let (items, channels) = (dims[0], dims[dims.len() - 1]);
         let mut program = Program::new("unfold", 1);
         let shape = (items, self.tokens(), self.kernel_cells() * channels);
-        let buffers = (program.input(0), program.result(shape, x.dtype));
-        self.launch(
-            &mut program,
-            ("unfold", x.dtype),
-            buffers,
-            (items, channels),
-        )?;
+        let launch = Launch {
+            kernel: "unfold",
+            dtype: x.dtype,
+            from: program.input(0),
+            to: program.result(shape, x.dtype),
+            items,
+            channels,
+        };
+        self.launch(&mut program, launch)?;
         Ok(program)
     }
 
@@ -170,8 +185,15 @@ impl Tiling {
         let channels = features / self.kernel_cells();
         let mut program = Program::new("unfold", 1);
         let shape = folded_shape(items, channels, self);
-        let buffers = (program.input(0), program.result(shape, y.dtype));
-        self.launch(&mut program, ("fold", y.dtype), buffers, (items, channels))?;
+        let launch = Launch {
+            kernel: "fold",
+            dtype: y.dtype,
+            from: program.input(0),
+            to: program.result(shape, y.dtype),
+            items,
+            channels,
+        };
+        self.launch(&mut program, launch)?;
         Ok(program)
     }
 }

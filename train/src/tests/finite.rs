@@ -3,6 +3,7 @@
 use super::run::{Run, nine_steps};
 use super::*;
 use crate::Domains;
+use crate::checkpoint::Snapshot;
 use crate::claim::RunClaim;
 
 #[test]
@@ -128,8 +129,14 @@ async fn moments_that_are_not_finite_are_never_written() {
     for (value, written) in [(f32::INFINITY, false), (1e38, true)] {
         let moments = with_value(optimizer.to_safetensors().unwrap(), value);
         optimizer.load_safetensors(&moments, 3, "it").unwrap();
-        let (place, parameters) = ((3, None), model.parameters());
-        let done = Checkpoint::write(&run, place, &domains, parameters, &optimizer, &claim).await;
+        let snapshot = Snapshot {
+            step: 3,
+            loss: None,
+            domains: &domains,
+            parameters: model.parameters(),
+            optimizer: &optimizer,
+        };
+        let done = snapshot.write(&run, &claim).await;
         let files = run.join(folder).list().await.unwrap();
         assert_eq!(files.is_empty(), !written, "{files:?}");
         match done {

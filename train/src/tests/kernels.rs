@@ -28,13 +28,12 @@ fn stepped(config: &ModelConfig, precision: Precision, limit: u64, device: &Devi
     let mut optimizer = AdamW::new(model.parameters()).unwrap();
     let mut gradients = BTreeMap::new();
     let descents = [0, 1].map(|_| {
-        let (loss, found) =
-            training_gradients(&model, &frames, &patch, &still, limit, device).unwrap();
+        let (loss, found) = training_gradients(&model, &frames, &patch, &still, limit).unwrap();
         for (name, var) in model.parameters().iter() {
             let gradient = found.get(var).expect("every weight gets a gradient");
             gradients.insert(name.to_owned(), gradient.to_device(&Device::Cpu).unwrap());
         }
-        let step = optimizer.step(model.parameters(), (&loss, &found), pace);
+        let step = optimizer.step(model.parameters(), &loss, &found, pace);
         step.unwrap()
     });
     Stepped {

@@ -114,10 +114,13 @@ fn a_grid_that_no_patch_divides_is_learned_and_continued() {
         config.train.jitter = true;
         config.train.steps = 4;
         let run = memory();
-        let stop = Stop::default();
-        let handle = runtime.handle();
-        let data = vec![Arc::clone(&dataset)];
-        let outcome = train(&config, data, &run, Start::New, &stop, handle, &Silent).unwrap();
+        let options = TrainOptions {
+            config: &config,
+            datasets: vec![Arc::clone(&dataset)],
+            start: Start::New,
+            stop: &Stop::default(),
+        };
+        let outcome = train(&run, options, runtime.handle(), &Silent).unwrap();
         assert!(outcome.loss.unwrap().is_finite(), "{strategy:?}");
         let loaded = Predictor::load(&run, None, crate::DeviceChoice::Cpu, &Silent);
         let predictor = runtime.block_on(loaded).unwrap();

@@ -3,7 +3,7 @@
 use wellspring_store::Notes;
 
 use super::*;
-use crate::{Event, import};
+use crate::{Event, StateDict, import};
 
 /// A run of nine steps with a checkpoint every three, and what was told of it.
 pub(super) struct Run {
@@ -55,23 +55,23 @@ impl Run {
         stop: &Stop,
         reporter: &dyn Reporter,
     ) -> crate::Result<crate::Outcome> {
-        let data = vec![Arc::clone(&self.dataset)];
-        let handle = self.runtime.handle();
-        train(
+        let options = TrainOptions {
             config,
-            data,
-            &self.place,
-            Start::Resume,
+            datasets: vec![Arc::clone(&self.dataset)],
+            start: Start::Resume,
             stop,
-            handle,
-            reporter,
-        )
+        };
+        train(&self.place, options, self.runtime.handle(), reporter)
     }
 
     pub(super) fn started(&self, config: &Config, start: Start) -> crate::Result<crate::Outcome> {
-        let data = vec![Arc::clone(&self.dataset)];
-        let (stop, handle) = (Stop::default(), self.runtime.handle());
-        train(config, data, &self.place, start, &stop, handle, &self.notes)
+        let options = TrainOptions {
+            config,
+            datasets: vec![Arc::clone(&self.dataset)],
+            start,
+            stop: &Stop::default(),
+        };
+        train(&self.place, options, self.runtime.handle(), &self.notes)
     }
 
     pub(super) fn begin(&self, start: Start) -> crate::Result<crate::Outcome> {
@@ -105,7 +105,11 @@ impl Run {
 
     pub(super) fn import(&self, config: &Config, weights: &[u8]) -> crate::Result<()> {
         let data = [Arc::clone(&self.dataset)];
-        let imported = import(config, &data, &self.place, (weights, "theirs"), &self.notes);
+        let weights = StateDict {
+            bytes: weights,
+            object: "theirs",
+        };
+        let imported = import(config, &data, &self.place, weights, &self.notes);
         self.runtime.block_on(imported)
     }
 

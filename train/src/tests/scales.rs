@@ -12,19 +12,15 @@ fn units_do_not_change_what_is_learned() {
             unit,
             ..Waves::default()
         };
-        let data = vec![waves(&runtime, &of)];
         let mut config = config(Strategy::Fixed);
         config.train.steps = 4;
-        let stop = Stop::default();
-        let outcome = train(
-            &config,
-            data,
-            &memory(),
-            Start::New,
-            &stop,
-            runtime.handle(),
-            &Silent,
-        );
+        let options = TrainOptions {
+            config: &config,
+            datasets: vec![waves(&runtime, &of)],
+            start: Start::New,
+            stop: &Stop::default(),
+        };
+        let outcome = train(&memory(), options, runtime.handle(), &Silent);
         f64::from(outcome.unwrap().loss.unwrap())
     };
     let expected = loss(1.0);

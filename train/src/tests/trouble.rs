@@ -187,10 +187,13 @@ fn where_data_cannot_be_read_any_longer_the_last_step_is_kept() {
     };
     config.train.seed = (0..).find(late).unwrap();
     let go = |second: &Arc<Dataset>, place: &Location, reporter: &dyn Reporter| {
-        let both = vec![Arc::clone(&run.dataset), Arc::clone(second)];
-        let (start, stop) = (Start::Resume, Stop::default());
-        let handle = run.runtime.handle();
-        train(&config, both, place, start, &stop, handle, reporter)
+        let options = TrainOptions {
+            config: &config,
+            datasets: vec![Arc::clone(&run.dataset), Arc::clone(second)],
+            start: Start::Resume,
+            stop: &Stop::default(),
+        };
+        train(place, options, run.runtime.handle(), reporter)
     };
     let whole = memory();
     go(&dataset(&run.runtime), &whole, &Silent).unwrap();

@@ -3,7 +3,7 @@
 use wellspring_store::{Reporter, with_causes};
 
 use super::Trainer;
-use crate::checkpoint::{self, Checkpoint};
+use crate::checkpoint::{self, Snapshot};
 use crate::log::Event;
 use crate::{Error, Result, tensors};
 
@@ -64,13 +64,17 @@ impl Trainer<'_> {
                 traffic: source.traffic(),
             });
         }
-        let place = (self.step, loss);
+        let snapshot = Snapshot {
+            step: self.step,
+            loss,
+            domains: &self.domains,
+            parameters: self.model.parameters(),
+            optimizer: &self.optimizer,
+        };
         let written = self.runtime.block_on(async {
             self.claim.check().await?;
             self.write_log(reporter).await;
-            let (parameters, optimizer) = (self.model.parameters(), &self.optimizer);
-            let (run, domains, claim) = (self.run, &self.domains, &self.claim);
-            Checkpoint::write(run, place, domains, parameters, optimizer, claim).await
+            snapshot.write(self.run, &self.claim).await
         });
         match written {
             Err(Error::NotFinite { tensor, .. }) => {

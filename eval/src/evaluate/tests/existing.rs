@@ -88,11 +88,14 @@ impl Scene {
     }
 
     fn evaluate(&self, model: &Model<'_>, options: &EvalOptions) -> Result<Option<RunRecord>> {
-        let schedule = Schedule::parse("4", 2).unwrap();
-        let (dataset, results, handle) = (&self.dataset, &self.results, self.runtime.handle());
-        evaluate(
-            model, "m", &schedule, dataset, results, options, handle, &Silent,
-        )
+        let evaluation = Evaluation {
+            subject: model,
+            name: "m",
+            schedule: &Schedule::parse("4", 2).unwrap(),
+            dataset: &self.dataset,
+            options,
+        };
+        evaluate(&self.results, evaluation, self.runtime.handle(), &Silent)
     }
 
     fn quick(&self, weights: &str, existing: OnExisting) -> Result<Option<RunRecord>> {
@@ -199,20 +202,15 @@ fn of_two_at_the_same_time_the_second_to_end_is_told() {
 #[test]
 fn baselines_are_told_apart() {
     let scene = Scene::new(false);
-    let schedule = Schedule::parse("1", 2).unwrap();
     let run = |baseline: Baseline| {
-        let subject = baseline.with_context(2, 2);
-        let (results, handle) = (&scene.results, scene.runtime.handle());
-        evaluate(
-            &subject,
-            "b",
-            &schedule,
-            &scene.dataset,
-            results,
-            &options(),
-            handle,
-            &Silent,
-        )
+        let evaluation = Evaluation {
+            subject: &baseline.with_context(2, 2),
+            name: "b",
+            schedule: &Schedule::parse("1", 2).unwrap(),
+            dataset: &scene.dataset,
+            options: &options(),
+        };
+        evaluate(&scene.results, evaluation, scene.runtime.handle(), &Silent)
     };
     run(Baseline::Mean).unwrap();
     let error = run(Baseline::Linear).unwrap_err().to_string();
@@ -327,20 +325,15 @@ fn who_may_not_write_is_told_before_anything_is_computed() {
 #[test]
 fn rows_of_an_interrupted_evaluation_are_of_the_one_that_ended() {
     let scene = Scene::new(false);
-    let schedule = Schedule::parse("4", 2).unwrap();
     let run = |fails_at| {
-        let subject = Counted::failing_at(fails_at);
-        let (dataset, results, handle) = (&scene.dataset, &scene.results, scene.runtime.handle());
-        evaluate(
-            &subject,
-            "m",
-            &schedule,
-            dataset,
-            results,
-            &options(),
-            handle,
-            &Silent,
-        )
+        let evaluation = Evaluation {
+            subject: &Counted::failing_at(fails_at),
+            name: "m",
+            schedule: &Schedule::parse("4", 2).unwrap(),
+            dataset: &scene.dataset,
+            options: &options(),
+        };
+        evaluate(&scene.results, evaluation, scene.runtime.handle(), &Silent)
     };
     run(5).unwrap_err();
     let record = run(usize::MAX).unwrap().unwrap();

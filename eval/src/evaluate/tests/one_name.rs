@@ -11,9 +11,9 @@ use crate::{AnimationOptions, ReportOptions, Results, Selection, View, animate, 
 /// lies in two places.
 fn results(runtime: &tokio::runtime::Runtime) -> Location {
     let results = Location::parse("memory:///results").unwrap();
-    let coarse = runtime.block_on(waves_on("memory:///coarse", "nova", 16, (0.0, 1.0)));
-    let again = runtime.block_on(waves_on("memory:///again", "nova", 16, (0.0, 1.0)));
-    let fine = runtime.block_on(waves_on("memory:///fine", "nova", 32, (5.0, 3.0)));
+    let coarse = runtime.block_on(waves_on("memory:///coarse", "nova", 16, 0.0, 1.0));
+    let again = runtime.block_on(waves_on("memory:///again", "nova", 16, 0.0, 1.0));
+    let fine = runtime.block_on(waves_on("memory:///fine", "nova", 32, 5.0, 3.0));
     let options = EvalOptions {
         rollout: 2,
         ..EvalOptions::default()
@@ -27,12 +27,14 @@ fn results(runtime: &tokio::runtime::Runtime) -> Location {
         (&model, "csm", "8", &fine),
     ];
     for (subject, name, schedule, dataset) in work {
-        let schedule = Schedule::parse(schedule, 2).unwrap();
-        let handle = runtime.handle();
-        evaluate(
-            subject, name, &schedule, dataset, &results, &options, handle, &Silent,
-        )
-        .unwrap();
+        let evaluation = Evaluation {
+            subject,
+            name,
+            schedule: &Schedule::parse(schedule, 2).unwrap(),
+            dataset,
+            options: &options,
+        };
+        evaluate(&results, evaluation, runtime.handle(), &Silent).unwrap();
     }
     results
 }

@@ -22,6 +22,29 @@ pub enum OnExisting {
     Skip,
 }
 
+impl OnExisting {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Renew,
+        Self::Replace,
+        Self::Add,
+        Self::Refuse,
+        Self::Skip,
+    ];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Renew => "renew",
+            Self::Replace => "replace",
+            Self::Add => "add",
+            Self::Refuse => "refuse",
+            Self::Skip => "skip",
+        }
+    }
+}
+
 /// What an evaluation is called: at most one row of `runs` has it, unless more were asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Key {

@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use serde::Deserialize;
 use wellspring_store::{Location, Version};
 
-use super::committed::record;
+use super::folder::record;
 use super::identity::{EvaluationClaim, Work};
 use super::{RunRecord, Table, TableWriter, typed};
 use crate::{Error, Result};

@@ -10,7 +10,7 @@ use object_store::ObjectMeta;
 use wellspring_store::{Location, Reporter, begun_name, remove_left};
 
 use super::Table;
-use super::committed::records;
+use super::folder::records;
 use crate::Result;
 
 /// The end of the name of a file that an evaluation writes to see whether it may.

@@ -263,8 +263,8 @@ impl PhysicalExtensionCodec for PhysicalCodec {
         };
         let chosen = frames.chosen.ok_or_else(incomplete)?;
         let (source, schema) = (frames.source(&self.storage)?, frames.schema()?);
-        let input = (chosen, Arc::clone(input));
-        let scan = FramesScan::new(source, frames.columns, schema, input);
+        let input = Arc::clone(input);
+        let scan = FramesScan::new(source, frames.columns, schema, chosen, input);
         Ok(Arc::new(scan))
     }
 

@@ -106,7 +106,8 @@ impl FramesScan {
         source: Source,
         columns: Vec<Column>,
         schema: SchemaRef,
-        (chosen, input): (ScanSize, Arc<dyn ExecutionPlan>),
+        chosen: ScanSize,
+        input: Arc<dyn ExecutionPlan>,
     ) -> Self {
         let partitions = input.properties().output_partitioning().partition_count();
         let properties = PlanProperties::new(
@@ -181,7 +182,8 @@ impl ExecutionPlan for FramesScan {
             self.source.clone(),
             self.columns.clone(),
             Arc::clone(&self.schema),
-            (self.chosen, input),
+            self.chosen,
+            input,
         )))
     }
 

@@ -17,6 +17,21 @@ pub enum Normalization {
     None,
 }
 
+impl Normalization {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Zscore, Self::Rms, Self::None];
+
+    /// Its name on the command line and in manifests.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Zscore => "zscore",
+            Self::Rms => "rms",
+            Self::None => "none",
+        }
+    }
+}
+
 /// stored = (value − shift) / scale, per channel.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Affine {

@@ -1,0 +1,93 @@
+//! A row of each table.
+
+use serde::Serialize;
+
+/// A row of `runs`: one evaluation.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunRecord {
+    /// Identity of the evaluation, and the name of its files.
+    pub run: String,
+    /// [`TABLE_VERSION`](super::TABLE_VERSION).
+    pub table_version: u32,
+    /// What was evaluated.
+    pub name: String,
+    /// ckm, csm, fixed or baseline.
+    pub strategy: String,
+    /// Numbers that the model has learned.
+    pub parameters: u64,
+    /// Features of a token.
+    pub dim: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// Steps that it was trained for.
+    pub train_steps: u64,
+    /// Identity of the data set that it was trained on.
+    pub train_dataset: String,
+    /// Identity of what it has learned, or which baseline it is.
+    pub weights: Option<String>,
+    /// Edges of the bands, in radians per cell; none for The Well's three.
+    pub bands: Option<String>,
+    /// Name of the data set that it was evaluated on, and the stride unless it is 1.
+    pub dataset: String,
+    /// The identity of its manifest, and the stride unless it is 1.
+    pub dataset_id: String,
+    /// Identity of what was to be predicted: equal for equal trajectories, grids, fields and strides.
+    pub task: String,
+    /// Cells along each axis: `128x256`.
+    pub grid: String,
+    /// Names of the fields that vary in time, with commas between them.
+    pub fields: String,
+    /// Its part.
+    pub split: String,
+    /// Patch sizes by step; "-" for a baseline.
+    pub schedule: String,
+    /// Frames that a step sees.
+    pub context: u64,
+    /// Frames predicted from each start.
+    pub rollout: u64,
+    /// Trajectories that were rolled out.
+    pub trajectories: u64,
+    /// Starts in all of them.
+    pub starts: u64,
+    /// Steps between two starts in a trajectory.
+    pub every: u64,
+    /// Mean tokens of a frame over the rollout.
+    pub tokens: f64,
+    /// Time of the step function for a frame of one start.
+    pub seconds_per_frame: f64,
+    /// Of the program.
+    pub version: String,
+    /// When it was committed, in milliseconds of Unix time.
+    pub created: i64,
+}
+
+/// A row of `metrics`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct MetricRow<'a> {
+    pub(crate) run: &'a str,
+    pub(crate) trajectory: u32,
+    pub(crate) start: u32,
+    pub(crate) lead: u32,
+    pub(crate) patch: &'a str,
+    pub(crate) tokens: u64,
+    pub(crate) field: &'a str,
+    pub(crate) metric: &'a str,
+    pub(crate) band: Option<u32>,
+    pub(crate) value: f64,
+}
+
+/// A row of `spectra`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct SpectrumRow<'a> {
+    pub(crate) run: &'a str,
+    pub(crate) lead: u32,
+    pub(crate) patch: &'a str,
+    pub(crate) field: &'a str,
+    pub(crate) axis: &'a str,
+    pub(crate) bin: u32,
+    pub(crate) k_low: f64,
+    pub(crate) k_high: f64,
+    pub(crate) truth: f64,
+    pub(crate) prediction: f64,
+    pub(crate) residual: f64,
+}

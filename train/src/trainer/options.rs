@@ -1,0 +1,33 @@
+//! What a training is told: what to train, on what, from where and until when.
+
+use std::sync::Arc;
+
+use wellspring_store::Dataset;
+
+use crate::{Config, Stop};
+
+/// What [`train()`](crate::train()) trains, and from where on.
+#[derive(Clone)]
+pub struct TrainOptions<'a> {
+    /// The model, how it is trained and how windows are drawn.
+    pub config: &'a Config,
+    /// The data sets, in the order of `config.data.root`.
+    pub datasets: Vec<Arc<Dataset>>,
+    /// Where the run begins.
+    pub start: Start,
+    /// When it is asked, the run writes a checkpoint after the current step and ends.
+    pub stop: &'a Stop,
+}
+
+/// Where a run begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Start {
+    /// At its first step, in a place where there is none yet.
+    #[default]
+    New,
+    /// After the step of its newest sound checkpoint; at its first step where it has none.
+    Resume,
+    /// After the step of an earlier checkpoint. The later ones are deleted, and so are the log's lines of
+    /// later steps: what follows is as if they had never been.
+    From(u64),
+}

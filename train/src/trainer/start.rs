@@ -1,0 +1,106 @@
+//! How a run is taken up: what it was is taken over, and it becomes this process's.
+
+use wellspring_store::{Reporter, with_causes};
+
+use super::{Start, Trainer};
+use crate::log::{Event, Log};
+use crate::previous::Previous;
+use crate::{Error, Result, checkpoint, leftovers};
+
+impl Trainer<'_> {
+    /// Takes over what a run has beside its checkpoint: its log and, unless another was typed, its
+    /// schedule's horizon. Says what has changed.
+    pub(super) fn go_on(&mut self, before: &Previous, reporter: &dyn Reporter) -> Result<()> {
+        let log = Log::load(self.run, self.step, reporter);
+        self.log = self.runtime.block_on(log);
+        let was = before.scheduled(self.sources.epoch_steps())?;
+        let optim = &mut self.config.optim;
+        optim.horizon = optim.horizon.or(was.optim.horizon);
+        let changes = self.config.changes(&was)?;
+        if !changes.is_empty() {
+            let changes = changes.join(", ");
+            reporter.note(&format!("from step {} on {changes}", self.step));
+        }
+        Ok(())
+    }
+
+    /// Makes the run this process's, and says once what a person should know of it.
+    pub(super) fn start(&mut self, start: Start, reporter: &dyn Reporter) -> Result<()> {
+        self.config.optim.horizon.get_or_insert(self.steps.max(1));
+        for source in self.sources.iter() {
+            let unseen = source.unseen();
+            if !unseen.is_empty() {
+                reporter.note(&format!("{}: {unseen}", source.domain.name));
+            }
+        }
+        let horizon = self.horizon();
+        if self.steps > horizon {
+            reporter.note(&format!(
+                "warning: the learning rate is {} from step {horizon} on, where its schedule ends, and there \
+                 are {} steps; --set optim.horizon={} stretches the schedule, and changes the rate at once",
+                self.rate(horizon),
+                self.steps,
+                self.steps
+            ));
+        }
+        let runtime = self.runtime;
+        runtime.block_on(self.take(start, reporter))?;
+        self.log.push(Event::Start {
+            step: self.step,
+            version: env!("CARGO_PKG_VERSION").into(),
+            device: self.config.train.device.to_string(),
+        });
+        Ok(())
+    }
+
+    /// Takes the run, writes what is needed to resume, and removes what lies there of killed processes and,
+    /// where the run goes back, of later steps.
+    async fn take(&mut self, start: Start, reporter: &dyn Reporter) -> Result<()> {
+        let place = self.run.join("config.toml");
+        let config = self.config.to_toml()?.into_bytes();
+        if start == Start::New {
+            // Of two that begin one run, this lets one through.
+            if !place.put_new(config).await? {
+                return Err(Error::RunExists {
+                    run: self.run.to_string(),
+                });
+            }
+            self.claim.take(reporter).await?;
+        } else {
+            self.claim.take(reporter).await?;
+            place.put(config).await?;
+        }
+        let left = leftovers::sweep(self.run).await?;
+        if left > 0 {
+            reporter.note(&format!(
+                "removed {left} checkpoints and files that were not finished"
+            ));
+        }
+        if let Start::From(step) = start {
+            let later = checkpoint::forget_after(self.run, step).await?;
+            if !later.is_empty() {
+                reporter.note(&format!(
+                    "goes back to step {step}; the checkpoints of steps {later:?} are deleted"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes from a finished run what a process that was killed at its end had not removed yet.
+    pub(super) fn tidy(&mut self, reporter: &dyn Reporter) {
+        let (run, runtime, keep) = (self.run, self.runtime, self.config.train.keep);
+        let tidied = runtime.block_on(async {
+            if checkpoint::steps(run).await?.len() > keep || leftovers::are_in(run).await? {
+                self.claim.take(reporter).await?;
+                leftovers::sweep(run).await?;
+                checkpoint::retain(run, keep, self.step).await?;
+            }
+            Ok::<_, Error>(())
+        });
+        if let Err(error) = tidied {
+            let error = with_causes(&error);
+            reporter.note(&format!("warning: what was left was not removed: {error}"));
+        }
+    }
+}
