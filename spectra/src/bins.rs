@@ -52,7 +52,7 @@ pub struct Band {
     pub high: f64,
     /// Energy of the residual: the mean squared error after a filter to the band.
     pub mse: f64,
-    /// The same over the energy of the truth or the prediction, plus a guard: [`EPSILON`] unless another is given.
+    /// [`Band::mse`] over the band's energy of the truth or the prediction plus a guard ([`EPSILON`] by default).
     pub nmse: f64,
 }
 

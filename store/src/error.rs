@@ -10,7 +10,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A path or URL that names no place.
-    #[error("{text} is no usable path or URL: {reason}")]
+    #[error("{text} is not a usable path or URL: {reason}")]
     Location {
         /// What was given.
         text: String,
@@ -57,7 +57,7 @@ pub enum Error {
         tries: u32,
         /// From the first failure to the last.
         waited: std::time::Duration,
-        /// Of the last try.
+        /// The error of the last try.
         source: Box<object_store::Error>,
     },
 
@@ -165,7 +165,7 @@ pub enum Error {
     Claim {
         /// URL of the claim.
         object: String,
-        /// Where it ends to be understood.
+        /// The JSON error, with line and column.
         source: serde_json::Error,
     },
 
@@ -312,7 +312,7 @@ pub enum Error {
     },
 
     /// A text that names none of the choices.
-    #[error("{text} is no {what}; choose {choices}")]
+    #[error("{text} is not a {what}; choose {choices}")]
     Choice {
         /// What was given.
         text: String,

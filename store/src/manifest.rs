@@ -355,7 +355,7 @@ impl Manifest {
     /// everything else that the manifest says.
     #[must_use]
     pub fn id(&self) -> String {
-        // Of the text as it was before manifests had a checksum of their own: names stay.
+        // Hashes the text that manifests had before they carried a checksum, so that ids do not change.
         let text = serde_json::to_string_pretty(self);
         let text = text.expect("texts, numbers and maps by name") + "\n";
         checksum(text.as_bytes())

@@ -287,7 +287,7 @@ async fn a_data_set_is_not_written_over_unasked() {
     options.overwrite = true;
     sample::write(&root, &[3], options).await.unwrap();
     assert!(flaws(&root).await.is_empty());
-    // Of the replaced data set nothing is left.
+    // Nothing is left of the replaced data set.
     assert!(!root.join("train/00001.arrow").exists().await.unwrap());
 }
 

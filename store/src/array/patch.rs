@@ -24,7 +24,7 @@ impl Patch {
         Ok(Self(sizes))
     }
 
-    /// The same size on every axis.
+    /// A patch of `size` cells along each of `ndim` axes.
     #[must_use]
     pub fn uniform(size: usize, ndim: usize) -> Self {
         Self(vec![size; ndim])
@@ -33,7 +33,7 @@ impl Patch {
     /// Reads `16` or `16x8x8` for a grid of `ndim` axes.
     ///
     /// # Errors
-    /// When the text is no patch size or names another number of axes.
+    /// When the text is not a patch size or names another number of axes.
     pub fn parse(text: &str, ndim: usize) -> Result<Self> {
         let sizes: Vec<usize> = text
             .trim()

@@ -100,7 +100,7 @@ impl Metadata {
             authority,
             source,
         };
-        // Of this kind are errors that are not tried again.
+        // `object_store` does not retry errors of this kind.
         Err(HttpError::new(HttpErrorKind::Unknown, missing))
     }
 }
@@ -127,7 +127,7 @@ async fn not_busy(answer: HttpResponse) -> Result<HttpResponse, HttpError> {
         return Ok(HttpResponse::from_parts(head, body.into()));
     }
     let busy = Busy::of(status, &head.headers, &said);
-    // Of this kind are errors that the client itself does not look at.
+    // The client passes on errors of this kind unchanged.
     Err(HttpError::new(HttpErrorKind::Unknown, busy))
 }
 

@@ -284,7 +284,7 @@ pub fn remove_left(path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Removes a file; one that is gone is no error.
+/// Removes a file; one that is gone is not an error.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match delete(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),

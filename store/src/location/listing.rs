@@ -64,7 +64,7 @@ impl Location {
         let mut objects: Vec<ObjectMeta> = match found {
             Ok(found) => found,
             Err(object_store::Error::NotFound { .. }) => Vec::new(),
-            // A name on a disk that is no key ends the whole list.
+            // A name on a disk that is not a key ends the whole list.
             Err(object_store::Error::InvalidPath { .. }) if self.local_path().is_some() => {
                 let names = self.names_on_disk()?;
                 left_out.extend(names.odd);

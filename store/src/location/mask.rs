@@ -106,8 +106,8 @@ mod tests {
     fn secrets_are_masked_and_the_rest_stays() {
         for (text, expected) in [
             (
-                "https://user:pass@host:8080/a/b is no place",
-                "https://***@host:8080/a/b is no place",
+                "https://user:pass@host:8080/a/b is not a place",
+                "https://***@host:8080/a/b is not a place",
             ),
             ("s3://key:se@cret@bucket/x@y", "s3://***@bucket/x@y"),
             (

@@ -87,7 +87,7 @@ struct Tries {
 pub(super) struct GaveUp {
     pub(super) tries: u32,
     pub(super) waited: Duration,
-    /// Of the last try.
+    /// The error of the last try.
     pub(super) source: Error,
 }
 

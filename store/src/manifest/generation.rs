@@ -1,6 +1,6 @@
 //! Changing a data set: a manifest in the place of the one that it was made from, while that is there.
 //!
-//! Of two changes of the same manifest one takes its place and the other is told; nothing else decides.
+//! When two writers change the same manifest, one succeeds and the other gets an error; nothing else decides.
 //! Generations only grow, and what is written for one has names that no other work uses ([`stamp`]). So a file
 //! of a generation that is there already, which no manifest names, can never be named again: whoever tidies up
 //! needs to know nothing about who lives ([`litter`]). The manifest that goes is kept below `generations/`.

@@ -35,13 +35,13 @@ pub struct SourceRecord {
     pub split: Split,
     /// Its size.
     pub bytes: u64,
-    /// Of the fields' values that were read, sixteen hexadecimal digits: equal for equal values.
+    /// Checksum of the fields' values that were read, sixteen hexadecimal digits: equal for equal values.
     pub checksum: String,
     /// Everything else that it holds: its [`Contents`].
     pub structure: Attachment,
 }
 
-/// An object that belongs to a data set and is no shard.
+/// An object that belongs to a data set and is not a shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
     /// Below the data set's root.
@@ -180,7 +180,7 @@ pub struct Contents {
     /// What was left out and why: "/dimensions/x@REFERENCE_LIST" → "its type is a compound".
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub left_out: BTreeMap<String, String>,
-    /// Texts that are no UTF-8 and were taken for Latin-1: "/@author".
+    /// Texts that are not UTF-8 and were taken for Latin-1: "/@author".
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub latin1: Vec<String>,
 }

@@ -25,7 +25,7 @@ pub fn to_json<T: Serialize>(document: &T) -> serde_json::Result<String> {
         document: &'a T,
         checksum: String,
     }
-    // Of the text, as its readers do, so that no number differs by its way through it.
+    // The checksum is computed from the text, as readers compute it, so that no number differs by rounding.
     let plain = serde_json::from_slice(&serde_json::to_vec(document)?)?;
     let checksum = checksum_of(&plain);
     let text = serde_json::to_string_pretty(&Sealed { document, checksum })?;

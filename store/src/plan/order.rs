@@ -11,9 +11,9 @@ pub enum Order {
     Sequential,
     /// Every window once, anywhere in the split: for shards on a disk, or few enough to be held.
     Shuffled {
-        /// Of the run.
+        /// Seed of the run.
         seed: u64,
-        /// Of the pass over the data.
+        /// Number of the pass over the data, from 0.
         epoch: u64,
     },
     /// Every window once, mixed with those of as many shards as there are lanes: for shards in a
@@ -25,9 +25,9 @@ pub enum Order {
     /// lane moves on. Lanes move on one after another, so that one shard at a time is let go and one
     /// is needed. A window that ends in the next shard costs nothing, since its lane comes there next.
     Streamed {
-        /// Of the run.
+        /// Seed of the run.
         seed: u64,
-        /// Of the pass over the data.
+        /// Number of the pass over the data, from 0.
         epoch: u64,
         /// Shards whose windows are mixed. As many as there are shards give a global shuffle.
         lanes: usize,

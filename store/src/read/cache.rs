@@ -57,7 +57,7 @@ type Cell = Arc<OnceCell<Arc<ShardData>>>;
 pub(crate) struct ShardCache {
     root: Location,
     manifest: Arc<Manifest>,
-    /// Of shards that may not be there yet.
+    /// Makes the shards that are not there yet, for a data set on demand.
     origin: Option<Arc<dyn ShardProvider>>,
     columns: SchemaRef,
     constant_columns: SchemaRef,

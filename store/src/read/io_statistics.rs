@@ -24,7 +24,7 @@ pub struct IoStatistics {
     pub waited: f64,
 }
 
-/// The same, while it happens.
+/// Counters behind [`IoStatistics`], updated while reading goes on.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) requests: AtomicU64,

@@ -37,9 +37,9 @@ pub struct FrameColumns {
 pub struct Piece {
     /// The part of the data set.
     pub split: Split,
-    /// Of its shards, by number.
+    /// Number of the shard within the split.
     pub shard: usize,
-    /// Of the split's rows.
+    /// Rows of the split.
     pub rows: Range<usize>,
 }
 

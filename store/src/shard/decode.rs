@@ -216,11 +216,11 @@ pub(super) fn check_block(file: &Buffer, block: &Block) -> Result<Buffer, String
     let message =
         root_as_message(&bytes[8..head]).map_err(|error| format!("a record batch: {error}"))?;
     if message.header_type() != MessageHeader::RecordBatch {
-        return Err("a block is no record batch".into());
+        return Err("a block is not a record batch".into());
     }
     let batch = message
         .header_as_record_batch()
-        .ok_or("a block is no record batch")?;
+        .ok_or("a block is not a record batch")?;
     if batch.variadicBufferCounts().is_some() {
         return Err("a record batch has buffers of a type that shards do not use".into());
     }

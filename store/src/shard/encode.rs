@@ -227,7 +227,7 @@ fn record_batch(
     {
         let DataType::FixedSizeList(item, cells) = field.data_type() else {
             return Err(ArrowError::SchemaError(format!(
-                "{} is no tensor",
+                "{} is not a tensor",
                 field.name()
             )));
         };
@@ -252,14 +252,14 @@ fn halved(values: &[f32]) -> Vec<f16> {
 }
 
 impl Dtype {
-    /// The first value, and where it is, that this type would turn into infinity or that is no
-    /// number.
+    /// Finds the first value, and where it is, that is not a number or that this type would turn
+    /// into infinity.
     fn check(self, values: &[f32]) -> Result<(), (usize, f32)> {
         let limit = match self {
             Self::F32 => f32::MAX,
             Self::F16 => f16::MAX.to_f32(),
         };
-        // A comparison with a value that is no number is false.
+        // A comparison with a value that is not a number is false.
         let fits = |value: &f32| value.abs() <= limit;
         // Without an early end the compiler makes vectors of it.
         let all = |block: &[f32]| block.iter().fold(true, |all, value| all & fits(value));

@@ -154,7 +154,7 @@ impl BatchIndex {
             .map_err(|error| Error::malformed(place, format!("a record batch: {error}")))?;
         let batch = message
             .header_as_record_batch()
-            .ok_or_else(|| malformed("a block is no record batch"))?;
+            .ok_or_else(|| malformed("a block is not a record batch"))?;
         let mut buffers = Vec::new();
         for buffer in batch.buffers().iter().flatten() {
             let (at, length) = (whole(buffer.offset())?, whole(buffer.length())?);

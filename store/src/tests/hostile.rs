@@ -296,7 +296,7 @@ async fn hostile_shards_are_refused() {
     }
 }
 
-/// As above, of bytes that are read column by column, which no checksum guards.
+/// Damaged shards that are scanned column by column, which no checksum guards, give data or an error.
 #[tokio::test]
 async fn hostile_shards_are_scanned_without_a_panic() {
     let mut dice = Dice(1);

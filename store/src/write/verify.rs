@@ -9,7 +9,7 @@ use crate::{Attachment, Error, Head, Location, Manifest, Reporter, Result, Split
 /// Files that are read at the same time.
 const AT_ONCE: usize = 4;
 
-/// Where something is wrong.
+/// Something that is wrong in a data set, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// A shard of a split, by its index.

@@ -9,7 +9,7 @@ use crate::{Error, Location, Result};
 /// Says which work was begun, and over which manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct WorkClaim {
-    /// Of the work.
+    /// The key of the work.
     pub(super) key: String,
     /// The name of the manifest whose place it takes, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -22,7 +22,7 @@ pub(super) struct WorkClaim {
 impl WorkClaim {
     pub(super) const PLACE: &str = "ingest/claim.json";
 
-    /// Where earlier versions said how shards are made on demand.
+    /// How shards are made on demand, as earlier versions wrote it here.
     pub(super) const OLD_PROMISE: &str = "ingest/promise.json";
 
     /// The claim on a place.

@@ -124,7 +124,7 @@ async fn look(root: &Location, keep_from: Option<u64>) -> Result<(u64, Vec<Litte
 struct EarlierManifests {
     needed: Vec<Manifest>,
     outdated: Vec<Manifest>,
-    /// Of those that are outdated.
+    /// Paths of the outdated manifests, in their order.
     places: Vec<String>,
 }
 

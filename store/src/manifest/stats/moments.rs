@@ -156,9 +156,9 @@ fn of_changes<X: Copy + Into<f64>>(frame: &[X], before: &[X]) -> Moments {
 /// Moments of one channel: of its values and of their change from frame to frame.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct ChannelMoments {
-    /// Of the values.
+    /// Moments of the values.
     pub value: Moments,
-    /// Of the differences between successive frames.
+    /// Moments of the differences between successive frames.
     pub delta: Moments,
 }
 

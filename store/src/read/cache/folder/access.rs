@@ -64,7 +64,7 @@ impl Access {
     /// Opens a file to write to, and makes it where there is none.
     ///
     /// # Errors
-    /// For a link, a file with other names, another user's, and what is no file.
+    /// For a link, a file with other names, another user's, and what is not a file.
     pub(super) fn open_or_create(self, path: &Path) -> io::Result<File> {
         for _ in 0..LOOKS {
             match self.create(path) {
@@ -171,7 +171,7 @@ mod unix {
         fn check(self, file: &File, path: &Path) -> io::Result<()> {
             let about = file.metadata()?;
             if !about.is_file() {
-                return Err(strange(path, "is no file"));
+                return Err(strange(path, "is not a file"));
             }
             // None: it was removed since it was opened, or renamed over.
             if about.nlink() > 1 {
