@@ -32,7 +32,7 @@ const OPEN_FILES: usize = 16;
 
 /// Every trajectory of a source, by split, as far as it is selected.
 pub(crate) struct Catalogue {
-    /// Of what is taken.
+    /// Schema of the part of the source that is taken.
     pub(crate) schema: Schema,
     pub(crate) selection: Selection,
     pub(crate) space: Vec<AxisSelection>,
@@ -41,7 +41,7 @@ pub(crate) struct Catalogue {
     pub(crate) described: Vec<(u64, Attachment)>,
     pub(crate) splits: BTreeMap<Split, Vec<Entry>>,
     pub(crate) fields: Vec<TakenField>,
-    /// Of each file, the values that it names as missing, by field.
+    /// For each file: the values that it names as missing, by field.
     fills: Vec<BTreeMap<String, Vec<f64>>>,
     pub(crate) judge: Judge,
     open: Mutex<Vec<(usize, Arc<OpenFile>)>>,

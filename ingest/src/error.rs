@@ -90,7 +90,7 @@ pub enum Error {
     Record {
         /// URL of the record.
         object: String,
-        /// Where it ends to be understood.
+        /// The JSON error, with line and column.
         source: serde_json::Error,
     },
 
@@ -175,7 +175,7 @@ pub enum Error {
         finding: Box<Finding>,
     },
 
-    /// A value that is no number.
+    /// A value that is not a number.
     #[error(
         "{file}: {object} has a value that is not finite at trajectory {trajectory}, step {step}; leave \
          the trajectory out (--exclude-trajectory), or let zero take the place of such values (--nan zero)"

@@ -7,9 +7,9 @@
 //! each axis, scalars, coordinates and boundary conditions. A missing axis is filled by repetition, as
 //! The Well's own loader does. Values in f32 and f64, contiguous or in chunks, with gzip, shuffle,
 //! Fletcher32 and LZF, are read by their offsets and decoded on all threads; other types, layouts and
-//! filters go through the HDF5 library. All that is no field is kept too, exactly; what cannot be kept
+//! filters go through the HDF5 library. What is not a field is kept too, exactly; what cannot be kept
 //! (references, compounds, more than 64 MiB, what lies in another file) is named once and recorded.
-//! Files that do not belong together, lack a field, hold a value that is no number or frames that were
+//! Files that do not belong together, lack a field, hold a value that is not a number or frames that were
 //! never written are refused by name, and so is a field that lies in another file.
 //!
 //! **Checking.** A simulation that is certainly broken is refused with field, trajectory and step, what

@@ -67,7 +67,7 @@ pub(crate) struct WellFile {
 /// A file whose fields can be read.
 pub(crate) struct OpenFile {
     pub(crate) well: WellFile,
-    /// Of each field.
+    /// Where and how the values of each field are stored, in the order of the fields.
     storage: Vec<Storage>,
     bytes: Arc<dyn ReadAt>,
     /// Whether frames that were never written are read as their fill value, and not refused.
@@ -229,7 +229,7 @@ impl WellFile {
     /// [`Error::Layout`].
     pub(crate) fn field(&self, name: &str) -> Result<usize> {
         let index = self.stored.iter().position(|s| s.field.name == name);
-        index.ok_or_else(|| self.layout(name, "is no field of this file; did the file change?"))
+        index.ok_or_else(|| self.layout(name, "is not a field of this file; did the file change?"))
     }
 
     /// Whether another file can be of the same data set.

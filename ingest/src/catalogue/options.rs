@@ -84,7 +84,7 @@ impl FromStr for Part {
             (index < count).then_some(Self { index, count })
         });
         part.ok_or_else(|| Error::Selection {
-            reason: format!("{text} is no part; parts of four are 0/4, 1/4, 2/4 and 3/4"),
+            reason: format!("{text} is not a part; parts of four are 0/4, 1/4, 2/4 and 3/4"),
         })
     }
 }

@@ -34,7 +34,7 @@ pub(crate) struct ShardRecord {
 
 pub(crate) struct Ledger {
     root: Location,
-    /// Of the records.
+    /// The folder of the records.
     folder: Location,
     /// Names of the records that were listed at the beginning.
     held: BTreeSet<String>,

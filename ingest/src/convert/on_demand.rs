@@ -164,7 +164,7 @@ struct Shards {
 }
 
 impl OnDemand {
-    /// And the outline of the data set.
+    /// The provider for a work, and the outline of its data set.
     async fn new(work: Work) -> Result<(Manifest, Self)> {
         let statistics = work.statistics().await?;
         let writer = work.writer(&statistics)?;

@@ -62,7 +62,7 @@ fn number(index: usize) -> Result<u32> {
     })
 }
 
-/// Of each field that is taken.
+/// A reader for each field that is taken.
 type Readers<'a> = Vec<(&'a TakenField, FieldReader<'a>)>;
 
 struct Filling<'a> {
@@ -70,7 +70,7 @@ struct Filling<'a> {
     split: Split,
     files: &'a BTreeMap<usize, Arc<OpenFile>>,
     affine: &'a Affine,
-    /// Of the file that was read last.
+    /// Index and readers of the file that was read last.
     readers: Option<(usize, Readers<'a>)>,
     watch: Watch<'a>,
 }

@@ -30,9 +30,9 @@ pub(crate) enum WorkStart {
 pub(crate) struct Work {
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) options: IngestOptions,
-    /// Given, not gathered.
+    /// Statistics that the caller gave; without them they are gathered.
     given: Option<Statistics>,
-    /// Of all that the bytes of the data set depend on.
+    /// Hash of everything that the bytes of the data set depend on.
     key: String,
     pub(crate) change: Change,
     pub(crate) ledger: Ledger,

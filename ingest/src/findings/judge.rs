@@ -29,7 +29,7 @@ impl Judge {
                     (Severity::Told, _) => "it is told, not refused".to_owned(),
                     (_, kind) => kind.remedy(),
                 };
-                let reason = format!("{kind} is no finding that can be let through: {why}");
+                let reason = format!("{kind} is not a finding that can be let through: {why}");
                 return Err(Error::Selection { reason });
             }
             allowed.insert(kind);

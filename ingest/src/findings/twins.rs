@@ -11,9 +11,9 @@ use super::{Finding, FindingKind};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Member {
     pub(crate) split: Split,
-    /// Of the file, below the source.
+    /// Path of the file below the source.
     pub(crate) file: String,
-    /// In the file.
+    /// Index of the trajectory in the file.
     pub(crate) sample: usize,
     /// A checksum of all its values.
     pub(crate) digest: u64,

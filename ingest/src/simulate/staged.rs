@@ -92,7 +92,7 @@ fn begin(folder: &Path) -> io::Result<File> {
     Ok(lock)
 }
 
-/// One that is gone is no error.
+/// One that is gone is not an error.
 fn remove_folder(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),

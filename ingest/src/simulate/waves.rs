@@ -18,7 +18,7 @@ pub enum Packing {
     Contiguous,
     /// A chunk a frame.
     Chunked,
-    /// The same, shuffled and deflated at this level.
+    /// Chunks of one frame, shuffled and deflated at this level.
     Gzip(u8),
 }
 

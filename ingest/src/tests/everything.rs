@@ -141,7 +141,7 @@ fn numbers(value: &StoredValue) -> (&[usize], &str, Vec<f64>) {
 fn words(value: &StoredValue) -> Vec<&str> {
     match value {
         StoredValue::Text { text, .. } => text.iter().map(String::as_str).collect(),
-        StoredValue::Numbers { .. } => panic!("{value:?} is no text"),
+        StoredValue::Numbers { .. } => panic!("{value:?} is not a text"),
     }
 }
 

@@ -157,7 +157,7 @@ fn every_trajectory_has_its_own_coordinates() {
     }
 }
 
-/// The values of a large dataset that is no field are not read: here they could not be.
+/// The values of a large dataset that is not a field are not read: here they could not be.
 #[tokio::test]
 async fn what_is_large_is_not_read() {
     let folder = tempfile::tempdir().unwrap();

@@ -102,7 +102,7 @@ impl<'a> Object<'a> {
         match attribute(&self.group, name).map_err(|source| self.unread(name, source))? {
             Some(attribute) => {
                 let texts = Texts::read(&attribute).map_err(|source| self.unread(name, source))?;
-                let texts = texts.ok_or_else(|| self.layout(name, "is no list of texts"))?;
+                let texts = texts.ok_or_else(|| self.layout(name, "is not a list of texts"))?;
                 Ok(texts.text)
             }
             None => Ok(Vec::new()),
@@ -125,7 +125,7 @@ impl<'a> Object<'a> {
         let number = all::<i64>(&attribute).map_err(unread)?.first().copied();
         number
             .and_then(|n| usize::try_from(n).ok())
-            .ok_or_else(|| self.layout(name, "is no count"))
+            .ok_or_else(|| self.layout(name, "is not a count"))
     }
 
     /// The numbers of a dataset below.

@@ -213,7 +213,7 @@ impl ChunkReader<'_> {
     fn chunk(&mut self, at: &[usize], into: &mut [u8]) -> Result<(), Failure> {
         let (shape, region, size) = (&self.chunks.shape, self.region, self.size);
         let ndim = at.len();
-        // Of the chunk's box and the region, what both have; seen from either.
+        // The intersection of the chunk's box and the region, as offsets into either.
         let (mut from, mut to, mut count) = (vec![0; ndim], vec![0; ndim], vec![0; ndim]);
         for axis in 0..ndim {
             let first = at[axis] * shape[axis];

@@ -24,7 +24,7 @@ pub(super) fn read(
         for (place, dim) in dims.iter().enumerate() {
             let Some(axis) = axes.iter().position(|axis| axis == dim) else {
                 return Err(
-                    condition.layout("associated_dims", format!("names {dim}, which is no axis"))
+                    condition.layout("associated_dims", format!("names {dim}, which is not an axis"))
                 );
             };
             for (side, point) in [(0, 0), (1, mask.shape[place] - 1)] {

@@ -185,7 +185,7 @@ fn fletcher32(data: &[u8]) -> u32 {
 
 /// Undoes LZF: runs of literals, and copies of what came before.
 fn expand(stored: &[u8], into: &mut [u8]) -> Result<(), String> {
-    let broken = || "is no LZF stream of its size".to_owned();
+    let broken = || "is not an LZF stream of its size".to_owned();
     let (mut from, mut to) = (0, 0);
     let next = |from: &mut usize| {
         let byte = stored.get(*from).copied().ok_or_else(broken)?;

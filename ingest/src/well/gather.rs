@@ -10,7 +10,7 @@ pub(super) struct Gather {
     pub(super) frame: usize,
     /// For each axis of the plane but the last: places, and stored values from one to the next.
     outer: Vec<(usize, usize)>,
-    /// The same for the last, or for all where they lie evenly.
+    /// Places and spacing along the last axis of the plane, or over all axes that lie evenly.
     inner: (usize, usize),
     /// The first cell.
     start: usize,

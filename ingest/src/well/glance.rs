@@ -167,7 +167,7 @@ mod tests {
                 frame[100 * cell + 7] = -3e6;
             }
             assert_eq!(at(&frame).outlier(), Some(-3e6), "{count}");
-            // Also where they lie in one of two slabs.
+            // They are found in one of two slabs as well.
             let (a, b) = frame.split_at(500);
             assert_eq!(at(a).and(&at(b)).outlier(), Some(-3e6), "{count}");
         }

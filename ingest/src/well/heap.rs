@@ -35,7 +35,7 @@ pub(super) fn base(file: &dyn ReadAt, size: u64) -> io::Result<u64> {
         }
         at = if at == 0 { 512 } else { 2 * at };
     }
-    // The library will say that this is no HDF5.
+    // The library will say that this is not HDF5.
     Ok(0)
 }
 

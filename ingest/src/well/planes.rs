@@ -42,7 +42,7 @@ pub(crate) struct FieldReader<'a> {
     is_unwritten: bool,
     /// Whether zero takes the place of values that are not finite.
     zeroes: bool,
-    /// Of each step that is held, how many did.
+    /// For each step in memory: the number of values that were replaced by zero.
     zeroed: Vec<usize>,
     scratch: Scratch,
 }

@@ -28,7 +28,7 @@ impl Scalar {
 }
 
 /// Reads the scalars that `field_names` lists. Texts are kept with the other contents of the file, and
-/// are no parameters.
+/// are not parameters.
 pub(super) fn read(
     root: &Object<'_>,
     samples: usize,

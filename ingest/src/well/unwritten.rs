@@ -1,5 +1,5 @@
 //! Frames that a field has room for and that nobody wrote: the HDF5 library gives a fill value for
-//! them, which is no measurement.
+//! them, which is not a measurement.
 //!
 //! Where values lie in chunks, a chunk that is not in the file was never written. Where they lie in a
 //! row, or where a chunk holds more than what was written, only a fill value tells: one that the writer

@@ -68,7 +68,7 @@ struct Slot {
 pub(super) struct Blocks {
     cache: Arc<Cache>,
     file: u64,
-    /// Of the remote file, in bytes.
+    /// Size of the remote file, in bytes.
     size: u64,
 }
 
