@@ -1,5 +1,5 @@
 //! A run at rest: `checkpoints/STEP/{model,optimizer}.safetensors` and, last of all, `state.json`
-//! with their checksums and its own. A folder without a state is no checkpoint: an interruption left it.
+//! with their checksums and its own. A folder without a state is not a checkpoint: an interruption left it.
 //!
 //! Whoever opens the newest checkpoint takes the newest whose files are those that were written, and hold
 //! finite numbers only; what is passed over is told. One with other numbers is never written.

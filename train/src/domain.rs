@@ -28,7 +28,7 @@ pub struct Domain {
 }
 
 impl Domain {
-    /// Of a data set.
+    /// The domain of a data set.
     #[must_use]
     pub fn of(dataset: &Dataset) -> Self {
         let schema = dataset.schema();
@@ -62,7 +62,7 @@ pub(crate) fn training(manifest: &Manifest) -> Manifest {
     read
 }
 
-/// What a data set holds beside what models see: stored, and no input of any model.
+/// What a data set holds beside the inputs of models: stored, but not seen by any model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unseen {
     /// Channels of fields that do not vary in time.
@@ -72,7 +72,7 @@ pub struct Unseen {
 }
 
 impl Unseen {
-    /// Of a data set's training split.
+    /// Lists what a data set's training split holds beside the inputs of models.
     #[must_use]
     pub fn of(dataset: &Dataset) -> Self {
         let split = dataset.manifest().splits.get(&Split::Train);
@@ -102,7 +102,7 @@ impl fmt::Display for Unseen {
         let kinds: Vec<String> = kinds
             .map(|(kind, names)| format!("{kind} ({})", names.join(", ")))
             .collect();
-        write!(f, "{} are no inputs of the model", kinds.join(" and "))
+        write!(f, "{} are not inputs of the model", kinds.join(" and "))
     }
 }
 
@@ -243,7 +243,7 @@ mod tests {
         };
         assert_eq!(
             unseen.to_string(),
-            "fields that do not vary in time (mask) and scalars (Reynolds, Schmidt) are no inputs of the model"
+            "fields that do not vary in time (mask) and scalars (Reynolds, Schmidt) are not inputs of the model"
         );
         assert!(Unseen::default().is_empty());
     }

@@ -9,7 +9,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A configuration that is no TOML, has an unknown key or a value of the wrong type.
+    /// A configuration that is not TOML, has an unknown key or a value of the wrong type.
     #[error("the configuration cannot be read: {reason}")]
     Config {
         /// TOML's own words; they name the key.

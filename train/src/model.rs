@@ -87,8 +87,8 @@ impl Surrogate {
         })
     }
 
-    /// The same weights, shared, for states that have only some of the channels, or another order
-    /// or boundaries. `fields` are places in the vocabulary of channels that the model was made for.
+    /// A model that shares these weights, for states with only some of the channels, in another order,
+    /// or with other boundaries. `fields` are indices into the vocabulary that the model was made for.
     ///
     /// # Errors
     /// [`Error::Shape`] for a channel outside the vocabulary or another number of axes.
@@ -115,7 +115,7 @@ impl Surrogate {
         })
     }
 
-    /// The same weights, shared, with the products within blocks in other numbers.
+    /// A model that shares these weights and computes the products within blocks in `precision`.
     #[must_use]
     pub fn in_precision(&self, precision: Precision) -> Self {
         Self {
@@ -170,7 +170,7 @@ impl Surrogate {
         self.forward_perturbed(x, patch, &Perturbation::none())
     }
 
-    /// The same with what training adds at random.
+    /// [`Surrogate::forward`] with the random perturbations of training.
     ///
     /// # Errors
     /// As [`Surrogate::forward`].
@@ -210,7 +210,7 @@ impl Surrogate {
         })
     }
 
-    /// The same weights as constants: a pass through them records nothing, and frees each layer's
+    /// A model that shares these weights as constants: a pass records nothing, and frees each layer's
     /// input as it goes.
     pub(crate) fn frozen(&self) -> Self {
         Self {

@@ -182,7 +182,7 @@ mod tests {
             decay: 0.1,
             clip: Some(1.0),
         };
-        // 0 · ∞ is no number, and ∞ · w has a gradient that is infinite.
+        // 0 · ∞ is not a number, and ∞ · w has a gradient that is infinite.
         for (factor, offset) in [(1.0, f64::NAN), (f64::INFINITY, 0.0)] {
             let parameters = parameters();
             let mut optimizer = AdamW::new(&parameters).unwrap();

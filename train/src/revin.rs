@@ -42,7 +42,7 @@ enum Way {
 }
 
 impl<'a> Revin<'a> {
-    /// Of a context of the first `time` frames, for a model on a device.
+    /// Normalizes frames by their first `time` ones, the context, for a model on `device`.
     pub(crate) fn of(frames: &'a Frames, time: usize, device: &Device) -> Result<Self> {
         let way = if has_kernels(device) {
             let (batch, channels) = (frames.batch(), frames.channels());
@@ -158,7 +158,7 @@ impl<'a> Revin<'a> {
     }
 }
 
-/// Of every sample and channel over the first `time` frames.
+/// The scale of every sample and channel over the first `time` frames: B · C scales, channels fastest.
 fn scales(frames: &Frames, time: usize) -> Vec<Scale> {
     let channels = frames.channels();
     let scales = (0..frames.batch() * channels).into_par_iter();

@@ -28,10 +28,10 @@ pub fn training_loss(
     Ok(mse(&output, &target)?)
 }
 
-/// The same loss, now a constant, and its gradients, within a limit of memory for what blocks keep for their backward
-/// pass. The first blocks keep only their input where all would not fit, and are computed again when
-/// their gradient is due (Chen et al. 2016): at most one more forward pass for a memory that hardly
-/// grows with depth.
+/// The loss of [`training_loss`], as a constant, and its gradients. Blocks keep at most `limit` bytes for
+/// their backward pass. If all would not fit, the first blocks keep only their input and are computed
+/// again when their gradient is due (Chen et al. 2016): at most one more forward pass, for a memory
+/// that hardly grows with depth.
 ///
 /// # Errors
 /// As [`Surrogate::forward`].

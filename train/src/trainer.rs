@@ -237,7 +237,7 @@ impl<'a> Trainer<'a> {
         let place = self.run.join("config.toml");
         let config = self.config.to_toml()?.into_bytes();
         if start == Start::New {
-            // Of two that begin one run, this lets one through.
+            // If two processes begin one run, only one of them gets past this.
             if !place.put_new(config).await? {
                 return Err(Error::RunExists {
                     run: self.run.to_string(),

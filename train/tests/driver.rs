@@ -47,7 +47,7 @@ impl Counts {
         self.0[3]
     }
 
-    /// Of the host, for numbers that come down or for a stream.
+    /// Times that the host waited, for numbers that come down or for a stream.
     fn waits(self) -> u64 {
         self.0[5].max(self.0[8])
     }
@@ -103,7 +103,7 @@ impl Trained {
             .unwrap();
     }
 
-    /// Of a step after the first two, in which tables, workspaces and kernels come up.
+    /// Counts of a step after the first two, in which tables, workspaces and kernels are set up.
     fn counted(&mut self) -> Counts {
         self.step();
         self.step();

@@ -44,9 +44,9 @@ pub enum Mlp {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum PatchSize {
-    /// The same along every axis.
+    /// One size for every axis, in cells.
     Every(usize),
-    /// One for each axis.
+    /// A size for each axis: `"16x8x8"`.
     Each(String),
 }
 

@@ -43,7 +43,7 @@ impl Parameters {
         })
     }
 
-    /// The same values, cut off from what computes gradients; they follow the variables.
+    /// Tensors that share the variables' values, now and after each step, but record no gradients.
     pub(crate) fn frozen(&self) -> Self {
         let value = |(name, var): (&String, &Var)| (name.clone(), var.as_detached_tensor());
         Self {

@@ -98,7 +98,7 @@ struct Attention {
     causal: bool,
 }
 
-/// Where things are: features of role r, head h, of frame t at token m.
+/// Offsets of the features of role r and head h of frame t at token m.
 #[derive(Clone, Copy)]
 struct Extent {
     time: usize,

@@ -282,8 +282,8 @@ impl Layout {
         result::create_matrix_layout(number_type(dtype), rows, columns, leading as i64).map(Self)
     }
 
-    /// Of a factor that is taken as so many rows and columns; where it is transposed it lies as so many
-    /// columns and rows.
+    /// Layout of a factor that is used as `rows` × `columns`; a transposed one lies in memory as
+    /// `columns` × `rows`.
     fn factor(dtype: DType, (rows, columns): (usize, usize), factor: Factor) -> Done<Self> {
         let lies = match factor.transposed {
             true => (columns, rows),

@@ -70,7 +70,7 @@ pub(super) struct Backward<'a> {
     pub(super) result: &'a Tensor,
     /// Results of the forward program beside the first.
     pub(super) kept: &'a [Tensor],
-    /// Of the loss with respect to the result.
+    /// Gradient of the loss with respect to the result, in the result's shape.
     pub(super) gradient: &'a Tensor,
 }
 

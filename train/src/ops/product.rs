@@ -40,9 +40,9 @@ pub(super) struct Sizes {
 /// In which numbers a product is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Numbers {
-    /// Of both factors.
+    /// Type of both factors.
     pub(super) factors: DType,
-    /// Of d and the bias.
+    /// Type of d and the bias.
     pub(super) result: DType,
     /// Whether f32 factors may be rounded to TF32.
     pub(super) tf32: bool,
@@ -114,7 +114,7 @@ impl Product {
             numbers,
         })
     }
-    /// The same by a kernel of product.cu, for what the library does not make.
+    /// Launches a kernel of product.cu for this product, where the library has none.
     #[cfg(any(test, feature = "cuda"))]
     pub(super) fn launch(&self) -> Launch {
         let (Sizes { m, n, k }, numbers) = (self.sizes, self.numbers);

@@ -154,7 +154,7 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// Of kernels in `module`.cu, over so many inputs.
+    /// An empty program of kernels in `module`.cu, over `inputs` inputs.
     pub(super) fn new(module: &'static str, inputs: usize) -> Self {
         Self {
             module,

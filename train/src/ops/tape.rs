@@ -278,7 +278,7 @@ pub(super) fn composed<const N: usize>(
     Ok(y)
 }
 
-/// The same numbers in another shape.
+/// Reshapes a tensor; the gradient takes the old shape again.
 pub(crate) fn reshape(x: &Tensor, shape: impl Into<Shape>) -> Result<Tensor> {
     if !is_on() {
         return x.reshape(shape.into());
@@ -288,7 +288,7 @@ pub(crate) fn reshape(x: &Tensor, shape: impl Into<Shape>) -> Result<Tensor> {
     Ok(y)
 }
 
-/// The same numbers where and as `prepare` lays them.
+/// Copies a tensor as `prepare` does, which must keep its shape; the gradient passes unchanged.
 pub(super) fn laid(x: &Tensor, prepare: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
     let y = prepare(x)?;
     if !is_on() || y.id() == x.id() {
@@ -299,7 +299,7 @@ pub(super) fn laid(x: &Tensor, prepare: impl FnOnce(&Tensor) -> Result<Tensor>) 
     Ok(y)
 }
 
-/// The same numbers one after another.
+/// Makes a tensor contiguous; the gradient passes unchanged.
 pub(super) fn contiguous(x: &Tensor) -> Result<Tensor> {
     laid(x, Tensor::contiguous)
 }

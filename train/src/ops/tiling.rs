@@ -95,8 +95,9 @@ impl Tiling {
         x
     }
 
-    /// The same over kernels one cell wide along the last axis, where they lie side by side: their
-    /// cells are then channels of one, and whole packs are moved even where cells have few.
+    /// An equal tiling with kernels one cell wide along the last axis, and its number of channels, if
+    /// kernels lie side by side there: the cells of a kernel become channels of one cell, so that whole
+    /// packs are moved even if cells have few channels.
     pub(super) fn merged(&self, channels: usize) -> (Self, usize) {
         let mut merged = self.clone();
         let (Some(space), Some(kernel), Some(stride)) = (
