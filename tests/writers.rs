@@ -245,7 +245,7 @@ fn a_killed_simulation_is_run_again() {
     assert_eq!(names("sims"), names("whole"));
 }
 
-/// Wherever the disk becomes full, it is told, and nothing counts that is not whole.
+/// A disk that becomes full at any point is reported, and nothing incomplete counts.
 #[test]
 fn a_simulation_notices_that_the_disk_is_full() {
     let place = Workplace::new();

@@ -61,7 +61,7 @@ fn start_logging(quiet: bool) {
     };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        // Colours would be written out, as all that is no letter.
+        // Colours would be written out, like everything that is not a letter.
         .with_ansi(false)
         .with_writer(|| plain::Log)
         .init();

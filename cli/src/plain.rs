@@ -1,7 +1,7 @@
 //! Text as a terminal may have it.
 //!
 //! Names of fields, data sets, runs and sources come from files that anybody may have made, and error texts from
-//! libraries and servers. What is in them that is no letter could move the cursor, hide a line, retitle the
+//! libraries and servers. What is in them that is not a letter could move the cursor, hide a line, retitle the
 //! window or turn the reading direction. All that the program writes to a terminal goes through [`plain`].
 
 use std::borrow::Cow;

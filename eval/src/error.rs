@@ -10,9 +10,9 @@ pub type SubjectError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Text that is no schedule.
+    /// A text that is not a schedule.
     #[error(
-        "{text} is no schedule: {reason}; give 16 | 4,8,16 | 16x8x8 | list:4,4,16 | random:SEED | budget:TOKENS"
+        "{text} is not a schedule: {reason}; give 16 | 4,8,16 | 16x8x8 | list:4,4,16 | random:SEED | budget:TOKENS"
     )]
     Schedule {
         /// As given.
@@ -39,7 +39,7 @@ pub enum Error {
         lead: usize,
         /// The split.
         split: String,
-        /// Of the first window in the batch.
+        /// Trajectory of the first window in the batch.
         trajectory: u32,
         /// What the model says.
         source: SubjectError,
@@ -61,14 +61,14 @@ pub enum Error {
         root: String,
     },
 
-    /// The same evaluation is there and was to be kept.
+    /// An equal evaluation is there and was to be kept.
     #[error(
         "{root} holds {name} with schedule {schedule} on the {split} split already; --existing replace, add or skip"
     )]
     Exists {
         /// The folder.
         root: String,
-        /// Of the run.
+        /// Name of the run.
         name: String,
         /// Its schedule.
         schedule: String,
@@ -83,7 +83,7 @@ pub enum Error {
     Clash {
         /// The folder.
         root: String,
-        /// Of the run.
+        /// Name of the run.
         name: String,
         /// Its schedule.
         schedule: String,
@@ -105,7 +105,7 @@ pub enum Error {
     },
 
     /// A file that is not what its place says.
-    #[error("{object} is no result table: {reason}; move it away")]
+    #[error("{object} is not a result table: {reason}; move it away")]
     Malformed {
         /// URL of the file.
         object: String,
@@ -191,23 +191,23 @@ pub enum Error {
         seconds: u64,
     },
 
-    /// Text that names no choice.
-    #[error("{text} is no {what}; choose {choices}")]
+    /// A text that names none of the choices.
+    #[error("{text} is not {what}; choose {choices}")]
     Choice {
         /// As given.
         text: String,
-        /// What was to be chosen.
+        /// What was to be chosen, with its article: "a format".
         what: &'static str,
         /// The choices.
         choices: &'static str,
     },
 
     /// A name that the results do not hold.
-    #[error("{text} is no {what} of these results; there are: {choices}")]
+    #[error("{text} is not {what} of these results; there are: {choices}")]
     Unknown {
         /// As given.
         text: String,
-        /// What was named.
+        /// What was named, with its article: "a field".
         what: &'static str,
         /// What there is.
         choices: String,

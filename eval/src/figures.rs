@@ -57,7 +57,7 @@ pub enum ImageFormat {
 }
 
 impl ImageFormat {
-    /// Of a file's name.
+    /// Extension of a file's name, without the dot.
     #[must_use]
     pub fn extension(self) -> &'static str {
         match self {
@@ -76,7 +76,7 @@ impl FromStr for ImageFormat {
             "png" => Ok(Self::Png),
             _ => Err(Error::Choice {
                 text: text.to_owned(),
-                what: "image format",
+                what: "an image format",
                 choices: "svg or png",
             }),
         }
@@ -84,7 +84,7 @@ impl FromStr for ImageFormat {
 }
 
 impl Figure {
-    /// Of letters, digits and `-._` alone, and different for each figure of a list.
+    /// Name of the figure: only letters, digits and `-._`, and different for each figure of a list.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name

@@ -25,7 +25,7 @@ pub struct Line {
     pub low: f64,
     /// Upper edge.
     pub high: f64,
-    /// Of truth, prediction, residual.
+    /// Power of truth, prediction and residual, in this order.
     pub power: [f64; 3],
 }
 
@@ -77,7 +77,7 @@ pub struct Score {
     pub nonfinite: usize,
     /// Within The Well's three bands of wavenumbers, relative to the truth.
     pub bands: Vec<Band>,
-    /// The same errors relative to the prediction's energy: the paper's Eq. 16.
+    /// Errors within the bands relative to the prediction's energy: the paper's Eq. 16.
     pub bands_of_prediction: Vec<f64>,
     /// By wavenumber.
     pub spectra: Spectra,

@@ -35,7 +35,7 @@ fn rows(place: &Workplace, results: &str, view: &str) -> (Vec<String>, BTreeSet<
     (rows, names)
 }
 
-/// Of two data sets, `one` and `two`, evaluated into `both`, every view shows what it shows of each alone.
+/// Evaluates two data sets, `one` and `two`, into `both`: every view shows what it shows of each alone.
 fn are_never_mixed(place: &Workplace, evaluate: impl Fn(&str, &str)) {
     for root in ["one", "two"] {
         evaluate(root, "both");

@@ -170,7 +170,7 @@ pub struct Ingest {
     #[arg(long, value_name = "I/N", conflicts_with_all = ["finish", "append"])]
     pub part: Option<String>,
 
-    /// Of a part, only gather statistics: the shards of all parts need them
+    /// Only gather the statistics of this part; the shards of all parts need them
     #[arg(long, requires = "part")]
     pub statistics: bool,
 

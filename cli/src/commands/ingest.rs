@@ -170,14 +170,14 @@ fn range(text: &str) -> Result<(usize, usize)> {
     });
     match ends {
         Some(ends) => Ok(ends),
-        None => misuse!("{text} is no range such as 3..8"),
+        None => misuse!("{text} is not a range such as 3..8"),
     }
 }
 
 fn every(text: &str) -> Result<usize> {
     match text.parse() {
         Ok(stride) if stride > 0 => Ok(stride),
-        _ => misuse!("{text} is no stride such as 2"),
+        _ => misuse!("{text} is not a stride such as 2"),
     }
 }
 

@@ -52,7 +52,7 @@ fn describe(session: &Session, path: &str) -> Result<String> {
         });
     }
     misuse!(
-        "{path} is no HDF5 file, data set (manifest.json), run (config.toml) or results folder (runs/)"
+        "{path} is not an HDF5 file, data set (manifest.json), run (config.toml) or results folder (runs/)"
     )
 }
 

@@ -61,9 +61,9 @@ impl TruthSource<'_> {
 /// One lead of some windows.
 pub(super) struct Prediction<'a> {
     pub(super) windows: &'a [Window],
-    /// Of the first, among all.
+    /// Index of the first of these windows among all.
     pub(super) first: usize,
-    /// From 1.
+    /// Number of the predicted frame, from 1.
     pub(super) lead: usize,
     pub(super) patch: String,
     pub(super) tokens: usize,

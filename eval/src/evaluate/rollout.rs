@@ -13,7 +13,7 @@ pub(crate) use budget::BudgetState;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Size {
     pub(crate) patch: Patch,
-    /// Of a frame.
+    /// Tokens of a frame.
     pub(crate) tokens: usize,
 }
 

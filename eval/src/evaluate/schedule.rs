@@ -18,7 +18,7 @@ pub enum Schedule {
     /// As many tokens a frame in the mean: small patches where the model, asked at two sizes about the
     /// same state, disagrees with itself the most.
     Budget {
-        /// Of a frame, those of the predictions compared included.
+        /// Mean tokens of a frame, including those of the predictions that are compared.
         tokens: u64,
     },
     /// Drawn from the model's own sizes.
@@ -48,13 +48,13 @@ impl Schedule {
         if let Some(seed) = text.strip_prefix("random:") {
             let seed = seed
                 .parse()
-                .map_err(|_| refused(format!("{seed} is no seed")))?;
+                .map_err(|_| refused(format!("{seed} is not a seed")))?;
             return Ok(Self::Random { seed });
         }
         if let Some(tokens) = text.strip_prefix("budget:") {
             let tokens = tokens
                 .parse()
-                .map_err(|_| refused(format!("{tokens} is no number of tokens")))?;
+                .map_err(|_| refused(format!("{tokens} is not a number of tokens")))?;
             return Ok(Self::Budget { tokens });
         }
         let (sizes, make): (&str, fn(Vec<Patch>) -> Self) = match text.strip_prefix("list:") {

@@ -111,7 +111,7 @@ pub struct BaselineSubject {
 }
 
 impl BaselineSubject {
-    /// The same that sees every so manieth frame only, and predicts those.
+    /// Makes the baseline see and predict only every `stride`-th frame.
     #[must_use]
     pub fn every(self, stride: usize) -> Self {
         Self {

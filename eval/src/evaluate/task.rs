@@ -42,7 +42,7 @@ enum Values<'a> {
     Sources(Vec<&'a str>),
     /// Checksums of the shards, and how they are normalized.
     Shards(Vec<&'a str>, Normalization, &'a Statistics),
-    /// Of a data set that is only promised, all that it says.
+    /// Everything that a data set on demand promises, since it has no shards yet.
     Promised(String),
 }
 

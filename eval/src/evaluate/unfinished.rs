@@ -53,7 +53,7 @@ struct State {
 /// An evaluation's folder, and what is in it.
 pub(super) struct Unfinished {
     results: Location,
-    /// Of the key.
+    /// Folder of the key.
     folder: Location,
     /// Identity of the evaluation.
     run: String,
@@ -69,7 +69,7 @@ pub(super) struct SavedProgress {
 }
 
 impl Unfinished {
-    /// Of this evaluation; nothing is saved yet.
+    /// The folder of this evaluation, in which nothing is saved yet.
     pub(super) fn of(results: &Location, record: &RunRecord, options: &EvalOptions) -> Self {
         let key = format!(
             "{TABLE_VERSION} {} {:?} {} {} {} {} {} {:?}",

@@ -106,7 +106,7 @@ async fn choose(results: &Results, options: &AnimationOptions) -> Result<Animate
             &options.run,
             options.schedule.as_deref().unwrap_or_default(),
         ),
-        what: "evaluation",
+        what: "an evaluation",
         choices: identities(&others),
     })
 }
@@ -135,7 +135,7 @@ fn one_rollout(
         return Err(match options.trajectory {
             Some(trajectory) if !pictures.is_empty() => Error::Unknown {
                 text: trajectory.to_string(),
-                what: "kept trajectory",
+                what: "a kept trajectory",
                 choices: listed(pictures.iter().map(|picture| picture.trajectory)),
             },
             _ => Error::NoFrames {
@@ -163,7 +163,7 @@ fn fields(rollout: &[Picture], options: &AnimationOptions) -> Result<Vec<String>
     match options.fields.iter().find(|&field| !held.contains(field)) {
         Some(missing) => Err(Error::Unknown {
             text: missing.clone(),
-            what: "field",
+            what: "a field",
             choices: held.join(", "),
         }),
         None => Ok(options.fields.clone()),

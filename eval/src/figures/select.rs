@@ -25,17 +25,17 @@ impl Selection {
     pub(super) async fn check(&self, results: &Results) -> Result<()> {
         for (what, asked, sql) in [
             (
-                "data set",
+                "a data set",
                 &self.datasets,
                 "SELECT dataset AS value FROM runs UNION SELECT dataset_name FROM runs ORDER BY value",
             ),
             (
-                "evaluated run",
+                "an evaluated run",
                 &self.names,
                 "SELECT DISTINCT name AS value FROM runs ORDER BY value",
             ),
             (
-                "field",
+                "a field",
                 &self.fields,
                 "SELECT DISTINCT field AS value FROM metrics ORDER BY value",
             ),

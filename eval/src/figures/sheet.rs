@@ -16,9 +16,9 @@ use super::style::{Marker, Stroke};
 /// Why a backend could not draw.
 pub(crate) type Failure = Box<dyn std::error::Error>;
 
-/// Of every figure, in points.
+/// Width of every figure, in points.
 pub(crate) const WIDTH: f64 = 640.0;
-/// Of words and axes; a page puts its own ink here.
+/// Colour of words and axes; a page puts its own ink here.
 pub(crate) const INK: RGBColor = BLACK;
 const FAMILY: &str = "sans-serif";
 

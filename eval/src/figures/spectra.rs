@@ -13,7 +13,7 @@ use super::select::{Selection, quoted};
 use super::strokes::Strokes;
 use crate::{Result, Results};
 
-/// Power that is left out, over the truth's: what f32 rounds away is no error of a model.
+/// Power that is left out, over the truth's: what f32 rounds away is not an error of the model.
 const ROUNDING: f64 = 1e-13;
 const ISOTROPIC: &str = "isotropic";
 /// Patch sizes that are marked, at most: the smallest.
@@ -138,7 +138,7 @@ fn harmonics(cells: f64, patch: u32) -> Vec<f64> {
     (1..=patch / 2).map(|i| f64::from(i) * first).collect()
 }
 
-/// The same in radians per cell.
+/// The wavenumbers 2π i / p, i = 1, 2, … up to p/2, of patch size p, in radians per cell.
 fn wavenumbers(patch: u32) -> Vec<f64> {
     (1..=patch / 2)
         .map(|i| 2.0 * PI * f64::from(i) / f64::from(patch))

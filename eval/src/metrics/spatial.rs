@@ -39,13 +39,13 @@ impl Spatial {
         "mse", "mae", "rmse", "nmse", "nmae", "nrmse", "vmse", "vrmse", "linf", "pearson",
     ];
 
-    /// Of one field in its own units; both slices hold its cells.
+    /// Measures one field in its own units. Both slices hold all cells of the field, in the same order.
     #[must_use]
     pub fn of(truth: &[f32], prediction: &[f32]) -> Self {
         Self::of_stored(truth, prediction, Channel::OWN)
     }
 
-    /// Of the stored values of one field, in the field's units; both slices hold its cells.
+    /// Measures one field, in its own units, from stored values. Both slices hold all cells of the field.
     pub(crate) fn of_stored(truth: &[f32], prediction: &[f32], channel: Channel) -> Self {
         let Channel { units, guard } = channel;
         let (scale, squared) = (units.scale.abs(), units.scale * units.scale);

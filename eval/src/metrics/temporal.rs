@@ -33,7 +33,7 @@ impl Temporal {
     /// Names in tables, in the order of [`Temporal::values`].
     pub const NAMES: [&str; 3] = ["histogram_w1", "dtw_distance", "dtw_path_distortion"];
 
-    /// Of each channel of one rollout among several, in the fields' own units: truth and prediction
+    /// Measures each channel of rollout `batch` in the fields' own units. Truth and prediction are
     /// (T, B, C, *space).
     #[must_use]
     pub fn of(truth: &Frames, prediction: &Frames, batch: usize) -> Vec<Self> {
@@ -41,8 +41,8 @@ impl Temporal {
         Self::of_stored(truth, prediction, batch, &channels)
     }
 
-    /// Of the stored values of each channel of one rollout among several, in the fields' units: truth and
-    /// prediction (T, B, C, *space), and C channels.
+    /// Measures each channel of rollout `batch`, in the fields' own units, from stored values. Truth and
+    /// prediction are (T, B, C, *space); there are C `channels`.
     pub(crate) fn of_stored(
         truth: &Frames,
         prediction: &Frames,

@@ -99,7 +99,7 @@ fn parted(address: &str) -> Result<(String, u16)> {
     });
     parts.ok_or_else(|| Error::Choice {
         text: address.to_owned(),
-        what: "address",
+        what: "an address",
         choices: "HOST:PORT",
     })
 }

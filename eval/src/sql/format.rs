@@ -38,7 +38,7 @@ impl FromStr for Format {
             "parquet" => Ok(Self::Parquet),
             _ => Err(Error::Choice {
                 text: text.to_owned(),
-                what: "format",
+                what: "a format",
                 choices: "table, csv, json, md or parquet",
             }),
         }

@@ -35,12 +35,12 @@ pub(crate) enum Column {
     Split,
     Trajectory,
     Step,
-    /// Of the simulation, by name.
+    /// A constant parameter of the simulation, by name.
     Parameter(String),
     /// A scalar that changes in time, by name.
     Series(String),
     Time,
-    /// By number.
+    /// A channel, by its number in the schema.
     Channel(usize),
 }
 
@@ -61,13 +61,13 @@ impl Column {
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
     pub(crate) root: Location,
-    /// Of the manifest that the table was made for.
+    /// Id of the manifest that the table was made for.
     pub(crate) id: String,
     scanner: Arc<OnceCell<Arc<Scanner>>>,
 }
 
 impl Source {
-    /// Of what will be opened.
+    /// A data set that is not open yet, with the id of its manifest.
     pub(crate) fn at(root: Location, id: String) -> Self {
         Self {
             root,
@@ -106,7 +106,7 @@ pub(crate) struct FramesTable {
 }
 
 impl FramesTable {
-    /// Of an open data set.
+    /// The table of an open data set, with all its columns.
     pub(crate) fn new(dataset: Arc<Dataset>) -> Self {
         let manifest = dataset.manifest();
         let channels = manifest.schema.channels();

@@ -100,7 +100,7 @@ impl Server {
         settings.map(|(key, value)| (key.to_owned(), value)).into()
     }
 
-    /// The same for a client of Google's Cloud Storage.
+    /// Settings that lead a client of Google's Cloud Storage to it, by the names of `object_store`.
     #[must_use]
     pub fn google_settings(&self) -> Vec<(String, String)> {
         // `google_skip_signature` does not keep the client from asking for a token before it writes.

@@ -189,7 +189,7 @@ fn write(target: &Path, bytes: usize) -> Result<()> {
 
 /// Time that this process has spent on processors, in all threads, those that ended included.
 fn cpu_time() -> Result<Duration> {
-    /// Of the kernel's clock for people, on all processors that Linux runs on.
+    /// The unit of processor times in `/proc`: 100 a second on every architecture of Linux.
     const TICK: Duration = Duration::from_millis(10);
     let stat = std::fs::read_to_string("/proc/self/stat").context("this system has no /proc")?;
     // The name, in brackets, may hold spaces; user and system time are the 12th and 13th after it.

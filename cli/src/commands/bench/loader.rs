@@ -126,7 +126,7 @@ impl Copies {
 
     /// Seconds to copy all windows, each thread its share into a batch of its own.
     fn run(&self, threads: usize) -> f64 {
-        // Of ones: zeros would be cleared when they are first written, with the clock running.
+        // Filled with ones: zeroed memory would be cleared on the first write, while time is measured.
         let mut batches = vec![vec![1_f32; BATCH * self.window]; threads];
         let began = Instant::now();
         std::thread::scope(|scope| {

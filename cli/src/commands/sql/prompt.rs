@@ -67,7 +67,7 @@ pub fn run(session: &Session, engine: &Engine, format: Format) -> Result<()> {
             query => {
                 let _ = editor.add_history_entry(query);
                 if let Some(path) = &history {
-                    // A history that cannot be kept is no reason to stop.
+                    // A history that cannot be kept is not a reason to stop.
                     let _ = editor.save_history(path);
                 }
                 timed(session, engine, query, format);
@@ -84,7 +84,7 @@ fn timed(session: &Session, engine: &Engine, query: &str, format: Format) {
     }
 }
 
-/// Where queries are remembered.
+/// The file in which queries are remembered.
 fn history() -> Option<PathBuf> {
     let folder = match std::env::var_os("XDG_STATE_HOME") {
         Some(folder) => PathBuf::from(folder),

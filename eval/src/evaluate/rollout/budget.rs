@@ -29,7 +29,7 @@ pub(super) struct Budget {
     coarse: Size,
     middle: Size,
     fine: Size,
-    /// Of steps that may be fine.
+    /// Share of the steps that may be fine.
     share: f64,
     pub(super) state: BudgetState,
 }

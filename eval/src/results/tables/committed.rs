@@ -37,7 +37,7 @@ const LOOKS: usize = 100;
 /// schema, with tasks and data sets' names as [`known`] has them, and `dataset_name`. Those with a damaged
 /// file, or without one of their files, are not among them.
 pub(crate) struct Committed {
-    /// Of each table, one for each evaluation, in the order of their names.
+    /// Files of each table, one for each evaluation, in the order of their names.
     files: BTreeMap<Table, Vec<RunFile>>,
     pub(crate) records: RecordBatch,
     /// What each row's data set is known by.

@@ -10,15 +10,15 @@ use crate::{Error, Result};
 /// weights, rollouts, contexts, starts and bands are too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnExisting {
-    /// It takes the place of the same one; where that is another one, it is refused.
+    /// It replaces an equal evaluation; it is refused if the one there is different.
     Renew,
-    /// It takes the place of either.
+    /// It replaces whatever is there.
     Replace,
-    /// It comes beside either.
+    /// It is added beside whatever is there.
     Add,
-    /// It is refused.
+    /// It is refused, whatever is there.
     Refuse,
-    /// The same one is not done again; where that is another one, it is refused.
+    /// It is skipped if an equal evaluation is there, and refused if the one there is different.
     Skip,
 }
 

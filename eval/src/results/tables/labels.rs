@@ -36,7 +36,7 @@ pub(crate) struct DataLabel {
     pub(crate) label: String,
 }
 
-/// Of every row, in their order.
+/// The label of every row, in the order of the rows.
 pub(crate) fn known(rows: &[DataRecord]) -> Vec<DataLabel> {
     let rows = completed(rows);
     let mut labels: Vec<String> = rows.iter().map(|row| row.dataset.clone()).collect();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     proptest! {
-        /// Of a split, two labels are equal exactly where the tasks are.
+        /// Within a split, two labels are equal exactly where the tasks are.
         #[test]
         fn no_two_tasks_share_a_label(picks in prop::collection::vec((0..3_usize, 0..4_usize, 0..2_usize, any::<bool>()), 1..12)) {
             let names = ["nova", "nova 8x8", "nova 8x8 #a0"];

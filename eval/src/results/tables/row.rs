@@ -1,6 +1,6 @@
 //! The one step that makes an evaluation count: its row of `runs` takes its place.
 //!
-//! Of two processes that evaluate under one name, the second to come finds the first one's row and decides by
+//! If two processes evaluate under one name, the second one finds the row of the first and decides by
 //! that, whatever either saw when it began.
 
 use arrow::array::RecordBatch;

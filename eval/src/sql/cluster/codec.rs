@@ -74,7 +74,7 @@ struct Frames {
     root: String,
     id: String,
     columns: Vec<Column>,
-    /// Of the columns: an empty Arrow stream in base64.
+    /// Schema of the columns: an empty Arrow stream in base64.
     schema: String,
     /// How much a scan reads; nothing for a table. Which pieces, its input says.
     #[serde(default)]

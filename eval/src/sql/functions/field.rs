@@ -150,7 +150,7 @@ impl<'a> Fields<'a> {
                 list,
                 values: values.values(),
             }),
-            _ => exec_err!("{} is no field column", column.data_type()),
+            _ => exec_err!("{} is not a field column", column.data_type()),
         }
     }
 
