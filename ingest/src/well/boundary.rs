@@ -23,9 +23,10 @@ pub(super) fn read(
         let mask = Mask::read(&condition, &dims)?;
         for (place, dim) in dims.iter().enumerate() {
             let Some(axis) = axes.iter().position(|axis| axis == dim) else {
-                return Err(
-                    condition.layout("associated_dims", format!("names {dim}, which is not an axis"))
-                );
+                return Err(condition.layout(
+                    "associated_dims",
+                    format!("names {dim}, which is not an axis"),
+                ));
             };
             for (side, point) in [(0, 0), (1, mask.shape[place] - 1)] {
                 if mask.marks(place, point, boundary == Boundary::Wall) {
