@@ -1,4 +1,4 @@
-//! Evaluations, and what is asked of them.
+//! Arguments of `eval`, and of the commands that show its results: `sql`, `report`, `figures` and `animate`.
 
 use std::path::PathBuf;
 
@@ -14,14 +14,14 @@ Examples:
   wellspring eval runs/ckm ds -r results --schedule 4,8,16 --rollout 20
   wellspring eval runs/ckm ds -r results --schedule 16x8x8         one p per axis
   wellspring eval runs/ckm ds -r results --schedule random:7
-  wellspring eval runs/ckm ds -r results --schedule budget:250     small patches where it is least sure
-  wellspring eval runs/ckm ds -r results --bands 0,0.4,0.8,1.6,4.5 errors in bands of one's own
+  wellspring eval runs/ckm ds -r results --schedule budget:250     small patches where the model is least sure
+  wellspring eval runs/ckm ds -r results --bands 0,0.4,0.8,1.6,4.5 errors in other bands
   wellspring eval persistence ds -r results --rollout 20           the baseline to beat
 
---schedule may be given several times; each is an evaluation of its own. What an interrupted evaluation has
-done is found again by the same command. An evaluation that these tables hold already is done again and takes its
-own place; one of the same name with other weights, or another rollout, context or starts, is refused: give it
-a --name, or say with --existing what becomes of the two.")]
+--schedule may be given several times; each schedule is an evaluation of its own. After an interruption, the same
+command continues where it stopped. If the results hold an equal evaluation already, it is done again and replaced.
+If they hold one of the same name with other weights, or another rollout, context or starts, the command fails:
+give it another --name, or choose with --existing what to do.")]
 pub struct Eval {
     /// A trained run, or a baseline: persistence, mean, linear
     pub run: String,
@@ -29,7 +29,7 @@ pub struct Eval {
     /// The data set: a folder or a URL
     pub root: String,
 
-    /// Where the tables go: a folder or a URL
+    /// The results to write to: a folder or a URL
     #[arg(long, short, default_value = "results")]
     pub results: String,
 
@@ -45,102 +45,102 @@ pub struct Eval {
     #[arg(long, default_value = "test")]
     pub split: String,
 
-    /// Name in the tables; by default the run's folder name
+    /// Name in the tables; by default the name of the run's folder
     #[arg(long)]
     pub name: Option<String>,
 
-    /// Checkpoint by step; by default the last
+    /// Step of the checkpoint; by default the last one
     #[arg(long)]
     pub step: Option<u64>,
 
-    /// Steps between two starts in a trajectory; by default as far as is predicted
+    /// Steps between two starts in a trajectory; by default the length of a rollout
     #[arg(long, value_name = "STEPS")]
     pub every: Option<usize>,
 
-    /// Frames that a baseline sees; models know their own
+    /// Frames of context for a baseline; models know their own
     #[arg(long, default_value_t = 6, value_name = "FRAMES")]
     pub context: usize,
 
-    /// Steps from one of those frames to the next; models know their own (data.stride)
+    /// Steps from one frame to the next for a baseline; models know their own (data.stride)
     #[arg(long, default_value_t = 1, value_name = "STEPS")]
     pub stride: usize,
 
-    /// Windows rolled out together
+    /// Starts that are rolled out together
     #[arg(long, default_value_t = 4)]
     pub batch: usize,
 
-    /// Rollouts whose frames are kept for pictures
+    /// Number of rollouts whose frames are kept for pictures
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub keep: usize,
 
-    /// Edges of the bands of wavenumbers, in radians per cell; by default The Well's three bands
+    /// Edges of the wavenumber bands, in radians per cell; by default those of The Well's three bands
     #[arg(long, value_name = "EDGES", value_delimiter = ',')]
     pub bands: Option<Vec<f32>>,
 
-    /// Measure rollouts as a whole too: histogram distance, dynamic time warping (holds their frames)
+    /// Also measure whole rollouts: histogram distance and dynamic time warping. Holds their frames in memory
     #[arg(long)]
     pub temporal: bool,
 
-    /// What to do when these tables hold an evaluation of this name, data, split and schedule
+    /// What to do if the results hold an evaluation with this name, data set, split and schedule
     #[arg(long, value_enum, default_value_t = ExistingArg::Renew)]
     pub existing: ExistingArg,
 
-    /// cpu or cuda
+    /// Device to run on: cpu or cuda
     #[arg(long, default_value = "cpu")]
     pub device: String,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum ExistingArg {
-    /// Do it again if it is the same one; refuse if weights, rollout, context or starts are others
+    /// Replace it if it is equal; fail if its weights, rollout, context or starts differ
     Renew,
-    /// Take its place, whichever it is
+    /// Replace it, equal or not
     Replace,
-    /// Come beside it
+    /// Keep it and add the new one
     Add,
-    /// Refuse
+    /// Fail
     Refuse,
-    /// Do nothing if it is the same one; refuse if it is another
+    /// Do nothing if it is equal; fail if it differs
     Skip,
 }
 
-/// Ask results and data sets in SQL
+/// Query results and data sets with SQL
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   wellspring sql -r results 'SELECT * FROM leaderboard ORDER BY vrmse'
   wellspring sql -r results --format csv 'SELECT lead, avg(vrmse) FROM by_lead GROUP BY lead'
   wellspring sql -r results -f questions.sql --format json
-  wellspring sql -r results                                a prompt; \\? says what it knows, \\q leaves it
+  wellspring sql -r results                                a prompt; \\? lists its commands, \\q quits
   wellspring sql --explain-views                           the named views and their SQL
   wellspring sql --data s3://bucket/ds 'SELECT step, avg(band_energy(velocity_x, 1, 2)) FROM frames GROUP BY step'
   wellspring sql --data a=ds1 --data b=ds2 'SELECT avg(field_rms(pressure)) FROM b.frames'
   wellspring sql --cluster host:50050 -r s3://bucket/results 'SELECT * FROM leaderboard'
 
-Frames have the columns split, trajectory, step, time, the parameters of the simulation, and every channel in
-its own units. Functions over them: field_mean, field_var, field_rms, band_energy(field, low, high) with
-wavenumbers in radians per cell, vrmse(truth, prediction). bootstrap(value, trajectory) is the 95 % interval
-of a mean over trajectories: a struct of low and high. Queries read parts of shards, whose checksums are of the
-whole, so nothing is compared with them: `wellspring verify` does that.
+The table frames has the columns split, trajectory, step, time, the parameters of the simulation, and every channel
+in its own units. Functions of channels: field_mean, field_var, field_rms, band_energy(field, low, high) with
+wavenumbers in radians per cell, and vrmse(truth, prediction). bootstrap(value, trajectory) gives the 95 % interval
+of a mean over trajectories, as a struct of low and high. Queries read parts of shards and do not compare
+checksums, which cover whole shards: `wellspring verify` does.
 
-Exit codes: 0 an answer, 1 a query that failed, 2 a misuse.")]
+Exit codes: 0 success, 1 a query failed, 2 wrong usage.")]
 pub struct Sql {
-    /// A query; without one, and without -f, a prompt
+    /// The query; without it and without -f, a prompt opens
     pub query: Option<String>,
 
-    /// The results: a folder or a URL; by default ./results, if data sets are given only where it is there
+    /// The results: a folder or a URL. By default ./results, which may be absent if --data is given
     #[arg(long, short)]
     pub results: Option<String>,
 
-    /// A data set whose frames are asked, as frames and NAME.frames: a folder or a URL
+    /// A data set, as a folder or a URL. Its frames are the table NAME.frames; frames is the table of the first one
     #[arg(long, value_name = "[NAME=]ROOT")]
     pub data: Vec<String>,
 
     #[command(flatten)]
     pub remote: Remote,
 
-    /// Memory that queries may have at a time, such as 2GiB; what sorts, joins and groups need beyond it goes to
-    /// temporary files (TMPDIR). By default half of the machine's; with --cluster its executors decide
+    /// Memory for queries, such as 2GiB. Sorts, joins and groups that need more use temporary files (TMPDIR).
+    /// By default half of the machine's memory; with --cluster, each executor decides
     #[arg(long, value_name = "SIZE", value_parser = super::size::parse, conflicts_with = "cluster")]
     pub memory: Option<u64>,
 
@@ -148,17 +148,17 @@ pub struct Sql {
     #[arg(long, short, value_name = "FILE", conflicts_with = "query")]
     pub file: Option<PathBuf>,
 
-    /// table | csv | json | md | parquet. Cells of csv are as they are: programs for spreadsheets take those that
-    /// begin with = + - @ for formulas, so look at names from strangers before you open it in one
+    /// table | csv | json | md | parquet. Cells of csv are written unchanged: spreadsheets take those that begin
+    /// with = + - @ for formulas, so check names from untrusted sources first
     #[arg(long, default_value = "table")]
     pub format: String,
 
-    /// Print the SQL of the named views
+    /// Print the named views and their SQL
     #[arg(long)]
     pub explain_views: bool,
 }
 
-/// Write one self-contained HTML report of the results
+/// Write a self-contained HTML report of the results
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
@@ -170,46 +170,46 @@ pub struct Report {
     /// The file to write: a path or a URL
     pub out: String,
 
-    /// Heading of the page
+    /// Title of the page
     #[arg(long)]
     pub title: Option<String>,
 }
 
-/// Write the figures of the results as files, one for each figure and data set
+/// Write figures of the results, one file for each figure and data set
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   wellspring figures results figures                                 SVG
   wellspring figures results figures --format svg,png
   wellspring figures results figures --dataset shear_flow --name ckm --name csm
-  wellspring figures results figures --field pressure                errors of a field instead of means over all
-  wellspring figures results figures --each-field                    and so for every field in turn
+  wellspring figures results figures --field pressure                errors of one field instead of means over all
+  wellspring figures results figures --each-field                    a figure for each field
 
-Files of the same names are replaced.")]
+Existing files with the same names are replaced.")]
 pub struct Figures {
     /// The results: a folder or a URL
     pub results: String,
 
-    /// The folder to write into, or a URL
+    /// Where to write the files: a folder or a URL
     pub out: String,
 
-    /// svg | png, or both
+    /// Image format: svg, png, or both
     #[arg(long, value_delimiter = ',', default_value = "svg")]
     pub format: Vec<String>,
 
-    /// Only this data set, or those of this name; may be given several times
+    /// Only the data sets with this name; may be given several times
     #[arg(long = "dataset", value_name = "NAME")]
     pub datasets: Vec<String>,
 
-    /// Only what was evaluated under this name; may be given several times
+    /// Only evaluations with this name; may be given several times
     #[arg(long = "name", value_name = "NAME")]
     pub names: Vec<String>,
 
-    /// Only this field; several of them are averaged
+    /// Only this field; if it is given several times, the mean over the fields
     #[arg(long = "field", value_name = "FIELD")]
     pub fields: Vec<String>,
 
-    /// Every field by itself
+    /// Each field in figures of its own
     #[arg(long, conflicts_with = "fields")]
     pub each_field: bool,
 }
@@ -221,18 +221,18 @@ Examples:
   wellspring animate results persistence out.png
   wellspring animate results ckm out.png --schedule 4,8,16 --field pressure
 
-It has the leads whose frames the evaluation kept: wellspring eval --keep.")]
+The animation shows the leads whose frames the evaluation kept: wellspring eval --keep.")]
 pub struct Animate {
     /// The results: a folder or a URL
     pub results: String,
 
-    /// An evaluation: its name in the tables, or the identity in the column run
+    /// The evaluation: its name in the tables, or its identity in the column run
     pub run: String,
 
     /// The file to write: a path or a URL
     pub out: String,
 
-    /// Its schedule, where several have the name
+    /// Schedule of the evaluation, if several evaluations have the name
     #[arg(long)]
     pub schedule: Option<String>,
 
@@ -240,11 +240,11 @@ pub struct Animate {
     #[arg(long = "field", value_name = "FIELD")]
     pub fields: Vec<String>,
 
-    /// By default the first trajectory that was kept
+    /// Trajectory to show; by default the first one that was kept
     #[arg(long, value_name = "N")]
     pub trajectory: Option<u32>,
 
-    /// Time that a frame is seen, in milliseconds
+    /// Time to show each frame, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 300)]
     pub delay: u16,
 }
