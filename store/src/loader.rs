@@ -196,9 +196,9 @@ impl<T: Value> Reader<T> {
     async fn run(mut self) {
         let mut place = 0;
         while place < self.plan.len() {
-            let (done, coming) = oneshot::channel();
+            let (done, receiver) = oneshot::channel();
             // A closed queue says that nobody waits any longer.
-            if self.queue.send(coming).await.is_err() {
+            if self.queue.send(receiver).await.is_err() {
                 return;
             }
             let queue = self.queue.clone();

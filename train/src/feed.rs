@@ -87,14 +87,14 @@ impl Feed {
                 None => self.open(runtime)?,
             };
             // Data that was waited for in vain may take minutes to be an error.
-            let coming = runtime.block_on(async {
+            let batch = runtime.block_on(async {
                 tokio::select! {
                     biased;
                     batch = loader.next_batch() => Some(batch),
                     () = asked(stop) => None,
                 }
             });
-            match coming {
+            match batch {
                 None => return Ok(None),
                 Some(None) => {}
                 Some(Some(batch)) => {

@@ -70,7 +70,7 @@ pub(super) struct Prediction<'a> {
     /// Stored values, (1, B, C, *space).
     pub(super) prediction: Frames,
     /// At the last lead: where the rollout stands after it.
-    pub(super) standing: Option<Progress>,
+    pub(super) progress: Option<Progress>,
 }
 
 /// Measures leads in the order of their prediction.
@@ -83,7 +83,7 @@ pub(super) struct Measurer<'a> {
     names: Vec<String>,
     channels: Vec<Channel>,
     affine: Affine,
-    gauge: FieldMetrics,
+    metrics: FieldMetrics,
     draft: Draft,
     spectra: SpectrumSums,
     unfinished: Unfinished,
@@ -104,11 +104,11 @@ impl<'a> Measurer<'a> {
         (unfinished, saved): (Unfinished, Option<SavedProgress>),
     ) -> Result<Self> {
         let manifest = source.dataset.manifest();
-        let gauge = gauge(&manifest.schema.grid.shape(), options)?;
+        let metrics = field_metrics(&manifest.schema.grid.shape(), options)?;
         let (mut draft, mut spectra) = (Draft::new()?, SpectrumSums::default());
         if let Some(saved) = saved {
             let blank = vec![0.0; manifest.schema.grid.cells()];
-            spectra = SpectrumSums::restore(saved.spectra, &gauge.score(&blank, &blank)?.spectra);
+            spectra = SpectrumSums::restore(saved.spectra, &metrics.score(&blank, &blank)?.spectra);
             draft.before = saved.metrics;
             draft.pictures = saved.pictures;
         }
@@ -121,7 +121,7 @@ impl<'a> Measurer<'a> {
             names: manifest.schema.channels(),
             channels: channels(manifest)?,
             affine: manifest.affine()?,
-            gauge,
+            metrics,
             draft,
             spectra,
             unfinished,
@@ -146,22 +146,22 @@ impl<'a> Measurer<'a> {
             self.affine.denormalize(&mut predicted.prediction);
             self.picture(&truth, &predicted, kept.min(predicted.windows.len()));
         }
-        match predicted.standing {
-            Some(standing) if self.saved.elapsed() >= self.options.save_every => {
-                self.save(standing)
+        match predicted.progress {
+            Some(progress) if self.saved.elapsed() >= self.options.save_every => {
+                self.save(progress)
             }
             _ => Ok(()),
         }
     }
 
     /// Saves the rows since the last time, and where everything stands.
-    fn save(&mut self, standing: Progress) -> Result<()> {
+    fn save(&mut self, progress: Progress) -> Result<()> {
         let rows = std::mem::replace(&mut self.draft.metrics, TableWriter::new(Table::Metrics)?);
         let rows = Bytes::from(rows.finish()?);
         let pictures = &self.draft.pictures[self.pictures_saved..];
         let saving = self
             .unfinished
-            .save(standing, rows.clone(), pictures, self.spectra.save());
+            .save(progress, rows.clone(), pictures, self.spectra.save());
         self.source.runtime.block_on(saving)?;
         self.pictures_saved = self.draft.pictures.len();
         self.draft.before.push(rows);
@@ -191,7 +191,7 @@ impl<'a> Measurer<'a> {
             (truth.channel(0, b, c), prediction, self.channels[c])
         };
         let fields: Vec<_> = places.iter().map(field).collect();
-        let scores = self.gauge.scores_stored(&fields)?;
+        let scores = self.metrics.scores_stored(&fields)?;
         let mut rows = Vec::new();
         if predicted.lead == 1 {
             self.diverged = vec![f64::INFINITY; places.len()];
@@ -303,15 +303,15 @@ pub(super) fn tell_guards(manifest: &Manifest, reporter: &dyn Reporter) -> Resul
     Ok(())
 }
 
-/// What measures fields of a grid.
+/// The metrics of fields on a grid, with the bands of the options.
 ///
 /// # Errors
 /// When the edges of bands do not ascend.
-pub(super) fn gauge(space: &[usize], options: &EvalOptions) -> Result<FieldMetrics> {
-    let gauge = FieldMetrics::new(space)?;
+pub(super) fn field_metrics(space: &[usize], options: &EvalOptions) -> Result<FieldMetrics> {
+    let metrics = FieldMetrics::new(space)?;
     match &options.bands {
-        Some(edges) => gauge.with_bands(edges.clone()),
-        None => Ok(gauge),
+        Some(edges) => metrics.with_bands(edges.clone()),
+        None => Ok(metrics),
     }
 }
 

@@ -30,8 +30,8 @@ pub(crate) enum WorkStart {
 pub(crate) struct Work {
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) options: IngestOptions,
-    /// Statistics that the caller gave; without them they are gathered.
-    given: Option<Statistics>,
+    /// Statistics that the options name; without them they are gathered.
+    statistics: Option<Statistics>,
     /// Hash of everything that the bytes of the data set depend on.
     key: String,
     pub(crate) change: Change,
@@ -46,8 +46,8 @@ impl Work {
         reporter: &dyn Reporter,
     ) -> Result<WorkStart> {
         let catalogue = Arc::new(catalogue(source, &options.selection, reporter).await?);
-        let given = given(options, &catalogue).await?;
-        let key = key(&catalogue, options, given.as_ref())?;
+        let statistics = supplied_statistics(options, &catalogue).await?;
+        let key = key(&catalogue, options, statistics.as_ref())?;
         let change = match Change::renew(root, &key, options.overwrite).await? {
             store::ChangeStart::Work(change) => *change,
             store::ChangeStart::Done(manifest) => return Ok(WorkStart::Done(manifest)),
@@ -55,7 +55,7 @@ impl Work {
         Ok(WorkStart::Work(Box::new(Self {
             catalogue,
             options: options.clone(),
-            given,
+            statistics,
             key,
             ledger: Ledger::of(&change).await?,
             change,
@@ -87,7 +87,7 @@ impl Work {
 
     /// First pass: the moments of a part's pieces.
     pub(crate) async fn gather(&self, part: Part, reporter: &dyn Reporter) -> Result<()> {
-        if self.given.is_some() {
+        if self.statistics.is_some() {
             return Ok(());
         }
         let pieces = statistics::pieces(&self.catalogue);
@@ -118,8 +118,8 @@ impl Work {
 
     /// Statistics of everything, once every piece is there.
     pub(crate) async fn statistics(&self) -> Result<Statistics> {
-        if let Some(given) = &self.given {
-            return Ok(given.clone());
+        if let Some(statistics) = &self.statistics {
+            return Ok(statistics.clone());
         }
         let pieces = statistics::pieces(&self.catalogue);
         let found: Vec<_> = futures::stream::iter(0..pieces.len())
@@ -321,8 +321,11 @@ pub(crate) async fn catalogue_of(
     opened
 }
 
-/// Statistics that were given instead of gathered.
-async fn given(options: &IngestOptions, catalogue: &Catalogue) -> Result<Option<Statistics>> {
+/// Reads the statistics that the options name, if they name any.
+async fn supplied_statistics(
+    options: &IngestOptions,
+    catalogue: &Catalogue,
+) -> Result<Option<Statistics>> {
     let Some(place) = &options.stats else {
         return Ok(None);
     };
@@ -337,7 +340,7 @@ async fn given(options: &IngestOptions, catalogue: &Catalogue) -> Result<Option<
 fn key(
     catalogue: &Catalogue,
     options: &IngestOptions,
-    given: Option<&Statistics>,
+    statistics: Option<&Statistics>,
 ) -> Result<String> {
     let names = catalogue.files.iter().map(|file| (file.split, &file.below));
     let sources: Vec<_> = names.zip(&catalogue.described).collect();
@@ -348,7 +351,7 @@ fn key(
         "dtype": options.dtype,
         "compression": options.compression,
         "normalization": options.normalization,
-        "statistics": given,
+        "statistics": statistics,
         "shard_bytes": options.shard_bytes,
     });
     Ok(checksum(whole.to_string().as_bytes()))

@@ -132,11 +132,11 @@ impl Leaser {
             drop(self.due.wait_for(|&due| due >= stage).await);
             tokio::time::sleep(PATIENCE).await;
         };
-        let granted = tokio::select! {
+        let lease = tokio::select! {
             lease = cache.lease(&ids, Room::Wait) => Some(lease?),
             () = stuck => None,
         };
-        let lease = match granted {
+        let lease = match lease {
             Some(lease) => lease,
             None => cache.lease(&ids, Room::Take).await?,
         };

@@ -163,16 +163,13 @@ impl ShardCache {
     }
 
     fn try_lease(self: &Arc<Self>, wanted: &[(ShardId, u64)], room: Room) -> Option<Lease> {
-        let granted = self.ledger().lease(wanted, room)?;
+        let grant = self.ledger().lease(wanted, room)?;
         let counters = self.counters();
-        Counters::add(&counters.misses, granted.missing.len() as u64);
-        Counters::add(
-            &counters.hits,
-            (wanted.len() - granted.missing.len()) as u64,
-        );
+        Counters::add(&counters.misses, grant.missing.len() as u64);
+        Counters::add(&counters.hits, (wanted.len() - grant.missing.len()) as u64);
         Some(Lease {
             cache: Arc::clone(self),
-            shards: granted.shards,
+            shards: grant.shards,
         })
     }
 

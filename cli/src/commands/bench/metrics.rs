@@ -21,12 +21,12 @@ pub fn run(args: &args::Bench) -> Result<Vec<Value>> {
         let cells = space.iter().product::<usize>();
         let (truth, prediction) = noisy(cells * fields);
         let pairs: Vec<_> = truth.chunks(cells).zip(prediction.chunks(cells)).collect();
-        let gauge = FieldMetrics::new(space)?;
+        let metrics = FieldMetrics::new(space)?;
         let mut best = f64::INFINITY;
         let mut scores = Vec::new();
         for _ in 0..args.repeat.max(1) {
             let began = Instant::now();
-            scores = std::hint::black_box(gauge.scores(&pairs)?);
+            scores = std::hint::black_box(metrics.scores(&pairs)?);
             best = best.min(began.elapsed().as_secs_f64());
         }
         if !args.json {

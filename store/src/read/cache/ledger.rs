@@ -198,8 +198,8 @@ mod tests {
                     ledger.release(shards.into_iter());
                 }
                 let shards: Vec<usize> = shards.into_iter().collect();
-                if let Some(granted) = ledger.lease(&of(&shards), Room::Wait) {
-                    open.push(granted.shards.into_iter().map(|(id, ())| id).collect());
+                if let Some(grant) = ledger.lease(&of(&shards), Room::Wait) {
+                    open.push(grant.shards.into_iter().map(|(id, ())| id).collect());
                 }
                 prop_assert!(ledger.held <= 40 && ledger.peak() <= 40);
             }
