@@ -1,4 +1,4 @@
-//! Bins of wavenumbers, and what falls into them.
+//! Bins of wavenumbers, and sums of power over them.
 //!
 //! **On which side of an edge a mode falls** is decided by rounding wherever the exact numbers are equal: on a grid
 //! of 16 × 16 × 48 cells the modes of 12 waves lie on the upper edge of the middle band, π/2. The rule is The

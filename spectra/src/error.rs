@@ -1,4 +1,4 @@
-//! What can be wrong with a grid or a field.
+//! The errors of this crate: grids and fields that do not fit.
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,4 +1,4 @@
-//! |X|² of a field's modes.
+//! [`Power`]: the power |X|² of a field's modes.
 
 /// |X|² of the modes that a transform keeps, twice where a mode stands for its mirror image too.
 #[derive(Debug, Clone, PartialEq)]

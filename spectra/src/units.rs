@@ -1,4 +1,4 @@
-//! What stored values mean.
+//! [`Units`]: how stored values convert to a field's own units.
 
 /// How stored values become a field's own: x = shift + scale · stored.
 #[derive(Debug, Clone, Copy, PartialEq)]

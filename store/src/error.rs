@@ -1,4 +1,4 @@
-//! What can go wrong with a data set, named by situation and by object.
+//! The errors of this crate. Each names the object and the situation.
 
 use std::path::PathBuf;
 

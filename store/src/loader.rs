@@ -1,10 +1,10 @@
-//! Executes a plan: batches of windows, read ahead by background work.
+//! [`Loader`]: carries out a plan, with batches of windows that are read ahead in the background.
 //!
 //! A task walks through the plan, leases the shards that come next and waits for those that a batch
-//! needs. Threads gather the batches into memory that is used again and again: a batch that the
-//! consumer drops gives its memory back. The consumer gets batches in the plan's order whoever
-//! gathered them; it is never more than `prefetch` batches behind, so neither a slow consumer nor a
-//! fast store makes the memory grow.
+//! needs. Threads gather the batches into memory that is reused: a batch that the consumer drops gives
+//! its memory back. The consumer gets batches in the plan's order, whichever thread gathered them. It is
+//! never more than `prefetch` batches behind, so neither a slow consumer nor a fast store makes the
+//! memory grow.
 
 mod frame_pool;
 mod read_cost;

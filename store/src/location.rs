@@ -1,4 +1,4 @@
-//! A place for objects: a path or URL and the object store behind it.
+//! [`Location`]: a path or URL, and the object store behind it.
 
 mod address;
 mod bucket;

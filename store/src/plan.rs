@@ -1,6 +1,6 @@
-//! The order of windows: a pure function of (manifest, seed, epoch), and of (rank, world) for a
-//! rank's share. Nothing is stored: a shuffle is a permutation computed index by index. A place in
-//! it, one number, is all that a run must know to go on, and it means the same at any world size.
+//! [`Plan`]: the order of windows, a pure function of (manifest, seed, epoch), and of (rank, world) for
+//! a rank's share. Nothing is stored: a shuffle is a permutation computed index by index. A run that
+//! resumes needs only its place in the plan, one number with the same meaning at any world size.
 
 mod blocks;
 mod order;

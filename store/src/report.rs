@@ -1,4 +1,4 @@
-//! How libraries tell what they are doing; only the program draws it.
+//! [`Reporter`]: how the libraries report progress and notes. Only the program prints them.
 
 use std::sync::{Mutex, PoisonError};
 

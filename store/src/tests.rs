@@ -1,4 +1,4 @@
-//! The format from outside: the same conformance suite on every kind of place.
+//! The format from outside: one conformance suite for every kind of location.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod hostile;

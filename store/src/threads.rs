@@ -1,4 +1,4 @@
-//! Threads for input and output, asked of the system before anything depends on them.
+//! Threads for input and output, started before anything depends on them.
 
 use std::io;
 use std::num::NonZero;

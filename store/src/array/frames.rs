@@ -1,4 +1,4 @@
-//! The array that all parts exchange: frames of several channels over a grid.
+//! [`Frames`]: the array that all crates exchange, frames of several channels over a grid.
 
 use std::ops::Range;
 

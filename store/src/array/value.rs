@@ -1,4 +1,4 @@
-//! What numbers a batch is of.
+//! The number types that a batch can have.
 
 use half::slice::HalfFloatSliceExt as _;
 use half::{bf16, f16};

@@ -1,4 +1,4 @@
-//! Windows: the runs of frames that training and evaluation look at.
+//! Windows: the runs of frames that training and evaluation read.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Memory of batches that have been dropped, for those that come.
+//! Reuses the memory of dropped batches for new ones.
 
 use crate::shard::pool::Pool;
 use crate::{Dataset, Frames, Value};

@@ -1,4 +1,4 @@
-//! Leases of the shards that a plan's stages need, taken ahead of their time where there is room.
+//! Leases of the shards that a plan's stages need, taken in advance if there is room.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a path or URL says, before any store is opened: the rule is in the docs of [`Location`].
+//! Parses paths and URLs, before any store is opened, by the rules in the docs of [`Location`].
 //!
 //! [`Location`]: super::Location
 

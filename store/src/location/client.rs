@@ -1,5 +1,5 @@
-//! The HTTP client of buckets: the one of `object_store`, with lists that one odd key does not break, with
-//! a word about credentials where there are none, and with errors for servers that are busy.
+//! The HTTP client of buckets: that of `object_store`, but one odd key does not break a list, and missing
+//! credentials and busy servers give clear errors.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Signs of life on a disk: a file that is locked for as long as a process works on what it is named after.
+//! Signs of life on a disk: a file that a process keeps locked while it works on the object it is named after.
 #![allow(
     clippy::disallowed_methods,
     reason = "locks are files that no object store has"

@@ -1,4 +1,4 @@
-//! Data sets of the Hugging Face hub, as sources: `hf://datasets/OWNER/NAME[@REVISION]/PATH`.
+//! URLs of data sets of the Hugging Face hub: `hf://datasets/OWNER/NAME[@REVISION]/PATH`, read only.
 
 mod client;
 mod store;

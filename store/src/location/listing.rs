@@ -1,4 +1,4 @@
-//! What lies below a place.
+//! Lists the objects below a location.
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;

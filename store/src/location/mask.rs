@@ -1,4 +1,4 @@
-//! Texts that go to people and logs, without the secrets that URLs and settings may carry.
+//! Removes secrets, which URLs and settings may carry, from texts for people and logs.
 
 use std::borrow::Cow;
 

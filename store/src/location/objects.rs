@@ -1,4 +1,4 @@
-//! Reading, writing and removing the object at a place.
+//! Reads, writes and removes the object at a location.
 
 use std::ops::Range;
 

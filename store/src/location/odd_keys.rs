@@ -1,5 +1,5 @@
 //! Keys of a bucket that no [`Path`](object_store::path::Path) can hold, such as `a//b`. One of them
-//! would make an error of the whole list, so they are taken out of what the server answers.
+//! would turn a whole list into an error, so they are removed from the server's answers.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,12 +1,12 @@
-//! Patience with stores on a network: the one place where a failed request is made again.
+//! Retries of failed requests to stores on a network; nothing else retries.
 //!
-//! Which failures may pass is said by [`failure`]. A request that met one is made again after a pause of
+//! [`failure`] decides which failures are temporary. A request that met one is made again after a pause of
 //! random length, at most twice as long as before (full jitter: a thousand processes do not come back at
-//! once), until the setting `retry_for` has passed since its first failure. An answer that breaks off goes
-//! on where it ended, and bytes that come begin the time anew. The clients below make every request once.
+//! once), until the setting `retry_for` has passed since its first failure. An answer that breaks off is
+//! continued where it ended, and new bytes restart the time. The clients below make every request once.
 //!
-//! A write on a condition (`put_new`, a manifest's replacement) is made again only where the first one
-//! cannot have been done, since the second would be refused because of it.
+//! A conditional write (`put_new`, a manifest's replacement) is retried only if the first one cannot have
+//! succeeded: otherwise the second would be refused because of the first.
 
 pub(super) mod failure;
 mod store;

@@ -1,4 +1,4 @@
-//! Credentials of S3 out of a profile of `~/.aws`: keys, `credential_process`, roles, SSO.
+//! Credentials of S3 from a profile of `~/.aws`: keys, `credential_process`, roles, SSO.
 
 mod wire;
 

@@ -1,4 +1,4 @@
-//! Settings of buckets: from the environment, and those that were typed, which win.
+//! Settings of buckets, from the environment and from the command line, which takes precedence.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;

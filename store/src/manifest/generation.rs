@@ -1,11 +1,11 @@
-//! Changing a data set: a manifest in the place of the one that it was made from, while that is there.
+//! Changes a data set: a new manifest replaces the one that it was made from, if that is still there.
 //!
 //! When two writers change the same manifest, one succeeds and the other gets an error; nothing else decides.
-//! Generations only grow, and what is written for one has names that no other work uses ([`stamp`]). So a file
-//! of a generation that is there already, which no manifest names, can never be named again: whoever tidies up
-//! needs to know nothing about who lives ([`litter`]). The manifest that goes is kept below `generations/`.
+//! Generation numbers only grow, and the files of each have names that no other work uses ([`stamp`]). So a file
+//! of an existing generation that no manifest names can never be named again, and can be deleted without
+//! knowing which writers live ([`litter`]). A replaced manifest is kept below `generations/`.
 //!
-//! [`Change`] is what all writers have in common, from their claim to their tidying up.
+//! [`Change`] has the steps that all writers share, from the claim to tidying up.
 
 mod change;
 mod claim;

@@ -1,5 +1,5 @@
-//! Where a data set came from: its sources, what of them was taken, and all that they hold beside
-//! fields.
+//! The provenance of a data set: its sources, which part of them was taken, and everything that they
+//! hold beside fields.
 
 use std::collections::BTreeMap;
 

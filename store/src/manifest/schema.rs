@@ -1,4 +1,4 @@
-//! What a data set is about: its grid and its fields, in The Well's terms.
+//! The schema of a data set: its grid and its fields, in The Well's terms.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Whether the parts of a manifest fit one another, and its files can hold what they are said to.
+//! Checks that the parts of a manifest are consistent, and that its files are large enough for their content.
 
 use super::{Compression, Manifest, SplitManifest, version_of};
 use crate::{Error, Result};

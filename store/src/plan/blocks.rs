@@ -1,4 +1,4 @@
-//! Windows by the shard that their first frame lies in.
+//! Groups windows by the shard that holds their first frame.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! Permutations of windows: of all of them at once, and one that goes through the shards.
+//! Permutations of windows: a global one, and one that goes through the shards.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 

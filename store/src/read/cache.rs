@@ -1,5 +1,5 @@
-//! Open shards. Local ones are mapped; remote ones are fetched whole, into memory or into a folder
-//! that processes share. What is held stays below a limit.
+//! The cache of open shards. Local shards are mapped; remote ones are fetched whole, into memory or into
+//! a folder that processes share. Their total size stays below a limit.
 
 pub(crate) mod folder;
 pub(crate) mod ledger;

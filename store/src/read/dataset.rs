@@ -1,4 +1,4 @@
-//! Reading a data set: any run of frames of any trajectory.
+//! [`Dataset`]: reads any run of frames of any trajectory.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! Bytes of shards from a network: in parts, several at a time.
+//! Fetches the bytes of shards from a network: in parts, several at a time.
 
 mod region;
 

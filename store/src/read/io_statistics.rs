@@ -1,4 +1,4 @@
-//! What reading a data set has cost.
+//! Counts requests, bytes and waiting time of reading a data set.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -1,9 +1,9 @@
-//! Some columns of some frames as Arrow, in the fields' own units: what SQL over a data set reads.
+//! [`Scanner`]: reads some columns of some frames as Arrow, in the fields' own units, for SQL.
 //!
-//! The manifest tells which rows are which frames, so choosing frames costs nothing. Of a shard, the
-//! footer and the heads of its record batches are read once; then each record batch costs a request
-//! for every run of neighbouring columns wanted. Checksums are of whole files and are not compared
-//! here: that is what `wellspring verify` is for.
+//! The manifest tells which rows are which frames, so choosing frames costs nothing. The footer of a shard
+//! and the heads of its record batches are read once; then each record batch costs a request for every
+//! run of neighbouring columns. Checksums cover whole files, so they are not compared here; `wellspring
+//! verify` compares them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;

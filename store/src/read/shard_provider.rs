@@ -1,4 +1,4 @@
-//! Data sets whose shards are made when they are first read.
+//! [`ShardProvider`]: makes the shards of a data set on demand, when they are first read.
 
 use std::fmt::Debug;
 

@@ -1,4 +1,4 @@
-//! Lists of values that are filled again once they are written.
+//! Reuses buffers of values once they are written.
 
 use std::sync::Arc;
 

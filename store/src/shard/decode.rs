@@ -1,5 +1,5 @@
-//! Reading a shard. Bytes come from anywhere, so every offset and length is checked against the
-//! file before Arrow is let near it; the values themselves are not copied.
+//! Decodes a shard without copying its values. The bytes may be damaged or hostile, so every offset and
+//! length is checked against the file before Arrow uses it.
 
 use std::iter::StepBy;
 use std::ops::Range;

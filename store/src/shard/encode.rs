@@ -1,4 +1,4 @@
-//! Writing a shard: rows are gathered into record batches.
+//! Encodes a shard: gathers rows into record batches.
 
 use std::sync::Arc;
 

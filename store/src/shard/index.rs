@@ -1,5 +1,5 @@
-//! Where the columns of a shard lie: from its footer and the heads of its record batches, without a
-//! byte of its values. So a few columns of a few rows cost no more requests and bytes than they must.
+//! The index of a shard: offsets of its columns, from the footer and the heads of its record batches. It
+//! needs none of the values, so reading a few columns of a few rows costs few requests and bytes.
 
 use std::ops::Range;
 

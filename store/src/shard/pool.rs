@@ -1,5 +1,4 @@
-//! Memory that is used again: the system clears every fresh page first, which costs as much as to
-//! fill it.
+//! Reuses memory: the system clears every fresh page first, which costs as much as filling it.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -1,4 +1,4 @@
-//! Bytes that mean harm: whatever a manifest or a shard has become, reading it ends with data or an error.
+//! Hostile bytes: however a manifest or a shard is damaged, reading it gives data or an error.
 
 use std::sync::Arc;
 

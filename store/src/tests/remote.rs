@@ -1,4 +1,4 @@
-//! Data sets in a bucket that is far away, or ill.
+//! Data sets in a bucket that is slow or fails.
 #![expect(clippy::disallowed_methods, reason = "the cache folder is looked into")]
 
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! Every byte of a data set against its manifest; everything that is wrong, not only the first.
+//! Verifies every byte of a data set against its manifest, and lists everything that is wrong.
 
 use futures::StreamExt as _;
 

@@ -1,4 +1,4 @@
-//! Writing a data set: shards from any number of tasks, the statistics, and the manifest last.
+//! [`DatasetWriter`]: writes shards from any number of tasks, then the statistics, and the manifest last.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! What is done to a disk, one step at a time: the log of it is what a test cuts the power in.
+//! The steps that change a disk. A test replays their log and cuts the power after each step.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The files of a repository, as an object store that is only read.
+//! The files of a repository of the hub, as a read-only object store.
 
 use std::collections::HashMap;
 use std::fmt;

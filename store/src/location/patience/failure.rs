@@ -1,5 +1,5 @@
-//! Which failures of a request may pass: a server that is busy or not there, an answer that breaks off.
-//! What is missing, forbidden or malformed stays so.
+//! Decides which failures of a request are temporary: a server that is busy or unreachable, an answer that
+//! breaks off. A missing object, a forbidden or a malformed request is not.
 
 use std::error::Error as StdError;
 use std::io;

@@ -1,4 +1,4 @@
-//! An object store whose requests are made again.
+//! An object store that retries requests.
 
 use std::fmt;
 use std::ops::Range;

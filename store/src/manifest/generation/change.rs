@@ -1,4 +1,5 @@
-//! A work on a data set: begun under a claim, written under names of its own, published, tidied up after.
+//! [`Change`]: one work on a data set. It claims the place, writes files under names of its own, publishes
+//! the manifest, and tidies up.
 
 use super::claim::WorkClaim;
 use super::{Head, Stamp, litter, overtaken, publish};

@@ -1,5 +1,5 @@
-//! What is being made at a place: a courtesy to those who would make something else there, and find out only
-//! at its end that another was first. Nothing depends on it, since works share no names.
+//! Claims: a file that says what is being made at a place. It warns those who would make something else
+//! there and learn only at the end that another was first. Nothing depends on it, since works share no names.
 
 use serde::{Deserialize, Serialize};
 

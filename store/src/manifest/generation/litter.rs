@@ -1,9 +1,9 @@
-//! What nobody needs any longer, and taking it away.
+//! Finds and removes files that nothing needs any longer.
 //!
-//! Nobody is asked whether he lives, since on a bucket nobody could answer. A work makes one generation, and
-//! only while the one before is there. So once a generation is there, whatever carries its stamp or an earlier
-//! one and is named by no manifest is litter, and its writer, if he lives, is told that another was first. What
-//! is stamped for the next generation may be somebody's, and stays until that generation is there.
+//! This needs no knowledge of which writers live, which a bucket could not give. A work makes one generation,
+//! and only while the one before is there. So once a generation exists, every file with its stamp or an earlier
+//! one that no manifest names is litter; its writer, if it lives, gets an error that another was first. Files
+//! stamped for the next generation may belong to a living writer and stay until that generation exists.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Mean and spread of values that are seen one after another, mergeable in any grouping.
+//! Mean and variance of a stream of values; results for parts can be merged in any grouping.
 
 use serde::{Deserialize, Serialize};
 

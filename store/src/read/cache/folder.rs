@@ -1,15 +1,15 @@
-//! A folder of fetched shards, shared by processes.
+//! A cache folder of fetched shards, shared by processes.
 //!
 //! A file is named by its checksum and size, so one shard of two data sets is one file. It is fetched
-//! into `NAME.part`, which the fetching process holds locked, and renamed when its checksum is right.
-//! Who wants the same shard waits for that lock and finds the file, or the part of a process that has
-//! died, whose lock the system has let go. Nothing is polled, and nothing that a killed process leaves
-//! needs mending. Room is made under the folder's own lock, the longest unused first; a file that is
-//! mapped elsewhere can be removed all the same, since its bytes stay until they are let go.
+//! into `NAME.part`, which the fetching process keeps locked, and renamed when its checksum is right.
+//! Another process that needs the shard waits for that lock, and then finds the file, or the part of a
+//! process that has died, whose lock the system has released. Nothing is polled, and a killed process
+//! leaves nothing to repair. Eviction happens under the folder's own lock, least recently used first; a
+//! file that is mapped elsewhere can be removed too, since its bytes stay until they are unmapped.
 //!
-//! A file must not change while it is mapped. So one that has its name is read-only, and only files of
-//! this user are mapped: of a folder that a group shares, what belongs to another is read into memory and
-//! compared there. Who may use a folder, and what is taken for a file of it, is said by [`access`].
+//! A file must not change while it is mapped. So complete files are read-only, and only files of this user
+//! are mapped. In a folder that a group shares, other users' files are read into memory and compared
+//! there. [`access`] decides who may use a folder, and which files are accepted.
 #![expect(
     clippy::disallowed_methods,
     reason = "locks and maps are the operating system's; what lies here are copies of stored bytes"

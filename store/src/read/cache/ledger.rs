@@ -1,5 +1,5 @@
-//! Who uses which shards, what they take, and what is let go for others. No input or output, so that
-//! a plan's bill is reckoned by the same rules as the reading is done.
+//! Bookkeeping of the cache: which shards are in use, their sizes, and which are evicted. It does no input
+//! or output, so that a plan's read cost is computed by the rules that reading follows.
 
 use std::collections::HashMap;
 
@@ -36,7 +36,7 @@ pub(crate) enum Room {
     Take,
 }
 
-/// A lease that was granted.
+/// The shards of a lease.
 #[derive(Debug)]
 pub(crate) struct Grant<V> {
     pub(crate) shards: Vec<(ShardId, V)>,

@@ -1,5 +1,5 @@
-//! Memory for objects from a network, used again: the system clears every fresh page first, which
-//! costs more than to fill it.
+//! Reuses the memory of fetched objects: the system clears every fresh page first, which costs more than
+//! filling it.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! A writer as the requests that it makes: which comes next is a function of the answers so far.
+//! A writer as a list of requests, in which the next one is a function of the answers so far.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;

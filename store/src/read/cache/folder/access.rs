@@ -1,4 +1,4 @@
-//! Who may use a cache folder, and which files in it are taken.
+//! Decides who may use a cache folder, and which files in it are accepted.
 //!
 //! A folder is its user's alone (mode 700), or shared by its group on purpose (mode 2770: the bit makes
 //! its files the group's). One that others can write to in another way is refused: whoever can put a link
