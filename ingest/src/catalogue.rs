@@ -1,4 +1,4 @@
-//! Every trajectory of a source, what of it is taken, and the files it lies in.
+//! [`Catalogue`]: every trajectory of a source, the part of it that is taken, and the files that hold it.
 
 pub(crate) mod inspect;
 pub(crate) mod options;

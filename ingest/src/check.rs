@@ -1,4 +1,4 @@
-//! Everything that is wrong or odd in a source or a data set, without making anything.
+//! Finds everything that is wrong or odd in a source or a data set, without writing anything.
 
 mod dataset;
 

@@ -1,10 +1,10 @@
-//! An ingest: statistics of the training split, then normalized shards, then the manifest.
+//! Ingest: statistics of the training split, then normalized shards, then the manifest.
 //!
-//! Both passes are cut into pieces that do not depend on one another, each of which leaves a record in
-//! the [`Ledger`](crate::convert::ledger::Ledger) when it is done. A whole ingest, a part of one, and one that
-//! goes on after an interruption do the same: the pieces of their share that have no record. What a
-//! piece gives depends on source and options alone, so the bytes of a data set do too. Memory is
-//! bounded by the shards that are filled at the same time, and those by [`IngestOptions::memory_bytes`].
+//! Both passes are cut into independent pieces, each of which leaves a record in the
+//! [`Ledger`](crate::convert::ledger::Ledger) when it is done. A whole ingest, a part of one, and one that
+//! continues after an interruption do the same: the pieces of their share that have no record. The result of
+//! a piece depends only on source and options, and so do the bytes of a data set. Memory is bounded by the
+//! shards that are filled at the same time, and their number by [`IngestOptions::memory_bytes`].
 
 pub(crate) mod append;
 mod bench;

@@ -1,4 +1,4 @@
-//! What can be wrong with a source of simulations.
+//! The errors of this crate: what can be wrong with a source, a selection or an ingest.
 
 use std::path::PathBuf;
 

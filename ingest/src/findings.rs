@@ -1,4 +1,4 @@
-//! What is wrong or odd in a source of simulations: every kind there is, and what becomes of each.
+//! Findings: what is wrong or odd in a source of simulations. The table lists every kind and its consequence.
 //!
 //! | kind          | what                                                            | becomes |
 //! |---------------|-----------------------------------------------------------------|---------|
@@ -17,10 +17,10 @@
 //! | `left-out`    | an HDF5 file that is of no split                                | told |
 //! | `remark`      | something beside the values that is left out or read in another way | told |
 //!
-//! What is refused ends an ingest at the first; [`check`](crate::check) goes on and gives all.
-//! [`glance`] looks at one frame, [`track`] at a trajectory, [`watch`] at all that go by; [`twins`] looks
-//! for the same trajectory elsewhere, [`axes`] at times and coordinates, [`remarks`] gathers what is true of
-//! many files, and [`judge`] decides.
+//! An ingest ends at the first finding that is refused; [`check`](crate::check) continues and lists all.
+//! [`glance`] looks at one frame, [`track`] at a trajectory, [`watch`] at all frames that are read; [`twins`]
+//! looks for equal trajectories, [`axes`] at times and coordinates, [`remarks`] collects what is true of
+//! many files, and [`judge`] decides the consequence.
 
 pub(crate) mod axes;
 pub(crate) mod judge;

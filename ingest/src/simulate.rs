@@ -1,4 +1,4 @@
-//! Simulators: real flows in The Well's HDF5, from a seed.
+//! Simulators of flows, which write The Well's HDF5 from a seed.
 //!
 //! Both equations are incompressible Navier–Stokes with a passive tracer on a periodic box, solved
 //! pseudo-spectrally: products in space, derivatives in waves, the highest third of waves cut after

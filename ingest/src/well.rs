@@ -1,8 +1,8 @@
-//! One HDF5 file in The Well's layout: what it holds, and its frames one by one.
+//! One HDF5 file in The Well's layout: its description, and its frames one by one.
 //!
-//! The HDF5 library, which does one thing at a time, says what a file holds and where; the values
-//! themselves are read by their offsets and decoded on any number of threads. A remote file is read the
-//! same way, for the library reads every file through a driver of ours.
+//! The HDF5 library, which runs one call at a time, gives the contents of a file and their offsets; the
+//! values themselves are read by offset and decoded on any number of threads. Remote files are read in the
+//! same way, since the library reads every file through our driver.
 
 mod attributes;
 mod block;

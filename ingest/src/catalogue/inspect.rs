@@ -1,4 +1,4 @@
-//! What is in one HDF5 file, for a person to read.
+//! Describes the contents of one HDF5 file for a person.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! How to convert, and which share of the work to do.
+//! Options of an ingest: how to convert, and which part of the work to do.
 
 use std::fmt;
 use std::ops::Range;

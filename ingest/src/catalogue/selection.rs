@@ -1,4 +1,4 @@
-//! What is taken of a source: some fields, some trajectories, some cells, some frames.
+//! Applies a selection to a source: which fields, trajectories, cells and frames are taken.
 
 use wellspring_store::{Axis, AxisSelection, Boundary, Grid, Schema, Selection};
 

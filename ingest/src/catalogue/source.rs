@@ -1,4 +1,4 @@
-//! Where the HDF5 files of a data set are, and how their bytes are had.
+//! The HDF5 files of a source: where they are, and access to their bytes.
 
 mod listing;
 

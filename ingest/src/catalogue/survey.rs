@@ -1,4 +1,5 @@
-//! The files of a source, opened one after another: do they belong together, and what do they hold?
+//! Opens the files of a source one after another, checks that they belong together, and collects their
+//! trajectories.
 
 use std::collections::BTreeMap;
 

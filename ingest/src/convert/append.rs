@@ -1,4 +1,4 @@
-//! More trajectories for a data set that is there: its next generation.
+//! Adds trajectories to an existing data set, as its next generation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

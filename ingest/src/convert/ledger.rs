@@ -1,5 +1,5 @@
-//! What a work has done so far, kept beside the data set until it is finished: so it can be stopped at any
-//! moment and done by many machines.
+//! [`Ledger`]: the records of finished pieces, kept beside the data set until it is complete. With them an
+//! ingest can be stopped at any moment, and divided among machines.
 //!
 //! ```text
 //! ROOT/ingest/claim.json                   what is being made (the store's)
@@ -8,9 +8,9 @@
 //! ROOT/ingest/STAMP/SPLIT/NNNNN.json       a shard that is there
 //! ```
 //!
-//! A record is written after what it is about, whole or not at all. STAMP is the work's own, so that
-//! what is left of another counts for nothing. A list only spares requests for records that are not
-//! there: it may be older than they are.
+//! A record is written after the piece that it is about, completely or not at all. STAMP belongs to one work,
+//! so records of others do not count. Listing the folder only saves requests for absent records: the list
+//! may be older than the records.
 
 use std::collections::BTreeSet;
 

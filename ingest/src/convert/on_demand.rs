@@ -1,10 +1,10 @@
-//! Data sets that are promised: their shards are made from the source when they are first read, so
-//! the first epoch of a training converts what it sees.
+//! Data sets on demand: their shards are made from the source when they are first read, so the first epoch
+//! of a training converts the data that it reads.
 //!
-//! A promise is an ingest that has its statistics and no shards yet; `promise.json` among its records says
-//! what it takes to go on. What a reader makes is recorded as an ingest records it. So an [`ingest`]
-//! with the same options makes the rest, readers in other processes find what one has made, and
-//! whoever makes the last shard commits the data set: its bytes are those of any ingest.
+//! A promise is an ingest that has its statistics but no shards yet; `promise.json` among its records has
+//! everything that is needed to continue. Shards that a reader makes are recorded as in an ingest. So an
+//! [`ingest`] with the same options makes the rest, readers in other processes find existing shards, and the
+//! process that makes the last shard commits the data set, with the same bytes as any ingest.
 //!
 //! [`ingest`]: crate::ingest
 

@@ -1,4 +1,4 @@
-//! From the records of an ingest to what a manifest says.
+//! Builds the manifest's entries from the records of an ingest.
 
 use std::collections::BTreeMap;
 

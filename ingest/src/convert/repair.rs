@@ -1,4 +1,4 @@
-//! Damaged files of a data set, made again from its source.
+//! Repairs a data set: makes damaged files again from the source.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Second pass: a run of rows, normalized, into a shard.
+//! Second pass: writes a run of normalized rows into a shard.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

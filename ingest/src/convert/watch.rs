@@ -1,4 +1,4 @@
-//! Looks at frames while they are read for something else.
+//! Looks for findings in frames while they are read for statistics or shards.
 
 use std::collections::BTreeMap;
 

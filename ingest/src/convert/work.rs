@@ -1,4 +1,5 @@
-//! An ingest's work: begun under a claim, done in pieces that leave records, ended by the manifest.
+//! [`Work`]: one ingest. It begins with a claim, is done in pieces that leave records, and ends with the
+//! manifest.
 
 use std::collections::BTreeMap;
 use std::pin::pin;

@@ -1,4 +1,4 @@
-//! Shards on their way into a data set: those that are missing, several at a time, each with a record.
+//! Writes the missing shards of a data set, several at a time, each with a record.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Findings that the axes of a file give, before a field is read.
+//! Findings about times and coordinates, before any field is read.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What becomes of a finding: the first that is refused ends an ingest; a check goes on.
+//! Decides the consequence of a finding: the first one that is refused ends an ingest; a check continues.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
-//! What glances at one field of a trajectory say together, frame after frame.
+//! Findings about one field of a trajectory, from glances at its frames.
 //!
 //! A trajectory may lie in several shards: each records its own part, and parts are joined in order, so
-//! what is found does not depend on who made which shard.
+//! findings do not depend on which process made which shard.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Trajectories that are in a source more than once.
+//! Finds trajectories that are in a source more than once.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

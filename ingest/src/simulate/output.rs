@@ -1,4 +1,4 @@
-//! Trajectories in The Well's HDF5: <https://polymathic-ai.org/the_well/data_format/>.
+//! Writes trajectories as The Well's HDF5: <https://polymathic-ai.org/the_well/data_format/>.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Simulations while they are written.
+//! The temporary folder in which simulations are written until all files are complete.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};

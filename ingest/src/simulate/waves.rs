@@ -1,5 +1,5 @@
-//! Files in The Well's layout made of plane waves: of any fields and boundaries, in any packing, in no
-//! time. To measure with, and to try things on data sets that are not at hand.
+//! Writes files in The Well's layout made of plane waves, with any fields, boundaries and packing. They are
+//! made quickly, for benchmarks and for imitations of data sets that are not at hand.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The two ways to the bytes of a file.
+//! The two ways to read the bytes of a file: from the disk, or from a remote store.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Where the bytes of a source come from: ranges of a file, on any thread.
+//! [`ReadAt`]: reads ranges of a file, on any thread.
 
 use std::fs::File;
 use std::io;

@@ -1,9 +1,9 @@
-//! Files with bits turned over: what is read of one that still opens is compared with the truth.
+//! Files with flipped bits: if one still opens, its values are compared with the truth.
 //!
-//! A damaged value that no checksum covers cannot be told from another value. All else can be required:
-//! in a file of the newer format every structure has a checksum, so that damage outside the values changes
-//! nothing or is refused. The older format, which h5py writes unless it is asked for the other, has none:
-//! there an address, a type or a filter's mark can become another valid one.
+//! A damaged value that no checksum covers cannot be told from another value. Everything else is required:
+//! in a file of the newer format every structure has a checksum, so damage outside the values changes
+//! nothing or is refused. The older format, which h5py writes by default, has no checksums: there an
+//! address, a type or the mark of a filter can become another valid one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! Files that mean harm, or were harmed: an error that names what is wrong, in good time.
+//! Hostile and damaged files: they give an error that names what is wrong, without delay.
 
 use std::path::{Path, PathBuf};
 

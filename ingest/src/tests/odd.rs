@@ -1,5 +1,5 @@
-//! Sound files with what netCDF4, xarray and people put beside the fields: what can be kept is, the rest
-//! is named once and recorded, and no field is lost. `ingest/tests/data/odd.py` made the file.
+//! Sound files with the objects that netCDF4, xarray and people put beside the fields. They are kept if they
+//! can be, else named once and recorded; no field is lost. `ingest/tests/data/odd.py` made the file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Fields in units of any size: what is stored, what it is normalized by, and what is said.
+//! Fields in units of any size: their stored values, their normalization, and the notes about them.
 
 use std::path::Path;
 

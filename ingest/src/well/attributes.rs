@@ -1,4 +1,4 @@
-//! Attributes and small datasets, however the writing library stored them.
+//! Reads attributes and small datasets, however the writing library stored them.
 
 use hdf5::types::{FixedAscii, FixedUnicode, TypeDescriptor, VarLenAscii, VarLenUnicode};
 use hdf5::{

@@ -1,4 +1,4 @@
-//! Boxes of a field's values, from the file's bytes into memory.
+//! Reads boxes of a field's values from the file's bytes.
 
 use std::ops::Range;
 

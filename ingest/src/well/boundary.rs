@@ -1,4 +1,4 @@
-//! Boundary conditions: a type for each side of each axis, by The Well's rules.
+//! Reads boundary conditions: a type for each side of each axis, by The Well's rules.
 
 use wellspring_store::Boundary;
 

@@ -1,5 +1,4 @@
-//! Everything that a file holds beside the values of its fields, exactly as it is; what cannot be kept
-//! is named.
+//! Reads everything that a file holds beside the values of its fields, exactly; names what cannot be kept.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! The structure of a file, checked against The Well's layout before any field is read.
+//! Checks the structure of a file against The Well's layout, before any field is read.
 
 use hdf5::File;
 use wellspring_store::{Field, Grid, Schema, TensorOrder};

@@ -1,4 +1,4 @@
-//! HDF5's filters undone, outside the lock of its library.
+//! Undoes HDF5's filters, outside the lock of its library.
 
 use hdf5::filters::Filter;
 use libdeflater::{DecompressionError, Decompressor};

@@ -1,4 +1,4 @@
-//! From the stored values of a frame to planes: strides, repetition, and a map of every value.
+//! Gathers the stored values of a frame into planes, with strides and repetition, mapping every value.
 
 use wellspring_store::AxisSelection;
 

@@ -1,5 +1,5 @@
-//! What one frame of a field shows at a glance: whether it is zero, which cells stand out, which stand
-//! for missing values.
+//! Looks at one frame of a field: whether it is all zero, which cells are outliers, which mark missing
+//! values.
 
 use crate::well::Cell;
 

@@ -1,10 +1,9 @@
-//! Heaps, where HDF5 keeps texts of any length and the names of links: checked before the library sees
-//! them.
+//! Checks heaps, where HDF5 keeps texts of any length and the names of links, before the library reads them.
 //!
-//! HDF5 2's library walks from object to object of a collection by their sizes, and never ends where
-//! one says that it takes no bytes (`H5HG__cache_heap_deserialize`). See "III.E. Disk Format: Level
-//! 1E - Global Heap" of the HDF5 File Format Specification. Of a local heap (level 1D) it lists the free
-//! blocks (`H5HL__fl_deserialize`), for ever where one leads back to another before it.
+//! The library of HDF5 2 walks from object to object of a collection by their sizes, and never ends if an
+//! object has size zero (`H5HG__cache_heap_deserialize`). See "III.E. Disk Format: Level 1E - Global Heap"
+//! of the HDF5 File Format Specification. It lists the free blocks of a local heap (level 1D,
+//! `H5HL__fl_deserialize`), and never ends if a block leads back to an earlier one.
 
 use std::io;
 

@@ -1,5 +1,5 @@
-//! Frames of a file as planes: each component of a field on the whole (selected) grid, wherever and
-//! however the file has it.
+//! Reads frames of a file as planes: each component of a field on the whole selected grid, however the file
+//! stores it.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! Numbers of a simulation: one for the file, or one for each trajectory or frame.
+//! Reads the scalars of a simulation: one for the file, or one for each trajectory or frame.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! How the values of a field lie in a file: at an offset, in chunks, or in a way that only the HDF5
-//! library knows.
+//! How a file stores the values of a field: contiguous at an offset, in chunks, or in a way that only the
+//! HDF5 library can read.
 
 use std::collections::BTreeMap;
 

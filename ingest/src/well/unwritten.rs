@@ -1,9 +1,9 @@
-//! Frames that a field has room for and that nobody wrote: the HDF5 library gives a fill value for
-//! them, which is not a measurement.
+//! Finds frames that were never written: the HDF5 library gives a fill value for them, which is not a
+//! measurement.
 //!
-//! Where values lie in chunks, a chunk that is not in the file was never written. Where they lie in a
-//! row, or where a chunk holds more than what was written, only a fill value tells: one that the writer
-//! chose for this, as NetCDF does.
+//! In chunked storage, a chunk that is not in the file was never written. In contiguous storage, or within
+//! a chunk that is written in part, only the fill value tells: one that the writer chose for this, as NetCDF
+//! does.
 
 use std::collections::BTreeMap;
 

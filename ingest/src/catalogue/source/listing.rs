@@ -1,4 +1,4 @@
-//! What lies below a source: files that are taken, by split, and everything that is not.
+//! Lists the files below a source: those that are taken, by split, and those that are not.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Blocks of remote files, kept on the local disk as long as there is room.
+//! A cache of blocks of remote files, kept on the local disk while there is room.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
