@@ -1,5 +1,5 @@
-//! Times of a forward pass and a training step, at the sizes of the paper's models with six causal
-//! frames: on a CPU beside the PyTorch reference's benchmark, on CUDA beside `tests/cuda/step.py`.
+//! Times a forward pass and a training step, at the sizes of the paper's models with six causal frames. The
+//! cases on a CPU match the PyTorch reference's benchmark, those on CUDA `tests/cuda/step.py`.
 
 mod memory;
 

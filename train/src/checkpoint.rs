@@ -1,8 +1,8 @@
-//! A run at rest: `checkpoints/STEP/{model,optimizer}.safetensors` and, last of all, `state.json`
-//! with their checksums and its own. A folder without a state is not a checkpoint: an interruption left it.
+//! Checkpoints: `checkpoints/STEP/{model,optimizer}.safetensors` and, written last, `state.json`
+//! with their checksums and its own. A folder without `state.json` is left by an interruption and does not count.
 //!
-//! Whoever opens the newest checkpoint takes the newest whose files are those that were written, and hold
-//! finite numbers only; what is passed over is told. One with other numbers is never written.
+//! The newest checkpoint is the newest one whose files have the right checksums and hold only finite numbers;
+//! newer ones that are passed over are reported. A checkpoint with other numbers is never written.
 
 use std::collections::{BTreeMap, BTreeSet};
 

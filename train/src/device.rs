@@ -1,4 +1,4 @@
-//! Where a model runs, and in which numbers.
+//! The device that a model runs on, and the precision of its products.
 
 #[cfg(feature = "cuda")]
 mod cuda;

@@ -1,5 +1,5 @@
-//! What a model is made for: the states of one data set, or of several that share a vocabulary of
-//! named channels.
+//! The domain of a model: the states of one data set, or of several that share a vocabulary of named
+//! channels.
 
 use std::collections::BTreeSet;
 use std::fmt;

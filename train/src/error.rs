@@ -1,4 +1,4 @@
-//! What can go wrong between a configuration and a trained model.
+//! The errors of this crate: configurations, weights, checkpoints and runs.
 
 use crate::tensors::NOT_FINITE;
 

@@ -1,4 +1,4 @@
-//! What a run reads: windows of one data set, epoch after epoch, and which data set a step draws.
+//! The data of a run: windows of one data set, epoch after epoch, and the data set that each step draws.
 //!
 //! Both are pure functions of (configuration, data sets, step), so a resumed run finds its place in
 //! every data set by counting.

@@ -1,5 +1,5 @@
-//! `log.jsonl`: one line per step or event. A bucket cannot append, so the log is kept and written
-//! whole with each checkpoint; what came after the last one is done again anyway.
+//! `log.jsonl`: one line for each step or event. A bucket cannot append, so the log is kept in memory and
+//! written completely with each checkpoint; steps after the last checkpoint are repeated anyway.
 
 use serde::{Deserialize, Serialize};
 use wellspring_store::{IoStatistics, Location, Reporter, with_causes};

@@ -1,9 +1,9 @@
-//! The surrogate: frames in, the normalized change to the next frame out.
+//! [`Surrogate`]: maps normalized frames to the normalized change to the next frame.
 //!
-//! Tokens are kept channels-last: (T·B, S, C). A convolution is an unfolding and a matrix product, a
-//! transposed one a matrix product and a folding. The field embedding and the first convolution are
-//! both linear, so where no padding comes between them they are composed into one kernel, which
-//! spares the C/4 channels at full resolution, the largest tensor of all.
+//! Tokens are channels-last: (T·B, S, C). A convolution is an unfolding and a matrix product, a transposed
+//! one a matrix product and a folding. The field embedding and the first convolution are both linear, so
+//! without padding between them they are composed into one kernel. This avoids the C/4 channels at full
+//! resolution, the largest tensor of all.
 
 mod ckm;
 mod csm;

@@ -1,4 +1,4 @@
-//! AdamW's state for all weights of a model, and the learning rate's schedule.
+//! The optimizer: AdamW's state for all weights of a model, and the schedule of the learning rate.
 
 use std::collections::BTreeMap;
 use std::f64::consts::PI;

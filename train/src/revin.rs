@@ -1,4 +1,4 @@
-//! Reversible instance normalization: what the model sees and predicts, and the way back.
+//! Reversible instance normalization: normalizes the model's input, and maps its output back.
 //!
 //! Per sample and channel, mean and unbiased standard deviation (+ 10⁻⁴) over the context's time and
 //! space, and the same of the frame-to-frame differences (Kim et al. 2022; reference model, step 1).

@@ -1,4 +1,4 @@
-//! One step of training, without what surrounds it: the loss of a batch of frames.
+//! The loss of a batch of frames and its gradients, for one step of training.
 
 use candle_core::{Device, Tensor, Var};
 use wellspring_store::{Frames, Patch};

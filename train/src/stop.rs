@@ -1,4 +1,4 @@
-//! A wish that a run should stop, from a signal for example.
+//! A request that a run should stop, from a signal for example.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

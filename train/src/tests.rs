@@ -1,4 +1,4 @@
-//! Runs as a whole: their files, their resumption, their refusals.
+//! Tests of whole runs: their files, resuming, and errors.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod finite;

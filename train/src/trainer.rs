@@ -1,11 +1,10 @@
-//! The run: windows in, steps, checkpoints out.
+//! [`train()`]: a whole run, from windows through steps to checkpoints.
 //!
-//! A checkpoint that cannot be written ends nothing: it is told, and the next one is tried. Where data cannot
-//! be read any longer, a checkpoint of the last step is written before the run ends with the error.
+//! A checkpoint that cannot be written does not end the run: it is reported, and the next one is tried. If data
+//! cannot be read any longer, a checkpoint of the last step is written before the run ends with the error.
 //!
-//! What a step does is a pure function of (configuration, data sets, step): which windows it
-//! sees, which patch size it draws, its learning rate. So a run that goes on from a checkpoint ends with
-//! the same bytes as one that was never stopped.
+//! A step is a pure function of (configuration, data sets, step): its windows, its patch size and its learning
+//! rate. So a run that is resumed from a checkpoint ends with the same bytes as one that was never stopped.
 
 mod saving;
 

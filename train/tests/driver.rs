@@ -1,7 +1,7 @@
-//! What training asks of CUDA's driver, counted by a driver without a GPU: `make test-driver`.
+//! Counts the calls of training to CUDA's driver, with a stand-in driver that needs no GPU: `make test-driver`.
 //!
-//! Kernels do nothing there, so numbers mean nothing; but every launch, copy, wait and byte of memory is one
-//! that a GPU would have been asked for.
+//! Kernels do nothing there, so results mean nothing; but launches, copies, waits and memory are those of a
+//! GPU.
 
 #![cfg(feature = "cuda")]
 #![allow(

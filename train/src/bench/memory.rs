@@ -1,4 +1,4 @@
-//! The most memory that was in use on a device, as Linux or CUDA's driver counts it.
+//! Measures the peak memory use on a device, as Linux or CUDA's driver counts it.
 
 use candle_core::Device;
 

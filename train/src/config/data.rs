@@ -1,4 +1,4 @@
-//! What a run learns from.
+//! The `data` section of a configuration: data sets and how they are read.
 
 use serde::{Deserialize, Serialize};
 use wellspring_store::CacheOptions;

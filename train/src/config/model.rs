@@ -1,4 +1,4 @@
-//! What learns.
+//! The `model` section of a configuration: strategy, sizes and patches.
 
 use serde::{Deserialize, Serialize};
 use wellspring_store::Patch;

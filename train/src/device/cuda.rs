@@ -1,4 +1,4 @@
-//! The GPU of this process: opened once, with one stream on which everything happens in its order.
+//! The GPU of this process: opened once, with one stream, so that all work happens in order.
 
 #![allow(
     unsafe_code,

@@ -1,4 +1,4 @@
-//! What weights a model has, by the released model's names, and how they begin: PyTorch's rules.
+//! The weights of a model, by the released model's names, and their initialization by PyTorch's rules.
 
 use super::stages::Stages;
 use crate::config::{Mlp, ModelConfig, Strategy};

@@ -1,4 +1,5 @@
-//! A model's weights by name, and as safetensors: the names and shapes of a PyTorch state dict.
+//! [`Parameters`]: a model's weights by name, in memory and as safetensors, with the names and shapes of a
+//! PyTorch state dict.
 
 use std::collections::{BTreeMap, BTreeSet};
 

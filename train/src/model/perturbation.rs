@@ -1,5 +1,5 @@
-//! What training adds at random to a forward pass. It is drawn beforehand, so that the pass itself
-//! is a function of its arguments.
+//! [`Perturbation`]: the random part of a forward pass in training. It is drawn beforehand, so that the
+//! pass itself is a function of its arguments.
 
 use candle_core::{Device, Tensor};
 use rand::Rng;

@@ -1,4 +1,4 @@
-//! Axial rotary embedding: where a token is on its grid, as angles that queries and keys are turned by.
+//! Axial rotary embedding: the position of a token on its grid as angles that rotate queries and keys.
 
 use std::collections::BTreeMap;
 use std::f32::consts::PI;

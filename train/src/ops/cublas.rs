@@ -1,5 +1,5 @@
 //! Matrix products by cublasLt: one handle and one workspace for a device, and for every kind of product the
-//! algorithm that the library chose when it was first asked for.
+//! algorithm that the library chose on the first call.
 #![allow(unsafe_code, reason = "cublasLt's interface is C")]
 
 use std::collections::HashMap;

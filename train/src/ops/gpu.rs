@@ -1,4 +1,4 @@
-//! Ops of kernels in Candle's graph: their forward pass, what it keeps, their backward pass.
+//! Ops made of GPU kernels in Candle's graph: forward pass, kept tensors, backward pass.
 
 use std::sync::OnceLock;
 

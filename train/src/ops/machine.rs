@@ -1,4 +1,4 @@
-//! What runs programs: a CUDA device, and in tests the emulator.
+//! [`Machine`]: runs programs, on a CUDA device, or in tests on the emulator.
 
 use candle_core::backend::BackendStorage;
 use candle_core::{Result, Storage};

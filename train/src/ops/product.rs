@@ -1,8 +1,8 @@
-//! Matrix products of a program, in the words of BLAS: columns lie one after another.
+//! Matrix products of a program, in the convention of BLAS: column-major.
 //!
 //! d = op(a) op(b) + bias with op(a): m × k, op(b): k × n, d: m × n and one number of the bias for each row
-//! of d. Candle's matrices lie row by row, which is the transposed matrix column by column; so
-//! d = left · right of row-major matrices is asked for as dᵀ = rightᵀ · leftᵀ.
+//! of d. Candle's matrices are row-major, which is the transposed matrix in column-major order; so
+//! d = left · right of row-major matrices is computed as dᵀ = rightᵀ · leftᵀ.
 
 use candle_core::{DType, Result, bail};
 

@@ -1,6 +1,6 @@
-//! What a GPU does for one pass of an op, as data: buffers, and launches of kernels over them.
+//! [`Program`]: the work of a GPU for one pass of an op, as data: buffers, and launches of kernels over them.
 //!
-//! An op writes down its [`Program`] from the shapes of its inputs. On a CUDA device `cuda.rs` runs it; in
+//! An op makes its [`Program`] from the shapes of its inputs. On a CUDA device `cuda.rs` runs it; in
 //! tests the emulator runs the same program over the same kernels on the CPU.
 
 use candle_core::{DType, Result, Shape, Tensor, bail};

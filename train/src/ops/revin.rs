@@ -1,5 +1,5 @@
-//! Reversible instance normalization on a GPU, of frames that lie there as they come: (T, B, C, cells) in
-//! f32. Formulas are in `crate::revin`, which has the CPU's way.
+//! Reversible instance normalization on a GPU, of frames in its memory: (T, B, C, cells) in f32. The formulas
+//! are in `crate::revin`, which has the form for the CPU.
 
 use candle_core::{DType, Result, Tensor};
 

@@ -1,12 +1,12 @@
-//! Reverse mode for the blocks of a step: what was done is written down, and gone through backwards.
+//! Reverse-mode differentiation for the blocks of a step: a tape records the ops and replays them backwards.
 //!
-//! Candle's own graph begins every gradient with zeros and adds what it finds: a buffer filled and a sum
-//! made anew for each argument of each op. That takes a third of a step on a GPU, and on a CPU it runs on
-//! one thread. On a tape the first gradient of a tensor is what the op gave, and only where a tensor was
-//! used twice are two added. What a record keeps is freed as soon as its gradient is known.
+//! Candle's own graph starts every gradient with zeros and adds to it: a buffer is filled and a sum is made
+//! for each argument of each op. That takes a third of a step on a GPU, and on a CPU it runs on one thread.
+//! On a tape the first gradient of a tensor is the op's result, and two gradients are added only if a
+//! tensor was used twice. The tensors of a record are freed as soon as its gradient is known.
 //!
-//! While a thread records, the functions of this module write down each op over a tensor that learns: a
-//! variable, what was watched, and what came of these. Otherwise they leave it to Candle's graph.
+//! While a thread records, the functions of this module record each op over a tensor that learns: a
+//! variable, a watched tensor, or a result of these. Otherwise they leave it to Candle's graph.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};

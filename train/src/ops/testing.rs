@@ -1,4 +1,4 @@
-//! An operation against its composed twin: values, and gradients of a random projection.
+//! Compares an operation with its composed form: values, and gradients of a random projection.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use candle_core::{DType, Device, Result, Tensor, Var};

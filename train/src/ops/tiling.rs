@@ -1,4 +1,4 @@
-//! Places of a kernel that moves over a grid of one to three axes, and the cells that it covers there.
+//! The positions of a kernel that moves over a grid of one to three axes, and the cells that it covers.
 
 use rayon::prelude::*;
 

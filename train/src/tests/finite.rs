@@ -1,4 +1,4 @@
-//! Numbers that are infinite or not a number: in data, gradients, weights, moments and their files.
+//! Infinities and NaN in data, gradients, weights, moments and their files.
 
 use super::run::{Run, nine_steps};
 use super::*;

@@ -1,5 +1,5 @@
-//! Runs that go on: with other settings, from damage, from their end, from an earlier step, on a data set
-//! that has changed.
+//! Resumed runs: with other settings, after damage, from their end, from an earlier step, on a data set that
+//! has changed.
 
 use super::run::{Run, nine_steps};
 use super::*;

@@ -1,4 +1,4 @@
-//! Other processes, stores that fail, and what killed processes leave.
+//! Concurrent processes, failing stores, and the leftovers of killed processes.
 #![allow(
     clippy::disallowed_methods,
     reason = "what lies on a disk beside a run"

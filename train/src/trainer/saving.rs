@@ -1,4 +1,4 @@
-//! What a run leaves: checkpoints and its log. One that cannot be written ends nothing.
+//! Writes the checkpoints and the log of a run. A failed write is reported and does not end the run.
 
 use wellspring_store::{Reporter, with_causes};
 

@@ -1,4 +1,4 @@
-//! AdamW on a GPU: all weights, the gradient's norm and what follows of it, without a word from the host.
+//! AdamW on a GPU: the gradient's norm, clipping and the update of all weights, without waiting for the host.
 
 use candle_core::{DType, Result, Tensor};
 

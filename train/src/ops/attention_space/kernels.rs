@@ -1,5 +1,5 @@
-//! Programs of attention over space: which kernels of `attention_space.cu` and
-//! `attention_space_backward.cu` run, with how many blocks.
+//! Programs of attention over space: the kernels of `attention_space.cu` and
+//! `attention_space_backward.cu` that run, and their numbers of blocks.
 
 use candle_core::{DType, Result, Tensor, bail};
 

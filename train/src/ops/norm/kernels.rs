@@ -1,4 +1,4 @@
-//! The launches of norm.cu.
+//! Launches of the kernels of `norm.cu`.
 
 use candle_core::{DType, Result, Shape, Tensor, bail};
 

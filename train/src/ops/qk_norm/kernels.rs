@@ -1,4 +1,4 @@
-//! The launches of qk_norm.cu.
+//! Launches of the kernels of `qk_norm.cu`.
 
 use candle_core::{DType, Result, Shape, Tensor};
 
