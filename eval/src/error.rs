@@ -1,4 +1,4 @@
-//! What can go wrong between a step function and an answer.
+//! The errors of this crate: evaluations, results, queries and figures.
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,7 +1,7 @@
-//! An evaluation: many starts at once, a metric for every frame, tables committed whole at the end.
+//! [`evaluate()`]: rolls out many starts at once, measures every frame, and commits the tables at the end.
 //!
-//! Memory does not grow with the rollout: truth is read lead by lead, predictions live as long as
-//! the window that the next step sees, and are measured while that step is computed. Only metrics of
+//! Memory does not grow with the rollout: truth is read lead by lead, and predictions are kept only while
+//! they are in the context of the next step, and measured while that step is computed. Only metrics of
 //! whole rollouts hold their frames.
 
 mod measure;

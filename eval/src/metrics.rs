@@ -1,6 +1,6 @@
-//! What is measured of a predicted field, by The Well's definitions, in f64.
+//! [`FieldMetrics`]: metrics of a predicted field, by The Well's definitions, in f64.
 //!
-//! Truth and prediction come as stored values, with the [`Channel`] that says what they mean.
+//! Truth and prediction are stored values, with the [`Channel`] that converts them to the field's units.
 
 mod artefact;
 mod channel;

@@ -1,4 +1,4 @@
-//! What becomes of predicted frames: rows of metrics, sums of spectra, a few pictures.
+//! Measures predicted frames: rows of metrics, sums of spectra, a few pictures.
 
 use std::ops::Range;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! Steps of a rollout: which patch size comes next, and what it predicts.
+//! The steps of a rollout: chooses the next patch size and predicts the next frame.
 
 mod budget;
 

@@ -1,4 +1,4 @@
-//! Which patch size a rollout uses at which step.
+//! [`Schedule`]: the patch size of each step of a rollout.
 
 use std::fmt;
 

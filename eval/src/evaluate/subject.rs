@@ -1,5 +1,5 @@
-//! What is evaluated: a step function from a context and a patch size to the next frame. A model is
-//! one; so are the baselines that it must beat.
+//! [`Subject`]: a step function from a context and a patch size to the next frame, which is evaluated. A
+//! model is one, and so are the baselines that it must beat.
 
 use wellspring_store::{Frames, Patch};
 

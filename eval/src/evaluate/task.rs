@@ -1,4 +1,4 @@
-//! What is to be predicted: the frames of a split of a data set, every so manieth of them.
+//! The task of an evaluation: predicting the frames of a split of a data set, at a stride.
 
 use serde::Serialize;
 use wellspring_store::{Dtype, Manifest, Normalization, Split, Statistics, Trajectory, checksum};

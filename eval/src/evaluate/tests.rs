@@ -1,4 +1,4 @@
-//! Evaluations of small data sets, from what is written of them.
+//! Evaluations of small data sets, checked by the tables that they write.
 
 mod existing;
 mod one_name;

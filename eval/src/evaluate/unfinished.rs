@@ -1,4 +1,4 @@
-//! What an evaluation has done so far, saved now and then, so that an interruption costs little.
+//! Saves the progress of an evaluation from time to time, so that an interruption costs little.
 //!
 //! ```text
 //! RESULTS/unfinished/KEY/ID/metrics-N.parquet   rows of the windows since the last save
@@ -6,10 +6,10 @@
 //! RESULTS/unfinished/KEY/ID/state.json          everything else; written last, it makes the rest count
 //! ```
 //!
-//! The key is made of all that decides the numbers: the weights, the data set, the schedule, how
-//! windows are cut. ID is the evaluation that saves, so no two processes write one file. The next evaluation of
-//! the key goes on from whichever has come farthest, with files of its own. The folder goes when the
-//! evaluation is committed, with those of the key that no living process has.
+//! The key consists of everything that determines the numbers: the weights, the data set, the schedule, how
+//! windows are cut. ID is the evaluation that saves, so no two processes write one file. The next evaluation
+//! with the key continues from the farthest progress, with files of its own. The folder is removed when
+//! the evaluation is committed, and so are those of the key that belong to no living process.
 
 use std::collections::BTreeSet;
 

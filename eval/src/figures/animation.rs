@@ -1,5 +1,5 @@
-//! A rollout as an animated PNG: truth, prediction and error of some fields, a frame for each lead that
-//! was kept.
+//! A rollout as an animated PNG: truth, prediction and error of some fields, with a frame for each lead
+//! that was kept.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! A chart of lines: what it shows, and where on the sheet.
+//! [`Chart`]: a chart of lines, its content and its layout on the sheet.
 
 use plotters::prelude::DrawingBackend;
 use plotters::style::Color as _;

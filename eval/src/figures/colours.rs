@@ -1,4 +1,4 @@
-//! Colours of fields: a palette of 256, of which the last is for what is not finite.
+//! Colours of fields: a palette of 256, of which the last is for values that are not finite.
 
 /// Which palette, and the values at its ends.
 #[derive(Debug, Clone, Copy, PartialEq)]

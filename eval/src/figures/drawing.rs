@@ -1,4 +1,4 @@
-//! What can be drawn: a chart or a gallery.
+//! [`Drawing`]: a chart or a gallery.
 
 use plotters::prelude::DrawingBackend;
 

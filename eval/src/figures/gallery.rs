@@ -1,4 +1,4 @@
-//! Fields side by side, each with a colour bar below.
+//! [`Gallery`]: fields side by side, each with a colour bar below.
 
 use plotters::prelude::DrawingBackend;
 use plotters::style::Color as _;

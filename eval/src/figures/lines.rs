@@ -1,4 +1,4 @@
-//! Questions whose answer is a line for each evaluation, on a chart for each data set and split.
+//! Queries whose answers are charts: a line for each evaluation, a chart for each data set and split.
 
 use std::collections::BTreeMap;
 

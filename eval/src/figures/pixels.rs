@@ -1,4 +1,4 @@
-//! Drawings as pixels, and pixels as PNG.
+//! Renders drawings to pixels, and encodes pixels as PNG.
 
 use plotters::backend::BitMapBackend;
 use plotters::prelude::IntoDrawingArea as _;

@@ -1,4 +1,4 @@
-//! How a coordinate is spaced, and where it is labelled.
+//! [`Scale`]: the spacing of a coordinate (linear or logarithmic), and its labels.
 
 /// How a coordinate is spaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Which of the results figures are about.
+//! [`Selection`]: the data sets, evaluations and fields that figures show.
 
 use serde::Deserialize;
 

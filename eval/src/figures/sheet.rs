@@ -1,4 +1,4 @@
-//! What is drawn upon: points of a page as lines, marks and words, on any backend of plotters.
+//! [`Sheet`]: draws lines, marks and text at points of a page, on any backend of plotters.
 
 use std::sync::Once;
 

@@ -1,4 +1,4 @@
-//! One look for each evaluation, in every figure.
+//! Gives each evaluation one stroke, which it has in every figure.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Drawings as SVG: on white paper as a file, or within a page, with the page's own ink.
+//! Renders drawings to SVG: as a file on white, or within a page, in the page's text colour.
 
 use std::fmt::Write as _;
 

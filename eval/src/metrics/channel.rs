@@ -1,7 +1,7 @@
-//! A field's units, and what guards its ratios.
+//! [`Channel`]: a field's units, and the guard in the denominators of its ratios.
 //!
 //! The Well adds ε = 10⁻⁷ to every denominator ([`EPSILON`]), whatever the field's units are. That guards data whose
-//! numbers are about 1. It decides every ratio of a field of 10⁻²⁴, and is nothing to one of 10³⁰, whose
+//! numbers are about 1. It dominates every ratio of a field of 10⁻²⁴, and is negligible for one of 10³⁰, whose
 //! squares do not fit the f32 that The Well computes with. So a [`Channel`] keeps The Well's ε while the field's
 //! standard deviation over the data set, σ, is ordinary: from 10⁻², where ε is a thousandth of σ², to 10¹². Outside of
 //! that ε counts in units of the field: ε σ² beside squares and ε σ beside magnitudes, so that a field has the

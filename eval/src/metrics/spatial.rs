@@ -1,7 +1,7 @@
-//! The Well's ten metrics of one field of one frame (`the_well.benchmark.metrics.spatial`): means over
-//! space, the truth for what an error is relative to, the unbiased variance, and a guard added to every
-//! denominator (see [`Channel`]). Errors are those of the stored values in f64, scaled: a difference needs no
-//! shift, so it keeps its digits on however large a mean.
+//! [`Spatial`]: The Well's ten metrics of one field of one frame (`the_well.benchmark.metrics.spatial`). They
+//! are means over space; relative errors are relative to the truth, variances are unbiased, and a guard is
+//! added to every denominator (see [`Channel`]). Errors are computed from stored values in f64 and then
+//! scaled: a difference needs no shift, so it keeps its digits however large the mean is.
 
 use super::channel::Channel;
 

@@ -1,4 +1,4 @@
-//! Errors of a whole rollout, by The Well's definitions (`the_well.benchmark.metrics.temporal`).
+//! [`Temporal`]: errors of a whole rollout, by The Well's definitions (`the_well.benchmark.metrics.temporal`).
 //!
 //! *Histogram W₁*: the Wasserstein-1 distance of the values over space and time, which sorting pairs
 //! up, over the mean square of the truth. *Windowed dynamic time warping*: frames are scaled at every
@@ -6,8 +6,8 @@
 //! apart, with the least sum of mean squared differences; its distance is √(sum / T), its distortion
 //! the mean shift in frames. The first frames are aligned at no cost.
 //!
-//! Both are The Well's also where units matter: histogram W₁ is a length over a square, so it depends on a
-//! field's units, and the frames' length over the channels adds fields of different units.
+//! As in The Well, both depend on units: histogram W₁ is a length over a square, and the length of a
+//! frame over the channels adds fields of different units.
 
 use rayon::prelude::*;
 use wellspring_spectra::Units;

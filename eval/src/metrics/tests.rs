@@ -1,4 +1,4 @@
-//! Closed forms, and what is never to happen.
+//! Metrics with closed forms, and properties that always hold.
 
 use std::f64::consts::PI;
 

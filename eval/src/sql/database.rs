@@ -1,4 +1,4 @@
-//! One place to ask: the tables of a results folder, the frames of data sets, our functions.
+//! [`Database`]: the tables of a results folder, the frames of data sets, and our functions, in one session.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

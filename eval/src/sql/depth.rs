@@ -1,4 +1,4 @@
-//! How deep a query is, before anything walks it.
+//! Measures the depth of a query, before it is parsed.
 //!
 //! Parsers and planners go down into expressions and subqueries by recursion, and 10,000 levels end the process:
 //! a stack that overflows is not an error. A sum is as deep as it has terms. So the tokens of a query are looked at

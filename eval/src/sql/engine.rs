@@ -1,4 +1,4 @@
-//! What our tables ask of DataFusion, and what it asks of them.
+//! Small adapters between our tables and DataFusion.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Answers as text for people and programs.
+//! [`Format`]: writes answers as text or Parquet, for people and programs.
 
 use std::fmt::Write as _;
 use std::str::FromStr;

@@ -1,9 +1,8 @@
 //! A data set's frames as a table: `split`, `trajectory`, `step`, the parameters of the simulation,
 //! `time`, and a column for each channel, in its own units.
 //!
-//! What the manifest knows is answered from the manifest: a filter on split, trajectory, step or
-//! parameters chooses rows before a byte of a shard is read, and of the chosen rows only the columns
-//! that a query names are read ([`Scanner`]).
+//! The manifest answers what it can: a filter on split, trajectory, step or parameters chooses rows before
+//! any shard is read, and only the columns that a query names are read of the chosen rows ([`Scanner`]).
 
 mod scan;
 mod selection;

@@ -1,4 +1,4 @@
-//! How much memory a query may have: what is more goes to temporary files, or ends the query with an error.
+//! The memory limit of queries: data beyond it goes to temporary files, or the query fails.
 
 use std::sync::Arc;
 

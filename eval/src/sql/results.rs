@@ -1,4 +1,4 @@
-//! A results folder, opened to be asked.
+//! [`Results`]: a results folder, opened for queries.
 
 use arrow::array::RecordBatch;
 use serde::Deserialize;

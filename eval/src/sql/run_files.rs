@@ -1,8 +1,7 @@
 //! A table of results in SQL: one Parquet file for each run, in the order of their names.
 //!
-//! Which run a row belongs to is known before the row is read. So a filter on `run` chooses files,
-//! and a question by run is answered run by run: partitions hold whole runs, in order, and nothing
-//! need be exchanged between them.
+//! The run of a row is known before the row is read. So a filter on `run` chooses files, and a query that groups
+//! by run is answered run by run: partitions hold whole runs, in order, and need no exchange.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};

@@ -1,4 +1,4 @@
-//! A SQL session as all have it: our functions, and object stores found by their URLs.
+//! Makes SQL sessions: with our functions, and with object stores found by their URLs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

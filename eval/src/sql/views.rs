@@ -1,6 +1,6 @@
-//! The named views: one SQL file each, whose first line says what it answers. Means come with the ends
-//! of their 95 % interval over trajectories. They group and show by `runs.dataset`, which is a name of one task
-//! alone (see `tables`).
+//! The named views: one SQL file each, whose first line describes it. Means have the ends of their 95 %
+//! interval over trajectories. Views group by `runs.dataset`, which is the name of a single task (see
+//! `tables`).
 
 /// A named view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Evaluations of one name, one after another and at the same time, and what is beside them in the folder.
+//! Evaluations with one name, in sequence and at the same time, and other files in their folder.
 
 use std::sync::Once;
 

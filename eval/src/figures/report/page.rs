@@ -1,4 +1,4 @@
-//! The page's body as it grows.
+//! Builds the body of the report's page.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! The evaluations that a results folder holds.
+//! [`Committed`]: the complete evaluations in a results folder.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-//! An evaluation's rows until they are whole, and their commit.
+//! [`Draft`]: the rows of an evaluation until it is complete, and their commit.
 
 use bytes::Bytes;
 use wellspring_store::Location;

@@ -1,4 +1,4 @@
-//! What makes two evaluations the same, and what becomes of a second one of a name.
+//! Decides whether two evaluations are equal, and what happens to a second one with the same name.
 
 use serde::Deserialize;
 use wellspring_store::checksum;
@@ -6,8 +6,8 @@ use wellspring_store::checksum;
 use super::{RunRecord, file_name};
 use crate::{Error, Result};
 
-/// What an evaluation does where another has its name, data set, split and schedule. Two are the same if their
-/// weights, rollouts, contexts, starts and bands are too.
+/// What an evaluation does if another has its name, data set, split and schedule. Two such evaluations are
+/// equal if their weights, rollouts, contexts, starts and bands are equal too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnExisting {
     /// It replaces an equal evaluation; it is refused if the one there is different.

@@ -1,9 +1,9 @@
 //! Names that tell data sets apart.
 //!
-//! Runs say which task they are of (`task`), and what their data set is called (`dataset`). Different data sets
-//! may have one name: other grids of an equation, a crop, a choice of fields. In SQL each gets a name of its own, so
-//! that nothing which groups or shows by `dataset` mixes two of them. Added is what differs, and no more: the
-//! grid (`supernova_explosion 64x64`), else the fields (`shear_flow pressure+velocity`), else the beginning of the
+//! Runs have a task (`task`) and the name of their data set (`dataset`). Different data sets may have one name:
+//! other grids of an equation, a crop, a choice of fields. In SQL each gets a name of its own, so that
+//! grouping by `dataset` does not mix two of them. Only the difference is added: the grid
+//! (`supernova_explosion 64x64`), else the fields (`shear_flow pressure+velocity`), else the beginning of the
 //! data set's identity (`shear_flow #1f3a9c2e`).
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-//! The one step that makes an evaluation count: its row of `runs` takes its place.
+//! Writes the row of `runs`, the one step that commits an evaluation.
 //!
 //! If two processes evaluate under one name, the second one finds the row of the first and decides by
 //! that, whatever either saw when it began.

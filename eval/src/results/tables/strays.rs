@@ -1,7 +1,7 @@
-//! What killed evaluations leave in a results folder, found and removed by the next one.
+//! Finds and removes the files that killed evaluations leave in a results folder.
 //!
-//! Never touched is what a living process may work on: on a disk it holds `unfinished/ID.lock`, in a bucket
-//! its files are young. Nor is what has not the name of an evaluation, which somebody else put there.
+//! Files that a living process may use are kept: on a disk it holds `unfinished/ID.lock`, in a bucket its
+//! files are young. Files without the name of an evaluation belong to somebody else and are kept, too.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,4 @@
-//! The member that asks.
+//! The client of a cluster: plans queries and sends them to the scheduler.
 
 use std::time::{Duration, Instant};
 

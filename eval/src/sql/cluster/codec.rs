@@ -1,6 +1,6 @@
-//! How our tables and functions travel between machines: beside Ballista's own plan nodes, a table of
-//! frames is its place and columns, a scan its pieces too; a table of results is its place and its
-//! files. Functions go by name. Who decodes for others looks at the plan before it is carried out ([`Reach`]).
+//! Encodes our tables and functions for other machines, beside Ballista's own plan nodes. A table of frames is
+//! sent as its location and columns, a scan also with its pieces, a table of results as its location and
+//! files, a function by its name. Servers check a decoded plan before they carry it out ([`Reach`]).
 
 use std::any::Any;
 use std::sync::Arc;

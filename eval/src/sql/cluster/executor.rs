@@ -1,4 +1,4 @@
-//! A member that works: it asks the scheduler for parts of queries and hands on their rows.
+//! The executor of a cluster: asks the scheduler for parts of queries and hands on their rows.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

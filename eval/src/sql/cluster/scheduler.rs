@@ -1,4 +1,4 @@
-//! The member that takes questions and hands out their parts.
+//! The scheduler of a cluster: accepts queries and distributes their parts.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

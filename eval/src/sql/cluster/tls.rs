@@ -2,8 +2,8 @@
 //!
 //! Ballista dials `http://` and lets a program change the endpoint. An endpoint of tonic can do TLS only where
 //! tonic is built with it, and tonic's TLS asks for features of rustls that no other part of this program needs.
-//! So what is dialled is a socket in a folder of this user alone, and what comes there goes through TLS to the
-//! server ([`Tunnels`]).
+//! So clients connect to a socket in a folder of this user only, and [`Tunnels`] forwards it through TLS to the
+//! server.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,5 +1,5 @@
-//! The plan node that reads frames: a function of a table of pieces. Pieces come as rows of an input,
-//! so whoever cuts a plan into tasks by the partitions of its inputs has cut the work, too.
+//! The plan node that reads frames. The pieces to read are rows of an input, so dividing a plan into tasks by
+//! the partitions of its inputs divides the reading, too.
 
 use std::fmt;
 use std::sync::Arc;

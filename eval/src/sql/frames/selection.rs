@@ -1,4 +1,4 @@
-//! Which rows a query's filters leave, as the manifest knows it.
+//! Finds the rows that a query's filters leave, as far as the manifest tells.
 
 use std::ops::Range;
 use std::sync::Arc;

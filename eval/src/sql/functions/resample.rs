@@ -1,4 +1,4 @@
-//! Bootstrap intervals of a mean over units that are independent while their members are not.
+//! Bootstrap intervals of a mean over units that are independent, although the members of a unit are not.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
