@@ -1,4 +1,4 @@
-//! Data sets and runs in a bucket: what is planned, fetched, kept and survived.
+//! Data sets and runs in a bucket: plans, requests, caching and failures.
 
 use std::process::Stdio;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! SQL on a cluster of processes on this machine: it answers as one process does, lets in whom it should, and
-//! outlives its members.
+//! SQL on a cluster of processes on this machine: it gives the answers of a single process, checks access, and
+//! survives the loss of members.
 
 mod access;
 mod outages;

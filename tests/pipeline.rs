@@ -1,4 +1,4 @@
-//! Step by step: HDF5, shards, a run that is stopped and goes on, tables, SQL, a report.
+//! The whole pipeline, step by step: HDF5, shards, a run that is stopped and resumed, tables, SQL, a report.
 
 use crate::program::{SMALL, Workplace};
 

@@ -1,4 +1,4 @@
-//! Runs the program and keeps what it said.
+//! Runs the program and captures its output.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

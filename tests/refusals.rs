@@ -1,4 +1,4 @@
-//! Bad input: a clear error, the exit code, and nothing lost.
+//! Bad input gives a clear error and the right exit code, and loses nothing.
 
 use std::path::PathBuf;
 

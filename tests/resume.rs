@@ -1,5 +1,5 @@
-//! Runs that go on: with their own configuration, from the last sound checkpoint, and only where there is
-//! something left to do. Signals end them, and one process at a time writes them.
+//! Resumed runs: with their own configuration, from the newest sound checkpoint, and only if something is left to
+//! do. Signals stop them, and only one process at a time writes them.
 
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -335,7 +335,7 @@ fn a_run_goes_on_with_what_it_read_before_an_append_and_says_when_that_is_gone()
     said.refuses(&["cannot go on", "a purge deletes it"]);
 }
 
-/// Where the system gives no threads, a person reads why: the stacks are as large as they can never be used.
+/// If the system starts no threads, the error says why. The stacks are made too large to be allocated.
 #[test]
 fn a_training_without_its_threads_says_so() {
     let place = trained();

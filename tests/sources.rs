@@ -1,4 +1,4 @@
-//! Sources in a bucket and behind a web server: read by ranges.
+//! Sources in a bucket and behind a web server, read by ranges.
 
 use wellspring_s3_testing::{Fault, Server, Trouble};
 use wellspring_store::Location;

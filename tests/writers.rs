@@ -1,4 +1,4 @@
-//! Writers of one data set at the same time, in processes of their own: each ends well, or says who was first.
+//! Several processes that write one data set at the same time: each succeeds, or says that another was first.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Signals as a wish that long work looks at between two steps: Ctrl-C, SIGTERM, and SIGHUP, which a terminal
-//! sends when it closes.
+//! Turns signals into a request to stop, which long work checks between two steps: Ctrl-C, SIGTERM, and SIGHUP,
+//! which a terminal sends when it closes.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError, Weak};

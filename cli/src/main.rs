@@ -1,8 +1,8 @@
-//! The `wellspring` program: words on a terminal. Nothing is computed here.
+//! The `wellspring` program: the command line of the libraries. Nothing is computed here.
 //!
-//! [`args`] says what can be typed, [`commands`] holds one file for each verb, [`progress`] draws
-//! what the libraries report, [`failure`] turns errors into a message and an exit code, and [`plain`] is what text
-//! of others goes through on its way to a terminal.
+//! [`args`] has the arguments and their help, [`commands`] one file for each command, [`progress`] shows the
+//! reports of the libraries, [`failure`] turns errors into a message and an exit code, and [`plain`] makes
+//! untrusted text safe for a terminal.
 
 #![allow(unreachable_pub, reason = "a program has no public interface")]
 

@@ -1,8 +1,9 @@
-//! Text as a terminal may have it.
+//! Makes untrusted text safe to print on a terminal.
 //!
-//! Names of fields, data sets, runs and sources come from files that anybody may have made, and error texts from
-//! libraries and servers. What is in them that is not a letter could move the cursor, hide a line, retitle the
-//! window or turn the reading direction. All that the program writes to a terminal goes through [`plain`].
+//! Names of fields, data sets, runs and sources come from files that anyone may have made, and error texts from
+//! libraries and servers. Control characters in them could move the cursor, hide a line, change the window's
+//! title or reverse the reading direction. Everything that the program writes to a terminal goes through
+//! [`plain`].
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write};

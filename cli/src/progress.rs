@@ -1,5 +1,5 @@
-//! Draws what the libraries report: a bar with rate and time left on a terminal, and notes, which go to
-//! the log file of a batch job too.
+//! Shows what the libraries report: on a terminal a bar with rate and time left; notes also in the log file of a
+//! batch job.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

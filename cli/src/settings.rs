@@ -1,4 +1,4 @@
-//! Configuration from what was typed: a TOML file, then `--set key=value`, read once.
+//! Reads the configuration of a run: a TOML file, then `--set key=value`.
 
 use std::path::Path;
 

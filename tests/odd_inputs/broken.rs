@@ -1,4 +1,4 @@
-//! Simulations that broke: what is certainly wrong is refused, what may be is told.
+//! Broken simulations: those that are certainly wrong are refused, those that may be are reported.
 
 use super::{check, finding, of_one, with_test};
 

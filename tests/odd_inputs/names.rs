@@ -1,4 +1,4 @@
-//! Names of data sets, splits and files, and what belongs together.
+//! Names of data sets, splits and files, and which files belong together.
 
 use std::collections::BTreeSet;
 

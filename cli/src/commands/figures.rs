@@ -1,5 +1,5 @@
-//! `wellspring figures`: reads result tables and the frames that were kept, writes image files, each
-//! whole or not at all; an interruption leaves the earlier ones.
+//! `wellspring figures`: reads result tables and kept frames, and writes image files, each completely or not
+//! at all. An interruption leaves those that are written.
 
 use anyhow::Result;
 use wellspring_eval::{ImageFormat, Results, Selection};

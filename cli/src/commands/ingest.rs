@@ -1,5 +1,5 @@
-//! `wellspring ingest`: reads The Well's HDF5, writes shards and, last of all, the manifest. An
-//! interruption leaves no data set, but what the same command goes on from.
+//! `wellspring ingest`: reads The Well's HDF5, and writes shards and, last, the manifest. An interruption
+//! leaves no data set, but files from which the same command continues.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! `wellspring inspect`: reads whatever is at a path and says what it is; writes nothing.
+//! `wellspring inspect`: reads a file or folder of any kind and describes it. It writes nothing.
 
 mod plot;
 

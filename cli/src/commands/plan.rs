@@ -1,5 +1,5 @@
-//! `wellspring plan`: reads a configuration, data sets' manifests and, for a second each, their
-//! shards; says what a run will read and what that costs. Writes nothing.
+//! `wellspring plan`: reads a configuration, the manifests of data sets and, for a second each, their shards,
+//! and predicts what a run will read and what that costs. It writes nothing.
 
 use std::time::{Duration, Instant};
 

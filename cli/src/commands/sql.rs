@@ -1,5 +1,5 @@
-//! `wellspring sql`: reads results and data sets and answers queries; writes nothing but the answer,
-//! and the prompt its history.
+//! `wellspring sql`: reads results and data sets and answers queries. It writes only the answer, and the
+//! history of the prompt.
 
 mod engine;
 mod prompt;

@@ -1,8 +1,8 @@
-//! A stand-in for the hub of Hugging Face: what a reader asks of a data set's repository.
+//! A stand-in for the hub of Hugging Face: the requests with which a data set's repository is read.
 //!
-//! Lists come in pages that name the next in a header, revisions are resolved to commits, small files are
-//! moved within the hub and large ones to a server on another port, whose links are good until
-//! [`Hub::forget_links`].
+//! Lists come in pages that name the next one in a header, and revisions are resolved to commits. Requests for
+//! small files are redirected within the hub, those for large ones to a server on another port, whose links
+//! are valid until [`Hub::forget_links`].
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,12 +1,12 @@
-//! A small S3 server for tests: buckets in memory, on a port of this machine, with knobs for what
-//! networks and stores do wrong.
+//! A small S3 server for tests: buckets in memory, on a port of this machine, with simulated failures of
+//! networks and stores.
 //!
-//! It knows what `object_store` asks of S3: objects with ranges and conditions (`If-Match`,
+//! It supports what `object_store` uses of S3: objects with ranges and conditions (`If-Match`,
 //! `If-None-Match`), multipart uploads, copies, deletions, and lists of the second version. Every
-//! bucket exists. Conditions are looked at and kept under one lock, so of two writers who race one
-//! wins. It does not look at signatures, though it knows whose they are, and it keeps no times. It speaks Google's dialect too, in which
-//! conditions are on generations. To a client that speaks plain HTTP it is a web server, which may know that
-//! an object is elsewhere. [`Hub`] stands in for the hub of Hugging Face.
+//! bucket exists. Conditions are checked and applied under one lock, so of two racing writers one
+//! succeeds. It does not verify signatures, though it knows whose they are, and it keeps no times. It also
+//! speaks Google's dialect, in which conditions are on generations. For a plain HTTP client it is a web
+//! server, which may redirect to another place. [`Hub`] stands in for the hub of Hugging Face.
 //!
 //! ```
 //! use wellspring_s3_testing::{Fault, Server, Trouble};

@@ -1,4 +1,4 @@
-//! The line between client and server, and what goes wrong on it.
+//! Simulates the network between client and server, with its failures.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

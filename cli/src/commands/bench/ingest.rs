@@ -1,4 +1,4 @@
-//! Ingest beside what reading the files and writing the bytes costs, and undoing gzip where they have it.
+//! Times ingest, in comparison with only reading the files, writing the bytes, and undoing gzip.
 
 use std::fs::File;
 use std::io::{self, Write as _};

@@ -1,4 +1,4 @@
-//! The loader beside a plain copy of the same bytes.
+//! Times the loader, in comparison with a plain copy of the same bytes.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! Metrics and spectra.
+//! Times metrics and spectra.
 
 use std::time::Instant;
 

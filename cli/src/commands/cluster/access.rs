@@ -1,4 +1,4 @@
-//! Secrets and certificates as files and variables have them, and the way to a cluster.
+//! Reads tokens and certificates from files and variables, and connects to a cluster.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A frame as a picture of half blocks: two cells above one another in each character.
+//! Draws a frame in the terminal with half blocks: each character shows two cells, one above the other.
 
 use std::io::IsTerminal as _;
 

@@ -1,4 +1,4 @@
-//! Who answers: this process, or a cluster.
+//! The engine that answers queries: this process, or a cluster.
 
 use anyhow::Result;
 use arrow::array::RecordBatch;

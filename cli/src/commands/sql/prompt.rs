@@ -1,5 +1,5 @@
-//! The prompt: queries that may span lines, each ended by a semicolon; their history is kept between
-//! sessions, the tabulator completes names.
+//! The interactive prompt. Queries may span lines and end with a semicolon; their history is kept between
+//! sessions, and the tab key completes names.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -22,11 +22,11 @@ use crate::plain::plain;
 use crate::progress::line;
 
 const HELP: &str = "\
-\\v    the named views and their questions
+\\v    the named views
 \\d    every table with its columns
-\\?    this
-\\q    leave
-a query ends with a semicolon; EXPLAIN ANALYZE before it says where its time goes";
+\\?    this help
+\\q    quit
+A query ends with a semicolon. EXPLAIN ANALYZE before it shows where its time goes.";
 
 const TABLES: &str =
     "SELECT table_schema || '.' || table_name AS \"table\", string_agg(column_name, ' ') AS columns
