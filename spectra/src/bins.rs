@@ -48,7 +48,7 @@ pub enum Relative {
 pub struct Band {
     /// Lower edge, radians per cell.
     pub low: f64,
-    /// Upper edge.
+    /// Upper edge, radians per cell.
     pub high: f64,
     /// Energy of the residual: the mean squared error after a filter to the band.
     pub mse: f64,

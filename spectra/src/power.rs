@@ -8,7 +8,7 @@ pub struct Power {
 }
 
 impl Power {
-    /// From |X|² of the kept modes.
+    /// Power from |X|² of the kept modes.
     pub(crate) fn new(shape: &[usize], mut values: Vec<f64>) -> Self {
         let n = shape[shape.len() - 1];
         for line in values.chunks_mut(n / 2 + 1) {

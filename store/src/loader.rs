@@ -52,9 +52,9 @@ impl Default for LoaderOptions {
 /// Windows side by side.
 #[derive(Debug)]
 pub struct Batch<T: Value = f32> {
-    /// Which ones.
+    /// The windows of the batch.
     pub windows: Vec<Window>,
-    /// Their frames as stored (normalized): (T, B, C, *space). Their memory is used again when the
+    /// Frames of the windows as stored (normalized): (T, B, C, *space). Their memory is reused when the
     /// batch is dropped.
     pub frames: Frames<T>,
     ring: Arc<FramePool<T>>,
@@ -116,7 +116,7 @@ impl Loader {
 }
 
 impl<T: Value> Loader<T> {
-    /// As [`Loader::spawn`], with batches of another type: `Loader::<bf16>::spawn_as(...)`.
+    /// [`Loader::spawn`] with batches of another type: `Loader::<bf16>::spawn_as(...)`.
     pub fn spawn_as(
         dataset: Arc<Dataset>,
         plan: Plan,

@@ -82,7 +82,7 @@ pub struct Location {
     odd: Arc<OddKeys>,
     /// The store, if it is the hub.
     hub: Option<Arc<HubStore>>,
-    /// With a store on a network.
+    /// Retry policy of a store on a network.
     patience: Option<Arc<Patience>>,
 }
 
@@ -186,7 +186,7 @@ impl Location {
         place
     }
 
-    /// Where the object lies on the local disk, if it does.
+    /// Path of the object on the local disk, if it is there.
     #[must_use]
     pub fn local_path(&self) -> Option<PathBuf> {
         (self.address.kind == Kind::Disk).then(|| PathBuf::from(format!("/{}", self.path())))

@@ -43,16 +43,16 @@ pub(crate) fn version_of(bound: ScaleBound) -> u32 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
-    /// To learn from.
+    /// Training: weights are fitted on it.
     Train,
-    /// To choose by.
+    /// Validation: models are chosen by it.
     Valid,
-    /// To judge by.
+    /// Test: final evaluation.
     Test,
 }
 
 impl Split {
-    /// All of them.
+    /// All splits.
     pub const ALL: [Self; 3] = [Self::Train, Self::Valid, Self::Test];
 }
 
@@ -125,7 +125,7 @@ impl fmt::Display for Dtype {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
-    /// As they are: local shards are read without a copy.
+    /// No compression: local shards are read without a copy.
     #[default]
     None,
     /// LZ4 frames.
@@ -138,14 +138,14 @@ pub enum Compression {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ShardId {
     pub(crate) split: Split,
-    /// None for the constants.
+    /// Index of the shard in the split; none for the constants.
     pub(crate) index: Option<usize>,
 }
 
 /// One simulation run; its index in the split is its name.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Trajectory {
-    /// Where it came from: file and sample.
+    /// Source of the trajectory: file and sample.
     pub source: String,
     /// Number of frames.
     pub frames: usize,
@@ -159,14 +159,14 @@ pub struct Trajectory {
     pub coordinates: BTreeMap<String, Vec<f64>>,
 }
 
-/// One Arrow file.
+/// An Arrow file with frames of a split, or with its constants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shard {
-    /// Below the data set's root, such as `train/00000.arrow`.
+    /// Path below the data set's root, such as `train/00000.arrow`.
     pub path: String,
-    /// Its rows: frames, or trajectories in `constants.arrow`.
+    /// Number of rows: frames, or trajectories in `constants.arrow`.
     pub rows: usize,
-    /// Its size.
+    /// Size of the file in bytes.
     pub bytes: u64,
     /// XXH3-64 of its bytes, sixteen hexadecimal digits.
     pub checksum: String,
@@ -226,7 +226,7 @@ pub fn checksum(bytes: &[u8]) -> String {
 /// Trajectories of a split and the files that hold them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SplitManifest {
-    /// In the order of their rows.
+    /// Trajectories, in the order of their rows.
     pub trajectories: Vec<Trajectory>,
     /// Frames, rows sorted by (trajectory, step) across the files.
     pub shards: Vec<Shard>,
@@ -264,14 +264,14 @@ pub struct Manifest {
     pub compression: Compression,
     /// How stored values are normalized.
     pub normalization: Normalization,
-    /// In field units; what the normalization used.
+    /// Statistics of the channels in field units, by which values are normalized.
     pub statistics: Statistics,
     /// The lower bound of its scales.
     #[serde(default, skip_serializing_if = "is_absolute")]
     pub scale_bound: ScaleBound,
     /// The parts.
     pub splits: BTreeMap<Split, SplitManifest>,
-    /// How often the data set was changed since it was made.
+    /// Number of changes of the data set since it was made.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub generation: u64,
     /// What it was made from, and how; data sets that were written by hand do not say.
@@ -302,7 +302,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// As [`Manifest::from_json`], but its shards may be of no bytes yet.
+    /// [`Manifest::from_json`] for an outline, whose shards may have no bytes yet.
     pub(crate) fn outline_from_json(bytes: &[u8], object: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Version {
@@ -342,7 +342,7 @@ impl Manifest {
         }
     }
 
-    /// Every object that it names.
+    /// Path of every object that the manifest names.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         let shards = self.splits.values().flat_map(SplitManifest::files);
         let made = self.provenance.iter().flat_map(|made| &made.sources);
@@ -375,7 +375,7 @@ impl Manifest {
         outline
     }
 
-    /// One part.
+    /// The entry of a split.
     ///
     /// # Errors
     /// [`Error::NoSplit`] when there is none.
@@ -401,7 +401,7 @@ impl Manifest {
         self.affine_of(&self.schema.channels())
     }
 
-    /// As [`Manifest::affine`], for the channels that do not.
+    /// [`Manifest::affine`] for the fields that do not vary in time.
     ///
     /// # Errors
     /// As [`Manifest::affine`].

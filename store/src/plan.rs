@@ -19,14 +19,14 @@ use order::{Lanes, shuffled};
 /// A rank's share of the work: rank `rank` of `world`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share {
-    /// From 0.
+    /// Number of the rank, from 0.
     pub rank: usize,
-    /// How many there are.
+    /// Number of ranks.
     pub world: usize,
 }
 
 impl Share {
-    /// All of it.
+    /// The share of a single rank, which is everything.
     pub const WHOLE: Self = Self { rank: 0, world: 1 };
 
     fn check(self) -> Result<()> {
@@ -41,7 +41,7 @@ impl Share {
     }
 }
 
-/// Which windows come, one after another.
+/// The windows of a run, in order.
 #[derive(Debug, Clone)]
 pub struct Plan {
     split: Split,
@@ -85,7 +85,7 @@ impl Plan {
         Ok(plan.with_order(order))
     }
 
-    /// All the same windows in another order, such as that of the next epoch.
+    /// A plan with equal windows in another order, such as that of the next epoch.
     #[must_use]
     pub fn with_order(&self, order: Order) -> Self {
         Self {

@@ -7,7 +7,7 @@ pub trait Reporter: Send + Sync {
     /// A stage of work begins: a phrase such as "statistics", how much there is to do if that is
     /// known, and of what ("bytes", "frames", "steps").
     fn begin(&self, stage: &str, total: Option<u64>, unit: &str);
-    /// So much more is done.
+    /// Reports that `by` more units are done.
     fn advance(&self, by: u64);
     /// The stage is over.
     fn end(&self);

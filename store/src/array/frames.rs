@@ -157,7 +157,7 @@ impl<T: Copy> Frames<T> {
         self.slice_time(time..time + 1)
     }
 
-    /// Some frames in a row.
+    /// The frames of a range, copied.
     ///
     /// # Panics
     /// When the range is not within the frames.

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 pub struct Patch(Vec<usize>);
 
 impl Patch {
-    /// One size for each axis.
+    /// A patch with the given size along each axis, in cells.
     ///
     /// # Errors
     /// When there is no axis or a size is zero.
@@ -51,7 +51,7 @@ impl Patch {
         }
     }
 
-    /// One size per axis.
+    /// The size along each axis, in cells.
     #[must_use]
     pub fn sizes(&self) -> &[usize] {
         &self.0

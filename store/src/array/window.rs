@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 pub struct Window {
     /// Index of the trajectory in its split.
     pub trajectory: u32,
-    /// Its first frame.
+    /// First frame of the window.
     pub start: u32,
 }
 
 /// Frames of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {
-    /// So many, one at least: context and what follows it.
+    /// This many frames, at least one: the context and what follows it.
     Frames(usize),
-    /// All that the trajectory has: one window a trajectory, for rollouts to its end.
+    /// All frames of the trajectory: one window for each trajectory, for rollouts to its end.
     Trajectory,
 }
 
@@ -34,7 +34,7 @@ pub struct WindowSpec {
 }
 
 impl WindowSpec {
-    /// Every window of so many successive frames.
+    /// Every window of `length` successive frames.
     #[must_use]
     pub fn of_length(length: usize) -> Self {
         Self {
@@ -54,7 +54,7 @@ impl WindowSpec {
         }
     }
 
-    /// Frames of a window in a trajectory of so many.
+    /// Frames of a window in a trajectory of `trajectory` frames.
     #[must_use]
     pub fn frames(&self, trajectory: usize) -> usize {
         match self.length {

@@ -21,7 +21,7 @@ pub(super) struct Address {
     pub(super) kind: Kind,
     /// The URL of the store's root without a trailing slash; empty for the local disk.
     pub(super) root: String,
-    /// As the store has it: nothing in it is encoded.
+    /// Key as the store has it, without any encoding.
     pub(super) key: Path,
 }
 

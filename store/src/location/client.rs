@@ -25,7 +25,7 @@ pub(super) struct Connector {
 struct Metadata {
     /// Host, and port if it is not the usual one.
     authorities: Vec<String>,
-    /// How else credentials are given.
+    /// Other ways to give credentials, for error messages.
     ways: &'static str,
 }
 

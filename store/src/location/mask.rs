@@ -35,7 +35,7 @@ pub fn masked(text: &str) -> Cow<'_, str> {
     masked.map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
-/// Where secrets lie in a text, in order.
+/// Ranges of the secrets in a text, in order.
 fn secrets(text: &str) -> Vec<(usize, usize)> {
     let mut found: Vec<_> = users(text).chain(values(text)).collect();
     found.sort_unstable();

@@ -23,7 +23,7 @@ impl OddKeys {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Those below a folder; an empty one is the whole bucket.
+    /// The odd keys below a folder; an empty one is the whole bucket.
     pub(super) fn below(&self, folder: &str) -> Vec<String> {
         let is_below = |key: &str| match key.strip_prefix(folder) {
             Some(rest) => folder.is_empty() || rest.starts_with('/'),

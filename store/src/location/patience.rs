@@ -29,7 +29,7 @@ use self::failure::Failure;
 /// The setting that says how long a request is made again, such as `90s` or `1h 30m`; `0s` is never.
 pub(super) const SETTING: &str = "retry_for";
 
-/// How long a request is made again, unless said otherwise.
+/// How long requests are retried by default.
 pub const DEFAULT_RETRY_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// The longest first pause, and the longest of all.
@@ -40,18 +40,18 @@ const LONGEST: Duration = Duration::from_secs(30);
 const TOLD_AFTER: Duration = Duration::from_secs(1);
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
-/// Who hears of outages. They are the whole process's, and met deep below whatever opened the place.
+/// The reporter of outages. It is the whole process's, since outages are met deep below the opening of a location.
 static LISTENER: RwLock<Option<Arc<dyn Reporter>>> = RwLock::new(None);
 
 /// Stores that have answered this process.
 static KNOWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// From now on this process's waiting for stores that do not answer is told to `reporter`.
+/// Reports outages to `reporter` from now on: times when this process waits for stores that do not answer.
 pub fn report_outages(reporter: Arc<dyn Reporter>) {
     *LISTENER.write().unwrap_or_else(PoisonError::into_inner) = Some(reporter);
 }
 
-/// How long requests to a store are made again.
+/// Retry policy of a store.
 #[derive(Debug)]
 pub(super) struct Patience {
     /// URL of the store.
@@ -92,7 +92,7 @@ pub(super) struct GaveUp {
 }
 
 impl Patience {
-    /// With a store of this URL, as the settings say.
+    /// The policy for a store with this URL, from the settings.
     ///
     /// # Errors
     /// For a setting that is not a duration.

@@ -34,7 +34,7 @@ impl<K: FromStr + PartialEq> Settings<K> {
         settings
     }
 
-    /// Only what was typed.
+    /// Only the settings that were typed.
     pub(super) fn typed(options: &[(String, String)]) -> Self {
         let options = options.iter();
         let all: Vec<_> = options

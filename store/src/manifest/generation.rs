@@ -20,7 +20,7 @@ pub use head::Head;
 pub use litter::{Litter, litter, purge};
 pub(crate) use stamp::Stamp;
 
-/// Where a manifest is kept that another took the place of.
+/// Location at which a replaced manifest is kept.
 fn kept(root: &Location, manifest: &Manifest) -> Location {
     let (generation, id) = (manifest.generation, manifest.id());
     root.join(&format!("generations/{generation:05}-{id}.json"))

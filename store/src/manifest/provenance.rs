@@ -26,14 +26,14 @@ pub struct Provenance {
     pub sources: Vec<SourceRecord>,
 }
 
-/// One file that a data set was made from.
+/// A file that a data set was made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceRecord {
-    /// Its path below the source.
+    /// Path of the file below the source.
     pub name: String,
-    /// Where its trajectories went.
+    /// Split to which the file's trajectories went.
     pub split: Split,
-    /// Its size.
+    /// Size of the file in bytes.
     pub bytes: u64,
     /// Checksum of the fields' values that were read, sixteen hexadecimal digits: equal for equal values.
     pub checksum: String,
@@ -44,9 +44,9 @@ pub struct SourceRecord {
 /// An object that belongs to a data set and is not a shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
-    /// Below the data set's root.
+    /// Path of the object below the data set's root.
     pub path: String,
-    /// Its size.
+    /// Size of the object in bytes.
     pub bytes: u64,
     /// XXH3-64 of its bytes, sixteen hexadecimal digits.
     pub checksum: String,
@@ -64,7 +64,7 @@ impl Attachment {
         }
     }
 
-    /// Its bytes, compared with the record.
+    /// Reads the object and compares it with this record.
     ///
     /// # Errors
     /// [`crate::Error::Damaged`], [`crate::Error::Io`].
@@ -89,7 +89,7 @@ pub struct Selection {
     /// Cells along each axis; empty for all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub space: Vec<AxisSelection>,
-    /// Every how many frames one is taken, from the first on; 0 and 1 for all.
+    /// Every how many frames one is taken, from the first one on; 0 and 1 take all.
     #[serde(skip_serializing_if = "is_one")]
     pub time_stride: usize,
     /// What the data set is called; by default as its files call it.
@@ -116,7 +116,7 @@ pub enum NotFinite {
     /// A source that holds one is refused.
     #[default]
     Refuse,
-    /// They become zero, in field units.
+    /// Values become zero, in field units.
     Zero,
 }
 
@@ -135,14 +135,14 @@ fn is_one(stride: &usize) -> bool {
 pub struct AxisSelection {
     /// The first cell.
     pub start: usize,
-    /// One past the last.
+    /// One past the last cell.
     pub end: usize,
     /// Every how many cells one is taken.
     pub stride: usize,
 }
 
 impl AxisSelection {
-    /// All cells of an axis.
+    /// Selects all cells of an axis.
     #[must_use]
     pub fn whole(cells: usize) -> Self {
         Self {
@@ -152,7 +152,7 @@ impl AxisSelection {
         }
     }
 
-    /// How many cells it takes.
+    /// Number of cells that are taken.
     #[must_use]
     pub fn count(&self) -> usize {
         self.end
@@ -193,7 +193,7 @@ pub enum StoredValue {
     Text {
         /// Empty for a single one.
         shape: Vec<usize>,
-        /// In row-major order.
+        /// Texts in row-major order.
         text: Vec<String>,
     },
     /// Numbers.

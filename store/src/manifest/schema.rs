@@ -24,14 +24,14 @@ impl Boundary {
     }
 }
 
-/// One axis of the grid.
+/// An axis of the grid.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Axis {
     /// "x", "y", "z", ...
     pub name: String,
-    /// Where the grid points lie, in the simulation's units.
+    /// Coordinates of the grid points, in the simulation's units.
     pub coordinates: Vec<f64>,
-    /// At the low and the high end.
+    /// Boundary types at the low and the high end.
     pub boundary: [Boundary; 2],
 }
 
@@ -82,9 +82,9 @@ pub enum TensorOrder {
 /// A physical field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Field {
-    /// As in the source: "pressure", "velocity", "D".
+    /// Name as in the source: "pressure", "velocity", "D".
     pub name: String,
-    /// Its rank.
+    /// Rank of the field.
     pub order: TensorOrder,
     /// Whether it differs from frame to frame.
     pub time_varying: bool,
@@ -113,9 +113,9 @@ impl Field {
 pub struct Schema {
     /// The data set's name.
     pub name: String,
-    /// Where the fields are known.
+    /// The grid on which the fields are given.
     pub grid: Grid,
-    /// As The Well orders them: t0, then t1, then t2.
+    /// Fields in The Well's order: t0, then t1, then t2.
     pub fields: Vec<Field>,
 }
 

@@ -41,7 +41,7 @@ impl ShardBlocks {
         }
     }
 
-    /// How many blocks: as many as shards.
+    /// Number of blocks, which is that of shards.
     pub(super) fn len(&self) -> usize {
         self.reach.len()
     }

@@ -4,10 +4,10 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::blocks::ShardBlocks;
 
-/// In which order windows come.
+/// The order in which windows come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// By trajectory and start.
+    /// In the order of trajectory and start.
     Sequential,
     /// Every window once, anywhere in the split: for shards on a disk, or few enough to be held.
     Shuffled {
@@ -172,7 +172,7 @@ struct Part {
     len: usize,
 }
 
-/// Where a permutation of 0..n puts `place`: four Feistel rounds over the next power of four,
+/// The image of `place` in a permutation of 0..n: four Feistel rounds over the next power of four,
 /// repeated until the result lies below n. The rounds' keys are frozen: seeds keep their meaning.
 pub(super) fn shuffled(place: u64, n: u64, seed: u64, epoch: u64) -> u64 {
     let half = (64 - (n.max(2) - 1).leading_zeros()).div_ceil(2);

@@ -100,7 +100,7 @@ impl Dataset {
         kept.map(open).transpose()
     }
 
-    /// Where it is.
+    /// Location of the data set.
     #[must_use]
     pub fn location(&self) -> &Location {
         &self.root
@@ -112,7 +112,7 @@ impl Dataset {
         &self.manifest
     }
 
-    /// Its grid and fields.
+    /// Grid and fields of the data set.
     #[must_use]
     pub fn schema(&self) -> &Schema {
         &self.manifest.schema
@@ -217,7 +217,7 @@ impl Dataset {
         &self.cache
     }
 
-    /// Where a window's frames lie.
+    /// The pieces of shards that hold a window's frames.
     pub(crate) fn pieces(
         &self,
         split: Split,
@@ -266,7 +266,7 @@ impl Dataset {
         }
     }
 
-    /// So many frames of one trajectory, from their pieces.
+    /// Gathers `time` frames of one trajectory from their pieces.
     async fn gather(&self, pieces: Vec<Piece>, time: usize) -> Result<Frames> {
         let (run, _lease) = self.run(pieces, time).await?;
         let mut frames = self.empty(time, 1);

@@ -16,7 +16,7 @@ pub struct IoStatistics {
     pub retries: u64,
     /// How often shards were found in memory or in the cache folder when they were wanted.
     pub hits: u64,
-    /// How often they had to be opened: mapped, or fetched.
+    /// How often shards had to be opened: mapped, or fetched.
     pub misses: u64,
     /// Bytes of shards held at once, at most: in memory, or in files of the cache folder.
     pub peak: u64,

@@ -26,7 +26,7 @@ const AHEAD: usize = 2;
 /// What is wanted of frames.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FrameColumns {
-    /// Their times.
+    /// Whether the times of frames are read.
     pub time: bool,
     /// Channels by number, as [`crate::Schema::channels`] has them.
     pub channels: Vec<usize>,
@@ -54,7 +54,7 @@ pub struct Scanner {
 }
 
 impl Scanner {
-    /// Over a data set; reads nothing yet.
+    /// A scanner of a data set; reads nothing yet.
     #[must_use]
     pub fn new(dataset: Arc<Dataset>) -> Self {
         let manifest = dataset.manifest();
@@ -246,7 +246,7 @@ impl Scanner {
         Ok(Arc::new(list))
     }
 
-    /// Where the columns of a piece's shard lie; read once.
+    /// Index of the columns of a piece's shard; read once.
     async fn index(&self, piece: &Piece) -> Result<Arc<ShardIndex>> {
         let shard = &self.dataset.manifest().split(piece.split)?.shards[piece.shard];
         let cell = {

@@ -19,14 +19,14 @@ use crate::{Compression, Dtype, Error, Frames, Location, Result, Shard};
 /// Bytes of a record batch, about: enough for long contiguous runs, few enough to read alone.
 const BATCH_BYTES: usize = 8 << 20;
 
-/// Whose frame a row is, and when.
+/// The trajectory, step and time of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Row {
     /// Index of the trajectory in its split.
     pub trajectory: u32,
     /// Index of the frame in the trajectory.
     pub step: u32,
-    /// In the simulation's units.
+    /// Time in the simulation's units.
     pub time: f64,
 }
 

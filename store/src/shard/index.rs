@@ -22,7 +22,7 @@ const TAIL: u64 = 16 << 10;
 /// Buffers no further apart are read in one request.
 const GAP: u64 = 32 << 10;
 
-/// Where the columns of one file lie.
+/// Positions of the columns of one file.
 #[derive(Debug)]
 pub(crate) struct ShardIndex {
     place: Location,
@@ -35,13 +35,13 @@ pub(crate) struct ShardIndex {
 
 #[derive(Debug)]
 struct BatchIndex {
-    /// In the file.
+    /// Offset in the file.
     offset: u64,
     head: Bytes,
     body: u64,
     rows: usize,
     compressed: bool,
-    /// Within the body.
+    /// Ranges of the buffers within the body.
     buffers: Vec<Range<u64>>,
 }
 
@@ -98,7 +98,7 @@ impl ShardIndex {
             .collect()
     }
 
-    /// Some columns of some rows of a record batch, and no other bytes but those between close ones.
+    /// Reads some columns of some rows of a record batch, and no other bytes except those between close ones.
     pub(crate) async fn read(
         &self,
         batch: usize,
@@ -173,7 +173,7 @@ impl BatchIndex {
         })
     }
 
-    /// Where a column's buffers lie within the body; of a tensor that is not compressed, only the
+    /// Ranges of a column's buffers within the body; for a tensor that is not compressed, only those of the
     /// rows' values.
     fn ranges(
         &self,

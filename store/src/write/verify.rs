@@ -9,7 +9,7 @@ use crate::{Attachment, Error, Head, Location, Manifest, Reporter, Result, Split
 /// Files that are read at the same time.
 const AT_ONCE: usize = 4;
 
-/// Something that is wrong in a data set, and where.
+/// The object in which something is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// A shard of a split, by its index.
@@ -25,9 +25,9 @@ pub enum Place {
 /// Something that is wrong.
 #[derive(Debug)]
 pub struct Flaw {
-    /// Where.
+    /// The object that is wrong.
     pub place: Place,
-    /// What, with the object's name.
+    /// What is wrong, with the object's name.
     pub error: Error,
 }
 

@@ -151,7 +151,7 @@ impl DatasetWriter {
         &self.affine
     }
 
-    /// As [`DatasetWriter::affine`], of the fields that do not vary in time.
+    /// [`DatasetWriter::affine`] for the fields that do not vary in time.
     #[must_use]
     pub fn constant_affine(&self) -> &Affine {
         &self.constant_affine
@@ -234,7 +234,7 @@ impl DatasetWriter {
         self.writer_at(path, self.columns.clone())
     }
 
-    /// As [`DatasetWriter::frames_at`], for constants.
+    /// [`DatasetWriter::frames_at`] for constants.
     ///
     /// # Errors
     /// [`Error::Arrow`].
@@ -292,7 +292,7 @@ impl DatasetWriter {
         self.finish_with(splits, None).await
     }
 
-    /// As [`DatasetWriter::finish`], saying what the data set was made from.
+    /// [`DatasetWriter::finish`] that also records what the data set was made from.
     ///
     /// # Errors
     /// As [`DatasetWriter::finish`].

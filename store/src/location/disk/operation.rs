@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// One step, which was done.
+/// A completed step that changed a disk.
 #[derive(Debug, Clone, Copy)]
 #[cfg_attr(not(test), expect(dead_code, reason = "only a test reads the log"))]
 pub(crate) enum Operation<'a> {

@@ -15,9 +15,9 @@ use crate::{Error, Location, Manifest, Result};
 /// An object that no manifest and no writer needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Litter {
-    /// Its path below the data set's root.
+    /// Path of the file below the data set's root.
     pub path: String,
-    /// Its size.
+    /// Size of the file in bytes.
     pub bytes: u64,
 }
 

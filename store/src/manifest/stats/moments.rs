@@ -48,7 +48,7 @@ impl Moments {
         }
     }
 
-    /// Their mean.
+    /// Mean of the values.
     #[must_use]
     pub fn mean(&self) -> f64 {
         self.mean
@@ -139,7 +139,7 @@ fn one_pass<X: Copy>(all: &[X], value: impl Fn(X) -> f64) -> Moments {
     sums.moments(all.len())
 }
 
-/// As [`one_pass`] of the differences of two lists.
+/// Moments of the differences of two frames, by [`one_pass`].
 fn of_changes<X: Copy + Into<f64>>(frame: &[X], before: &[X]) -> Moments {
     const BLOCK: usize = 1 << 10;
     let mut moments = Moments::default();

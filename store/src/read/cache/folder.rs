@@ -47,11 +47,11 @@ pub(crate) struct Folder {
     map: bool,
 }
 
-/// Who fetches a file.
+/// Whether and by whom a file is fetched.
 enum PartClaim {
-    /// It is there.
+    /// The file is there.
     Found(Bytes),
-    /// This process does.
+    /// This process fetches it.
     Ours(Part),
 }
 

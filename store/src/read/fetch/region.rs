@@ -62,7 +62,7 @@ impl Regions {
 
 /// Memory that goes back when it is no longer read.
 pub(super) struct Region {
-    /// Until it is dropped.
+    /// The memory, present until the drop.
     memory: Option<MmapMut>,
     size: usize,
     home: Arc<Regions>,

@@ -14,10 +14,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-/// Who uses a folder.
+/// The users of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
-    /// This user.
+    /// This user only.
     Private,
     /// A group, by its id.
     Group(u32),
