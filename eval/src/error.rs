@@ -15,7 +15,7 @@ pub enum Error {
         "{text} is not a schedule: {reason}; give 16 | 4,8,16 | 16x8x8 | list:4,4,16 | random:SEED | budget:TOKENS"
     )]
     Schedule {
-        /// As given.
+        /// The text as given.
         text: String,
         /// Why not.
         reason: String,
@@ -70,9 +70,9 @@ pub enum Error {
         root: String,
         /// Name of the run.
         name: String,
-        /// Its schedule.
+        /// Schedule of the evaluation.
         schedule: String,
-        /// Its split.
+        /// Split of the evaluation.
         split: String,
     },
 
@@ -85,9 +85,9 @@ pub enum Error {
         root: String,
         /// Name of the run.
         name: String,
-        /// Its schedule.
+        /// Schedule of the evaluation.
         schedule: String,
-        /// Its split.
+        /// Split of the evaluation.
         split: String,
         /// What differs, each with its value there and here.
         differences: String,
@@ -131,7 +131,7 @@ pub enum Error {
     NewerTables {
         /// URL of the file.
         object: String,
-        /// Its version.
+        /// Version of the table.
         found: u32,
         /// [`crate::TABLE_VERSION`].
         supported: u32,
@@ -187,14 +187,14 @@ pub enum Error {
     NoExecutor {
         /// HOST:PORT of the scheduler.
         address: String,
-        /// How long this was so.
+        /// Time that the cluster was without executors, in seconds.
         seconds: u64,
     },
 
     /// A text that names none of the choices.
     #[error("{text} is not {what}; choose {choices}")]
     Choice {
-        /// As given.
+        /// The text as given.
         text: String,
         /// What was to be chosen, with its article: "a format".
         what: &'static str,
@@ -205,7 +205,7 @@ pub enum Error {
     /// A name that the results do not hold.
     #[error("{text} is not {what} of these results; there are: {choices}")]
     Unknown {
-        /// As given.
+        /// The name as given.
         text: String,
         /// What was named, with its article: "a field".
         what: &'static str,
@@ -216,9 +216,9 @@ pub enum Error {
     /// A name of several evaluations where one is wanted.
     #[error("{text} names several evaluations; say --schedule, or one of: {choices}")]
     Ambiguous {
-        /// As given.
+        /// The name as given.
         text: String,
-        /// Their identities.
+        /// Identities of the evaluations with the name.
         choices: String,
     },
 
@@ -232,7 +232,7 @@ pub enum Error {
     /// A figure could not be drawn.
     #[error("cannot draw {figure}: {reason}")]
     Figure {
-        /// Which one.
+        /// Name of the figure.
         figure: &'static str,
         /// Why not.
         reason: String,
@@ -254,7 +254,7 @@ pub enum Error {
     Memory {
         /// What it may have.
         mib: u64,
-        /// Who asked for how much.
+        /// Which part of the query asked for how much memory.
         reason: String,
     },
 

@@ -30,7 +30,7 @@ pub use subject::{Baseline, BaselineSubject, Description, Subject};
 use task::Task;
 use unfinished::{Costs, Progress, Unfinished};
 
-/// How an evaluation is done.
+/// Options of an evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EvalOptions {
     /// Frames to predict from each start.
@@ -49,7 +49,7 @@ pub struct EvalOptions {
     pub temporal: bool,
     /// What to do where the same evaluation is there.
     pub existing: OnExisting,
-    /// How often what is done is saved, so that an interruption costs no more than that.
+    /// Time between two saves of the progress, which is at most lost by an interruption.
     pub save_every: Duration,
 }
 

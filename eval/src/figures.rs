@@ -47,7 +47,7 @@ pub struct Figure {
     drawing: Drawing,
 }
 
-/// How a figure is stored.
+/// Format of an image file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageFormat {
     /// Text stays text; on white.
@@ -125,7 +125,7 @@ impl Figure {
     }
 }
 
-/// Every figure that a selection of the results has points for.
+/// Draws every figure for which a selection of the results has points.
 ///
 /// # Errors
 /// [`Error::Unknown`] for what the results do not hold, [`Error::Sql`], [`Error::Malformed`] for frames

@@ -88,10 +88,10 @@ impl State {
     }
 }
 
-/// One sound checkpoint, read.
+/// A sound checkpoint in memory.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
-    /// Its `state.json`.
+    /// Content of its `state.json`.
     pub state: State,
     model: File,
     /// Moments of AdamW, where they were asked for.
@@ -108,9 +108,9 @@ struct File {
 /// What of a checkpoint is needed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Need {
-    /// To predict.
+    /// Only the weights, for predictions.
     Weights,
-    /// To go on training.
+    /// Also the optimizer's moments, to resume training.
     Moments,
 }
 
@@ -354,7 +354,7 @@ pub(crate) async fn folders(run: &Location) -> Result<BTreeSet<u64>> {
     Ok(files.map(|(step, _)| step).collect())
 }
 
-/// Every file of a checkpoint by the step of its folder. What has another name is not ours.
+/// Files of every checkpoint, by the step of its folder; other names are ignored.
 async fn files(run: &Location) -> Result<BTreeSet<(u64, String)>> {
     let root = run.join("checkpoints");
     let held = root.list().await?;

@@ -22,9 +22,9 @@ pub struct Config {
     pub data: DataConfig,
     /// What learns.
     pub model: ModelConfig,
-    /// How it learns.
+    /// The optimizer.
     pub optim: OptimConfig,
-    /// For how long.
+    /// Length and course of the training.
     pub train: TrainConfig,
 }
 
@@ -199,7 +199,7 @@ impl Config {
         Ok(changes)
     }
 
-    /// All keys with their values.
+    /// All keys with their values, as TOML.
     ///
     /// # Errors
     /// [`Error::Config`] when a number is larger than TOML's.

@@ -19,7 +19,7 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceChoice {
-    /// This machine's processors.
+    /// The processors of this machine.
     #[default]
     Cpu,
     /// The first CUDA device, of those that the variable `CUDA_VISIBLE_DEVICES` names where it is set;

@@ -14,9 +14,9 @@ use crate::{Error, Result};
 pub struct Domain {
     /// Name of the data set.
     pub name: String,
-    /// Which content exactly: the manifest's id.
+    /// Id of the data set's manifest, which identifies its content.
     pub id: String,
-    /// Which content of what training reads; checkpoints did not always say.
+    /// Id of the content that training reads; empty in early checkpoints.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reads: String,
     /// Channels, in order.
@@ -160,7 +160,7 @@ impl Domains {
         &self.0[0]
     }
 
-    /// Every channel once, in the order of its first appearance: a column of weights for each.
+    /// Names of all channels once, in the order of first appearance: one column of weights for each.
     #[must_use]
     pub fn vocabulary(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();

@@ -21,7 +21,7 @@ pub enum Error {
     Value {
         /// "model.dim", ...
         key: &'static str,
-        /// As given.
+        /// The value as given.
         value: String,
         /// What it must be.
         expected: String,
@@ -30,7 +30,7 @@ pub enum Error {
     /// A patch size that the model was not made for.
     #[error("the model has no patch size {patch}; it has {available}")]
     NoPatch {
-        /// As asked for.
+        /// The patch size as given.
         patch: String,
         /// What there is.
         available: String,
@@ -50,7 +50,7 @@ pub enum Error {
     /// Frames of another shape than the model's.
     #[error("{what}: expected {expected}, found {found}")]
     Shape {
-        /// Which array.
+        /// Name of the array.
         what: &'static str,
         /// What it should be.
         expected: String,
@@ -143,7 +143,7 @@ pub enum Error {
         "the last checkpoint, of step {step}, could not be written; {}", after_loss(*kept)
     )]
     Unsaved {
-        /// Its step.
+        /// Step of the checkpoint.
         step: u64,
         /// The newest checkpoint that there is.
         kept: Option<u64>,
@@ -184,7 +184,7 @@ pub enum Error {
     /// A device that this program cannot use.
     #[error("device {device}: {reason}")]
     Device {
-        /// As asked for.
+        /// The device as given.
         device: String,
         /// Why not.
         reason: String,

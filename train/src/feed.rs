@@ -15,7 +15,7 @@ use wellspring_store::{
 
 use crate::{Config, Result, Stop};
 
-/// One data set of a run.
+/// A data set of a run, with its order and its loader.
 pub(crate) struct Feed {
     pub(crate) dataset: Arc<Dataset>,
     plan: Plan,
@@ -139,7 +139,7 @@ async fn asked(stop: &Stop) {
     }
 }
 
-/// How often each data set is drawn.
+/// Relative weights with which data sets are drawn, and the seed of the draws.
 pub(crate) struct Mix {
     weights: Vec<f64>,
     seed: u64,

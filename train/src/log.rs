@@ -6,7 +6,7 @@ use wellspring_store::{IoStatistics, Location, Reporter, with_causes};
 
 use crate::{Error, Result};
 
-/// One line.
+/// A line of the log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Event {
@@ -16,7 +16,7 @@ pub enum Event {
         step: u64,
         /// Version of the program.
         version: String,
-        /// Where it runs.
+        /// Device on which it runs.
         device: String,
     },
     /// A step was taken.

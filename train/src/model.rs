@@ -42,7 +42,7 @@ pub struct Surrogate {
     config: ModelConfig,
     /// Channels that there are weights for.
     vocabulary: usize,
-    /// Which of them the state has, in its order.
+    /// Channels of the state, in order, as indices into the vocabulary.
     fields: Vec<u32>,
     boundaries: Vec<[Boundary; 2]>,
     parameters: Parameters,
@@ -124,13 +124,13 @@ impl Surrogate {
         }
     }
 
-    /// Its weights by the released model's names.
+    /// Weights by the released model's names.
     #[must_use]
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
     }
 
-    /// Its configuration.
+    /// Configuration of the model.
     #[must_use]
     pub fn config(&self) -> &ModelConfig {
         &self.config

@@ -32,7 +32,7 @@ pub(crate) struct Revin<'a> {
     way: Way,
 }
 
-/// Where it is computed.
+/// The device of the computation, with its data.
 #[derive(Debug)]
 enum Way {
     /// Here, by one [`Scale`] for each sample and channel.

@@ -29,10 +29,10 @@ use crate::previous::{Previous, refuse_unfinished};
 use crate::source::Sources;
 use crate::{Config, Error, Result, Stop, leftovers, training_gradients};
 
-/// Where a run begins.
+/// The way in which a run begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// At its first step, in a place where there is none yet.
+    /// From the first step, in a place without a run.
     New,
     /// After the step of its newest sound checkpoint; at its first step where it has none.
     Resume,
@@ -41,7 +41,7 @@ pub enum Start {
     From(u64),
 }
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outcome {
     /// Steps taken in all.

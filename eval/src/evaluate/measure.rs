@@ -58,7 +58,7 @@ impl TruthSource<'_> {
     }
 }
 
-/// One lead of some windows.
+/// A predicted frame of several windows.
 pub(super) struct Prediction<'a> {
     pub(super) windows: &'a [Window],
     /// Index of the first of these windows among all.
@@ -69,7 +69,7 @@ pub(super) struct Prediction<'a> {
     pub(super) tokens: usize,
     /// Stored values, (1, B, C, *space).
     pub(super) prediction: Frames,
-    /// At the last lead: where the rollout stands after it.
+    /// At the last lead: the progress of the evaluation after it.
     pub(super) progress: Option<Progress>,
 }
 
@@ -336,7 +336,7 @@ fn row<'a>(
     }
 }
 
-/// Not finite, or no better than the truth's mean.
+/// Whether a score is not finite, or no better than the truth's mean.
 fn diverges(score: &Score) -> bool {
     score.nonfinite > 0 || score.spatial.vrmse.is_nan() || score.spatial.vrmse > 1.0
 }

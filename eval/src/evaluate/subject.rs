@@ -7,7 +7,7 @@ use crate::error::SubjectError;
 
 /// A step function. Frames are stored (normalized) values.
 pub trait Subject: Sync {
-    /// For the table of runs.
+    /// Description of the subject for the table of runs.
     fn description(&self) -> Description;
 
     /// Frames that a step sees.
@@ -63,14 +63,14 @@ pub enum Baseline {
 }
 
 impl Baseline {
-    /// All of them by name.
+    /// All baselines by name.
     pub const NAMED: [(&str, Self); 3] = [
         ("persistence", Self::Persistence),
         ("mean", Self::Mean),
         ("linear", Self::Linear),
     ];
 
-    /// By name.
+    /// The baseline with a name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::NAMED
@@ -79,7 +79,7 @@ impl Baseline {
             .map(|(_, baseline)| baseline)
     }
 
-    /// Its name.
+    /// Name of the baseline.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -89,7 +89,7 @@ impl Baseline {
         }
     }
 
-    /// As a step function that sees `context` frames, on grids of `ndim` axes.
+    /// The baseline as a step function that sees `context` frames, on grids of `ndim` axes.
     #[must_use]
     pub fn with_context(self, context: usize, ndim: usize) -> BaselineSubject {
         BaselineSubject {
@@ -138,7 +138,7 @@ impl Subject for BaselineSubject {
         self.stride
     }
 
-    /// It works on grid points.
+    /// One patch size of a single cell, since baselines work on grid points.
     fn patches(&self) -> Vec<Patch> {
         vec![Patch::uniform(1, self.ndim)]
     }

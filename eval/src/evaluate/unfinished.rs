@@ -33,7 +33,7 @@ pub(super) struct Costs {
     pub(super) tokens: usize,
 }
 
-/// Where a rollout stands between two batches of windows.
+/// Progress of an evaluation between two batches of windows.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Progress {
     /// Windows that are done.
@@ -46,7 +46,7 @@ pub(super) struct Progress {
 struct State {
     #[serde(rename = "standing")]
     progress: Progress,
-    /// How many times it was saved: parts of the rows and pictures.
+    /// Number of saves, and so of parts of rows and pictures.
     saves: usize,
     spectra: Vec<SavedSum>,
 }

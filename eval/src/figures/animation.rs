@@ -18,7 +18,7 @@ use crate::{Error, Result, Results};
 pub struct AnimationOptions {
     /// An evaluation, by its identity or its name.
     pub run: String,
-    /// Its schedule, where several have the name.
+    /// Schedule of the evaluation, if several evaluations have the name.
     pub schedule: Option<String>,
     /// Fields, one below the other; all if empty.
     pub fields: Vec<String>,

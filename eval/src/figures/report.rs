@@ -11,7 +11,7 @@ use page::Page;
 /// What the page is called and about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportOptions {
-    /// Its heading.
+    /// Title of the page.
     pub title: String,
 }
 

@@ -76,7 +76,7 @@ impl Type {
     }
 }
 
-/// Which point of a text is meant by its place.
+/// The point of a text that lies at its place.
 #[derive(Clone, Copy)]
 pub(crate) struct Anchor(pub(crate) HPos, pub(crate) VPos);
 

@@ -13,7 +13,7 @@ use crate::Result;
 /// Units of a point: plotters places lines at whole units.
 const UNIT: u32 = 4;
 
-/// Where a drawing will be seen.
+/// The background on which a drawing is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Paper {
     White,

@@ -14,7 +14,7 @@ use wellspring_spectra::{EPSILON, Units};
 /// Standard deviations of fields in ordinary units.
 const ORDINARY: RangeInclusive<f64> = 1e-2..=1e12;
 
-/// How the stored values of a channel become the field's own, and what its ratios are guarded by.
+/// Conversion of a channel's stored values to the field's own units, and the guard of its ratios.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Channel {
     pub(super) units: Units,
@@ -24,14 +24,14 @@ pub(crate) struct Channel {
 /// What is added to denominators.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Guard {
-    /// To those in the field's units, squared.
+    /// Guard beside squares, in the field's units squared.
     pub(super) square: f64,
-    /// To those in the field's units.
+    /// Guard beside magnitudes, in the field's units.
     pub(super) plain: f64,
 }
 
 impl Guard {
-    /// For a field of this standard deviation.
+    /// The guard for a field with this standard deviation.
     fn of(deviation: f64) -> Self {
         if is_ordinary(deviation) {
             return Self {

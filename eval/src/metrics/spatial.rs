@@ -87,7 +87,7 @@ impl Spatial {
         }
     }
 
-    /// In the order of [`Spatial::NAMES`].
+    /// Values of the metrics, in the order of [`Spatial::NAMES`].
     #[must_use]
     pub fn values(&self) -> [f64; 10] {
         [

@@ -81,7 +81,7 @@ impl Temporal {
             .collect()
     }
 
-    /// In the order of [`Temporal::NAMES`].
+    /// Values of the metrics, in the order of [`Temporal::NAMES`].
     #[must_use]
     pub fn values(&self) -> [f64; 3] {
         [
@@ -92,7 +92,7 @@ impl Temporal {
     }
 }
 
-/// One channel over time and space.
+/// Values of one channel over time and space.
 fn values(frames: &Frames, (batch, channel): (usize, usize)) -> Vec<f32> {
     (0..frames.time())
         .flat_map(|time| frames.channel(time, batch, channel).iter().copied())
@@ -137,7 +137,7 @@ fn lengths(frames: &Frames, batch: usize, channels: &[Channel]) -> Vec<Vec<f64>>
     (0..frames.time()).map(of_frame).collect()
 }
 
-/// One channel's frames, scaled by the guarded lengths.
+/// Frames of one channel, scaled by the guarded lengths.
 fn unit(
     frames: &Frames,
     (batch, channel): (usize, usize),

@@ -13,7 +13,7 @@ use wellspring_store::Location;
 
 use crate::{Error, Result};
 
-/// One field of one predicted frame, beside the truth, in the field's own units.
+/// A field of one predicted frame with its truth, in the field's own units.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Picture {
     pub(crate) trajectory: u32,
@@ -27,7 +27,7 @@ pub(crate) struct Picture {
     pub(crate) prediction: Vec<Option<f32>>,
 }
 
-/// Where the frames of an evaluation lie.
+/// File of the kept frames of an evaluation.
 pub(crate) fn file(results: &Location, run: &str) -> Location {
     results.join("frames").join(&format!("{run}.arrow"))
 }

@@ -111,7 +111,7 @@ pub struct RunRecord {
     pub grid: String,
     /// Names of the fields that vary in time, with commas between them.
     pub fields: String,
-    /// Its part.
+    /// Split of the data set.
     pub split: String,
     /// Patch sizes by step; "-" for a baseline.
     pub schedule: String,
@@ -180,7 +180,7 @@ impl Table {
     /// Those whose files have the name of their evaluation.
     pub(crate) const OF_DATA: [Self; 2] = [Self::Metrics, Self::Spectra];
 
-    /// Its folder and its name in SQL.
+    /// Name of the table's folder, and of the table in SQL.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Runs => "runs",
@@ -189,7 +189,7 @@ impl Table {
         }
     }
 
-    /// Where rows lie.
+    /// Path of a file of the table.
     pub(crate) fn file(self, results: &Location, file: &str) -> Location {
         results.join(self.name()).join(&format!("{file}.parquet"))
     }

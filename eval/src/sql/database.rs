@@ -28,7 +28,7 @@ const WORDS: [&str; 24] = [
     "UNION", "WHERE", "WITH",
 ];
 
-/// How queries are answered.
+/// Options of a database.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SqlOptions {
     /// Bytes of memory that queries may have at a time, with their answers; half of the machine's if none. Sorts,
@@ -57,7 +57,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// Without tables; with our functions.
+    /// A database without tables, with our functions.
     ///
     /// # Errors
     /// [`Error::Sql`] when the engine cannot be started.
@@ -65,7 +65,7 @@ impl Database {
         Self::with(SqlOptions::default())
     }
 
-    /// Without tables; with our functions.
+    /// A database without tables, with our functions.
     ///
     /// # Errors
     /// [`Error::Sql`] when the engine cannot be started.

@@ -28,7 +28,7 @@ pub(crate) struct Question {
 }
 
 impl Question {
-    /// All of the filters, over rows of a schema.
+    /// Joins all filters over rows of a schema.
     pub(crate) fn new(
         state: &dyn Session,
         schema: &SchemaRef,

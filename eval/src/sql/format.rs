@@ -11,14 +11,14 @@ use parquet::arrow::ArrowWriter;
 
 use crate::{Error, Result};
 
-/// How an answer is written.
+/// Format of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Columns for people, floats to five digits.
     Table,
     /// Comma-separated, every digit.
     Csv,
-    /// One array of objects, every digit.
+    /// An array of objects, with all digits.
     Json,
     /// A table in Markdown, floats to five digits.
     Md,

@@ -143,7 +143,7 @@ impl FramesTable {
         }
     }
 
-    /// As another process described it.
+    /// The table as another process described it.
     #[cfg(feature = "cluster")]
     pub(crate) fn from_parts(source: Source, columns: Vec<Column>, schema: SchemaRef) -> Self {
         Self {

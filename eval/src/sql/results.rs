@@ -29,7 +29,7 @@ impl Results {
         })
     }
 
-    /// Where they are.
+    /// Location of the results folder.
     #[must_use]
     pub fn location(&self) -> &Location {
         &self.root

@@ -35,7 +35,7 @@ use crate::sql::engine::{Question, is_decided_by, shares};
 pub(crate) struct RunFiles {
     pub(crate) table: Table,
     pub(crate) results: Location,
-    /// In the order of their runs.
+    /// Files of the table, in the order of their runs.
     pub(crate) files: Vec<RunFile>,
     /// `run`, then the columns that are read.
     schema: SchemaRef,

@@ -5,14 +5,14 @@
 /// A named view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View {
-    /// Its name in SQL.
+    /// Name of the view in SQL.
     pub name: &'static str,
-    /// Its text, with the comment on top.
+    /// SQL of the view, with the comment on top.
     pub sql: &'static str,
 }
 
 impl View {
-    /// All of them.
+    /// All views.
     pub const ALL: [Self; 9] = [
         Self::of("leaderboard", include_str!("views/leaderboard.sql")),
         Self::of("scaling", include_str!("views/scaling.sql")),

@@ -11,7 +11,7 @@ pub(super) fn reset_peak(device: &Device) {
     }
 }
 
-/// In MiB; nothing where the system does not tell.
+/// Peak memory in MiB; none if the system does not tell it.
 pub(super) fn peak_mib(device: &Device) -> Option<f64> {
     match device {
         #[cfg(feature = "cuda")]

@@ -22,11 +22,11 @@ pub struct DataConfig {
     /// Windows of a trajectory at most, from its first frame on; all that there are if not said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub starts: Option<usize>,
-    /// How often each data set is drawn, relative to the others; by its windows if not said.
+    /// Relative weights with which data sets are drawn; by default by their numbers of windows.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub weights: Vec<f64>,
-    /// Where no weights are said, each data set is drawn by its windows to the power of one over this:
-    /// 1 is by windows, a large number alike.
+    /// Without weights, each data set is drawn with its number of windows to the power of one over this:
+    /// 1 is proportional to windows, a large number is uniform.
     pub temperature: f64,
     /// Shards whose windows are mixed at a time, for data sets in buckets; the whole split if not said.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,13 +42,13 @@ pub struct DataConfig {
     pub cache_mib: u64,
 }
 
-/// One data set or several: `root = "ds"` or `root = ["a", "b"]`.
+/// A data set or several: `root = "ds"` or `root = ["a", "b"]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Roots {
     /// A folder or a URL; empty before one is named.
     One(String),
-    /// All on grids of as many axes.
+    /// Several data sets, on grids with equal numbers of axes.
     Several(Vec<String>),
 }
 
@@ -97,13 +97,13 @@ impl Default for DataConfig {
     }
 }
 
-/// So many MiB in bytes; the most that there can be for more.
+/// Converts MiB to bytes, without overflow.
 pub(crate) fn mebibytes(mib: u64) -> u64 {
     mib.saturating_mul(1 << 20)
 }
 
 impl DataConfig {
-    /// How much of a data set is held, and where.
+    /// Options of the cache of each data set.
     #[must_use]
     pub fn cache(&self) -> CacheOptions {
         let folder = self.cache.as_ref();

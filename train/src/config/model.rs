@@ -14,12 +14,12 @@ pub enum Strategy {
     Ckm,
     /// Convolutional stride modulation: the kernel stays, the stride changes (Algorithm 2).
     Csm,
-    /// One patch size for ever: the baseline.
+    /// A fixed patch size: the baseline.
     Fixed,
 }
 
 impl Strategy {
-    /// Its name in configurations and tables.
+    /// Name of the strategy in configurations and tables.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -51,7 +51,7 @@ pub enum PatchSize {
 }
 
 impl PatchSize {
-    /// On a grid of some number of axes.
+    /// The patch on a grid of `ndim` axes.
     ///
     /// # Errors
     /// [`crate::Error::Store`] where it names another number of axes.
@@ -62,7 +62,7 @@ impl PatchSize {
         })
     }
 
-    /// Its sizes, as far as they are numbers.
+    /// Sizes along the axes, if all are numbers.
     pub(super) fn sizes(&self) -> Option<Vec<usize>> {
         match self {
             Self::Every(size) => Some(vec![*size]),

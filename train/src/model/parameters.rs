@@ -53,7 +53,7 @@ impl Parameters {
         }
     }
 
-    /// One weight.
+    /// The weight with a name.
     pub(crate) fn get(&self, name: &str) -> Result<&Tensor> {
         self.tensors.get(name).ok_or_else(|| Error::Weights {
             object: "the model".into(),
@@ -61,12 +61,12 @@ impl Parameters {
         })
     }
 
-    /// All of them, in the order of their names.
+    /// All weights with their names, in the order of names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Var)> {
         self.vars.iter().map(|(name, var)| (name.as_str(), var))
     }
 
-    /// All of them without their names, in the same order.
+    /// All weights without their names, in the same order.
     pub fn variables(&self) -> impl Iterator<Item = &Var> {
         self.vars.values()
     }

@@ -28,7 +28,7 @@ pub(crate) struct Moving<'a> {
     pub(crate) gradient: &'a Tensor,
 }
 
-/// How far a step of the optimizer goes.
+/// Learning rate, weight decay and clipping of a step of the optimizer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pace {
     /// Learning rate.
@@ -56,7 +56,7 @@ impl Descent {
     }
 }
 
-/// One step of all weights: `step` counts from 1.
+/// Takes one step for all weights; `step` counts from 1.
 pub(crate) fn adamw(all: &[Moving<'_>], loss: &Tensor, step: u64, pace: Pace) -> Result<Descent> {
     match Route::of(loss) {
         Route::Gpu => by_kernels(all, loss, step, pace),

@@ -273,7 +273,7 @@ impl Drop for Description {
     }
 }
 
-/// How a matrix lies.
+/// Memory layout of a matrix.
 struct Layout(sys::cublasLtMatrixLayout_t);
 
 impl Layout {

@@ -12,7 +12,7 @@ use super::machine::Machine;
 use super::program::{Program, aligned};
 use super::tape;
 
-/// Which way an op computes.
+/// The way in which an op computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
     /// The fused CPU kernel: f32.
@@ -76,7 +76,7 @@ pub(super) struct Backward<'a> {
 
 /// An op that has programs for a GPU.
 pub(super) trait Kernels: Send + Sync + 'static {
-    /// Its name in errors.
+    /// Name of the op in errors.
     const NAME: &'static str;
 
     /// Tensors without gradients that the forward program takes after the inputs.

@@ -10,7 +10,7 @@ use super::program::Buffer;
 #[cfg(any(test, feature = "cuda"))]
 use super::program::{Extent, Launch, args};
 
-/// One product; what is added up is f32.
+/// A matrix product, summed in f32.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Product {
     pub(super) a: Operand,
@@ -37,7 +37,7 @@ pub(super) struct Sizes {
     pub(super) k: usize,
 }
 
-/// In which numbers a product is made.
+/// Number types of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Numbers {
     /// Type of both factors.

@@ -29,7 +29,7 @@ pub(super) enum Arg {
     Int(i32),
     /// `size_t`.
     Size(usize),
-    /// Up to [`TABLE`] `size_t`, by value.
+    /// Up to [`TABLE`] values of `size_t`, by value.
     Sizes(Vec<usize>),
     /// `float`.
     Float(f32),
@@ -117,7 +117,7 @@ impl Extent {
     }
 }
 
-/// One kernel over buffers.
+/// A launch of one kernel over buffers.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Launch {
     pub(super) kernel: String,

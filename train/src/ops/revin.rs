@@ -23,7 +23,7 @@ pub(crate) struct Normalized {
 }
 
 impl Normalized {
-    /// By the statistics of the first `time` frames.
+    /// Normalizes by the statistics of the first `time` frames.
     pub(crate) fn new(frames: &Tensor, time: usize) -> Result<Self> {
         let (_, batch, channels, cells) = frames.dims4()?;
         let rows = batch * channels;
@@ -86,7 +86,7 @@ impl Normalized {
             .remove(0))
     }
 
-    /// Channels last, number by number, of so many frames.
+    /// Copies `frames` frames with channels last.
     fn turned(&self, kernel: &str, times: usize, more: &[usize]) -> Result<Tensor> {
         let (_, batch, channels, cells) = self.frames.dims4()?;
         let mut program = Program::new("revin", 2);

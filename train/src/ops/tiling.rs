@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-/// How a kernel moves over a grid.
+/// The positions of a kernel on a grid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tiling {
     /// Cells along each axis.

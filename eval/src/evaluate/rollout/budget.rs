@@ -39,14 +39,14 @@ pub(super) struct Budget {
 pub(crate) struct BudgetState {
     spent: f64,
     steps: u64,
-    /// Every disagreement so far, ascending.
+    /// All disagreements so far, ascending.
     seen: Vec<f64>,
     /// The last one, if it is finite.
     disagreement: Option<f64>,
 }
 
 impl Budget {
-    /// From the sizes that the model has; the error says what is too few.
+    /// A budget for the model's patch sizes; the error says why there are too few.
     pub(super) fn new(tokens: f64, mut sizes: Vec<Size>) -> Result<Self, String> {
         sizes.sort_by_key(|size| size.tokens);
         sizes.dedup_by_key(|size| size.tokens);

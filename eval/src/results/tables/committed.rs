@@ -21,7 +21,7 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RunFile {
     pub(crate) run: String,
-    /// Its name, which is the run's in tables other than `runs`.
+    /// Name of the file, which is that of the run in tables other than `runs`.
     pub(crate) file: String,
     pub(crate) bytes: u64,
     /// When it was written, in milliseconds of Unix time.
@@ -69,13 +69,13 @@ impl Committed {
         })
     }
 
-    /// Their names, ascending.
+    /// Identities of the evaluations, ascending.
     pub(crate) fn runs(&self) -> Vec<String> {
         let files = self.files(Table::Runs).iter();
         files.map(|file| file.run.clone()).collect()
     }
 
-    /// Their files of a table.
+    /// Files of a table.
     pub(crate) fn files(&self, table: Table) -> &[RunFile] {
         self.files.get(&table).map_or(&[], Vec::as_slice)
     }

@@ -79,7 +79,7 @@ impl Draft {
     }
 }
 
-/// All rows in one file.
+/// Joins all rows in one file.
 fn joined(before: Vec<Bytes>, metrics: TableWriter, run: &str) -> Result<Bytes> {
     let last = Bytes::from(metrics.finish()?);
     if before.is_empty() {

@@ -54,7 +54,7 @@ impl Key {
 /// What decides an evaluation's numbers besides its key.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Work {
-    /// None in what version 1 wrote, and of baselines up to version 3.
+    /// Identity of the weights; none in rows of version 1, and for baselines up to version 3.
     pub(crate) weights: Option<String>,
     pub(crate) strategy: String,
     pub(crate) train_steps: u64,
@@ -62,7 +62,7 @@ pub(crate) struct Work {
     pub(crate) context: u64,
     pub(crate) rollout: u64,
     pub(crate) starts: u64,
-    /// None in what was written up to version 3.
+    /// Steps between two starts; none in rows up to version 3.
     pub(crate) every: Option<u64>,
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct DataRecord {
     pub(crate) dataset: String,
     pub(crate) dataset_id: String,
     pub(crate) split: String,
-    /// These are not in what versions 1 and 2 wrote.
+    /// Identity of the task; like the fields below, absent in rows of versions 1 and 2.
     pub(crate) task: Option<String>,
     pub(crate) grid: Option<String>,
     pub(crate) fields: Option<String>,
@@ -30,9 +30,9 @@ pub(crate) struct DataRecord {
 /// What it is known by among all rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DataLabel {
-    /// Equal for equal tasks.
+    /// Identity of the task: equal for equal tasks.
     pub(crate) task: String,
-    /// Different for different tasks of a split.
+    /// Name to show: different for different tasks of a split.
     pub(crate) label: String,
 }
 

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 
 /// The row that is in a place.
 struct PlacedRow {
-    /// Nothing where it is damaged, so that it counts for nothing.
+    /// The evaluation of the row; none if the row is damaged, which then does not count.
     evaluation: Option<Evaluation>,
     version: Version,
 }

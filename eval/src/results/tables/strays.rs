@@ -16,7 +16,7 @@ use crate::Result;
 /// The end of the name of a file that an evaluation writes to see whether it may.
 const TRIED: &str = ".try";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long what an interrupted evaluation has saved waits for the same command.
+/// Time for which the saved progress of an interrupted evaluation is kept.
 const WAITS: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// The file that an evaluation locks for as long as it lives, on a disk.
@@ -85,7 +85,7 @@ fn tried(name: &str) -> Option<String> {
     name.ends_with(TRIED).then(|| name.to_owned())
 }
 
-/// Those of them that no process works on.
+/// Those strays that no living process works on.
 fn lifeless(
     results: &Location,
     left: BTreeMap<String, FileGroup>,

@@ -95,7 +95,7 @@ impl Cluster {
 }
 
 impl Database {
-    /// Whose queries a cluster answers.
+    /// A database whose queries a cluster answers.
     ///
     /// # Errors
     /// [`Error::Sql`] when the engine cannot be started.

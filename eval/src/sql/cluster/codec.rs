@@ -59,7 +59,7 @@ impl Message {
         serde_json::to_writer(into, self).map_err(external)
     }
 
-    /// Nothing when the bytes are somebody else's.
+    /// Reads our encoding; none if the bytes are in another one.
     fn read(bytes: &[u8]) -> Result<Option<Self>> {
         let Some(json) = bytes.strip_prefix(MARK) else {
             return Ok(None);
@@ -76,7 +76,7 @@ struct Frames {
     columns: Vec<Column>,
     /// Schema of the columns: an empty Arrow stream in base64.
     schema: String,
-    /// How much a scan reads; nothing for a table. Which pieces, its input says.
+    /// Size of a scan; none for a table. The pieces are in the scan's input.
     #[serde(default)]
     chosen: Option<ScanSize>,
 }

@@ -39,7 +39,7 @@ pub struct Executor {
     pub work: PathBuf,
     /// What queries may read, with all below.
     pub reads: Vec<Location>,
-    /// How it reaches the scheduler and other executors; its own server asks for the same token.
+    /// Credentials for the scheduler and other executors; its own server requires the same token.
     pub credentials: Credentials,
     /// What its server shows; without it connections are plain.
     pub tls: Option<ServerTls>,

@@ -12,7 +12,7 @@ use tonic::server::NamedService;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-/// Where the question is asked.
+/// Path of the request.
 const PATH: &str = "/wellspring.Presence/executors";
 
 /// The header of the answer.

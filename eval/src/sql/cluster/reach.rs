@@ -95,9 +95,9 @@ impl fmt::Debug for Refused {
 /// The places that may be read, with all below them.
 #[derive(Debug, Clone)]
 pub(super) enum Reach {
-    /// For a client, which trusts its own plans.
+    /// Everything: for a client, which trusts its own plans.
     Anywhere,
-    /// For those who work for others.
+    /// Only what lies below these locations: for servers.
     Below(Arc<[Location]>),
 }
 

@@ -28,7 +28,7 @@ use crate::sql::session::{self, StorageOptions};
 /// How long an executor may be silent; it asks for work at least every five seconds.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Where a scheduler listens, whom it lets in and what it lets them read.
+/// Address of a scheduler, its credentials, and what it may read.
 #[derive(Debug, Clone)]
 pub struct Scheduler {
     /// Address to listen on; port 0 takes a free one.

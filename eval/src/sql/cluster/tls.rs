@@ -35,7 +35,7 @@ pub struct ServerTls(Arc<ServerConfig>);
 pub struct ClientTls {
     config: Arc<ClientConfig>,
     folder: PathBuf,
-    /// How many sockets were made in the folder.
+    /// Number of sockets that were made in the folder.
     sockets: Arc<AtomicUsize>,
 }
 

@@ -38,7 +38,7 @@ pub(crate) struct FramesScan {
     properties: Arc<PlanProperties>,
 }
 
-/// How much a scan reads in all.
+/// Total size of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ScanSize {
     frames: usize,

@@ -162,7 +162,7 @@ impl Groups {
     }
 }
 
-/// One number of every unit of every group.
+/// A list of one number for every unit, for every group.
 fn list<T: ArrowPrimitiveType>(groups: &[Units], of: impl Fn(&Unit) -> T::Native) -> ArrayRef {
     let mut lists = ListBuilder::new(PrimitiveBuilder::<T>::new());
     for units in groups {
@@ -249,7 +249,7 @@ impl GroupsAccumulator for Groups {
     }
 }
 
-/// All rows as one group.
+/// A single group with all rows.
 #[derive(Debug)]
 struct One(Groups);
 

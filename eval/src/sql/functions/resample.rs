@@ -8,9 +8,9 @@ use rand_chacha::ChaCha8Rng;
 
 /// Resamples drawn where not all are enumerated.
 const DRAWS: usize = 1000;
-/// Up to so many units every resample is counted, with its probability: C(2n − 1, n) of them.
+/// Number of units up to which every resample is counted, with its probability: C(2n − 1, n) of them.
 pub(super) const ENUMERATED: usize = 6;
-/// Up to so many units the draws are kept.
+/// Number of units up to which the draws are kept.
 const KEPT: usize = 512;
 /// Seed of the draws. It never changes, so that equal data have equal intervals.
 const SEED: u64 = 0;
@@ -171,7 +171,7 @@ struct Resamples {
     units: usize,
     counts: Vec<f64>,
     weights: Vec<f64>,
-    /// Where all are enumerated.
+    /// The tail, if all resamples are enumerated.
     tail: Option<Tail>,
 }
 

@@ -5,7 +5,7 @@ use candle_core::{DType, Result, Tensor};
 use super::{Descent, Moving, Pace, Update};
 use crate::ops::program::{Buffer, Extent, Program, TABLE, args, int};
 
-/// All launches are issued before the host looks at what they found.
+/// Takes a step by kernels. All launches are issued before the host reads any result.
 pub(super) fn by_kernels(
     all: &[Moving<'_>],
     loss: &Tensor,
