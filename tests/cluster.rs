@@ -133,7 +133,7 @@ fn a_cluster_answers_as_one_process_does() {
     assert!(told, "{}", said.err);
 }
 
-/// Equal but for the order in which floats were added.
+/// Whether answers are equal except for the order in which floats were added.
 fn same(one: &[serde_json::Value], many: &[serde_json::Value], query: &str) {
     assert_eq!(one.len(), many.len(), "{query}");
     for (a, b) in one.iter().zip(many) {

@@ -114,7 +114,7 @@ fn run_again(place: &Workplace, words: &str) -> Said {
     said
 }
 
-/// How often each end was seen.
+/// Number of times that each end was seen.
 #[derive(Default)]
 struct Tally {
     changes: usize,

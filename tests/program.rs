@@ -157,7 +157,7 @@ impl Workplace {
         std::fs::read(self.path(&checkpoint)).unwrap()
     }
 
-    /// Every file below a folder with its bytes.
+    /// All files below a folder, with their bytes.
     pub(crate) fn files(&self, below: &str) -> Vec<(PathBuf, Vec<u8>)> {
         let mut files = Vec::new();
         gather(&self.path(below), &mut files);

@@ -39,7 +39,7 @@ pub fn stop(runtime: &Handle) -> std::io::Result<Arc<Stop>> {
     Ok(stop)
 }
 
-/// How a command ends that a signal has stopped.
+/// The error with which a command ends that a signal has stopped.
 pub fn ended() -> Interrupted {
     match CODE.load(Ordering::SeqCst) {
         0 => Interrupted(exit_code(SignalKind::interrupt())),

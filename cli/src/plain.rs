@@ -62,7 +62,7 @@ pub fn print_data(bytes: &[u8]) -> anyhow::Result<()> {
     }
 }
 
-/// Writes bytes to standard output as they are: only what this program made of nobody's text.
+/// Writes bytes to standard output unchanged: only for text that this program made, never for untrusted text.
 pub fn print_exactly(bytes: &[u8]) -> anyhow::Result<()> {
     let mut output = io::stdout().lock();
     output.write_all(bytes)?;

@@ -9,9 +9,9 @@ use wellspring_store::Reporter;
 
 use crate::plain::plain;
 
-/// One line at a time on standard error.
+/// Shows progress and notes on standard error, one line at a time.
 pub struct Terminal {
-    /// Nothing is said.
+    /// Whether to show nothing.
     quiet: bool,
     /// Bars are drawn.
     draws: bool,

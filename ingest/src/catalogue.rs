@@ -30,7 +30,7 @@ pub use options::{IngestOptions, Part};
 /// Files that stay open, with their indices, for whoever reads them next.
 const OPEN_FILES: usize = 16;
 
-/// Every trajectory of a source, by split, as far as it is selected.
+/// All trajectories of a source, by split, as far as they are selected.
 pub(crate) struct Catalogue {
     /// Schema of the part of the source that is taken.
     pub(crate) schema: Schema,
@@ -54,11 +54,11 @@ pub(crate) struct TakenField {
     pub(crate) place: usize,
     pub(crate) name: String,
     pub(crate) time_varying: bool,
-    /// Its channels among those of the frames, or of the constants.
+    /// Channels of the field among those of the frames, or of the constants.
     pub(crate) channels: Range<usize>,
 }
 
-/// One trajectory and where it lies.
+/// A trajectory and its place in the source.
 pub(crate) struct Entry {
     pub(crate) file: usize,
     pub(crate) sample: usize,

@@ -87,7 +87,7 @@ async fn look_at_all(
 #[derive(Default)]
 struct TrajectoryCheck {
     findings: Vec<Finding>,
-    /// Where all of it could be read.
+    /// The trajectory for the search for twins, if all of it could be read.
     member: Option<Member>,
 }
 

@@ -51,12 +51,12 @@ pub async fn ingest(
     work.settled(work.whole(reporter).await).await
 }
 
-/// How far a part has got.
+/// Progress of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Its statistics are gathered.
+    /// The statistics of the part are gathered.
     Statistics,
-    /// Its shards are written.
+    /// The shards of the part are written.
     Shards,
 }
 

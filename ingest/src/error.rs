@@ -16,7 +16,7 @@ pub enum Error {
         "{source_url} holds no HDF5 files; expected data/train/*.hdf5 (or train/*.hdf5, or *.hdf5)"
     )]
     NoFiles {
-        /// Where they were looked for.
+        /// URL of the folder that was searched.
         source_url: String,
     },
 
@@ -113,7 +113,7 @@ pub enum Error {
     Unfinished {
         /// URL of the data set.
         root: String,
-        /// How many of what, and which.
+        /// Numbers and names of the missing parts.
         missing: String,
     },
 
@@ -124,7 +124,7 @@ pub enum Error {
         source_url: String,
         /// URL of the data set.
         root: String,
-        /// How they differ.
+        /// The differences.
         reason: String,
     },
 
@@ -157,7 +157,7 @@ pub enum Error {
         file: String,
         /// The first file.
         other: String,
-        /// How they differ.
+        /// The differences.
         reason: String,
     },
 
@@ -218,7 +218,7 @@ pub enum Error {
         file: String,
         /// The field.
         object: String,
-        /// In the field's units.
+        /// The value, in the field's units.
         value: f64,
         /// Sample in the file.
         trajectory: usize,
@@ -256,7 +256,7 @@ pub enum Error {
     Simulation {
         /// The option.
         what: &'static str,
-        /// As given.
+        /// The text as given.
         found: String,
         /// What it must be.
         expected: String,

@@ -78,7 +78,7 @@ pub enum Severity {
 }
 
 impl FindingKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 14] = [
         Self::Unreadable,
         Self::Mixed,
@@ -194,12 +194,12 @@ pub struct Finding {
     pub step: Option<usize>,
     /// The value that is odd.
     pub value: Option<f64>,
-    /// All of it in words, but for the file.
+    /// The whole finding in words, except for the file.
     pub message: String,
 }
 
 impl Finding {
-    /// One about a file as a whole.
+    /// A finding about a whole file.
     pub(crate) fn new(kind: FindingKind, file: &str, message: impl Into<String>) -> Self {
         Self {
             kind,

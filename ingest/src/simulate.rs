@@ -79,7 +79,7 @@ impl FromStr for Equation {
     }
 }
 
-/// How much to simulate.
+/// Options of a simulation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SimulateOptions {
     /// Grid points along each axis.
@@ -92,7 +92,7 @@ pub struct SimulateOptions {
     pub valid: usize,
     /// Test trajectories.
     pub test: usize,
-    /// Equal seeds give equal files, however many threads there are.
+    /// Random seed; equal seeds give equal files, for any number of threads.
     pub seed: u64,
     /// Whether simulations that are there may be replaced.
     pub overwrite: bool,

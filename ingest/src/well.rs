@@ -48,7 +48,7 @@ const GROUPS: [(&str, TensorOrder); 3] = [
 /// An open file whose structure was checked.
 #[derive(Debug)]
 pub(crate) struct WellFile {
-    /// How errors call it.
+    /// Name of the file in errors.
     pub(crate) named: String,
     access: Access,
     file: File,

@@ -39,7 +39,7 @@ pub fn run(session: &Session, args: &args::Demo) -> Result<()> {
     demo.farewell(&report, began)
 }
 
-/// How much of everything.
+/// Sizes of the demo.
 struct Scale {
     shape: Vec<usize>,
     frames: usize,

@@ -72,7 +72,7 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
     Ok(())
 }
 
-/// Where and how a command evaluates.
+/// The place and the options of a command's evaluations.
 pub struct Evaluation {
     pub dataset: Dataset,
     pub results: Location,

@@ -45,7 +45,7 @@ pub fn run(session: &Session, args: &args::Figures) -> Result<()> {
     Ok(())
 }
 
-/// One, or one for each field.
+/// A single selection, or one for each field.
 fn selections(
     session: &Session,
     results: &Results,

@@ -186,7 +186,7 @@ pub fn typed<T, E: std::fmt::Display>(answer: Result<T, E>) -> Result<T> {
     answer.map_err(|error| Misuse(error.to_string()).into())
 }
 
-/// One line on what a data set holds.
+/// Describes a data set in one line.
 pub fn summary(manifest: &Manifest, root: &str) -> String {
     let splits: Vec<String> = manifest
         .splits

@@ -13,7 +13,7 @@ use crate::args;
 use crate::failure::misuse;
 use crate::settings;
 
-/// How long reading is tried.
+/// Time for which reading is tried.
 const TRIAL: Duration = Duration::from_secs(1);
 
 pub fn run(session: &Session, args: &args::Plan) -> Result<()> {

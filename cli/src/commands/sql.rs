@@ -34,7 +34,7 @@ pub fn run(session: &Session, args: &args::Sql) -> Result<()> {
     }
 }
 
-/// With less the engine's exchanges between threads may wait for one another for ever.
+/// Least memory of a query: with less, the engine's exchanges between threads may block one another.
 const LEAST_MEMORY: u64 = 64 << 20;
 
 fn open(session: &Session, args: &args::Sql) -> Result<Engine> {

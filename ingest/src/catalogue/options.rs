@@ -8,7 +8,7 @@ use wellspring_store::{Compression, Dtype, Location, Normalization, Selection};
 
 use crate::{Error, Result};
 
-/// How to convert.
+/// Options of an ingest.
 #[derive(Debug, Clone)]
 pub struct IngestOptions {
     /// Type of the stored values.
@@ -50,14 +50,14 @@ impl Default for IngestOptions {
 }
 
 impl IngestOptions {
-    /// How many shards of a size may be filled at the same time.
+    /// Number of shards of a size that may be filled at the same time.
     pub(crate) fn at_once(&self, shard_bytes: u64) -> usize {
         let fit = self.memory_bytes / shard_bytes.max(1);
         fit.clamp(1, self.threads.max(1) as u64) as usize
     }
 }
 
-/// One of several equal shares of an ingest, written `0/4` to `3/4`.
+/// One of several equal parts of an ingest, written `0/4` to `3/4`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
     index: usize,
@@ -65,10 +65,10 @@ pub struct Part {
 }
 
 impl Part {
-    /// All of the work.
+    /// The whole work.
     pub const WHOLE: Self = Self { index: 0, count: 1 };
 
-    /// The pieces of so many that belong to this part: a run of them.
+    /// The pieces of this part, out of `pieces`: a contiguous range.
     pub(crate) fn of(self, pieces: usize) -> Range<usize> {
         let bound = |part: usize| (pieces as u128 * part as u128 / self.count as u128) as usize;
         bound(self.index)..bound(self.index + 1)

@@ -105,7 +105,7 @@ impl Checking<'_> {
         })
     }
 
-    /// In field units, but for a checksum of what is stored.
+    /// Looks at a frame in field units; the checksum is of the stored values.
     fn glance(&self, frames: &Frames, step: usize, channel: usize) -> Glance {
         let stored = frames.channel(step, 0, channel);
         let affine = self.dataset.affine();

@@ -105,7 +105,7 @@ pub async fn open(
     Ok(Dataset::of_origin(root, outline, Arc::new(origin), cache)?)
 }
 
-/// How to make the shards, but for where the data set is.
+/// Everything that is needed to make the shards, except for the location of the data set.
 #[derive(Debug, Serialize, Deserialize)]
 struct Promise {
     source: String,
@@ -152,12 +152,12 @@ struct OnDemand {
     statistics: Statistics,
     writer: DatasetWriter,
     rows: BTreeMap<(Split, usize), Vec<Row>>,
-    /// As many shards are made at the same time as memory allows.
+    /// Limits the shards that are made at the same time by the memory.
     turns: Semaphore,
     shards: Mutex<Shards>,
 }
 
-/// By the names of their records.
+/// Shards by the names of their records.
 struct Shards {
     made: BTreeMap<String, Shard>,
     missing: BTreeSet<String>,

@@ -163,7 +163,7 @@ pub(crate) fn sources(
         .collect()
 }
 
-/// All that is to be said of the frames that were read, and of trajectories that are there twice.
+/// Findings about the frames that were read, and about trajectories that exist twice.
 pub(crate) fn findings(
     catalogue: &Catalogue,
     records: &BTreeMap<Split, SplitRecords>,

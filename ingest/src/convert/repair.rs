@@ -180,7 +180,7 @@ impl Repair<'_> {
         Ok(rows)
     }
 
-    /// Where the source has a trajectory.
+    /// Index of a trajectory in the catalogue of the source.
     fn entry(&self, split: Split, trajectory: usize) -> Result<usize> {
         let wanted = &self.manifest.splits[&split].trajectories[trajectory];
         let entries = self.catalogue.splits.get(&split);

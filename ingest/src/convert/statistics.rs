@@ -25,13 +25,13 @@ const PIECE_FRAMES: usize = 16;
 /// Frames whose statistics are gathered together.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Piece {
-    /// Some steps of a trajectory.
+    /// Some steps of a trajectory: split, trajectory, steps.
     Frames(Split, usize, Range<usize>),
     /// The fields of a split that do not vary in time.
     Constants(Split),
 }
 
-/// Every piece, in order.
+/// All pieces, in order.
 pub(crate) fn pieces(catalogue: &Catalogue) -> Vec<Piece> {
     let splits: Vec<Split> = match catalogue.splits.contains_key(&Split::Train) {
         true => vec![Split::Train],

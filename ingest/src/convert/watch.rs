@@ -14,7 +14,7 @@ use crate::well::glance::Glance;
 pub(crate) struct Watch<'a> {
     catalogue: &'a Catalogue,
     split: Split,
-    /// By trajectory and field.
+    /// Tracks by trajectory and field.
     tracks: BTreeMap<(usize, usize), Track>,
 }
 

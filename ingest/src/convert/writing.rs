@@ -19,7 +19,7 @@ pub(crate) struct Job {
     pub(crate) rows: Vec<Row>,
 }
 
-/// Where shards are written from, and what remembers them.
+/// The inputs of shards that are written, and the ledger that records them.
 pub(crate) struct Writing<'a> {
     pub(crate) catalogue: &'a Arc<Catalogue>,
     pub(crate) writer: &'a DatasetWriter,

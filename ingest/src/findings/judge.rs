@@ -16,7 +16,7 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    /// For an ingest, which ends at the first finding that is refused.
+    /// The judge of an ingest, which ends at the first finding that is refused.
     ///
     /// # Errors
     /// [`Error::Selection`] for a kind that is unknown, or that cannot be let through.
@@ -44,7 +44,7 @@ impl Judge {
         })
     }
 
-    /// For a check, which gives every finding.
+    /// The judge of a check, which collects every finding.
     pub(crate) fn going_on(self) -> Self {
         Self {
             goes_on: true,

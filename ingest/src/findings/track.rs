@@ -11,7 +11,7 @@ use crate::well::glance::Glance;
 /// Steps as runs, each with its first step and one past its last.
 type Runs = Vec<(usize, usize)>;
 
-/// One field along some steps of a trajectory.
+/// What was seen of one field along some steps of a trajectory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Track {
     /// Among the trajectories of its split.
@@ -55,7 +55,7 @@ pub(crate) struct TrackName<'a> {
 }
 
 impl Track {
-    /// One that begins with a frame.
+    /// A track that begins with a frame.
     pub(crate) fn begin((entry, field): (usize, usize), step: usize, glance: &Glance) -> Self {
         let once = |is: bool| {
             if is {
@@ -114,7 +114,7 @@ impl Track {
         self.steps == (0, frames) && !odd && !broken
     }
 
-    /// All that is to be said.
+    /// The findings of the track.
     pub(crate) fn findings(&self, named: &TrackName<'_>) -> Vec<Finding> {
         let mut findings = Vec::new();
         findings.extend(named.unwritten(&self.unwritten));

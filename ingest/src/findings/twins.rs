@@ -25,7 +25,7 @@ impl Member {
     }
 }
 
-/// Every trajectory whose values an earlier one has.
+/// Finds every trajectory whose values are those of an earlier one.
 pub(crate) fn twins(members: &[Member]) -> Vec<Finding> {
     let mut known: BTreeMap<u64, &Member> = BTreeMap::new();
     let mut findings = Vec::new();

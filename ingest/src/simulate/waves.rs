@@ -14,7 +14,7 @@ use crate::{Error, Result};
 /// How values are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
-    /// All in a row.
+    /// Contiguous storage.
     Contiguous,
     /// A chunk a frame.
     Chunked,
@@ -25,9 +25,9 @@ pub enum Packing {
 /// A field of waves.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WaveField {
-    /// Its name.
+    /// Name of the field.
     pub name: String,
-    /// Its rank.
+    /// Rank of the field.
     pub order: TensorOrder,
 }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::remote::Remote;
 
-/// How the bytes of a file are had.
+/// The way to the bytes of a file.
 #[derive(Debug, Clone)]
 pub(crate) enum Access {
-    /// On the local disk.
+    /// A file on the local disk.
     Local(PathBuf),
-    /// By ranges.
+    /// A file that is read by ranges.
     Remote(Arc<Remote>),
 }

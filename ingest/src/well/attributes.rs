@@ -196,7 +196,7 @@ fn attribute(at: &hdf5::Location, name: &str) -> hdf5::Result<Option<hdf5::Attri
     }
 }
 
-/// All values of an attribute or dataset: a damaged one may claim more than there is memory for.
+/// Reads all values of an attribute or dataset; a damaged one may claim more than there is memory for.
 pub(super) fn all<T: H5Type>(at: &Container) -> hdf5::Result<Vec<T>> {
     match at.size().saturating_mul(size_of::<T>()) {
         bytes if bytes > LARGEST => Err(format!("it claims {bytes} bytes of values").into()),

@@ -51,7 +51,7 @@ impl Values {
         }
     }
 
-    /// Some of the values.
+    /// A range of the values.
     pub(super) fn some(&self, range: Range<usize>) -> Stored<'_> {
         match self {
             Self::F32(values) => Stored::F32(&values[range]),
@@ -241,7 +241,7 @@ impl ChunkReader<'_> {
         Ok(())
     }
 
-    /// All values of a chunk.
+    /// Decodes all values of a chunk.
     fn decode(&mut self, chunk: Chunk, into: &mut [u8]) -> Result<(), Failure> {
         let steps = &self.chunks.steps;
         if steps.is_empty() {

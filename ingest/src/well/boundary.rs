@@ -38,7 +38,7 @@ pub(super) fn read(
     Ok(sides)
 }
 
-/// Where a condition holds, over the axes that it is associated with.
+/// The cells at which a condition holds, over the axes that it is associated with.
 struct Mask {
     /// Points along each associated axis.
     shape: Vec<usize>,

@@ -67,7 +67,7 @@ fn axes(root: &Object<'_>, dimensions: &Object<'_>) -> Result<Vec<String>> {
 struct Header {
     group: &'static str,
     field: Field,
-    /// As far as it is said.
+    /// Whether the field varies along each axis, as far as the file says.
     dim_varying: Vec<bool>,
     shape: Vec<usize>,
 }

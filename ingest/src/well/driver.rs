@@ -29,7 +29,7 @@ use crate::source::extents::ReadAt;
 struct DriverFile {
     bytes: Arc<dyn ReadAt>,
     size: u64,
-    /// Where the addresses that the file has of itself begin.
+    /// Offset in the file from which the file's own addresses count.
     base: u64,
 }
 
@@ -158,7 +158,7 @@ struct OpenFile {
     /// The library's own `H5FD_t`, of 11 words, and room for what it may become.
     common: [u64; 32],
     given: DriverFile,
-    /// Where the library believes the file to end.
+    /// End of the file as the library knows it.
     end: haddr_t,
 }
 

@@ -163,7 +163,7 @@ fn check(stored: &mut Vec<u8>) -> Result<(), String> {
 
 /// Fletcher's checksum of big-endian 16-bit words, as HDF5 computes it.
 fn fletcher32(data: &[u8]) -> u32 {
-    /// So many words can be added before a sum overflows.
+    /// Number of words that can be added before a sum overflows.
     const WORDS: usize = 360;
     let fold = |sum: u32| (sum & 0xffff) + (sum >> 16);
     let (mut first, mut second) = (0_u32, 0_u32);

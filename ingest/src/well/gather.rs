@@ -4,11 +4,11 @@ use wellspring_store::AxisSelection;
 
 use super::planes::Slab;
 
-/// How to get from the stored values of a frame to a plane.
+/// The map from the stored values of a frame to a plane.
 pub(super) struct Gather {
-    /// Stored values of the frame.
+    /// Number of stored values of the frame.
     pub(super) frame: usize,
-    /// For each axis of the plane but the last: places, and stored values from one to the next.
+    /// For each axis of the plane but the last: number of places, and stored values from one to the next.
     outer: Vec<(usize, usize)>,
     /// Places and spacing along the last axis of the plane, or over all axes that lie evenly.
     inner: (usize, usize),
@@ -17,7 +17,7 @@ pub(super) struct Gather {
 }
 
 impl Gather {
-    /// For a field with these components, of which some axes vary.
+    /// The map for a field with `components` components, which varies along some axes.
     pub(super) fn new(
         space: &[AxisSelection],
         dim_varying: &[bool],
@@ -139,7 +139,7 @@ impl Cell for f64 {
     }
 }
 
-/// Every `step`-th value, mapped; a step that the compiler knows makes a loop of vectors.
+/// Fills a line with every `step`-th value, mapped; a constant step becomes a vectorized loop.
 #[inline(always)]
 fn fill<T: Copy, X>(values: &[T], step: usize, line: &mut [X], map: impl Fn(T) -> X) {
     match step {

@@ -6,7 +6,7 @@ use crate::well::Cell;
 /// Values that programs write for missing ones: NetCDF's for floats, and CF's and CMIP's.
 const FILLS: [f64; 2] = [9.969_209_968_386_869e36, 1e20];
 
-/// How much larger than all others a few cells must be.
+/// Factor by which a few cells must exceed all others to be outliers.
 const APART: f64 = 1e6;
 
 /// The most cells that are a few.

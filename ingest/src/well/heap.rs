@@ -11,15 +11,15 @@ use crate::source::extents::ReadAt;
 
 const SIGNATURE: [u8; 8] = *b"GCOL\x01\0\0\0";
 const LOCAL: [u8; 8] = *b"HEAP\0\0\0\0";
-/// Where a list of free blocks ends.
+/// Offset that marks the end of a list of free blocks.
 const NONE: u64 = 1;
 /// Bytes of a collection's head and of an object's, where lengths take 8 bytes, as they do in every
 /// file that a 64-bit library writes unless it is told otherwise.
 const HEAD: u64 = 16;
-/// Where heads have the length of what they are the head of.
+/// Offset of the length in the head of an object.
 const LENGTH: usize = 8;
 
-/// How every HDF5 file begins, behind a user block if it has one.
+/// First bytes of every HDF5 file, after a user block if it has one.
 const SUPERBLOCK: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
 
 /// Where a file begins whose addresses are counted from there: at 0, or behind a user block of 512, 1024,

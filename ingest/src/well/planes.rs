@@ -22,9 +22,9 @@ const CHUNK_SLAB: usize = 16 << 20;
 /// Cells along the first axis that are read together.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Slab {
-    /// In the file.
+    /// Range in the file.
     pub(super) file: Range<usize>,
-    /// In the planes.
+    /// Range in the planes.
     pub(crate) rows: Range<usize>,
 }
 
@@ -337,7 +337,7 @@ impl<'a> FieldReader<'a> {
         region
     }
 
-    /// Where a spatial axis is in the stored array.
+    /// Index of a spatial axis in the stored array.
     fn axis(&self, axis: usize) -> usize {
         let field = &self.field.field;
         let varying = self.field.dim_varying[..axis]
@@ -361,7 +361,7 @@ impl<'a> FieldReader<'a> {
         }
     }
 
-    /// Stored values of a frame.
+    /// Number of stored values of a frame.
     fn frame_values(&self) -> usize {
         let cells: usize = self
             .space

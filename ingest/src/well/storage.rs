@@ -31,7 +31,7 @@ impl Element {
     }
 }
 
-/// Where the values of a field are.
+/// The place of a field's values, and how they are stored.
 pub(super) struct Storage {
     pub(super) dataset: Dataset,
     pub(super) shape: Vec<usize>,
@@ -43,7 +43,7 @@ pub(super) struct Storage {
 }
 
 pub(super) enum Layout {
-    /// All of them in a row, from this offset on.
+    /// Contiguous values, from this offset on.
     Contiguous(u64),
     Chunked(Chunks),
     /// Whatever the library makes of it: another type or byte order, another filter, a fill value for

@@ -14,7 +14,7 @@ use hdf5::plist::dataset_create::FillValue;
 /// one may well be a value.
 const MISSING: f64 = 1e18;
 
-/// Which frames of a field were never written.
+/// The frames of a field that were never written.
 pub(super) enum Unwritten {
     Nothing,
     Everything,
@@ -27,7 +27,7 @@ pub(super) struct WrittenChunks {
     frames: [usize; 2],
     /// Chunks that hold the same trajectories and steps, one for each part of space.
     together: usize,
-    /// How many of them are there.
+    /// Number of existing chunks.
     there: BTreeMap<[usize; 2], usize>,
 }
 

@@ -43,7 +43,7 @@ pub struct Seen {
     pub clean: bool,
     /// Kernels that were watched.
     pub kernels: BTreeSet<String>,
-    /// All that was printed, the sanitizer's reports included.
+    /// All output, including the sanitizer's reports.
     pub said: String,
 }
 

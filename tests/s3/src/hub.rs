@@ -43,10 +43,10 @@ struct Shared {
 struct Repository {
     /// Files of each commit; `main` is the last.
     commits: Vec<BTreeMap<String, Bytes>>,
-    /// Who may read it, if not everyone.
+    /// Token that is needed to read it, if one is.
     token: Option<String>,
     moved_to: Option<String>,
-    /// How often links to the other server were forgotten.
+    /// Number of times that links to the other server were forgotten.
     links: u64,
 }
 

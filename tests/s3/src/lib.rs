@@ -76,13 +76,13 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// Address on which the server listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its URL.
+    /// URL of the server.
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
@@ -112,22 +112,22 @@ impl Server {
         settings.map(|(key, value)| (key.to_owned(), value)).into()
     }
 
-    /// From now on the line to it is of this kind.
+    /// Sets the speed and latency of the connection from now on.
     pub fn link(&self, link: Link) {
         self.network.set_link(link);
     }
 
-    /// From now on this goes wrong, instead of what went wrong before.
+    /// Simulates a failure from now on, in place of an earlier one.
     pub fn trouble(&self, trouble: Trouble) {
         self.network.set_trouble(Some(trouble));
     }
 
-    /// From now on nothing goes wrong.
+    /// Ends all simulated failures.
     pub fn calm(&self) {
         self.network.set_trouble(None);
     }
 
-    /// From now on who asks for this path (`/BUCKET/KEY`) is sent to another URL, with status 302.
+    /// From now on redirects requests for this path (`/BUCKET/KEY`) to another URL, with status 302.
     pub fn redirect(&self, path: &str, to: &str) {
         self.network.set_redirect(path, to);
     }

@@ -16,7 +16,7 @@ use crate::commands::{Session, print};
 
 const SHAPE: [usize; 2] = [128, 256];
 const FRAMES: usize = 100;
-/// So many that the memory of the first shards, which the system clears, is a small part of all.
+/// Number of files: so many that the memory of the first shards, which the system clears, is a small part of all.
 const FILES: usize = 24;
 
 /// A file's fields: two scalars and a vector.
@@ -174,7 +174,7 @@ fn read(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes so many bytes to a new file.
+/// Writes `bytes` bytes to a new file.
 fn write(target: &Path, bytes: usize) -> Result<()> {
     let piece = vec![1_u8; PIECE];
     let mut file = File::create(target)?;

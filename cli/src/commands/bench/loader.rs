@@ -95,7 +95,7 @@ fn epoch(session: &Session, dataset: &Arc<Dataset>, plan: &Plan, threads: usize)
 /// The windows of a plan, to be copied from plain memory.
 struct Copies {
     values: Vec<f32>,
-    /// Where each window begins.
+    /// First frame of each window.
     starts: Vec<usize>,
     window: usize,
 }

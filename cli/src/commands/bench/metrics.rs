@@ -9,7 +9,7 @@ use wellspring_eval::{FieldMetrics, Score};
 use crate::args;
 use crate::commands::print;
 
-/// Every metric and spectrum of many frames, of the sizes that The Well's are timed on.
+/// Times all metrics and spectra of many frames, at the sizes at which The Well's are timed.
 pub fn run(args: &args::Bench) -> Result<Vec<Value>> {
     let cases: [(&str, &[usize], usize); 2] =
         [("2d", &[128, 256], 64 * 4), ("3d", &[64, 64, 64], 8 * 6)];

@@ -66,7 +66,7 @@ pub fn as_misuse(error: Error) -> anyhow::Error {
 pub struct Connection {
     pub cluster: Cluster,
     patience: Duration,
-    /// Where sockets lie as long as it is asked.
+    /// Folder of the sockets, kept as long as the connection is used.
     _folder: Option<WorkFolder>,
 }
 

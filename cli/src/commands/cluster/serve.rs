@@ -15,7 +15,7 @@ use crate::args::{self, ClusterRole};
 use crate::commands::{Session, print, runtime};
 use crate::failure::misuse;
 
-/// How long a server that was told to end may take.
+/// Time that a server has to end after it was told to.
 const GRACE: Duration = Duration::from_secs(10);
 
 pub fn run(session: &Session, args: &args::Cluster) -> Result<()> {

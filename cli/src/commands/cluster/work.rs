@@ -37,7 +37,7 @@ impl WorkFolder {
         }
     }
 
-    /// Nothing when another process took the new folder for one that was left.
+    /// Claims a new folder; none if another process took it for a leftover.
     fn claim(parent: &Path) -> io::Result<Option<Self>> {
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
         let lock = File::create_new(folder.path().join(LOCK))?;
