@@ -292,7 +292,7 @@ fn a_run_in_a_bucket_is_whose_took_it_last() {
     }
     let other = spawn("train --out s3://bucket/long --resume");
     let said = done(living);
-    said.refuses(&["another process has gone on with s3://bucket/long"]);
+    said.refuses(&["another process has taken over s3://bucket/long"]);
     send("TERM", &other);
     let said = done(other);
     assert_eq!(said.code, 143, "{said:?}");

@@ -180,7 +180,7 @@ pub enum Error {
         address: String,
     },
 
-    /// A cluster that nobody works for.
+    /// A cluster without executors.
     #[error(
         "no executor has registered with {address} for {seconds} s; start one: wellspring cluster executor {address}; or wait longer: --cluster-wait"
     )]

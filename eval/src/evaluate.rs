@@ -37,17 +37,17 @@ pub struct EvalOptions {
     pub rollout: usize,
     /// Split of the data set.
     pub split: Split,
-    /// Steps between two starts in a trajectory; as far as is predicted if none.
+    /// Steps between two starts in a trajectory; if none, the length of a rollout.
     pub every: Option<usize>,
-    /// Windows rolled out together.
+    /// Starts that are rolled out together.
     pub batch: usize,
     /// Rollouts whose frames are kept for pictures.
     pub keep: usize,
-    /// Edges of bands, in radians per cell, ascending; The Well's three bands if none.
+    /// Edges of the wavenumber bands, in radians per cell, ascending; if none, The Well's three bands.
     pub bands: Option<Vec<f32>>,
     /// Whether rollouts are also measured as a whole, which holds their frames in memory.
     pub temporal: bool,
-    /// What to do where the same evaluation is there.
+    /// What to do if the results hold an evaluation with the same name, data set, split and schedule.
     pub existing: OnExisting,
     /// Time between two saves of the progress, which is at most lost by an interruption.
     pub save_every: Duration,
@@ -69,13 +69,13 @@ impl Default for EvalOptions {
     }
 }
 
-/// Rolls a subject out from every start of a split and commits the tables; none where they are there
-/// and to be skipped. What killed evaluations left in the folder is removed first. Blocks; call it from a
-/// thread that is not the runtime's.
+/// Rolls out a subject from every start of a split and commits the tables; none if an equal evaluation is
+/// there and is to be skipped. Leftovers of killed evaluations in the folder are removed first. This blocks:
+/// call it from a thread that is not the runtime's.
 ///
 /// # Errors
 /// [`Error::Patch`], [`Error::Exists`], [`Error::Clash`] and [`Error::Unwritable`] before anything runs, and the
-/// second and third also at the end, where another process was faster; [`Error::Step`]; a rollout longer than every
+/// second and third also at the end, if another process was faster; [`Error::Step`]; a rollout longer than every
 /// trajectory is [`wellspring_store::Error::NoWindows`].
 #[allow(
     clippy::too_many_arguments,
@@ -127,7 +127,7 @@ pub fn evaluate(
     answer
 }
 
-/// Writes a file where each of the results will be, and removes it: who may not write is told now.
+/// Writes a file to the folder of each table and removes it, so that missing permissions show at the start.
 async fn try_writing(results: &Location, run: &str) -> wellspring_store::Result<()> {
     let folders = Table::ALL.map(Table::name).into_iter().chain(["frames"]);
     for folder in folders {

@@ -27,7 +27,7 @@ use crate::{Error, Result};
 pub use inspect::{Summary, inspect, read_frame};
 pub use options::{IngestOptions, Part};
 
-/// Files that stay open, with their indices, for whoever reads them next.
+/// Number of files that stay open, with their indices, for the next reader.
 const OPEN_FILES: usize = 16;
 
 /// All trajectories of a source, by split, as far as they are selected.
@@ -191,7 +191,7 @@ impl Catalogue {
         step * self.selection.time_stride.max(1)
     }
 
-    /// A file, opened if nobody has it open.
+    /// The file with an index, opened if it is not open.
     pub(crate) async fn file(&self, index: usize) -> Result<Arc<OpenFile>> {
         let mut open = self.open.lock().await;
         if let Some((_, file)) = open.iter().find(|(known, _)| *known == index) {

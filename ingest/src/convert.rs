@@ -30,8 +30,8 @@ pub use repair::repair;
 
 /// Converts The Well's HDF5 at `source` into a data set at `root`.
 ///
-/// After an interruption the same call goes on where it stopped; when the data set is there already,
-/// made of the same source by the same options, nothing is done.
+/// After an interruption the same call continues where it stopped. If the data set exists already, made
+/// from the same source with the same options, nothing is done.
 ///
 /// # Errors
 /// [`crate::Error::NoFiles`], [`crate::Error::Open`], [`crate::Error::Layout`], [`crate::Error::Mixed`], [`crate::Error::NotFinite`],
@@ -60,9 +60,9 @@ pub enum Stage {
     Shards,
 }
 
-/// Does one part of an ingest, up to a stage. The parts may run on any machines that see source and
-/// root, in any order, but for one thing: shards need the statistics of all parts. [`finish`] makes
-/// the data set of what the parts have left.
+/// Does one part of an ingest, up to a stage. The parts may run on any machines that can reach source and
+/// root, in any order, except that shards need the statistics of all parts. [`finish`] completes the data
+/// set when all parts are done.
 ///
 /// # Errors
 /// As [`ingest`], and [`crate::Error::Waiting`] when the statistics of other parts are missing.

@@ -68,12 +68,12 @@ pub enum FindingKind {
     Remark,
 }
 
-/// What becomes of a finding.
+/// The consequence of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// An ingest ends with it.
+    /// An ingest fails with it.
     Refused,
-    /// An ingest says it and goes on.
+    /// An ingest reports it and continues.
     Told,
 }
 
@@ -96,7 +96,7 @@ impl FindingKind {
         Self::Remark,
     ];
 
-    /// What becomes of it where nothing else is asked for.
+    /// The consequence by default.
     #[must_use]
     pub fn severity(self) -> Severity {
         match self {
@@ -110,13 +110,13 @@ impl FindingKind {
         }
     }
 
-    /// Whether an ingest can let it through as it is.
+    /// Whether the option `allow` can accept it.
     #[must_use]
     pub fn may_be_allowed(self) -> bool {
         matches!(self, Self::Unwritten | Self::Fill | Self::Time)
     }
 
-    /// What can be done about one that is refused.
+    /// What to do about one that is refused.
     fn remedy(self) -> String {
         match self {
             Self::Mixed => "exclude the file, or ingest it as a data set of its own".into(),
@@ -180,9 +180,9 @@ impl fmt::Display for Severity {
 /// Something that is wrong or odd, and where.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
-    /// What it is.
+    /// The kind of finding.
     pub kind: FindingKind,
-    /// What becomes of it, with what was allowed.
+    /// The consequence, given what was allowed.
     pub severity: Severity,
     /// The file's path below the source; of a data set, its split.
     pub file: String,

@@ -25,10 +25,10 @@ pub use read_cost::ReadCost;
 pub(crate) use stages::AHEAD;
 use stages::Stages;
 
-/// Batches read ahead, whatever was asked for: more than memory has room for.
+/// Upper bound of the batches that are read ahead: more than memory has room for.
 const MOST_AHEAD: usize = 1 << 20;
 
-/// How a plan is executed.
+/// Options of a loader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoaderOptions {
     /// Windows in a batch; the last may have fewer.
@@ -49,7 +49,7 @@ impl Default for LoaderOptions {
     }
 }
 
-/// Windows side by side.
+/// A batch of windows, with their frames.
 #[derive(Debug)]
 pub struct Batch<T: Value = f32> {
     /// The windows of the batch.

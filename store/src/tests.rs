@@ -367,7 +367,7 @@ async fn statistics_go_through_the_wells_file() {
     assert_eq!(root.join("stats.yaml").get().await.unwrap(), text);
 }
 
-/// A data set of format version 1, in git for ever: it must open and hold these values.
+/// A data set of format version 1, which must always open and hold these values.
 #[tokio::test]
 async fn version_1_opens_for_ever() {
     let root = Location::parse("tests/data/v1").unwrap();

@@ -66,8 +66,8 @@ fn start_threads() -> Result<()> {
     started.clone().map_err(|reason| Error::Threads { reason })
 }
 
-/// Memory for what blocks keep until their backward pass, where nobody says how much: three quarters of
-/// what a GPU has free now, 512 MiB on a CPU. Gradients, and what is in use for a moment, take of the rest.
+/// Default memory for tensors that blocks keep until their backward pass, in bytes: three quarters of the free
+/// memory of a GPU, 512 MiB on a CPU. Gradients and temporary tensors use the rest.
 pub(crate) fn activation_bytes(device: &Device) -> Result<u64> {
     match device {
         #[cfg(feature = "cuda")]

@@ -122,8 +122,8 @@ pub enum Error {
         run: String,
     },
 
-    /// A run that another process has gone on with.
-    #[error("another process has gone on with {run}; this one writes nothing more")]
+    /// A run that another process has taken over.
+    #[error("another process has taken over {run}; this one writes nothing more")]
     Overtaken {
         /// The run.
         run: String,

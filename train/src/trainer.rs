@@ -57,14 +57,15 @@ pub struct Outcome {
     pub stopped: bool,
 }
 
-/// Trains a model on one data set or several and leaves it in `run`. Blocks; call it from a thread that is not the runtime's.
+/// Trains a model on one data set or several and writes it to `run`. This blocks: call it from a thread that
+/// is not the runtime's.
 ///
-/// A run that goes on and has all its steps is left as it is. What differs from how the run began is told,
-/// and so is what of the data no model sees. When `stop` is asked to, it writes a checkpoint after the
-/// current step and returns.
+/// A resumed run that has all its steps is not changed. Differences from the run's first configuration are
+/// reported, and so are parts of the data that no model sees. When `stop` is requested, it writes a checkpoint
+/// after the current step and returns.
 ///
 /// # Errors
-/// [`Error::RunExists`] for a new run where one is, [`Error::Busy`] and [`Error::Overtaken`] where another
+/// [`Error::RunExists`] for a new run where one exists, [`Error::Busy`] and [`Error::Overtaken`] if another
 /// process writes it, [`Error::Resume`] when the run is of another model or other data sets,
 /// [`Error::NoSoundCheckpoint`], [`Error::Diverged`], [`Error::Unsaved`], and what reading and writing may
 /// give. Checkpoints that were written stay.

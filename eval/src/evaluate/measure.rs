@@ -17,7 +17,7 @@ use crate::{EvalOptions, Result};
 /// Leads whose frames are kept, at most about.
 const PICTURED: usize = 16;
 
-/// The frames of a split, or every so manieth of them.
+/// The frames of a split, at a stride.
 #[derive(Clone, Copy)]
 pub(super) struct TruthSource<'a> {
     pub(super) dataset: &'a Dataset,
@@ -288,7 +288,7 @@ pub(super) fn channels(manifest: &Manifest) -> Result<Vec<Channel>> {
     Ok(names.iter().zip(maps).map(channel).collect())
 }
 
-/// Says of which fields The Well's ε is not the one that guards their ratios.
+/// Reports the fields whose ratios have another guard than The Well's ε.
 pub(super) fn tell_guards(manifest: &Manifest, reporter: &dyn Reporter) -> Result<()> {
     for (name, channel) in manifest.schema.channels().iter().zip(channels(manifest)?) {
         if !channel.has_the_wells_guard() {

@@ -37,7 +37,7 @@ struct AnimatedRun {
     split: String,
 }
 
-/// The bytes of an animated PNG that repeats for ever, and how many frames it has.
+/// Makes an animated PNG that repeats; gives its bytes and its number of frames.
 ///
 /// # Errors
 /// [`Error::Unknown`] and [`Error::Ambiguous`] for a run or field that cannot be chosen,

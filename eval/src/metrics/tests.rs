@@ -17,7 +17,7 @@ const SHAPES: [&[usize]; 8] = [
     &[8, 9, 10],
 ];
 
-/// A wave of so many periods along each axis.
+/// A wave with a number of periods along each axis.
 fn wave(shape: &[usize], periods: &[usize]) -> Vec<f32> {
     let value = |cell: usize| {
         let mut rest = cell;

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use crate::Format;
 
-    /// Tables as older versions wrote them lie in `tests/data` for ever and must open.
+    /// Tables of older versions stay in `tests/data` and must always open.
     async fn asked(version: u32) -> (Results, String) {
         let place = format!("tests/data/results-v{version}");
         let results = Results::open(&Location::parse(&place).unwrap(), &Silent)

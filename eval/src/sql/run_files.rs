@@ -82,7 +82,7 @@ impl RunFiles {
         PartitionedFile::from(ObjectMeta {
             location: self.table.file(&self.results, &file.file).path().clone(),
             size: file.bytes,
-            // What is remembered of a file is of no use for the one that takes its place.
+            // Cached metadata of a file must not be used for the file that replaces it.
             last_modified: (UNIX_EPOCH + modified).into(),
             e_tag: None,
             version: None,

@@ -138,7 +138,7 @@ fn json(record: &impl Serialize) -> Result<Vec<u8>> {
     })
 }
 
-/// What a promise says, which nobody may take for absent.
+/// Reads a promise; one that cannot be read is an error, and not taken for absent.
 async fn stated<T: DeserializeOwned>(place: &Location) -> Result<Option<T>> {
     let Some(bytes) = place.get_opt().await? else {
         return Ok(None);

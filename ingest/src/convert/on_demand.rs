@@ -134,7 +134,7 @@ impl Promise {
     }
 }
 
-/// Whoever reads a shard listens to nothing else: what is to be told goes into the log.
+/// The readers of a shard have no reporter, so notes go to the log.
 struct Logged;
 
 impl Reporter for Logged {

@@ -71,7 +71,7 @@ impl Work {
         self.commit(&statistics, reporter).await
     }
 
-    /// What becomes of a work that may have failed.
+    /// Settles a work that may have failed.
     pub(crate) async fn settled(&self, outcome: Result<Manifest>) -> Result<Manifest> {
         settled(&self.change, outcome, |there| self.has_made(there)).await
     }
@@ -223,8 +223,8 @@ impl Work {
     }
 }
 
-/// What becomes of a work: where it failed, another process may have made the same faster, and have tidied up.
-/// If nobody can go on with it, what it has written goes.
+/// Settles a work. If it failed, another process may have completed an equal one and tidied up. If it cannot be
+/// continued, its files are removed.
 pub(crate) async fn settled(
     change: &Change,
     outcome: Result<Manifest>,
@@ -261,8 +261,8 @@ pub(crate) fn tell_bounds(writer: &DatasetWriter, reporter: &dyn Reporter) {
     }
 }
 
-/// Does tasks, so many at the same time. After a failure no more begin, and those underway end; of those that
-/// failed the first in order is the error, so that it does not depend on which was faster.
+/// Runs tasks, `at_once` at the same time. After a failure no more begin, and running ones end. The error is that
+/// of the first failed task in order, so that it does not depend on their speed.
 pub(crate) async fn in_order_of_failure<T: Future<Output = Result<()>>>(
     tasks: impl Iterator<Item = T>,
     at_once: usize,

@@ -75,10 +75,10 @@ impl Judge {
         }
     }
 
-    /// A finding with what becomes of it.
+    /// Decides the consequence of a finding.
     ///
     /// # Errors
-    /// [`Error::Refused`], where the work ends with it.
+    /// [`Error::Refused`], if the work ends with it.
     pub(crate) fn pass(&self, mut finding: Finding) -> Result<Finding> {
         if self.allowed.contains(&finding.kind) {
             finding.severity = Severity::Told;
@@ -92,11 +92,11 @@ impl Judge {
     }
 }
 
-/// Findings of a kind that are told one by one. Files that are left out are told to the last, and so are
-/// remarks, each of which is there once for all files.
+/// Number of findings of a kind that are reported one by one. All files that are left out are reported, and so
+/// are all remarks, of which there is one for all files.
 const TOLD: usize = 12;
 
-/// Tells findings: of each kind some, and how many more there are.
+/// Reports findings: some of each kind, and the number of the others.
 pub(crate) fn tell(findings: &[Finding], reporter: &dyn Reporter) {
     let kinds: BTreeSet<FindingKind> = findings.iter().map(|finding| finding.kind).collect();
     for kind in kinds {

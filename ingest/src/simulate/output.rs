@@ -89,7 +89,7 @@ impl Layout {
     ) -> Result<Self> {
         let shape = flow.shape().to_vec();
         let made = (|| {
-            // A buffer would be written when its data set is closed, which tells nobody of a failure.
+            // A buffer would be written when its data set is closed, which reports no failure.
             let mut options = HdfFile::with_options();
             options.with_fapl(|access| access.sieve_buf_size(0));
             let file = options.create(path)?;

@@ -116,7 +116,7 @@ fn native(dataset: &Dataset) -> hdf5::Result<Option<Element>> {
         .map(|(_, element)| element))
 }
 
-/// Refuses a filter that nobody here can undo.
+/// Refuses a filter that cannot be undone here.
 fn readable(filters: &[Filter], field: &StoredField, named: &str) -> Result<()> {
     match filters.iter().find(|filter| !filter.is_available()) {
         None => Ok(()),

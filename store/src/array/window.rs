@@ -70,7 +70,7 @@ impl WindowSpec {
         gaps.saturating_mul(self.stride.max(1)).saturating_add(1)
     }
 
-    /// Windows in a trajectory of so many frames.
+    /// Number of windows in a trajectory.
     #[must_use]
     pub fn count(&self, trajectory: usize) -> usize {
         let Some(last) = trajectory.checked_sub(self.span(trajectory)) else {

@@ -8,7 +8,7 @@ use crate::{Dataset, Frames, Value};
 pub(super) struct FramePool<T>(Pool<Frames<T>>);
 
 impl<T: Value> FramePool<T> {
-    /// Keeps memory for at most so many batches.
+    /// A pool that keeps memory for at most `most` batches.
     pub(super) fn new(most: usize) -> Self {
         Self(Pool::new(most))
     }

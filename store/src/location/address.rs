@@ -197,7 +197,7 @@ fn plain_url(text: &str) -> Result<Url, String> {
 /// A key as it was typed; one slash after it names the same folder.
 ///
 /// # Errors
-/// Why no object of this name can be had.
+/// Parses a key; the error says why no object can have this name.
 pub(super) fn parse_key(text: &str) -> Result<Path, String> {
     let key = text.strip_suffix('/').unwrap_or(text);
     if key.is_empty() && text.is_empty() {

@@ -40,7 +40,7 @@ impl Connector {
     }
 }
 
-/// Nobody gave credentials, and the machine has none of its own.
+/// No credentials were given, and the machine has none of its own.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "no credentials: {ways}. (Asked last: {authority}, which gives them to machines of the cloud)"

@@ -20,8 +20,8 @@ pub struct Hold {
 }
 
 impl Location {
-    /// Locks a file at this place, and waits for whoever holds it; nothing where the place is not on a
-    /// local disk.
+    /// Locks a file at this location, and waits for the process that holds it; none if the location is not
+    /// on a local disk.
     ///
     /// # Errors
     /// [`Error::Lock`] where the file cannot be made or locked.

@@ -36,7 +36,7 @@ pub const DEFAULT_RETRY_FOR: Duration = Duration::from_secs(10 * 60);
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// An outage is told when a request has waited for so long, and again after so long.
+/// Time after which the outage of a waiting request is reported, and time between reports.
 const TOLD_AFTER: Duration = Duration::from_secs(1);
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
@@ -155,7 +155,7 @@ impl Patience {
         known.contains(&self.store)
     }
 
-    /// Tells of an outage, if nobody has a moment ago.
+    /// Reports an outage, unless it was reported a moment ago.
     fn tell(&self, reason: &str, left: Duration, now: Instant) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let is_old = |last| now.duration_since(last) >= TOLD_EVERY;

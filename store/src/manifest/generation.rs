@@ -64,7 +64,7 @@ async fn publish(root: &Location, before: Option<&Head>, next: &Manifest) -> Res
     Err(overtaken(root, before, next.generation))
 }
 
-/// What a work is told when another was first.
+/// The error of a work when another writer was first.
 fn overtaken(root: &Location, before: Option<&Head>, generation: u64) -> Error {
     let root = root.to_string();
     match before {

@@ -76,7 +76,7 @@ impl Attachment {
     }
 }
 
-/// What was taken of the sources; by default everything.
+/// The part of the sources that is taken; by default everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Selection {
@@ -92,7 +92,7 @@ pub struct Selection {
     /// Every how many frames one is taken, from the first one on; 0 and 1 take all.
     #[serde(skip_serializing_if = "is_one")]
     pub time_stride: usize,
-    /// What the data set is called; by default as its files call it.
+    /// Name of the data set; by default the name in its files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Files that are left out: patterns of their paths below the source.
@@ -101,15 +101,15 @@ pub struct Selection {
     /// Trajectories that are left out, each as `FILE#SAMPLE`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exclude_trajectories: Vec<String>,
-    /// Kinds of broken simulations that are let through.
+    /// Kinds of findings that are accepted instead of refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<String>,
-    /// What becomes of values that are not finite.
+    /// What to do with values that are not finite.
     #[serde(skip_serializing_if = "NotFinite::is_refused")]
     pub nan: NotFinite,
 }
 
-/// What becomes of values that are NaN or infinite.
+/// What to do with values that are NaN or infinite.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NotFinite {

@@ -123,7 +123,7 @@ pub struct Schema {
 const MOST_AXES: usize = 8;
 
 impl Schema {
-    /// A periodic box of unit cells, with so many points along each axis and fields that differ from frame to
+    /// A periodic box of unit cells, with a number of points along each axis and fields that differ from frame to
     /// frame and from trajectory to trajectory.
     #[must_use]
     pub fn periodic(name: &str, axes: &[(&str, usize)], fields: &[(&str, TensorOrder)]) -> Self {

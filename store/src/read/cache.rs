@@ -24,7 +24,7 @@ use ledger::{CacheLedger, Room};
 /// Bytes of shards that are held in memory unless said otherwise.
 pub const DEFAULT_CACHE_BYTES: u64 = 4 << 30;
 
-/// How much of a data set is held, and where.
+/// Options of the cache of a data set's shards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheOptions {
     /// Bytes of shards in memory: those that are fetched, and those that must be decompressed.
@@ -35,7 +35,7 @@ pub struct CacheOptions {
     /// cache; chmod 2770 cache`), and any other that others can write to is refused.
     pub folder: Option<(PathBuf, u64)>,
     /// Whether uncompressed local shards, and the folder's, are mapped into memory. Mapped files take no
-    /// other memory and are not copied; but a file that somebody cuts while it is mapped ends the process
+    /// other memory and are not copied; but a file that is truncated while it is mapped ends the process
     /// with a bus error. Read instead, they take `memory`, and such a file is an error that names it.
     pub map: bool,
 }

@@ -37,9 +37,9 @@ impl Dataset {
     /// Opens a data set: reads its manifest and nothing else.
     ///
     /// Uncompressed shards on a local disk are mapped into memory, unless [`CacheOptions::map`] says
-    /// otherwise. While the data set is open nobody may write to such a file or cut it: values would
-    /// change after they were checked, or the process would end with a bus error. Nothing in this program
-    /// does, since it never changes a shard; to replace one by hand, write another file and rename it.
+    /// otherwise. While the data set is open, such a file must not be written to or truncated: values would
+    /// change after they were checked, or the process would end with a bus error. This program never
+    /// changes a shard; to replace one by hand, write another file and rename it.
     ///
     /// # Errors
     /// [`Error::NotADataset`], [`Error::UnsupportedFormat`], [`Error::Malformed`], [`Error::Io`].
@@ -47,7 +47,7 @@ impl Dataset {
         Self::open_with(root, CacheOptions::default()).await
     }
 
-    /// Like [`Dataset::open`], with a say in how much is held and where.
+    /// [`Dataset::open`] with options of the cache.
     ///
     /// # Errors
     /// As [`Dataset::open`]; [`Error::Cache`] for a folder that cannot be used.

@@ -6,16 +6,16 @@ use async_trait::async_trait;
 
 use crate::{Result, Shard, Split};
 
-/// What makes the shards of a data set that is not written yet.
+/// Makes the shards of a data set that is not written yet.
 #[async_trait]
 pub trait ShardProvider: Debug + Send + Sync {
-    /// A shard of a split, or its constants where no index is given: written below the root by the
-    /// time that this ends, whoever wrote it.
+    /// Provides a shard of a split, or its constants if no index is given. When this returns, the file is
+    /// written below the root, by this process or another.
     ///
     /// # Errors
     /// [`crate::Error::ShardProvider`].
     async fn shard(&self, split: Split, index: Option<usize>) -> Result<Shard>;
 
-    /// Shards that are still to be made, as far as it knows.
+    /// Number of shards that are still to be made, as far as it knows.
     fn missing(&self) -> usize;
 }

@@ -113,7 +113,7 @@ async fn nonsense_for_a_manifest_is_an_error() {
     }
 }
 
-/// A manifest that somebody edited is told, with what to do; so is an earlier one that was kept.
+/// An edited manifest gives an error that says what to do; so does an edited earlier one that was kept.
 #[tokio::test]
 async fn an_edited_manifest_is_told_until_its_checksum_is_taken_out() {
     let root = written("memory:///edited", Compression::None).await;

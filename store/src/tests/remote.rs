@@ -409,7 +409,7 @@ fn what_a_dead_process_left_in_a_folder_does_no_harm() {
     far.epoch(&far.in_folder(&folder, 100), STREAMED);
 }
 
-/// Who may write to a file while it is mapped: nobody.
+/// A file cannot be written to while it is mapped.
 #[cfg(unix)]
 #[test]
 fn a_file_of_the_folder_does_not_change_under_a_reader() {

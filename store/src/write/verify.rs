@@ -50,7 +50,7 @@ impl Flaw {
 /// wrong, in the manifest's order.
 ///
 /// # Errors
-/// Only where the manifest itself cannot be had.
+/// Only if the manifest itself cannot be read.
 pub async fn verify(root: &Location, reporter: &dyn Reporter) -> Result<(Manifest, Vec<Flaw>)> {
     let place = root.join("manifest.json");
     let head = Head::load(root).await?;

@@ -330,7 +330,7 @@ impl DatasetWriter {
     }
 }
 
-/// Ranges of at most so many rows each.
+/// Ranges of at most `most` rows each.
 fn laid(trajectories: impl IntoIterator<Item = usize>, most: usize) -> Vec<Range<usize>> {
     let mut shards = Vec::new();
     let (mut first, mut end) = (0, 0);

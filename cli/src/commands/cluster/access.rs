@@ -92,7 +92,7 @@ pub fn connect(session: &Session, remote: &Remote) -> Result<Option<Connection>>
 }
 
 impl Connection {
-    /// Ends when nobody works for the cluster any longer.
+    /// Ends when the cluster has no executors any longer.
     pub async fn watch(&self, reporter: &dyn Reporter) -> Error {
         self.cluster.watch(self.patience, reporter).await
     }

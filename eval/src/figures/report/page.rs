@@ -13,7 +13,7 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// A heading, unless it is the one that stands.
+    /// Adds a heading, unless it is equal to the last one.
     pub(super) fn heading(&mut self, text: &str) {
         if self.heading == text {
             return;

@@ -26,7 +26,7 @@ struct Evaluation {
     work: Work,
 }
 
-/// Writes the row. Gives the evaluations whose place it took; nothing where the row that is there is enough.
+/// Writes the row. Gives the evaluations that it replaced; none if the existing row is kept.
 ///
 /// # Errors
 /// [`Error::Exists`] and [`Error::Clash`] where another was first.
@@ -78,7 +78,7 @@ fn evaluation(record: &RecordBatch) -> Option<Evaluation> {
     typed(std::slice::from_ref(record)).ok()?.pop()
 }
 
-/// Puts a row in the place of the one that was seen; `false` where that is there no longer.
+/// Replaces the row that was seen; `false` if it is there no longer.
 async fn replace(place: &Location, seen: &Version, row: bytes::Bytes) -> Result<bool> {
     if place.local_path().is_some() {
         place.put(row).await?;

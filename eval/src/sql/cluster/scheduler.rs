@@ -43,7 +43,7 @@ pub struct Scheduler {
     pub storage: Vec<(String, String)>,
 }
 
-/// Runs a scheduler until the process ends; `ready` is told the address that it listens on. Its runtime needs
+/// Runs a scheduler until the process ends; calls `ready` with the address on which it listens. Its runtime needs
 /// threads with a stack of [`STACK_BYTES`](super::STACK_BYTES).
 ///
 /// # Errors

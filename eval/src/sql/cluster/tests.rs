@@ -120,7 +120,7 @@ fn message(plan: &LogicalPlan) -> Query {
     Query::LogicalPlan(bytes)
 }
 
-/// What becomes of a query: nothing more than that it was answered, or why it was not.
+/// The outcome of a query: success, or why it failed.
 async fn outcome(scheduler: &str, query: Query) -> Result<(), String> {
     let address = format!("http://{scheduler}");
     let mut client = SchedulerGrpcClient::connect(address).await.unwrap();

@@ -131,7 +131,7 @@ impl Tunnels {
     }
 }
 
-/// Leads whoever comes to a server.
+/// Forwards connections to a server.
 async fn lead(listener: UnixListener, tls: ClientTls, address: String) {
     while let Ok((near, _)) = listener.accept().await {
         let (tls, address) = (tls.clone(), address.clone());

@@ -45,7 +45,7 @@ pub(crate) struct ScanSize {
     pieces: usize,
 }
 
-/// Pieces as a plan that gives them in so many partitions of about equal rows.
+/// A plan that gives the pieces, in partitions with about equal numbers of rows.
 pub(super) fn listed(
     pieces: Vec<Piece>,
     count: usize,

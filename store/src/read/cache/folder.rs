@@ -74,7 +74,7 @@ impl Drop for Part {
 }
 
 impl Folder {
-    /// A folder with room for so many bytes; it is made where there is none.
+    /// Opens a folder with room for `limit` bytes, and creates it if it does not exist.
     ///
     /// # Errors
     /// [`Error::Cache`], also for one that others can write to and that is not shared on purpose.
@@ -237,7 +237,7 @@ impl Folder {
     /// Ends a part: one that is whole gets its name, that of a damaged shard goes.
     fn keep(&self, name: &str, shard: &Shard, part: &Part, object: &str) -> Result<Bytes> {
         let failed = |source| self.failed("keeping", source);
-        // Nobody writes to it from here on.
+        // The file is not written to from here on.
         if !self.access.guard(&part.path, &part.file, Purpose::Whole) {
             let reason = "the part was replaced while it was fetched";
             return Err(failed(io::Error::other(reason)));
@@ -260,7 +260,7 @@ impl Folder {
         Ok(bytes)
     }
 
-    /// Removes the longest unused files, and parts that nobody fetches, until `more` bytes fit.
+    /// Removes the least recently used files, and abandoned parts, until `more` bytes fit.
     fn make_room(&self, ours: &str, more: u64) -> io::Result<()> {
         let mut files = Vec::new();
         let mut held = more;

@@ -26,9 +26,9 @@ pub(super) enum Access {
 /// What a file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// Written by whoever holds its lock.
+    /// Written by the process that holds its lock.
     Part,
-    /// Whole; nobody writes to it any longer.
+    /// Complete, and not written to any longer.
     Whole,
 }
 
@@ -73,7 +73,7 @@ impl Access {
             }
             let mut options = OpenOptions::new();
             match self.open(options.read(true).write(true), path) {
-                // Somebody has removed it.
+                // Another process has removed it.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 answer => return answer,
             }
