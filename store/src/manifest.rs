@@ -26,9 +26,8 @@ pub use stats::{
     Statistics,
 };
 
-/// The latest version that this program reads. It writes version 1 wherever a program that knows no
-/// other reads the same values, and this one where [`Manifest::scale_bound`] is
-/// [`ScaleBound::Relative`].
+/// The latest version that this program reads. It writes version 1 if a program that knows only version 1
+/// reads equal values, and this one if [`Manifest::scale_bound`] is [`ScaleBound::Relative`].
 pub const FORMAT_VERSION: u32 = 2;
 
 /// The version of a data set with this bound.
@@ -39,7 +38,7 @@ pub(crate) fn version_of(bound: ScaleBound) -> u32 {
     }
 }
 
-/// A part of a data set.
+/// A split of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
@@ -217,7 +216,7 @@ pub(crate) fn check(
     Ok(())
 }
 
-/// XXH3-64, sixteen hexadecimal digits: how this format names bytes.
+/// XXH3-64 of some bytes as sixteen hexadecimal digits, the checksum of this format.
 #[must_use]
 pub fn checksum(bytes: &[u8]) -> String {
     format!("{:016x}", xxh3_64(bytes))
@@ -251,10 +250,10 @@ impl SplitManifest {
     }
 }
 
-/// What a data set holds.
+/// The content of a data set, as `manifest.json` describes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// See [`FORMAT_VERSION`].
+    /// Version of the format, at most [`FORMAT_VERSION`].
     pub format_version: u32,
     /// Grid and fields.
     pub schema: Schema,
@@ -266,15 +265,15 @@ pub struct Manifest {
     pub normalization: Normalization,
     /// Statistics of the channels in field units, by which values are normalized.
     pub statistics: Statistics,
-    /// The lower bound of its scales.
+    /// Lower bound of the scales by which values are divided.
     #[serde(default, skip_serializing_if = "is_absolute")]
     pub scale_bound: ScaleBound,
-    /// The parts.
+    /// Splits with their trajectories and shards.
     pub splits: BTreeMap<Split, SplitManifest>,
     /// Number of changes of the data set since it was made.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub generation: u64,
-    /// What it was made from, and how; data sets that were written by hand do not say.
+    /// Sources and options of the data set; none if its writer did not record them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provenance: Option<Provenance>,
 }
@@ -351,8 +350,8 @@ impl Manifest {
             .chain(made.map(|source| source.structure.path.as_str()))
     }
 
-    /// A name for exactly this content, sixteen hexadecimal digits: shards' checksums and
-    /// everything else that the manifest says.
+    /// Identity of exactly this content, sixteen hexadecimal digits: a checksum of the whole manifest, with
+    /// the checksums of its shards.
     #[must_use]
     pub fn id(&self) -> String {
         // Hashes the text that manifests had before they carried a checksum, so that ids do not change.
@@ -361,8 +360,8 @@ impl Manifest {
         checksum(text.as_bytes())
     }
 
-    /// What is known before any shard is written: no sizes, no checksums. Plans of the outline are plans
-    /// of the whole.
+    /// The part of the manifest that is known before any shard is written, without sizes and checksums. Plans
+    /// of the outline equal those of the whole.
     #[must_use]
     pub fn outline(&self) -> Self {
         let mut outline = self.clone();

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// What happens at one end of an axis; The Well's three kinds.
+/// Boundary condition at one end of an axis; The Well has three kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Boundary {
@@ -12,7 +12,7 @@ pub enum Boundary {
     Wall,
     /// Open: things flow out.
     Open,
-    /// The other end comes next.
+    /// Periodic: the axis continues at its other end.
     Periodic,
 }
 
@@ -54,7 +54,7 @@ impl Grid {
             .collect()
     }
 
-    /// Grid points in all.
+    /// Total number of grid points.
     #[must_use]
     pub fn cells(&self) -> usize {
         self.shape().iter().product()

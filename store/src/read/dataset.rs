@@ -55,8 +55,8 @@ impl Dataset {
         Self::new(root, Manifest::load(root).await?, None, cache)
     }
 
-    /// A data set whose shards an origin makes when they are first read; of the manifest the
-    /// [`Manifest::outline`] is enough.
+    /// A data set on demand, whose shards an origin makes when they are first read. The manifest may be a
+    /// [`Manifest::outline`].
     ///
     /// # Errors
     /// [`Error::Cache`] for a folder that cannot be used.
@@ -89,8 +89,8 @@ impl Dataset {
         })
     }
 
-    /// The data set as it was before it was changed: its newest earlier generation of which this holds;
-    /// nothing where no such is kept, since [`purge`](crate::purge) deletes them.
+    /// The newest earlier generation of the data set for which `holds` is true; none if no such generation
+    /// is kept, since [`purge`](crate::purge) deletes them.
     ///
     /// # Errors
     /// As [`Dataset::open`].
@@ -106,7 +106,7 @@ impl Dataset {
         &self.root
     }
 
-    /// What it holds.
+    /// Manifest of the data set.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
@@ -124,13 +124,13 @@ impl Dataset {
         &self.affine
     }
 
-    /// What makes its shards when they are first read, if they were not all written before.
+    /// The provider that makes shards when they are first read, for a data set on demand.
     #[must_use]
     pub fn origin(&self) -> Option<&Arc<dyn ShardProvider>> {
         self.cache.origin()
     }
 
-    /// What reading it has cost so far.
+    /// Requests, bytes and waiting time of all reading so far.
     #[must_use]
     pub fn traffic(&self) -> IoStatistics {
         self.cache.traffic()

@@ -10,16 +10,16 @@ use crate::Result;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// The data set: a folder or a URL; or several, which one model learns from by the names of
-    /// their fields.
+    /// The data set: a folder or a URL; or several, from which one model learns by the names of their
+    /// fields.
     pub root: Roots,
-    /// Frames that the model sees.
+    /// Number of frames that the model sees.
     pub context: usize,
-    /// Steps of the data from one of its frames to the next; its predictions are as far apart.
+    /// Steps of the data from one frame of the context to the next, and to the prediction.
     pub stride: usize,
     /// Steps between the starts of two windows of a trajectory.
     pub every: usize,
-    /// Windows of a trajectory at most, from its first frame on; all that there are if not said.
+    /// Maximum number of windows of a trajectory, from its first frame on; by default all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub starts: Option<usize>,
     /// Relative weights with which data sets are drawn; by default by their numbers of windows.
@@ -28,7 +28,7 @@ pub struct DataConfig {
     /// Without weights, each data set is drawn with its number of windows to the power of one over this:
     /// 1 is proportional to windows, a large number is uniform.
     pub temperature: f64,
-    /// Shards whose windows are mixed at a time, for data sets in buckets; the whole split if not said.
+    /// Number of shards whose windows are mixed, for data sets in buckets; by default the whole split.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lanes: Option<usize>,
     /// Threads that gather batches.
@@ -38,7 +38,7 @@ pub struct DataConfig {
     /// A folder for fetched shards, which processes may share.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<String>,
-    /// What the folder may take, in MiB.
+    /// Maximum size of the folder, in MiB.
     pub cache_mib: u64,
 }
 

@@ -11,7 +11,7 @@ use crate::{Error, Location, Result};
 pub(super) struct WorkClaim {
     /// The key of the work.
     pub(super) key: String,
-    /// Id of the manifest that it replaces, if there is one.
+    /// Name of the manifest that it replaces, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) over: Option<String>,
     /// The generation that it makes.
