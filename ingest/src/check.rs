@@ -20,9 +20,9 @@ use crate::{Error, Result};
 
 pub use dataset::check_dataset;
 
-/// All findings of what a selection takes of a source, in the order of files, trajectories and fields;
-/// trajectories that are there twice come last. Reads every value that an ingest would, in so many files
-/// at the same time.
+/// Lists all findings in the selected part of a source, in the order of files, trajectories and fields;
+/// duplicate trajectories come last. It reads every value that an ingest would, `threads` trajectories at
+/// the same time.
 ///
 /// # Errors
 /// [`Error::NoFiles`], [`Error::Selection`]; [`Error::Store`] when the source cannot be listed. What is

@@ -54,7 +54,7 @@ pub enum Error {
         source: std::io::Error,
     },
 
-    /// A remote file is not what it was when it was opened.
+    /// A remote file has changed since it was opened.
     #[error("{file} changed while it was read; begin again")]
     Changed {
         /// The file.
@@ -82,7 +82,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// What a promise says cannot be understood.
+    /// A record that cannot be read.
     #[error(
         "{object} is damaged, or another version of the program wrote it; finish that work with the \
          program that began it, or overwrite it"
@@ -102,9 +102,9 @@ pub enum Error {
     Waiting {
         /// URL of the data set.
         root: String,
-        /// Pieces that are not there.
+        /// Number of missing pieces.
         missing: usize,
-        /// Pieces in all.
+        /// Number of all pieces.
         total: usize,
     },
 
@@ -139,7 +139,7 @@ pub enum Error {
         source: hdf5::Error,
     },
 
-    /// Something that The Well's layout asks for is not there, or not as it must be.
+    /// Something that The Well's layout requires is missing or malformed.
     #[error("{file}: {object} {reason}")]
     Layout {
         /// The file.
@@ -161,7 +161,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// A file of no bytes.
+    /// An empty file.
     #[error("{file} is empty; make it again, or leave it out (--exclude)")]
     Empty {
         /// The file.

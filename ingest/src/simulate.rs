@@ -26,12 +26,12 @@ use flow::Flow;
 use staged::Staged;
 pub use waves::{Packing, WaveField, Waves};
 
-/// What can be simulated.
+/// The equations and set-ups that can be simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Equation {
     /// Two layers that slide past one another and roll up, in 2D: The Well's `shear_flow`.
     ShearFlow,
-    /// Turbulence left to itself in a cube.
+    /// Decaying turbulence in a cube.
     DecayingTurbulence3d,
 }
 
@@ -84,22 +84,22 @@ impl FromStr for Equation {
 pub struct SimulateOptions {
     /// Grid points along each axis.
     pub shape: Vec<usize>,
-    /// Frames in a trajectory, the initial one included.
+    /// Frames of each trajectory, including the initial one.
     pub frames: usize,
-    /// Training trajectories.
+    /// Number of training trajectories.
     pub train: usize,
-    /// Validation trajectories.
+    /// Number of validation trajectories.
     pub valid: usize,
-    /// Test trajectories.
+    /// Number of test trajectories.
     pub test: usize,
     /// Random seed; equal seeds give equal files, for any number of threads.
     pub seed: u64,
-    /// Whether simulations that are there may be replaced.
+    /// Whether existing simulations may be replaced.
     pub overwrite: bool,
 }
 
 impl SimulateOptions {
-    /// The usual grid and length for an equation.
+    /// Default options for an equation.
     #[must_use]
     pub fn of(equation: Equation) -> Self {
         let (shape, frames) = match equation {
@@ -159,10 +159,10 @@ impl SimulateOptions {
     }
 }
 
-/// Simulates and writes `OUT/data/SPLIT/*.hdf5`, a trajectory a file; gives the files in order.
+/// Simulates trajectories and writes `OUT/data/SPLIT/*.hdf5`, one file for each; gives the files in order.
 ///
-/// They are written to `OUT/data.partial`, which becomes `OUT/data` when all are whole. The next call removes what
-/// a killed one left.
+/// The files are written to `OUT/data.partial`, which becomes `OUT/data` when all are complete. The next call
+/// removes the files of a killed one.
 ///
 /// # Errors
 /// [`Error::Exists`] when there are files and they may not be replaced; [`Error::Simulating`];

@@ -5,21 +5,21 @@ use wellspring_store::{Frames, Patch};
 
 use crate::error::SubjectError;
 
-/// A step function. Frames are stored (normalized) values.
+/// A step function that can be evaluated. Frames are stored (normalized) values.
 pub trait Subject: Sync {
     /// Description of the subject for the table of runs.
     fn description(&self) -> Description;
 
-    /// Frames that a step sees.
+    /// Number of frames that a step sees.
     fn context(&self) -> usize;
 
-    /// Steps of a data set from one of its frames to the next.
+    /// Steps of the data set from one frame of the context to the next.
     fn stride(&self) -> usize;
 
-    /// Patch sizes that random schedules draw from.
+    /// Patch sizes from which random schedules draw.
     fn patches(&self) -> Vec<Patch>;
 
-    /// Tokens of a frame at a patch size.
+    /// Number of tokens of a frame at a patch size.
     ///
     /// # Errors
     /// When the size cannot be used on such a grid.
@@ -28,37 +28,37 @@ pub trait Subject: Sync {
     /// The frame after a context: (T, B, C, *space) → (1, B, C, *space).
     ///
     /// # Errors
-    /// Whatever keeps it from predicting.
+    /// When it cannot predict.
     fn step(&self, context: &Frames, patch: &Patch) -> Result<Frames, SubjectError>;
 }
 
-/// What the table of runs says about a subject.
+/// Description of a subject, for the table of runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Description {
     /// ckm, csm, fixed or baseline.
     pub strategy: String,
-    /// Numbers that it has learned.
+    /// Number of learned parameters.
     pub parameters: u64,
     /// Features of a token.
     pub dim: u64,
-    /// Blocks.
+    /// Number of blocks.
     pub blocks: u64,
-    /// Steps that it was trained for.
+    /// Number of training steps.
     pub train_steps: u64,
     /// Identity of the data set that it was trained on.
     pub train_dataset: String,
-    /// Identity of what it has learned, or which baseline it is; none if that is not known.
+    /// Identity of the weights or name of the baseline; none if that is not known.
     pub weights: Option<String>,
 }
 
-/// A prediction that nothing had to be learned for.
+/// A prediction without a learned model, which models must beat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Baseline {
-    /// The last frame again.
+    /// Persistence: repeats the last frame.
     Persistence,
-    /// The mean of the context.
+    /// Repeats the mean of the context.
     Mean,
-    /// The last frame and the last change again.
+    /// Linear extrapolation: adds the last change to the last frame.
     Linear,
 }
 

@@ -20,16 +20,16 @@ pub struct IngestOptions {
     /// The Well's `stats.yaml` to normalize by; without it, statistics of the training split (of
     /// every split, where there is none to train on).
     pub stats: Option<Location>,
-    /// What is taken of the source.
+    /// The part of the source that is taken.
     pub selection: Selection,
     /// Target size of a shard.
     pub shard_bytes: u64,
-    /// Runs of rows that are converted at the same time.
+    /// Number of shards that are converted at the same time.
     pub threads: usize,
-    /// Bytes that the shards which are filled at the same time may take, one of them aside: fewer of
-    /// them are where they would take more.
+    /// Bytes for the shards that are filled at the same time: if they would take more, fewer are filled
+    /// at the same time, but at least one.
     pub memory_bytes: u64,
-    /// Whether a data set that is there, or one that was begun, may be replaced.
+    /// Whether an existing data set, or one that another command began, may be replaced.
     pub overwrite: bool,
 }
 

@@ -125,7 +125,7 @@ pub(crate) async fn promised<T: DeserializeOwned>(root: &Location) -> Result<Opt
     }
 }
 
-/// Says so.
+/// Writes the promise.
 pub(crate) async fn promise(change: &Change, promise: &impl Serialize) -> Result<()> {
     Ok(change.records().join(PROMISE).put(json(promise)?).await?)
 }
@@ -150,7 +150,7 @@ async fn stated<T: DeserializeOwned>(place: &Location) -> Result<Option<T>> {
     Ok(Some(record))
 }
 
-/// A record of work that was done; one that is damaged counts for nothing, and the work is done again.
+/// Reads a record of finished work; a damaged one does not count, and its work is done again.
 async fn read<T: DeserializeOwned>(place: &Location) -> Result<Option<T>> {
     let bytes = place.get_opt().await?;
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))

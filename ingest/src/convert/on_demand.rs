@@ -28,8 +28,8 @@ use crate::convert::work::{Work, WorkStart, tell_bounds};
 use crate::convert::writing::{Job, jobs};
 use crate::{Error, Result};
 
-/// Promises a data set at `root`: gathers its statistics, unless they are given, and leaves its shards
-/// to those who [`open`] it. Gives the manifest if the data set is there already.
+/// Promises a data set at `root`: gathers its statistics, unless the options name them, and leaves the shards
+/// to be made on demand after [`open`]. Gives the manifest if the data set exists already.
 ///
 /// # Errors
 /// As [`ingest`](crate::ingest).
@@ -59,7 +59,7 @@ pub async fn promise(
     Ok(None)
 }
 
-/// Opens a data set, or one that is promised; `locate` finds a source by its path or URL.
+/// Opens a data set, complete or on demand; `locate` finds a source by its path or URL.
 ///
 /// # Errors
 /// As [`Dataset::open_with`]; for a promised one also as [`ingest`](crate::ingest), and

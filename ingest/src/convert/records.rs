@@ -98,7 +98,7 @@ pub(crate) fn names(
     names
 }
 
-/// Reads them.
+/// Reads the records.
 pub(crate) async fn all(
     catalogue: &Catalogue,
     writer: &DatasetWriter,

@@ -10,7 +10,7 @@ use crate::findings::FindingKind;
 use crate::findings::track::Track;
 use crate::well::glance::Glance;
 
-/// The tracks of a split's trajectories, as far as their frames went by.
+/// The tracks of a split's trajectories, for the frames that were read.
 pub(crate) struct Watch<'a> {
     catalogue: &'a Catalogue,
     split: Split,

@@ -250,7 +250,7 @@ pub(crate) async fn settled(
     }
 }
 
-/// Says which channels hardly vary, so that a bound and not their spread normalizes them.
+/// Reports the channels that hardly vary, and are normalized by a bound instead of their spread.
 pub(crate) fn tell_bounds(writer: &DatasetWriter, reporter: &dyn Reporter) {
     for channel in writer.bounded() {
         reporter.note(&format!(
@@ -288,7 +288,7 @@ pub(crate) async fn in_order_of_failure<T: Future<Output = Result<()>>>(
     first.map_or(Ok(()), |(_, error)| Err(error))
 }
 
-/// Opens a source: what is in it, as far as it is selected. Tells what is odd.
+/// Opens a source and catalogues the selected part. Reports oddities.
 pub(crate) async fn catalogue(
     source: &Location,
     selection: &Selection,
