@@ -1,4 +1,4 @@
-//! The types of computation: frames of values, patches, and windows of frames.
+//! What is computed with: frames of values, patches, and windows of frames.
 
 mod frames;
 mod patch;

@@ -11,8 +11,8 @@ use crate::model::Surrogate;
 use crate::optim::AdamW;
 use crate::{Config, Error, Result, leftovers};
 
-/// Begins a run with imported weights, as a checkpoint of step 0. The configuration, without which there
-/// is no run, is written last; so an interrupted import can be repeated, and never trains other weights.
+/// Begins a run with weights from elsewhere: a checkpoint of step 0. The configuration, without which there
+/// is no run, is written last; so one that was stopped can be done again, and never trains other weights.
 ///
 /// # Errors
 /// [`Error::RunExists`], [`Error::Busy`], [`Error::Weights`] or [`Error::NotFinite`] for weights that are

@@ -29,10 +29,10 @@ use crate::previous::{Previous, refuse_unfinished};
 use crate::source::Sources;
 use crate::{Config, Error, Result, Stop, leftovers, training_gradients};
 
-/// The way in which a run begins.
+/// Where a run begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// From the first step, in a place without a run.
+    /// At its first step, in a place where there is none yet.
     New,
     /// After the step of its newest sound checkpoint; at its first step where it has none.
     Resume,

@@ -72,7 +72,7 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
     Ok(())
 }
 
-/// The place and the options of a command's evaluations.
+/// Where and how a command evaluates.
 pub struct Evaluation {
     pub dataset: Dataset,
     pub results: Location,

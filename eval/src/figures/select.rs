@@ -21,7 +21,7 @@ struct ResultValue {
 }
 
 impl Selection {
-    /// Checks that the results hold everything that was selected.
+    /// That the results hold all that was asked for.
     pub(super) async fn check(&self, results: &Results) -> Result<()> {
         for (what, asked, sql) in [
             (
@@ -88,7 +88,7 @@ pub async fn fields(results: &Results, selection: &Selection) -> Result<Vec<Stri
     Ok(held.into_iter().map(|held| held.value).collect())
 }
 
-/// An SQL condition that one of the columns is among the values; empty for an empty list.
+/// That one of the columns is among the values; nothing for an empty list.
 fn any(columns: &[&str], values: &[String]) -> String {
     if values.is_empty() {
         return String::new();

@@ -13,7 +13,7 @@ use super::select::{Selection, quoted};
 use super::strokes::Strokes;
 use crate::{Result, Results};
 
-/// Power that is left out, over the truth's: what f32 rounds away is not an error of the model.
+/// Power that is left out, over the truth's: what f32 rounds away is no error of a model.
 const ROUNDING: f64 = 1e-13;
 const ISOTROPIC: &str = "isotropic";
 /// Patch sizes that are marked, at most: the smallest.

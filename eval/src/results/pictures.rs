@@ -13,7 +13,7 @@ use wellspring_store::Location;
 
 use crate::{Error, Result};
 
-/// A field of one predicted frame with its truth, in the field's own units.
+/// One field of one predicted frame, beside the truth, in the field's own units.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Picture {
     pub(crate) trajectory: u32,
@@ -94,14 +94,14 @@ fn picture(batch: &RecordBatch, row: usize) -> Result<Picture, String> {
     let cells = |name| {
         let list = column::<ListArray>(batch, name, row)?.value(row);
         let values = list.as_primitive_opt::<Float32Type>();
-        let values = values.ok_or_else(|| format!("{name} is not a list of f32"))?;
+        let values = values.ok_or_else(|| format!("{name} is no list of f32"))?;
         let finite = |value: Option<f32>| value.filter(|x| x.is_finite());
         Ok::<_, String>(values.iter().map(finite).collect())
     };
     let shape = column::<ListArray>(batch, "shape", row)?.value(row);
     let shape = shape
         .as_primitive_opt::<UInt32Type>()
-        .ok_or("shape is not a list of u32")?;
+        .ok_or("shape is no list of u32")?;
     let picture = Picture {
         trajectory: number("trajectory")?,
         start: number("start")?,

@@ -12,7 +12,7 @@ pub struct View {
 }
 
 impl View {
-    /// All views.
+    /// All of them.
     pub const ALL: [Self; 9] = [
         Self::of("leaderboard", include_str!("views/leaderboard.sql")),
         Self::of("scaling", include_str!("views/scaling.sql")),

@@ -164,10 +164,10 @@ impl DatasetWriter {
         statistics.bounded(self.options.normalization, self.scale_bound)
     }
 
-    /// Divides the rows of a split into shards, from the numbers of frames of its trajectories: ranges of
-    /// rows, in order. A shard holds whole trajectories, so that no window needs two; a trajectory that is
-    /// longer than a shard is cut into parts of about equal length. This is a pure function of the options,
-    /// so that the files do not depend on the process that writes them.
+    /// How the trajectories of a split, of so many frames each, are laid into shards: ranges of rows,
+    /// in order. A shard holds whole trajectories, so that no window needs two; one that is longer than
+    /// a shard is cut into parts of about the same length. A pure function of the options, so that the
+    /// files do not depend on who writes them when.
     #[must_use]
     pub fn shards(&self, trajectories: impl IntoIterator<Item = usize>) -> Vec<Range<usize>> {
         let row = self.row_bytes().max(1) as u64;
@@ -329,7 +329,7 @@ impl DatasetWriter {
     }
 }
 
-/// Ranges of at most `most` rows each.
+/// Ranges of at most so many rows each.
 fn laid(trajectories: impl IntoIterator<Item = usize>, most: usize) -> Vec<Range<usize>> {
     let mut shards = Vec::new();
     let (mut first, mut end) = (0, 0);
