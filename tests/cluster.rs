@@ -50,7 +50,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// Which read what the workplace holds. More words go to all, or to the executors only.
+    /// Begins a cluster that may read the workplace. `all` goes to every server, `each` only to the executors.
     fn begin(place: &Workplace, executors: usize, all: &str, each: &str) -> Self {
         let words = format!("cluster scheduler --bind 127.0.0.1:0 --read . {all}");
         let (scheduler, address) = Running::begin(place, &words);

@@ -202,14 +202,14 @@ fn gather(folder: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
 }
 
 impl Said {
-    /// It succeeded, and a line on standard error has all these words; numbers stand alone in it.
+    /// Asserts success, and a line on standard error with all these words; numbers stand alone in it.
     #[track_caller]
     pub(crate) fn tells(&self, words: &[&str]) {
         assert_eq!(self.code, 0, "{self:?}");
         self.names(words);
     }
 
-    /// It failed without a panic, and a line on standard error has all these words.
+    /// Asserts failure without a panic, and a line on standard error with all these words.
     #[track_caller]
     pub(crate) fn refuses(&self, words: &[&str]) {
         assert_eq!(self.code, 1, "{self:?}");

@@ -171,7 +171,7 @@ fn a_signal_leaves_a_checkpoint_and_its_exit_code() {
     }
 }
 
-/// As `nohup` begins a program.
+/// A run that `nohup` began outlives its terminal.
 #[test]
 fn a_run_whose_hangup_is_ignored_outlives_its_terminal() {
     let place = trained();
@@ -268,7 +268,7 @@ fn a_run_that_lives_is_not_gone_on_with() {
     ));
 }
 
-/// In a bucket, where nothing can be locked.
+/// A run in a bucket, where nothing can be locked, belongs to the process that took it last.
 #[test]
 fn a_run_in_a_bucket_is_whose_took_it_last() {
     let server = Server::start().unwrap();

@@ -84,7 +84,7 @@ fn paths(value: &serde_json::Value, into: &mut BTreeSet<String>) {
     }
 }
 
-/// It ended well, or says that another writer was first.
+/// Whether it succeeded, or says that another writer was first.
 fn is_told(said: &Said) -> bool {
     if said.code == 0 {
         return true;

@@ -30,7 +30,7 @@ pub use subject::{Baseline, BaselineSubject, Description, Subject};
 use task::Task;
 use unfinished::{Costs, Progress, Unfinished};
 
-/// Options of an evaluation.
+/// How an evaluation is done.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EvalOptions {
     /// Frames to predict from each start.

@@ -22,7 +22,7 @@ use crate::{Error, Power, Result, Transform};
 /// The Well's guard against a division by zero: what it adds to every denominator.
 pub const EPSILON: f64 = 1e-7;
 
-/// Which bin each mode of a grid belongs to.
+/// Bins of wavenumbers: the bin that each mode of a grid belongs to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bins {
     edges: Vec<f32>,

@@ -59,7 +59,7 @@ impl Power {
     }
 }
 
-/// Those of a line's kept modes whose mirror images are not kept: all but the first and, of an even
+/// The kept modes of a line whose mirror images are not kept: all but the first and, of an even
 /// `n`, the last.
 pub(crate) fn mirrored<T>(line: &mut [T], n: usize) -> impl Iterator<Item = &mut T> {
     line.iter_mut().take(n.div_ceil(2)).skip(1)

@@ -138,7 +138,7 @@ fn an_axis_of_no_rows_is_refused() {
     is_refused_in_good_order("empty-axis", "dimensions");
 }
 
-/// Where no field varies by sample there is one trajectory, whatever number the file names.
+/// If no field varies by sample there is one trajectory, whatever number the file names.
 #[test]
 fn more_trajectories_than_can_be_are_refused_or_are_one() {
     let place = of_one("endless-trajectories");

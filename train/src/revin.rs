@@ -37,7 +37,7 @@ pub(crate) struct Revin<'a> {
 enum Way {
     /// Here, by one [`Scale`] for each sample and channel.
     Host { scales: Vec<Scale>, device: Device },
-    /// On a GPU, which has the frames.
+    /// On a GPU, with the frames in its memory.
     Gpu(Normalized),
 }
 

@@ -46,7 +46,7 @@ impl Default for Waves {
     }
 }
 
-/// On 32 × 32 points.
+/// A data set on 32 × 32 points.
 fn dataset(runtime: &Runtime) -> Arc<Dataset> {
     waves(runtime, &Waves::default())
 }

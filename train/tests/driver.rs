@@ -18,7 +18,7 @@ use wellspring_train::{
     Surrogate, predict, training_gradients,
 };
 
-/// In the order of `struct counts` of tests/cuda/driver/driver.c.
+/// Counters, in the order of `struct counts` of tests/cuda/driver/driver.c.
 #[derive(Debug, Clone, Copy)]
 struct Counts([u64; 14]);
 

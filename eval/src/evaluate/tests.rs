@@ -201,7 +201,7 @@ fn divergence_is_a_lead() {
     assert_eq!(text, "value\n2.0\n");
 }
 
-/// Who sees every second frame is measured against those, beside its like.
+/// A subject that sees every second frame is measured against those, and compared only with subjects like it.
 #[test]
 fn strides_are_tasks_of_their_own() {
     let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -177,7 +177,7 @@ pub(crate) enum Table {
 
 impl Table {
     pub(crate) const ALL: [Self; 3] = [Self::Runs, Self::Metrics, Self::Spectra];
-    /// Those whose files have the name of their evaluation.
+    /// Tables whose files have the name of their evaluation.
     pub(crate) const OF_DATA: [Self; 2] = [Self::Metrics, Self::Spectra];
 
     /// Name of the table's folder, and of the table in SQL.

@@ -308,7 +308,7 @@ impl Database {
 mod tests {
     use super::*;
 
-    /// As deep as queries may be, on threads with the stack that the program's have.
+    /// Queries at the greatest depth that is allowed are answered, on threads with the stack that the program's have.
     #[test]
     fn what_is_deep_is_answered_or_refused_and_ends_nothing() {
         let runtime = tokio::runtime::Runtime::new().unwrap();

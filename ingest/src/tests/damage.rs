@@ -79,7 +79,7 @@ async fn values(root: &Location, manifest: &Manifest) -> BTreeMap<String, Vec<u6
     values
 }
 
-/// Where the values of each field and the times lie in a file, unless a checksum covers them.
+/// Ranges of a file that hold the values of each field and the times, unless a checksum covers them.
 fn stored(path: &Path) -> BTreeMap<String, Vec<Range<usize>>> {
     let file = File::open(path).unwrap();
     let mut stored = BTreeMap::new();
@@ -107,11 +107,11 @@ fn stored(path: &Path) -> BTreeMap<String, Vec<Range<usize>>> {
 #[derive(Debug, Default)]
 struct Tally {
     refused: usize,
-    /// With the values of the whole file.
+    /// Number of damaged files with the values of the whole file.
     true_values: usize,
-    /// With other values, all of them of fields of which a stored byte without a checksum is damaged.
+    /// Number of files with other values, all of fields of which a stored byte without a checksum is damaged.
     damaged_values: usize,
-    /// With other values though their bytes are whole, and the places of the damage.
+    /// Places of the damage in files with other values although their bytes are whole.
     silent: Vec<Vec<usize>>,
 }
 

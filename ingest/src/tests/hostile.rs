@@ -129,7 +129,7 @@ async fn groups_that_hold_themselves_are_walked_once() {
         .unwrap();
 }
 
-/// For a chunk that is read in part the library takes memory for all of it.
+/// The library takes memory for a whole chunk even if it reads only a part of it.
 #[tokio::test]
 async fn a_chunk_larger_than_the_file_can_have_is_refused() {
     let folder = tempfile::tempdir().unwrap();

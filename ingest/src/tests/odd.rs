@@ -272,7 +272,7 @@ async fn shapes_and_counts_that_cannot_be_are_refused() {
     }
 }
 
-/// Where no field varies between trajectories, no number of them is to be believed.
+/// If no field varies between trajectories, the number of trajectories in the file is not trusted.
 #[tokio::test]
 async fn trajectories_that_would_all_be_the_same_are_one() {
     let folder = tempfile::tempdir().unwrap();

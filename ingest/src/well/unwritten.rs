@@ -32,7 +32,7 @@ pub(super) struct WrittenChunks {
 }
 
 impl Unwritten {
-    /// From the places of the chunks that are there, in a grid of chunks of which the first axes are
+    /// Finds unwritten frames from the places of existing chunks, in a grid of chunks of which the first axes are
     /// those that `varies` says: trajectories, steps.
     pub(super) fn of(
         places: impl ExactSizeIterator<Item = usize>,

@@ -24,7 +24,7 @@ enum Step {
     SyncFolder(PathBuf),
     Remove(PathBuf),
     MakeFolder(PathBuf),
-    /// From here on the data set is said to have this generation at least.
+    /// From here on the data set must have at least this generation.
     Done(u64),
 }
 

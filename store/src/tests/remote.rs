@@ -33,7 +33,7 @@ impl Far {
         Self::patient(frames, "1m")
     }
 
-    /// Its store is asked again for so long.
+    /// Writes a data set whose store is retried for `retry_for`.
     fn patient(frames: &[usize], retry_for: &str) -> Self {
         let runtime = Runtime::new().unwrap();
         let server = Server::start().unwrap();

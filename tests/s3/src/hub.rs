@@ -94,7 +94,7 @@ impl Hub {
         commits.push(all);
     }
 
-    /// From now on only who has the token gets files of a repository.
+    /// From now on only clients with the token get files of a repository.
     pub fn gate(&self, repository: &str, token: &str) {
         let mut held = self.shared.repositories();
         held.entry(repository.to_owned()).or_default().token = Some(token.to_owned());
@@ -108,14 +108,14 @@ impl Hub {
         held.entry(old.to_owned()).or_default().moved_to = Some(new.to_owned());
     }
 
-    /// From now on links to the other server that were given before are refused.
+    /// From now on earlier links to the other server are refused.
     pub fn forget_links(&self, repository: &str) {
         let mut held = self.shared.repositories();
         held.entry(repository.to_owned()).or_default().links += 1;
         self.shared.elsewhere.clear();
     }
 
-    /// From now on this goes wrong with the hub's own answers.
+    /// From now on simulates a failure of the hub's own answers.
     pub fn trouble(&self, trouble: Trouble) {
         self.shared.network.set_trouble(Some(trouble));
     }

@@ -159,8 +159,8 @@ impl Server {
         self.authorizations().iter().filter_map(id).collect()
     }
 
-    /// From now on lists know of no object that is newer than this call, as those of an eventually
-    /// consistent store may; or of all again.
+    /// From now on lists do not show objects that are newer than this call, as those of an eventually
+    /// consistent store may; `false` ends this.
     pub fn freeze_lists(&self, frozen: bool) {
         self.objects.freeze_lists(frozen);
     }

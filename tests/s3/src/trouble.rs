@@ -45,7 +45,7 @@ pub enum Fault {
 /// A failure, and the answers that have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trouble {
-    /// Only to requests of this method; a GET that lists is none.
+    /// Only requests of this method fail; a GET that lists does not count.
     pub method: &'static str,
     /// What goes wrong.
     pub fault: Fault,

@@ -161,7 +161,7 @@ impl<K: Kernels> OnGpu<K> {
         Ok(first)
     }
 
-    /// As aligned as inputs are.
+    /// Constants of the op, aligned as inputs are.
     #[cfg(any(test, feature = "cuda"))]
     fn constants(&self) -> Result<Vec<Tensor>> {
         self.op.constants().into_iter().map(aligned).collect()

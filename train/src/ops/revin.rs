@@ -157,7 +157,7 @@ mod tests {
         }
     }
 
-    /// To 1e-6 of the largest magnitude.
+    /// Asserts that values agree to 1e-6 of the largest magnitude.
     fn close(found: &[f32], expected: &[f32]) {
         let most = expected.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
         assert_eq!(found.len(), expected.len());

@@ -100,7 +100,7 @@ impl ManifestFilter {
         })
     }
 
-    /// Those of some frames that the filters leave.
+    /// The frames, out of some, that the filters leave.
     fn leaves(
         &self,
         scanner: &Scanner,

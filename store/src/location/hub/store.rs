@@ -24,7 +24,7 @@ use url::Url;
 use super::Repository;
 use super::client::{Client, Refusal, network};
 
-/// It resolves its revision once, when something is first asked for.
+/// A repository of the hub. It resolves its revision once, on the first request.
 #[derive(Debug)]
 pub(in super::super) struct HubStore(Arc<Files>);
 

@@ -44,7 +44,7 @@ pub async fn purge(root: &Location) -> Result<Vec<Litter>> {
     Ok(found)
 }
 
-/// As [`purge`], but for generations from one on, which stay. Nothing is deleted where it is not known what a
+/// [`purge`] that keeps generations from `keep_from` on. Nothing is deleted where it is not known what a
 /// manifest names.
 pub(super) async fn tidy(root: &Location, keep_from: u64) -> Result<()> {
     match look(root, Some(keep_from)).await {
@@ -58,7 +58,7 @@ pub(super) async fn tidy(root: &Location, keep_from: u64) -> Result<()> {
     }
 }
 
-/// In order, the generations and the claim last, so that a purge that is stopped can be done again.
+/// Deletes files in order, the generations and the claim last, so that a stopped purge can be repeated.
 async fn delete(root: &Location, found: &[Litter]) -> Result<()> {
     for litter in found {
         root.join(&litter.path).delete().await?;

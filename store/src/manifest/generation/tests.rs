@@ -30,7 +30,7 @@ async fn a_split_is_dropped_and_its_files_go_when_asked() {
     assert_eq!(purge(&root).await.unwrap(), []);
 }
 
-/// On a disk, in memory and in a bucket.
+/// Of many writers one succeeds: on a disk, in memory and in a bucket.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_writers_one_wins() {
     let server = wellspring_s3_testing::Server::start().unwrap();

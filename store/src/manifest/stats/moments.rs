@@ -233,7 +233,7 @@ mod tests {
         assert!(error < 1e-6, "{what}: {found:e}, not {expected:e}");
     }
 
-    /// From frames of f64, and from frames of f32 where those can hold the values.
+    /// Moments are right at every scale: from frames of f64, and of f32 if that can hold the values.
     #[test]
     fn moments_are_right_at_every_scale() {
         for (offset, spread) in [

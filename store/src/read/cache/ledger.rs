@@ -40,7 +40,7 @@ pub(crate) enum Room {
 #[derive(Debug)]
 pub(crate) struct Grant<V> {
     pub(crate) shards: Vec<(ShardId, V)>,
-    /// Those of them that were not there.
+    /// Shards of the lease that were not in the cache.
     pub(crate) missing: Vec<ShardId>,
 }
 

@@ -33,7 +33,7 @@ struct Explorer {
     known: HashMap<Bytes, usize>,
     manifests: HashMap<usize, Manifest>,
     seen: HashSet<u64>,
-    /// Who made the requests that led here; a kill has a minus.
+    /// Writers that made the requests up to here; a kill is negative.
     trace: Vec<i8>,
     /// How all writers ended, in every order.
     ends: BTreeSet<String>,
@@ -251,7 +251,7 @@ impl Explorer {
         }
     }
 
-    /// Those who were told to come again do, and nothing is left that nobody needs.
+    /// Writers with a retryable error succeed when they are run again, and nothing superfluous is left.
     fn check_rest(&mut self, world: &World) {
         let mut world = world.clone();
         let mut ends = Vec::new();
