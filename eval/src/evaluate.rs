@@ -248,7 +248,7 @@ impl<'a> Evaluation<'a> {
         };
         let mut unfinished = Unfinished::of(results, &self.record, self.options);
         let saved = runtime.block_on(unfinished.load())?;
-        let progress = saved.as_ref().map(|saved| saved.progress.clone());
+        let standing = saved.as_ref().map(|saved| saved.standing.clone());
         let mut measurer = Measurer::new(source, self.options, &self.record, (unfinished, saved))?;
         let (sender, receiver) = sync_channel::<Prediction<'_>>(1);
         let (costs, (draft, unfinished)) = std::thread::scope(|scope| {
@@ -259,7 +259,7 @@ impl<'a> Evaluation<'a> {
                 measurer.finish()
             });
             let measuring = measuring.map_err(|source| Error::Threads { source })?;
-            let begun = progress.unwrap_or_default();
+            let begun = standing.unwrap_or_default();
             let costs = self.roll_out(begun, &windows, source, &sender, reporter);
             drop(sender);
             // Where measuring failed, the rollout only found its receiver gone.
@@ -313,7 +313,7 @@ impl<'a> Evaluation<'a> {
                     patch: self.shown(&step.patch),
                     tokens: step.tokens,
                     prediction: step.prediction,
-                    progress: (lead == self.options.rollout).then(|| Progress {
+                    standing: (lead == self.options.rollout).then(|| Progress {
                         windows: index * batch + windows.len(),
                         costs,
                         budget: rollout.state(),

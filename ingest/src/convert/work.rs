@@ -32,7 +32,7 @@ pub(crate) struct Work {
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) options: IngestOptions,
     /// Statistics that the options name; without them they are gathered.
-    statistics: Option<Statistics>,
+    given: Option<Statistics>,
     /// Hash of everything that the bytes of the data set depend on.
     key: String,
     pub(crate) change: Change,
@@ -47,8 +47,8 @@ impl Work {
         reporter: &dyn Reporter,
     ) -> Result<WorkStart> {
         let catalogue = Arc::new(catalogue(source, &options.selection, reporter).await?);
-        let statistics = supplied_statistics(options, &catalogue).await?;
-        let key = key(&catalogue, options, statistics.as_ref())?;
+        let given = given(options, &catalogue).await?;
+        let key = key(&catalogue, options, given.as_ref())?;
         let change = match Change::renew(root, &key, options.overwrite).await? {
             store::ChangeStart::Work(change) => *change,
             store::ChangeStart::Done(manifest) => return Ok(WorkStart::Done(manifest)),
@@ -56,7 +56,7 @@ impl Work {
         Ok(WorkStart::Work(Box::new(Self {
             catalogue,
             options: options.clone(),
-            statistics,
+            given,
             key,
             ledger: Ledger::of(&change).await?,
             change,
@@ -88,7 +88,7 @@ impl Work {
 
     /// First pass: the moments of a part's pieces.
     pub(crate) async fn gather(&self, part: Part, reporter: &dyn Reporter) -> Result<()> {
-        if self.statistics.is_some() {
+        if self.given.is_some() {
             return Ok(());
         }
         let pieces = statistics::pieces(&self.catalogue);
@@ -119,8 +119,8 @@ impl Work {
 
     /// Statistics of everything, once every piece is there.
     pub(crate) async fn statistics(&self) -> Result<Statistics> {
-        if let Some(statistics) = &self.statistics {
-            return Ok(statistics.clone());
+        if let Some(given) = &self.given {
+            return Ok(given.clone());
         }
         let pieces = statistics::pieces(&self.catalogue);
         let found: Vec<_> = futures::stream::iter(0..pieces.len())
@@ -323,10 +323,7 @@ pub(crate) async fn catalogue_of(
 }
 
 /// Reads the statistics that the options name, if they name any.
-async fn supplied_statistics(
-    options: &IngestOptions,
-    catalogue: &Catalogue,
-) -> Result<Option<Statistics>> {
+async fn given(options: &IngestOptions, catalogue: &Catalogue) -> Result<Option<Statistics>> {
     let Some(place) = &options.stats else {
         return Ok(None);
     };
@@ -341,7 +338,7 @@ async fn supplied_statistics(
 fn key(
     catalogue: &Catalogue,
     options: &IngestOptions,
-    statistics: Option<&Statistics>,
+    given: Option<&Statistics>,
 ) -> Result<String> {
     let names = catalogue.files.iter().map(|file| (file.split, &file.below));
     let sources: Vec<_> = names.zip(&catalogue.described).collect();
@@ -352,7 +349,7 @@ fn key(
         "dtype": options.dtype,
         "compression": options.compression,
         "normalization": options.normalization,
-        "statistics": statistics,
+        "statistics": given,
         "shard_bytes": options.shard_bytes,
     });
     Ok(checksum(whole.to_string().as_bytes()))
