@@ -1,4 +1,4 @@
-//! Data sets and runs in a bucket: what is planned, fetched, kept and survived.
+//! Data sets and runs in a bucket: plans, requests, caching and failures.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -284,7 +284,7 @@ fn a_bucket_of_googles_is_a_place_like_any_other() {
     done(&format!(
         "import gs://bucket/far.safetensors --out gs://bucket/back {run} --set data.root=gs://bucket/ds"
     ));
-    assert!(!place.path("gs:").exists(), "a URL is no folder");
+    assert!(!place.path("gs:").exists(), "a URL is not a folder");
     done("drop gs://bucket/ds valid");
     let said = done("inspect gs://bucket/ds");
     assert!(said.out.contains("generation 1"), "{said:?}");

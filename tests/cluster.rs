@@ -1,5 +1,5 @@
-//! SQL on a cluster of processes on this machine: it answers as one process does, lets in whom it should, and
-//! outlives its members.
+//! SQL on a cluster of processes on this machine: it gives the answers of a single process, checks access, and
+//! survives the loss of members.
 
 mod access;
 mod outages;
@@ -50,7 +50,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// Which read what the workplace holds. More words go to all, or to the executors only.
+    /// Begins a cluster that may read the workplace. `all` goes to every server, `each` only to the executors.
     fn begin(place: &Workplace, executors: usize, all: &str, each: &str) -> Self {
         let words = format!("cluster scheduler --bind 127.0.0.1:0 --read . {all}");
         let (scheduler, address) = Running::begin(place, &words);
@@ -133,7 +133,7 @@ fn a_cluster_answers_as_one_process_does() {
     assert!(told, "{}", said.err);
 }
 
-/// Equal but for the order in which floats were added.
+/// Whether answers are equal except for the order in which floats were added.
 fn same(one: &[serde_json::Value], many: &[serde_json::Value], query: &str) {
     assert_eq!(one.len(), many.len(), "{query}");
     for (a, b) in one.iter().zip(many) {

@@ -1,9 +1,9 @@
-//! Every command, stopped at any change that it makes to files: what it leaves is gone on with.
+//! Stops every command at each of its changes to files: the next command continues from what is left.
 //!
 //! `crash/preload.c` ends the program before the Nth change, tears a write, or lets a change fail as on a disk
-//! that is full or broken. Then the command is run again, and what is there must be what an undisturbed run
-//! leaves: the same files with the same bytes, and nothing beside them. A few stops of each command are tried;
-//! `make test-crash` tries all of them.
+//! that is full or broken. Then the command is run again, and must leave the same files with the same bytes as
+//! an undisturbed run, and no others. By default a few stops of each command are tried; `make test-crash` tries
+//! all of them.
 
 mod scenes;
 
@@ -114,7 +114,7 @@ fn run_again(place: &Workplace, words: &str) -> Said {
     said
 }
 
-/// How often each end was seen.
+/// Number of times that each end was seen.
 #[derive(Default)]
 struct Tally {
     changes: usize,

@@ -1,4 +1,4 @@
-//! The demo at its smallest.
+//! The demo at its smallest size.
 
 use crate::program::Workplace;
 

@@ -9,7 +9,7 @@ use wellspring_ingest::{Packing, Waves};
 use crate::paper::{FLOW, OPEN, PERIODIC, SUPERNOVA, WALL, waves};
 use crate::program::{Said, Workplace};
 
-/// Some 30 MB in five files.
+/// Makes sources of some 30 MB in five files.
 fn sources(place: &Workplace) {
     for (index, split) in ["train", "train", "train", "valid", "test"]
         .iter()
@@ -68,7 +68,7 @@ fn recorded(place: &Workplace, root: &str) -> Vec<(PathBuf, SystemTime)> {
     shards
 }
 
-/// The program where no file may have more than so many KiB, as on a disk that is full.
+/// The program on a disk where no file may have more than `kib` KiB, as if it were full.
 fn on_a_full_disk(place: &Workplace, kib: u64, words: &str) -> Said {
     place.run_within(&format!("trap '' XFSZ; ulimit -f {}", kib * 2), words)
 }

@@ -1,4 +1,4 @@
-//! The program from outside, as a person or a script uses it.
+//! Tests of the program from outside, as a person or a script uses it.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

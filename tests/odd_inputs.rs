@@ -1,5 +1,5 @@
-//! Files that each have one odd thing which people's files really have, from `data/odd`
-//! (`data/make/odd.py` wrote them): what must come of each.
+//! Files from `data/odd` (written by `data/make/odd.py`), each with one oddity of real files, and the result
+//! that each must give.
 
 mod broken;
 mod names;

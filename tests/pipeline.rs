@@ -1,4 +1,4 @@
-//! Step by step: HDF5, shards, a run that is stopped and goes on, tables, SQL, a report.
+//! The whole pipeline, step by step: HDF5, shards, a run that is stopped and resumed, tables, SQL, a report.
 
 use crate::program::{SMALL, Workplace};
 
@@ -184,7 +184,7 @@ fn a_run_that_goes_on_keeps_its_settings_its_schedule_and_its_end() {
     let said = place.do_it(&format!(
         "train --out run {SMALL} --set train.steps=3 --set train.batch=1"
     ));
-    assert!(said.err.contains("are no inputs of the model"), "{said:?}");
+    assert!(said.err.contains("are not inputs of the model"), "{said:?}");
     let before = place.files("run");
     let said = place.do_it("train --out run --resume");
     assert!(said.err.contains("run is finished"), "{said:?}");

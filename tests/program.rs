@@ -1,4 +1,4 @@
-//! Runs the program and keeps what it said.
+//! Runs the program and captures its output.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -157,7 +157,7 @@ impl Workplace {
         std::fs::read(self.path(&checkpoint)).unwrap()
     }
 
-    /// Every file below a folder with its bytes.
+    /// All files below a folder, with their bytes.
     pub(crate) fn files(&self, below: &str) -> Vec<(PathBuf, Vec<u8>)> {
         let mut files = Vec::new();
         gather(&self.path(below), &mut files);
@@ -202,14 +202,14 @@ fn gather(folder: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
 }
 
 impl Said {
-    /// It succeeded, and a line on standard error has all these words; numbers stand alone in it.
+    /// Asserts success, and a line on standard error with all these words; numbers stand alone in it.
     #[track_caller]
     pub(crate) fn tells(&self, words: &[&str]) {
         assert_eq!(self.code, 0, "{self:?}");
         self.names(words);
     }
 
-    /// It failed without a panic, and a line on standard error has all these words.
+    /// Asserts failure without a panic, and a line on standard error with all these words.
     #[track_caller]
     pub(crate) fn refuses(&self, words: &[&str]) {
         assert_eq!(self.code, 1, "{self:?}");

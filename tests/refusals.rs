@@ -1,4 +1,4 @@
-//! Bad input: a clear error, the exit code, and nothing lost.
+//! Bad input gives a clear error and the right exit code, and loses nothing.
 
 use std::path::PathBuf;
 
@@ -38,7 +38,7 @@ fn a_truncated_hdf5_is_named() {
     refused(
         &place.run("inspect ds"),
         2,
-        &["ds is no HDF5 file, data set"],
+        &["ds is not an HDF5 file, data set"],
     );
 }
 
@@ -226,7 +226,7 @@ fn what_cannot_be_evaluated_is_said_before_anything_runs() {
     refused(
         &place.run("eval run ds --schedule often"),
         2,
-        &["often is no schedule"],
+        &["often is not a schedule"],
     );
     refused(
         &place.run("eval run ds --split late"),

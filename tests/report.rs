@@ -82,12 +82,12 @@ fn a_selection_is_drawn_and_what_is_not_there_is_named() {
             .exists()
     );
     for (words, parts) in [
-        ("--field heat", ["heat is no field", "pressure"]),
+        ("--field heat", ["heat is not a field", "pressure"]),
         (
             "--name ckm",
-            ["ckm is no evaluated run", "linear, persistence"],
+            ["ckm is not an evaluated run", "linear, persistence"],
         ),
-        ("--dataset ocean", ["ocean is no data set", "shear_flow"]),
+        ("--dataset ocean", ["ocean is not a data set", "shear_flow"]),
     ] {
         refused(
             &place.run(&format!("figures results none {words}")),
@@ -98,7 +98,7 @@ fn a_selection_is_drawn_and_what_is_not_there_is_named() {
     refused(
         &place.run("figures results none --format gif"),
         2,
-        &["gif is no image format", "svg or png"],
+        &["gif is not an image format", "svg or png"],
     );
     assert!(!place.path("none").exists());
 }
@@ -114,15 +114,15 @@ fn a_rollout_moves() {
     for (words, parts) in [
         (
             "nothing out2.png",
-            ["nothing is no evaluation", "persistence--"],
+            ["nothing is not an evaluation", "persistence--"],
         ),
         (
             "linear out2.png --field heat",
-            ["heat is no field", "pressure"],
+            ["heat is not a field", "pressure"],
         ),
         (
             "linear out2.png --trajectory 9",
-            ["9 is no kept trajectory", "there are: 0"],
+            ["9 is not a kept trajectory", "there are: 0"],
         ),
     ] {
         refused(&place.run(&format!("animate results {words}")), 1, &parts);
@@ -156,7 +156,7 @@ fn broken_frames_are_named_and_missing_ones_are_not_missed() {
     ] {
         std::fs::write(&frames, bytes).unwrap();
         for command in ["report results page.html", "figures results out"] {
-            let parts = [name.as_str(), "is no result table", reason];
+            let parts = [name.as_str(), "is not a result table", reason];
             refused(&place.run(command), 1, &parts);
         }
     }

@@ -1,4 +1,4 @@
-//! Evaluations side by side in one folder, and what names and queries of strangers may not do.
+//! Several evaluations in one folder, and the limits of untrusted names and queries.
 
 use std::process::Stdio;
 

@@ -1,5 +1,5 @@
-//! Runs that go on: with their own configuration, from the last sound checkpoint, and only where there is
-//! something left to do. Signals end them, and one process at a time writes them.
+//! Resumed runs: with their own configuration, from the newest sound checkpoint, and only if something is left to
+//! do. Signals stop them, and only one process at a time writes them.
 
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -171,7 +171,7 @@ fn a_signal_leaves_a_checkpoint_and_its_exit_code() {
     }
 }
 
-/// As `nohup` begins a program.
+/// A run that `nohup` began outlives its terminal.
 #[test]
 fn a_run_whose_hangup_is_ignored_outlives_its_terminal() {
     let place = trained();
@@ -268,7 +268,7 @@ fn a_run_that_lives_is_not_gone_on_with() {
     ));
 }
 
-/// In a bucket, where nothing can be locked.
+/// A run in a bucket, where nothing can be locked, belongs to the process that took it last.
 #[test]
 fn a_run_in_a_bucket_is_whose_took_it_last() {
     let server = Server::start().unwrap();
@@ -292,7 +292,7 @@ fn a_run_in_a_bucket_is_whose_took_it_last() {
     }
     let other = spawn("train --out s3://bucket/long --resume");
     let said = done(living);
-    said.refuses(&["another process has gone on with s3://bucket/long"]);
+    said.refuses(&["another process has taken over s3://bucket/long"]);
     send("TERM", &other);
     let said = done(other);
     assert_eq!(said.code, 143, "{said:?}");
@@ -335,7 +335,7 @@ fn a_run_goes_on_with_what_it_read_before_an_append_and_says_when_that_is_gone()
     said.refuses(&["cannot go on", "a purge deletes it"]);
 }
 
-/// Where the system gives no threads, a person reads why: the stacks are as large as they can never be used.
+/// If the system starts no threads, the error says why. The stacks are made too large to be allocated.
 #[test]
 fn a_training_without_its_threads_says_so() {
     let place = trained();

@@ -1,4 +1,4 @@
-//! Sources in a bucket and behind a web server: read by ranges.
+//! Sources in a bucket and behind a web server, read by ranges.
 
 use wellspring_s3_testing::{Fault, Server, Trouble};
 use wellspring_store::Location;
@@ -93,7 +93,7 @@ fn a_file_behind_a_redirect_is_a_source() {
     assert!(data_set(&place, "far") == data_set(&place, "near"));
 }
 
-/// Of a store whose lists are behind nothing is lost, and nothing is taken for another work's.
+/// A store whose lists are out of date loses nothing, and nothing is taken for another work's.
 #[test]
 fn lists_that_know_of_nothing_new_do_no_harm() {
     let (server, place, settings) = simulated();

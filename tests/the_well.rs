@@ -129,7 +129,7 @@ fn euler_multi_quadrants() {
         let name = format!("euler_multi_quadrants_{name}");
         goes(&name, &[("x", ends), ("y", ends)], 5, 0);
     }
-    // Files of both in one folder are no data set.
+    // Files of both in one folder are not a data set.
     let place = Workplace::new();
     for name in ["openBC", "periodicBC"] {
         let folder = format!("the_well/euler_multi_quadrants_{name}/data/train");

@@ -1,4 +1,4 @@
-//! URLs of buckets as people type them, and buckets as people have them.
+//! URLs of buckets in all forms that people type, and buckets with all kinds of keys.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

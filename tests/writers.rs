@@ -1,4 +1,4 @@
-//! Writers of one data set at the same time, in processes of their own: each ends well, or says who was first.
+//! Several processes that write one data set at the same time: each succeeds, or says that another was first.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -84,7 +84,7 @@ fn paths(value: &serde_json::Value, into: &mut BTreeSet<String>) {
     }
 }
 
-/// It ended well, or says that another writer was first.
+/// Whether it succeeded, or says that another writer was first.
 fn is_told(said: &Said) -> bool {
     if said.code == 0 {
         return true;
@@ -245,7 +245,7 @@ fn a_killed_simulation_is_run_again() {
     assert_eq!(names("sims"), names("whole"));
 }
 
-/// Wherever the disk becomes full, it is told, and nothing counts that is not whole.
+/// A disk that becomes full at any point is reported, and nothing incomplete counts.
 #[test]
 fn a_simulation_notices_that_the_disk_is_full() {
     let place = Workplace::new();

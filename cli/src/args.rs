@@ -1,4 +1,4 @@
-//! What was typed: the command line's grammar and its help, and nothing else.
+//! The grammar of the command line and its help texts, and nothing else.
 
 mod answers;
 mod bench;
@@ -22,7 +22,7 @@ pub use data::{Check, Choice, Drop, Ingest, Inspect, Simulate, Verify};
 pub use demo::{Demo, DemoSize};
 pub use models::{Export, Import, Plan, Train};
 
-/// Physics simulations in, answers about surrogate models out.
+/// Train surrogate models on physics simulations and evaluate them.
 #[derive(Debug, Parser)]
 #[command(
     name = "wellspring",
@@ -35,18 +35,18 @@ Start here:
   wellspring demo                    the whole way on simulated data, in minutes on a CPU
   wellspring help train              what a command does, with examples
 
-Paths may be folders or URLs: s3://bucket/prefix, gs://, az://; https:// and data sets of the Hugging
-Face hub, hf://datasets/OWNER/NAME[@REVISION]/PATH, are only read. What follows a bucket is the key as
-it is typed; in https:// and file://, %20 is a space.
+Paths may be folders or URLs: s3://bucket/prefix, gs:// and az://. https:// and data sets of the Hugging
+Face hub, hf://datasets/OWNER/NAME[@REVISION]/PATH, can only be read. The text after a bucket is the key
+exactly as typed; in https:// and file:// URLs, %20 is a space.
 Credentials and endpoints come from the environment (AWS_ACCESS_KEY_ID, AWS_PROFILE, AWS_ENDPOINT,
 HF_TOKEN, ...) or from --storage-option; the names are object_store's, such as
-  aws_endpoint=http://localhost:9000   another server; one that is http:// is taken at its word
-  aws_profile=NAME                     a profile of ~/.aws, if there are no keys; also one of SSO
+  aws_endpoint=http://localhost:9000   another server; http:// means without TLS
+  aws_profile=NAME                     a profile of ~/.aws, used if no keys are set; SSO works too
   aws_skip_signature=true              a public bucket, without credentials
   aws_request_payer=true               a bucket whose readers pay
   hf_token=TOKEN                       a gated data set of the hub")]
 pub struct Cli {
-    /// No progress on the terminal, only results and errors
+    /// Show no progress, only results and errors
     #[arg(long, short, global = true)]
     pub quiet: bool,
 
@@ -60,12 +60,12 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "KEY=VALUE")]
     pub storage_option: Vec<String>,
 
-    /// How long a bucket or web server that does not answer is asked again before the command fails
+    /// How long to retry requests to a bucket or web server that does not answer
     #[arg(long, global = true, value_name = "DURATION", default_value = "10m", value_parser = humantime::parse_duration)]
     pub retry_for: Duration,
 
-    /// Local shards are read, not mapped into memory: slower and within data.memory_mib, but a file that
-    /// somebody cuts meanwhile is then an error and not the end of the process
+    /// Read local shards instead of mapping them into memory. This is slower and counts towards
+    /// data.memory_mib, but a file that is truncated meanwhile gives an error instead of a crash
     #[arg(long, global = true)]
     pub no_mmap: bool,
 

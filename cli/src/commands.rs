@@ -1,4 +1,4 @@
-//! One file for each verb. Each opens with what it reads, what it writes, and what an
+//! The commands, one file for each. Its docs say what the command reads, what it writes, and what an
 //! interruption leaves behind.
 
 mod animate;

@@ -1,4 +1,4 @@
-//! Errors as a person reads them, and the exit code that a script reads.
+//! Turns errors into a message for people and an exit code for scripts.
 
 use std::fmt;
 use std::process::ExitCode;

@@ -1,5 +1,5 @@
-//! Signals as a wish that long work looks at between two steps: Ctrl-C, SIGTERM, and SIGHUP, which a terminal
-//! sends when it closes.
+//! Turns signals into a request to stop, which long work checks between two steps: Ctrl-C, SIGTERM, and SIGHUP,
+//! which a terminal sends when it closes.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
@@ -11,7 +11,7 @@ use wellspring_train::Stop;
 use crate::failure::Interrupted;
 use crate::progress;
 
-/// The wish that the work under way looks at, if there is any.
+/// The request that the current work checks, if there is any.
 static CURRENT: Mutex<Weak<Stop>> = Mutex::new(Weak::new());
 static LISTENERS: Once = Once::new();
 
@@ -25,7 +25,7 @@ pub fn stop(runtime: &Handle) -> std::io::Result<Arc<Stop>> {
     *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&stop);
     let _guard = runtime.enter();
     let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
-    // Whoever asked for it with nohup wants to outlive the terminal.
+    // A program started with nohup must outlive the terminal.
     if !ignores_hangup() {
         kinds.push(SignalKind::hangup());
     }
@@ -39,7 +39,7 @@ pub fn stop(runtime: &Handle) -> std::io::Result<Arc<Stop>> {
     Ok(stop)
 }
 
-/// How a command ends that a signal has stopped.
+/// The error with which a command ends that a signal has stopped.
 pub fn ended() -> Interrupted {
     match CODE.load(Ordering::SeqCst) {
         0 => Interrupted(exit_code(SignalKind::interrupt())),

@@ -1,4 +1,4 @@
-//! The `wellspring` program: words on a terminal. Nothing is computed here.
+//! The `wellspring` program: the command line of the libraries. Nothing is computed here.
 //!
 //! [`args`] says what can be typed, [`commands`] holds one file for each verb, [`progress`] draws
 //! what the libraries report, [`log`] writes what they tell of their work, [`failure`] turns errors into a message and an exit code, and [`plain`] is what text

@@ -1,8 +1,9 @@
-//! Text as a terminal may have it.
+//! Makes untrusted text safe to print on a terminal.
 //!
-//! Names of fields, data sets, runs and sources come from files that anybody may have made, and error texts from
-//! libraries and servers. What is in them that is no letter could move the cursor, hide a line, retitle the
-//! window or turn the reading direction. All that the program writes to a terminal goes through [`plain`].
+//! Names of fields, data sets, runs and sources come from files that anyone may have made, and error texts from
+//! libraries and servers. Control characters in them could move the cursor, hide a line, change the window's
+//! title or reverse the reading direction. Everything that the program writes to a terminal goes through
+//! [`plain`].
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write};
@@ -46,7 +47,7 @@ pub fn print_data(bytes: &[u8]) -> anyhow::Result<()> {
     }
 }
 
-/// Writes bytes to standard output as they are: only what this program made of nobody's text.
+/// Writes bytes to standard output unchanged: only for text that this program made, never for untrusted text.
 pub fn print_exactly(bytes: &[u8]) -> anyhow::Result<()> {
     let mut output = io::stdout().lock();
     output.write_all(bytes)?;

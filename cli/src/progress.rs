@@ -1,5 +1,5 @@
-//! Draws what the libraries report: a bar with rate and time left on a terminal, and notes, which go to
-//! the log file of a batch job too.
+//! Shows what the libraries report: on a terminal a bar with rate and time left; notes also in the log file of a
+//! batch job.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,9 +9,9 @@ use wellspring_store::Reporter;
 
 use crate::plain::plain;
 
-/// One line at a time on standard error.
+/// Shows progress and notes on standard error, one line at a time.
 pub struct Terminal {
-    /// Nothing is said.
+    /// Whether to show nothing.
     quiet: bool,
     /// Bars are drawn.
     draws: bool,

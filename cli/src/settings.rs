@@ -1,4 +1,4 @@
-//! Configuration from what was typed: a TOML file, then `--set key=value`, read once.
+//! Reads the configuration of a run: a TOML file, then `--set key=value`.
 
 use std::path::Path;
 
@@ -37,7 +37,7 @@ fn laid_over(name: &str, mut table: Table, overrides: &[String]) -> Result<Confi
         set(&mut typed, key, value.clone())?;
         set(&mut table, key, value)?;
     }
-    // Epochs are instead of steps: whoever types steps alone means them.
+    // Epochs replace steps, but steps that are typed alone are meant.
     let has = |table: &Table, key: &str| {
         let train = table.get("train").and_then(Value::as_table);
         train.is_some_and(|train| train.contains_key(key))

@@ -1,4 +1,4 @@
-//! What can go wrong between a step function and an answer.
+//! The errors of this crate: evaluations, results, queries and figures.
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -10,12 +10,12 @@ pub type SubjectError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Text that is no schedule.
+    /// A text that is not a schedule.
     #[error(
-        "{text} is no schedule: {reason}; give 16 | 4,8,16 | 16x8x8 | list:4,4,16 | random:SEED | budget:TOKENS"
+        "{text} is not a schedule: {reason}; give 16 | 4,8,16 | 16x8x8 | list:4,4,16 | random:SEED | budget:TOKENS"
     )]
     Schedule {
-        /// As given.
+        /// The text as given.
         text: String,
         /// Why not.
         reason: String,
@@ -39,7 +39,7 @@ pub enum Error {
         lead: usize,
         /// The split.
         split: String,
-        /// Of the first window in the batch.
+        /// Trajectory of the first window in the batch.
         trajectory: u32,
         /// What the model says.
         source: SubjectError,
@@ -61,18 +61,18 @@ pub enum Error {
         root: String,
     },
 
-    /// The same evaluation is there and was to be kept.
+    /// An equal evaluation is there and was to be kept.
     #[error(
         "{root} holds {name} with schedule {schedule} on the {split} split already; --existing replace, add or skip"
     )]
     Exists {
         /// The folder.
         root: String,
-        /// Of the run.
+        /// Name of the run.
         name: String,
-        /// Its schedule.
+        /// Schedule of the evaluation.
         schedule: String,
-        /// Its split.
+        /// Split of the evaluation.
         split: String,
     },
 
@@ -83,11 +83,11 @@ pub enum Error {
     Clash {
         /// The folder.
         root: String,
-        /// Of the run.
+        /// Name of the run.
         name: String,
-        /// Its schedule.
+        /// Schedule of the evaluation.
         schedule: String,
-        /// Its split.
+        /// Split of the evaluation.
         split: String,
         /// What differs, each with its value there and here.
         differences: String,
@@ -105,7 +105,7 @@ pub enum Error {
     },
 
     /// A file that is not what its place says.
-    #[error("{object} is no result table: {reason}; move it away")]
+    #[error("{object} is not a result table: {reason}; move it away")]
     Malformed {
         /// URL of the file.
         object: String,
@@ -131,7 +131,7 @@ pub enum Error {
     NewerTables {
         /// URL of the file.
         object: String,
-        /// Its version.
+        /// Version of the table.
         found: u32,
         /// [`crate::TABLE_VERSION`].
         supported: u32,
@@ -180,34 +180,34 @@ pub enum Error {
         address: String,
     },
 
-    /// A cluster that nobody works for.
+    /// A cluster without executors.
     #[error(
         "no executor has registered with {address} for {seconds} s; start one: wellspring cluster executor {address}; or wait longer: --cluster-wait"
     )]
     NoExecutor {
         /// HOST:PORT of the scheduler.
         address: String,
-        /// How long this was so.
+        /// Time that the cluster was without executors, in seconds.
         seconds: u64,
     },
 
-    /// Text that names no choice.
-    #[error("{text} is no {what}; choose {choices}")]
+    /// A text that names none of the choices.
+    #[error("{text} is not {what}; choose {choices}")]
     Choice {
-        /// As given.
+        /// The text as given.
         text: String,
-        /// What was to be chosen.
+        /// What was to be chosen, with its article: "a format".
         what: &'static str,
         /// The choices.
         choices: &'static str,
     },
 
     /// A name that the results do not hold.
-    #[error("{text} is no {what} of these results; there are: {choices}")]
+    #[error("{text} is not {what} of these results; there are: {choices}")]
     Unknown {
-        /// As given.
+        /// The name as given.
         text: String,
-        /// What was named.
+        /// What was named, with its article: "a field".
         what: &'static str,
         /// What there is.
         choices: String,
@@ -216,9 +216,9 @@ pub enum Error {
     /// A name of several evaluations where one is wanted.
     #[error("{text} names several evaluations; say --schedule, or one of: {choices}")]
     Ambiguous {
-        /// As given.
+        /// The name as given.
         text: String,
-        /// Their identities.
+        /// Identities of the evaluations with the name.
         choices: String,
     },
 
@@ -232,7 +232,7 @@ pub enum Error {
     /// A figure could not be drawn.
     #[error("cannot draw {figure}: {reason}")]
     Figure {
-        /// Which one.
+        /// Name of the figure.
         figure: &'static str,
         /// Why not.
         reason: String,
@@ -254,7 +254,7 @@ pub enum Error {
     Memory {
         /// What it may have.
         mib: u64,
-        /// Who asked for how much.
+        /// Which part of the query asked for how much memory.
         reason: String,
     },
 

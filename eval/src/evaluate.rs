@@ -1,7 +1,7 @@
-//! An evaluation: many starts at once, a metric for every frame, tables committed whole at the end.
+//! [`evaluate()`]: rolls out many starts at once, measures every frame, and commits the tables at the end.
 //!
-//! Memory does not grow with the rollout: truth is read lead by lead, predictions live as long as
-//! the window that the next step sees, and are measured while that step is computed. Only metrics of
+//! Memory does not grow with the rollout: truth is read lead by lead, and predictions are kept only while
+//! they are in the context of the next step, and measured while that step is computed. Only metrics of
 //! whole rollouts hold their frames.
 
 mod measure;
@@ -52,19 +52,19 @@ pub struct EvalOptions {
     pub rollout: usize,
     /// Split of the data set.
     pub split: Split,
-    /// Steps between two starts in a trajectory; as far as is predicted if none.
+    /// Steps between two starts in a trajectory; if none, the length of a rollout.
     pub every: Option<usize>,
-    /// Windows rolled out together.
+    /// Starts that are rolled out together.
     pub batch: usize,
     /// Rollouts whose frames are kept for pictures.
     pub keep: usize,
-    /// Edges of bands, in radians per cell, ascending; The Well's three bands if none.
+    /// Edges of the wavenumber bands, in radians per cell, ascending; if none, The Well's three bands.
     pub bands: Option<Vec<f32>>,
     /// Whether rollouts are also measured as a whole, which holds their frames in memory.
     pub temporal: bool,
-    /// What to do where the same evaluation is there.
+    /// What to do if the results hold an evaluation with the same name, data set, split and schedule.
     pub existing: OnExisting,
-    /// How often what is done is saved, so that an interruption costs no more than that.
+    /// Time between two saves of the progress, which is at most lost by an interruption.
     pub save_every: Duration,
 }
 
@@ -84,13 +84,13 @@ impl Default for EvalOptions {
     }
 }
 
-/// Rolls a subject out from every start of a split and commits the tables; none where they are there
-/// and to be skipped. What killed evaluations left in the folder is removed first. Blocks; call it from a
-/// thread that is not the runtime's.
+/// Rolls out a subject from every start of a split and commits the tables; none if an equal evaluation is
+/// there and is to be skipped. Leftovers of killed evaluations in the folder are removed first. This blocks:
+/// call it from a thread that is not the runtime's.
 ///
 /// # Errors
 /// [`Error::Patch`], [`Error::Exists`], [`Error::Clash`] and [`Error::Unwritable`] before anything runs, and the
-/// second and third also at the end, where another process was faster; [`Error::Step`]; a rollout longer than every
+/// second and third also at the end, if another process was faster; [`Error::Step`]; a rollout longer than every
 /// trajectory is [`wellspring_store::Error::NoWindows`].
 pub fn evaluate(
     results: &Location,
@@ -133,7 +133,7 @@ pub fn evaluate(
     answer
 }
 
-/// Writes a file where each of the results will be, and removes it: who may not write is told now.
+/// Writes a file to the folder of each table and removes it, so that missing permissions show at the start.
 async fn try_writing(results: &Location, run: &str) -> wellspring_store::Result<()> {
     let folders = Table::ALL.map(Table::name).into_iter().chain(["frames"]);
     for folder in folders {
@@ -180,7 +180,7 @@ impl<'a> EvaluationPlan<'a> {
         )?;
         let space = manifest.schema.grid.shape();
         Rollout::new(subject, schedule, &space)?;
-        measure::gauge(&space, options)?;
+        measure::field_metrics(&space, options)?;
         let trajectories = &manifest.split(options.split)?.trajectories;
         let task = Task::new(manifest, options.split, stride)?;
         let about = subject.description();

@@ -1,9 +1,9 @@
-//! Figures of results: one list serves the report, the files and the tests.
+//! Figures of results: one list of them for the report, the image files and the tests.
 //!
-//! A [`Figure`] is a name, words, the SQL that gave its numbers, and a drawing. `lines` has the questions
-//! whose answers are charts, `snapshots` the fields that evaluations kept. A drawing is in points;
-//! `vector` makes it SVG and `pixels` PNG. Colours are safe for colour-blind eyes: Okabe and Ito's for
-//! lines, viridis for fields, blue through white to red with white at zero for errors.
+//! A [`Figure`] has a name, a caption, the SQL of its numbers, and a drawing. `lines` has the charts, `snapshots`
+//! the fields that evaluations kept. A drawing is in points; `vector` turns it into SVG and `pixels` into
+//! PNG. Colours are safe for colour-blind readers: Okabe and Ito's for lines, viridis for fields, and blue
+//! through white to red with white at zero for errors.
 
 mod animation;
 mod chart;
@@ -46,7 +46,7 @@ pub struct Figure {
     drawing: Drawing,
 }
 
-/// How a figure is stored.
+/// Format of an image file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageFormat {
     /// Text stays text; on white.
@@ -70,7 +70,7 @@ impl ImageFormat {
 }
 
 impl Figure {
-    /// Of letters, digits and `-._` alone, and different for each figure of a list.
+    /// Name of the figure: only letters, digits and `-._`, and different for each figure of a list.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -111,7 +111,7 @@ impl Figure {
     }
 }
 
-/// Every figure that a selection of the results has points for.
+/// Draws every figure for which a selection of the results has points.
 ///
 /// # Errors
 /// [`crate::Error::Unknown`] for what the results do not hold, [`crate::Error::Sql`],

@@ -1,31 +1,32 @@
-//! The questions that evaluation runs must answer: rollouts, metrics, tables, SQL, figures.
+//! Evaluates surrogate models: rollouts, metrics, result tables, SQL and figures.
 //!
 //! **Subjects.** A [`Subject`] is a step function: a context of frames and a patch size in, the next
 //! frame out. A trained model is one, and so is a [`Baseline`]: persistence, the mean, a straight
-//! line. Nothing here knows what a model is.
+//! line. This crate does not depend on the models.
 //!
 //! **Rollouts.** [`evaluate()`] lets a subject continue every start of a split for some frames, many
-//! starts at once, each prediction becoming part of the next context. A [`Schedule`] says which patch
-//! size is used at which step: one for ever, a cycle (4 → 8 → 16 → 4 …), or seeded random ones.
+//! starts at once; each prediction becomes part of the next context. A [`Schedule`] gives the patch
+//! size of each step: a fixed one, a cycle (4 → 8 → 16 → 4 …), a list, random ones, or a token budget.
 //!
 //! **Metrics.** A [`FieldMetrics`] measures every predicted field against the truth, in the field's own
 //! units and in f64: The Well's ten spatial metrics ([`Spatial`]), errors within its three bands of
 //! wavenumbers, and the power of truth, prediction and residual by wavenumber. Values equal those of
-//! The Well's own code (`tests/parity.rs`). What is not finite is stored so, never averaged away.
-//! An evaluation measures stored values and scales what it finds, so that 10⁻³ on a mean of 10⁸ and fields of 10⁻³⁰ or
-//! 10³⁰ keep their digits. Ratios are guarded by The Well's ε = 10⁻⁷ in the field's units; where the field's standard
-//! deviation is below 10⁻² or above 10¹², by 10⁻⁷ of its variance, and the evaluation says so.
+//! The Well's own code (`tests/parity.rs`). Values that are not finite are stored as such, and not left out
+//! of means. An evaluation measures stored values and scales the results, so that 10⁻³ on a mean of 10⁸
+//! and fields of 10⁻³⁰ or 10³⁰ keep their digits. Ratios are guarded by The Well's ε = 10⁻⁷ in the field's
+//! units. If the field's standard deviation is below 10⁻² or above 10¹², they are guarded by 10⁻⁷ of its
+//! variance instead, and the evaluation says so.
 //!
-//! **Tables.** An evaluation leaves Parquet files: a row in `runs`, its `metrics` and `spectra`, and a
+//! **Tables.** An evaluation writes Parquet files: a row in `runs`, its `metrics` and `spectra`, and a
 //! few frames for pictures. The row is written last; without it the evaluation does not exist, so
-//! readers never see half of one and many processes may write at once. [`Results`] registers what is
-//! committed with DataFusion, beside the named [`View`]s for the usual questions. What was to be predicted has an
-//! identity, `runs.task`; where two data sets have one name, `runs.dataset` has what differs added, so nothing that
-//! groups by it mixes them.
+//! readers never see half of one and many processes may write at once. [`Results`] registers committed
+//! evaluations with DataFusion, and named [`View`]s for the usual questions. `runs.task` identifies what was
+//! predicted. If two data sets have one name, `runs.dataset` adds the difference, so that grouping by it
+//! does not mix them.
 //!
-//! **Figures.** [`figures()`] draws every [`Figure`] that results have points for, as SVG or PNG, with the SQL
-//! behind it; [`report()`] puts them and sortable tables on one self-contained HTML page; [`animate()`] makes
-//! the frames that an evaluation kept an animated PNG.
+//! **Figures.** [`figures()`] draws every [`Figure`] for which the results have points, as SVG or PNG, with the
+//! SQL of its numbers; [`report()`] puts them and sortable tables on one self-contained HTML page;
+//! [`animate()`] turns the frames that an evaluation kept into an animated PNG.
 //!
 //! # Example
 //!

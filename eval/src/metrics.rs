@@ -1,6 +1,6 @@
-//! What is measured of a predicted field, by The Well's definitions, in f64.
+//! [`FieldMetrics`]: metrics of a predicted field, by The Well's definitions, in f64.
 //!
-//! Truth and prediction come as stored values, with the [`Channel`] that says what they mean.
+//! Truth and prediction are stored values, with the [`Channel`] that converts them to the field's units.
 
 mod artefact;
 mod channel;
@@ -21,11 +21,11 @@ pub use temporal::Temporal;
 /// residual there.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Line {
-    /// Lower edge.
+    /// Lower edge, radians per cell.
     pub low: f64,
-    /// Upper edge.
+    /// Upper edge, radians per cell.
     pub high: f64,
-    /// Of truth, prediction, residual.
+    /// Power of truth, prediction and residual, in this order.
     pub power: [f64; 3],
 }
 
@@ -35,9 +35,9 @@ pub struct Line {
 pub struct Spectra {
     /// Cells along each axis.
     pub shape: Vec<usize>,
-    /// One spectrum for each axis.
+    /// A spectrum for each axis.
     pub axes: Vec<Vec<Line>>,
-    /// Over shells of |k|.
+    /// Spectrum over shells of |k|.
     pub isotropic: Vec<Line>,
 }
 
@@ -68,23 +68,23 @@ pub struct FieldMetrics {
     bands: Bins,
 }
 
-/// All that is measured of one field of one frame.
+/// All metrics of one field of one frame.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Score {
-    /// Over space.
+    /// Metrics over space.
     pub spatial: Spatial,
     /// Cells of the prediction that are not finite.
     pub nonfinite: usize,
-    /// Within The Well's three bands of wavenumbers, relative to the truth.
+    /// Errors within The Well's three bands of wavenumbers, relative to the truth.
     pub bands: Vec<Band>,
-    /// The same errors relative to the prediction's energy: the paper's Eq. 16.
+    /// Errors within the bands relative to the prediction's energy: the paper's Eq. 16.
     pub bands_of_prediction: Vec<f64>,
-    /// By wavenumber.
+    /// Power by wavenumber.
     pub spectra: Spectra,
 }
 
 impl FieldMetrics {
-    /// For fields of a shape.
+    /// Metrics for fields of the given shape.
     ///
     /// # Errors
     /// When the shape has no cells.

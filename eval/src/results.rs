@@ -1,4 +1,4 @@
-//! Results at rest: tables in Parquet, and pictures of a few rollouts.
+//! Stored results: tables in Parquet, and pictures of a few rollouts.
 
 pub(crate) mod pictures;
 pub(crate) mod tables;

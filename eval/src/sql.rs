@@ -1,4 +1,5 @@
-//! Questions in SQL: a session with the tables of results and data sets, views, functions, and a cluster.
+//! SQL: a database of the tables of results and data sets, with views and functions, in this process or on a
+//! cluster.
 
 #[cfg(feature = "cluster")]
 mod cluster;

@@ -56,7 +56,7 @@ type Pairs = BTreeMap<String, Vec<(f64, f64)>>;
 fn compare(fixture: &Fixture<'_>) -> Pairs {
     let shape = fixture.0.tensor("truth").unwrap().shape().to_vec();
     let (times, channels) = (shape[0], shape[shape.len() - 1]);
-    let gauge = FieldMetrics::new(&shape[1..shape.len() - 1]).unwrap();
+    let metrics = FieldMetrics::new(&shape[1..shape.len() - 1]).unwrap();
     let mut pairs = Pairs::new();
     let mut push = |name: &str, found: f64, expected: f32| {
         pairs
@@ -70,15 +70,15 @@ fn compare(fixture: &Fixture<'_>) -> Pairs {
         .collect();
     let bands = |kind: &str, band: usize| fixture.values(&format!("{kind}.{band}"));
     let own = fixture.0.tensor("own.bins").is_ok().then(|| {
-        let gauge = FieldMetrics::new(&shape[1..shape.len() - 1]).unwrap();
-        gauge.with_bands(fixture.values("own.bins")).unwrap()
+        let metrics = FieldMetrics::new(&shape[1..shape.len() - 1]).unwrap();
+        metrics.with_bands(fixture.values("own.bins")).unwrap()
     });
     let spectrum = fixture.values("spectrum");
     for (time, channel) in (0..times).flat_map(|t| (0..channels).map(move |c| (t, c))) {
         let at = time * channels + channel;
         let truth = fixture.field("truth", time, channel);
         let prediction = fixture.field("prediction", time, channel);
-        let score = gauge.score(&truth, &prediction).unwrap();
+        let score = metrics.score(&truth, &prediction).unwrap();
         for ((name, value), ours) in THEIRS
             .iter()
             .zip(score.spatial.values())
@@ -99,7 +99,7 @@ fn compare(fixture: &Fixture<'_>) -> Pairs {
             }
         }
         let bins = spectrum.len() / times / channels;
-        let (edges, powers) = gauge.spectrum(&truth).unwrap();
+        let (edges, powers) = metrics.spectrum(&truth).unwrap();
         for (edge, expected) in edges.iter().zip(fixture.values("spectrum.bins")) {
             push("bins", f64::from(*edge), expected);
         }

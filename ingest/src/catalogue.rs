@@ -1,4 +1,4 @@
-//! Every trajectory of a source, what of it is taken, and the files it lies in.
+//! [`Catalogue`]: every trajectory of a source, the part of it that is taken, and the files that hold it.
 
 pub(crate) mod inspect;
 pub(crate) mod options;
@@ -27,12 +27,12 @@ use crate::{Error, Result};
 pub use inspect::{Summary, inspect, read_frame};
 pub use options::{IngestOptions, Part};
 
-/// Files that stay open, with their indices, for whoever reads them next.
+/// Number of files that stay open, with their indices, for the next reader.
 const OPEN_FILES: usize = 16;
 
-/// Every trajectory of a source, by split, as far as it is selected.
+/// All trajectories of a source, by split, as far as they are selected.
 pub(crate) struct Catalogue {
-    /// Of what is taken.
+    /// Schema of the part of the source that is taken.
     pub(crate) schema: Schema,
     pub(crate) selection: Selection,
     pub(crate) space: Vec<AxisSelection>,
@@ -41,7 +41,7 @@ pub(crate) struct Catalogue {
     pub(crate) described: Vec<(u64, Attachment)>,
     pub(crate) splits: BTreeMap<Split, Vec<Entry>>,
     pub(crate) fields: Vec<TakenField>,
-    /// Of each file, the values that it names as missing, by field.
+    /// For each file: the values that it names as missing, by field.
     fills: Vec<BTreeMap<String, Vec<f64>>>,
     pub(crate) judge: Judge,
     open: Mutex<Vec<(usize, Arc<OpenFile>)>>,
@@ -54,11 +54,11 @@ pub(crate) struct TakenField {
     pub(crate) place: usize,
     pub(crate) name: String,
     pub(crate) time_varying: bool,
-    /// Its channels among those of the frames, or of the constants.
+    /// Channels of the field among those of the frames, or of the constants.
     pub(crate) channels: Range<usize>,
 }
 
-/// One trajectory and where it lies.
+/// A trajectory and its place in the source.
 pub(crate) struct Entry {
     pub(crate) file: usize,
     pub(crate) sample: usize,
@@ -190,7 +190,7 @@ impl Catalogue {
         step * self.selection.time_stride.max(1)
     }
 
-    /// A file, opened if nobody has it open.
+    /// The file with an index, opened if it is not open.
     pub(crate) async fn file(&self, index: usize) -> Result<Arc<OpenFile>> {
         let mut open = self.open.lock().await;
         if let Some((_, file)) = open.iter().find(|(known, _)| *known == index) {

@@ -1,4 +1,4 @@
-//! Everything that is wrong or odd in a source or a data set, without making anything.
+//! Finds everything that is wrong or odd in a source or a data set, without writing anything.
 
 mod dataset;
 
@@ -20,9 +20,9 @@ use crate::{Error, Result};
 
 pub use dataset::check_dataset;
 
-/// All findings of what a selection takes of a source, in the order of files, trajectories and fields;
-/// trajectories that are there twice come last. Reads every value that an ingest would, in so many files
-/// at the same time.
+/// Lists all findings in the selected part of a source, in the order of files, trajectories and fields;
+/// duplicate trajectories come last. It reads every value that an ingest would, `threads` trajectories at
+/// the same time.
 ///
 /// # Errors
 /// [`Error::NoFiles`], [`Error::Selection`]; [`Error::Store`] when the source cannot be listed. What is
@@ -88,7 +88,7 @@ async fn look_at_all(
 #[derive(Default)]
 struct TrajectoryCheck {
     findings: Vec<Finding>,
-    /// Where all of it could be read.
+    /// The trajectory for the search for twins, if all of it could be read.
     member: Option<Member>,
 }
 

@@ -1,10 +1,10 @@
-//! An ingest: statistics of the training split, then normalized shards, then the manifest.
+//! Ingest: statistics of the training split, then normalized shards, then the manifest.
 //!
-//! Both passes are cut into pieces that do not depend on one another, each of which leaves a record in
-//! the [`Ledger`](crate::convert::ledger::Ledger) when it is done. A whole ingest, a part of one, and one that
-//! goes on after an interruption do the same: the pieces of their share that have no record. What a
-//! piece gives depends on source and options alone, so the bytes of a data set do too. Memory is
-//! bounded by the shards that are filled at the same time, and those by [`IngestOptions::memory_bytes`].
+//! Both passes are cut into independent pieces, each of which leaves a record in the
+//! [`Ledger`](crate::convert::ledger::Ledger) when it is done. A whole ingest, a part of one, and one that
+//! continues after an interruption do the same: the pieces of their share that have no record. The result of
+//! a piece depends only on source and options, and so do the bytes of a data set. Memory is bounded by the
+//! shards that are filled at the same time, and their number by [`IngestOptions::memory_bytes`].
 
 pub(crate) mod append;
 mod bench;
@@ -31,8 +31,8 @@ pub use repair::repair;
 
 /// Converts The Well's HDF5 at `source` into a data set at `root`.
 ///
-/// After an interruption the same call goes on where it stopped; when the data set is there already,
-/// made of the same source by the same options, nothing is done.
+/// After an interruption the same call continues where it stopped. If the data set exists already, made
+/// from the same source with the same options, nothing is done.
 ///
 /// # Errors
 /// [`crate::Error::NoFiles`], [`crate::Error::Open`], [`crate::Error::Layout`], [`crate::Error::Mixed`], [`crate::Error::NotFinite`],
@@ -52,18 +52,18 @@ pub async fn ingest(
     work.settled(work.whole(reporter).await).await
 }
 
-/// How far a part has got.
+/// Progress of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Its statistics are gathered.
+    /// The statistics of the part are gathered.
     Statistics,
-    /// Its shards are written.
+    /// The shards of the part are written.
     Shards,
 }
 
-/// Does one part of an ingest, up to a stage. The parts may run on any machines that see source and
-/// root, in any order, but for one thing: shards need the statistics of all parts. [`finish`] makes
-/// the data set of what the parts have left.
+/// Does one part of an ingest, up to a stage. The parts may run on any machines that can reach source and
+/// root, in any order, except that shards need the statistics of all parts. [`finish`] completes the data
+/// set when all parts are done.
 ///
 /// # Errors
 /// As [`ingest`], and [`crate::Error::Waiting`] when the statistics of other parts are missing.

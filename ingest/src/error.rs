@@ -1,4 +1,4 @@
-//! What can be wrong with a source of simulations.
+//! The errors of this crate: what can be wrong with a source, a selection or an ingest.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ pub enum Error {
         "{source_url} holds no HDF5 files; expected data/train/*.hdf5 (or train/*.hdf5, or *.hdf5)"
     )]
     NoFiles {
-        /// Where they were looked for.
+        /// URL of the folder that was searched.
         source_url: String,
     },
 
@@ -54,7 +54,7 @@ pub enum Error {
         source: std::io::Error,
     },
 
-    /// A remote file is not what it was when it was opened.
+    /// A remote file has changed since it was opened.
     #[error("{file} changed while it was read; begin again")]
     Changed {
         /// The file.
@@ -82,7 +82,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// What a promise says cannot be understood.
+    /// A record that cannot be read.
     #[error(
         "{object} is damaged, or another version of the program wrote it; finish that work with the \
          program that began it, or overwrite it"
@@ -90,7 +90,7 @@ pub enum Error {
     Record {
         /// URL of the record.
         object: String,
-        /// Where it ends to be understood.
+        /// The JSON error, with line and column.
         source: serde_json::Error,
     },
 
@@ -102,9 +102,9 @@ pub enum Error {
     Waiting {
         /// URL of the data set.
         root: String,
-        /// Pieces that are not there.
+        /// Number of missing pieces.
         missing: usize,
-        /// Pieces in all.
+        /// Number of all pieces.
         total: usize,
     },
 
@@ -113,7 +113,7 @@ pub enum Error {
     Unfinished {
         /// URL of the data set.
         root: String,
-        /// How many of what, and which.
+        /// Numbers and names of the missing parts.
         missing: String,
     },
 
@@ -124,7 +124,7 @@ pub enum Error {
         source_url: String,
         /// URL of the data set.
         root: String,
-        /// How they differ.
+        /// The differences.
         reason: String,
     },
 
@@ -139,7 +139,7 @@ pub enum Error {
         source: hdf5::Error,
     },
 
-    /// Something that The Well's layout asks for is not there, or not as it must be.
+    /// Something that The Well's layout requires is missing or malformed.
     #[error("{file}: {object} {reason}")]
     Layout {
         /// The file.
@@ -157,11 +157,11 @@ pub enum Error {
         file: String,
         /// The first file.
         other: String,
-        /// How they differ.
+        /// The differences.
         reason: String,
     },
 
-    /// A file of no bytes.
+    /// An empty file.
     #[error("{file} is empty; make it again, or leave it out (--exclude)")]
     Empty {
         /// The file.
@@ -175,7 +175,7 @@ pub enum Error {
         finding: Box<Finding>,
     },
 
-    /// A value that is no number.
+    /// A value that is not a number.
     #[error(
         "{file}: {object} has a value that is not finite at trajectory {trajectory}, step {step}; leave \
          the trajectory out (--exclude-trajectory), or let zero take the place of such values (--nan zero)"
@@ -218,7 +218,7 @@ pub enum Error {
         file: String,
         /// The field.
         object: String,
-        /// In the field's units.
+        /// The value, in the field's units.
         value: f64,
         /// Sample in the file.
         trajectory: usize,
@@ -256,7 +256,7 @@ pub enum Error {
     Simulation {
         /// The option.
         what: &'static str,
-        /// As given.
+        /// The text as given.
         found: String,
         /// What it must be.
         expected: String,

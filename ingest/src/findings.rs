@@ -1,4 +1,4 @@
-//! What is wrong or odd in a source of simulations: every kind there is, and what becomes of each.
+//! Findings: what is wrong or odd in a source of simulations. The table lists every kind and its consequence.
 //!
 //! | kind          | what                                                            | becomes |
 //! |---------------|-----------------------------------------------------------------|---------|
@@ -17,10 +17,10 @@
 //! | `left-out`    | an HDF5 file that is of no split                                | told |
 //! | `remark`      | something beside the values that is left out or read in another way | told |
 //!
-//! What is refused ends an ingest at the first; [`check`](crate::check) goes on and gives all.
-//! [`glance`] looks at one frame, [`track`] at a trajectory, [`watch`] at all that go by; [`twins`] looks
-//! for the same trajectory elsewhere, [`axes`] at times and coordinates, [`remarks`] gathers what is true of
-//! many files, and [`judge`] decides.
+//! An ingest ends at the first finding that is refused; [`check`](crate::check) continues and lists all.
+//! [`glance`] looks at one frame, [`track`] at a trajectory, [`watch`] at all frames that are read; [`twins`]
+//! looks for equal trajectories, [`axes`] at times and coordinates, [`remarks`] collects what is true of
+//! many files, and [`judge`] decides the consequence.
 
 pub(crate) mod axes;
 pub(crate) mod judge;
@@ -68,17 +68,17 @@ pub enum FindingKind {
     Remark,
 }
 
-/// What becomes of a finding.
+/// The consequence of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// An ingest ends with it.
+    /// An ingest fails with it.
     Refused,
-    /// An ingest says it and goes on.
+    /// An ingest reports it and continues.
     Told,
 }
 
 impl FindingKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 14] = [
         Self::Unreadable,
         Self::Mixed,
@@ -96,7 +96,7 @@ impl FindingKind {
         Self::Remark,
     ];
 
-    /// What becomes of it where nothing else is asked for.
+    /// The consequence by default.
     #[must_use]
     pub fn severity(self) -> Severity {
         match self {
@@ -110,13 +110,13 @@ impl FindingKind {
         }
     }
 
-    /// Whether an ingest can let it through as it is.
+    /// Whether the option `allow` can accept it.
     #[must_use]
     pub fn may_be_allowed(self) -> bool {
         matches!(self, Self::Unwritten | Self::Fill | Self::Time)
     }
 
-    /// What can be done about one that is refused.
+    /// What to do about one that is refused.
     fn remedy(self) -> String {
         match self {
             Self::Mixed => "exclude the file, or ingest it as a data set of its own".into(),
@@ -180,9 +180,9 @@ impl fmt::Display for Severity {
 /// Something that is wrong or odd, and where.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
-    /// What it is.
+    /// The kind of finding.
     pub kind: FindingKind,
-    /// What becomes of it, with what was allowed.
+    /// The consequence, given what was allowed.
     pub severity: Severity,
     /// The file's path below the source; of a data set, its split.
     pub file: String,
@@ -194,12 +194,12 @@ pub struct Finding {
     pub step: Option<usize>,
     /// The value that is odd.
     pub value: Option<f64>,
-    /// All of it in words, but for the file.
+    /// The whole finding in words, except for the file.
     pub message: String,
 }
 
 impl Finding {
-    /// One about a file as a whole.
+    /// A finding about a whole file.
     pub(crate) fn new(kind: FindingKind, file: &str, message: impl Into<String>) -> Self {
         Self {
             kind,

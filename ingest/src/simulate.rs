@@ -1,4 +1,4 @@
-//! Simulators: real flows in The Well's HDF5, from a seed.
+//! Simulators of flows, which write The Well's HDF5 from a seed.
 //!
 //! Both equations are incompressible Navier–Stokes with a passive tracer on a periodic box, solved
 //! pseudo-spectrally: products in space, derivatives in waves, the highest third of waves cut after
@@ -27,12 +27,12 @@ use flow::Flow;
 use staged::Staged;
 pub use waves::{Packing, WaveField, Waves};
 
-/// What can be simulated.
+/// The equations and set-ups that can be simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Equation {
     /// Two layers that slide past one another and roll up, in 2D: The Well's `shear_flow`.
     ShearFlow,
-    /// Turbulence left to itself in a cube.
+    /// Decaying turbulence in a cube.
     DecayingTurbulence3d,
 }
 
@@ -80,27 +80,27 @@ impl FromStr for Equation {
     }
 }
 
-/// How much to simulate.
+/// Options of a simulation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SimulateOptions {
     /// Grid points along each axis.
     pub shape: Vec<usize>,
-    /// Frames in a trajectory, the initial one included.
+    /// Frames of each trajectory, including the initial one.
     pub frames: usize,
-    /// Training trajectories.
+    /// Number of training trajectories.
     pub train: usize,
-    /// Validation trajectories.
+    /// Number of validation trajectories.
     pub valid: usize,
-    /// Test trajectories.
+    /// Number of test trajectories.
     pub test: usize,
-    /// Equal seeds give equal files, however many threads there are.
+    /// Random seed; equal seeds give equal files, for any number of threads.
     pub seed: u64,
-    /// Whether simulations that are there may be replaced.
+    /// Whether existing simulations may be replaced.
     pub overwrite: bool,
 }
 
 impl SimulateOptions {
-    /// The usual grid and length for an equation.
+    /// Default options for an equation.
     #[must_use]
     pub fn of(equation: Equation) -> Self {
         let (shape, frames) = match equation {
@@ -160,10 +160,10 @@ impl SimulateOptions {
     }
 }
 
-/// Simulates and writes `OUT/data/SPLIT/*.hdf5`, a trajectory a file; gives the files in order.
+/// Simulates trajectories and writes `OUT/data/SPLIT/*.hdf5`, one file for each; gives the files in order.
 ///
-/// They are written to `OUT/data.partial`, which becomes `OUT/data` when all are whole. The next call removes what
-/// a killed one left.
+/// The files are written to `OUT/data.partial`, which becomes `OUT/data` when all are complete. The next call
+/// removes the files of a killed one.
 ///
 /// # Errors
 /// [`Error::Exists`] when there are files and they may not be replaced; [`Error::Simulating`];

@@ -1,4 +1,4 @@
-//! Where HDF5 lies and how it is read: on a disk, or by ranges from a bucket or a web server.
+//! Reads HDF5 files: from a disk, or by ranges from a bucket or a web server.
 
 mod access;
 pub(crate) mod extents;

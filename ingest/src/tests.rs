@@ -1,4 +1,4 @@
-//! From HDF5 files to shards and back, through every quirk of The Well's layout.
+//! Ingest from HDF5 files to shards and back, with every quirk of The Well's layout.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod append;

@@ -1,8 +1,8 @@
-//! One HDF5 file in The Well's layout: what it holds, and its frames one by one.
+//! One HDF5 file in The Well's layout: its description, and its frames one by one.
 //!
-//! The HDF5 library, which does one thing at a time, says what a file holds and where; the values
-//! themselves are read by their offsets and decoded on any number of threads. A remote file is read the
-//! same way, for the library reads every file through a driver of ours.
+//! The HDF5 library, which runs one call at a time, gives the contents of a file and their offsets; the
+//! values themselves are read by offset and decoded on any number of threads. Remote files are read in the
+//! same way, since the library reads every file through our driver.
 
 mod attributes;
 mod block;
@@ -48,7 +48,7 @@ const GROUPS: [(&str, TensorOrder); 3] = [
 /// An open file whose structure was checked.
 #[derive(Debug)]
 pub(crate) struct WellFile {
-    /// How errors call it.
+    /// Name of the file in errors.
     pub(crate) named: String,
     access: Access,
     file: File,
@@ -67,7 +67,7 @@ pub(crate) struct WellFile {
 /// A file whose fields can be read.
 pub(crate) struct OpenFile {
     pub(crate) well: WellFile,
-    /// Of each field.
+    /// Where and how the values of each field are stored, in the order of the fields.
     storage: Vec<Storage>,
     bytes: Arc<dyn ReadAt>,
     /// Whether frames that were never written are read as their fill value, and not refused.
@@ -229,7 +229,7 @@ impl WellFile {
     /// [`Error::Layout`].
     pub(crate) fn field(&self, name: &str) -> Result<usize> {
         let index = self.stored.iter().position(|s| s.field.name == name);
-        index.ok_or_else(|| self.layout(name, "is no field of this file; did the file change?"))
+        index.ok_or_else(|| self.layout(name, "is not a field of this file; did the file change?"))
     }
 
     /// Whether another file can be of the same data set.

@@ -1,4 +1,4 @@
-//! Bins of wavenumbers, and what falls into them.
+//! Bins of wavenumbers, and sums of power over them.
 //!
 //! **On which side of an edge a mode falls** is decided by rounding wherever the exact numbers are equal: on a grid
 //! of 16 × 16 × 48 cells the modes of 12 waves lie on the upper edge of the middle band, π/2. The rule is The
@@ -22,7 +22,7 @@ use crate::{Error, Power, Result, Transform};
 /// The Well's guard against a division by zero: what it adds to every denominator.
 pub const EPSILON: f64 = 1e-7;
 
-/// Which bin each mode of a grid belongs to.
+/// Bins of wavenumbers: the bin that each mode of a grid belongs to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bins {
     edges: Vec<f32>,
@@ -48,11 +48,11 @@ pub enum Relative {
 pub struct Band {
     /// Lower edge, radians per cell.
     pub low: f64,
-    /// Upper edge.
+    /// Upper edge, radians per cell.
     pub high: f64,
     /// Energy of the residual: the mean squared error after a filter to the band.
     pub mse: f64,
-    /// The same over the energy of the truth or the prediction, plus a guard: [`EPSILON`] unless another is given.
+    /// [`Band::mse`] over the band's energy of the truth or the prediction plus a guard ([`EPSILON`] by default).
     pub nmse: f64,
 }
 

@@ -1,4 +1,4 @@
-//! What can be wrong with a grid or a field.
+//! The errors of this crate: grids and fields that do not fit.
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -10,7 +10,7 @@ pub enum Error {
     /// A grid without points.
     #[error("a grid of shape {shape:?} has no points to transform")]
     EmptyGrid {
-        /// As given.
+        /// The shape as given.
         shape: Vec<usize>,
     },
 
@@ -26,7 +26,7 @@ pub enum Error {
     /// Edges that are not at least two increasing numbers.
     #[error("bin edges {edges:?} are not at least two increasing numbers")]
     Edges {
-        /// As given.
+        /// The edges as given.
         edges: Vec<f32>,
     },
 }

@@ -1,5 +1,5 @@
-//! Fields over a periodic grid as sums of waves: transforms, wavenumbers, bins and power. No input
-//! or output, and no more than the mathematics.
+//! Spectra of fields on a periodic grid: Fourier transforms, wavenumbers, bins and power. This crate has
+//! only the mathematics, without input or output.
 //!
 //! **Transform.** X(k) = Σₓ u(x) exp(−i k·x) over all grid points x, unnormalized as in NumPy and
 //! PyTorch; the inverse divides by the number of points N, so it undoes the transform. Fields are

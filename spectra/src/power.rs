@@ -1,4 +1,4 @@
-//! |X|² of a field's modes.
+//! [`Power`]: the power |X|² of a field's modes.
 
 /// |X|² of the modes that a transform keeps, twice where a mode stands for its mirror image too.
 #[derive(Debug, Clone, PartialEq)]
@@ -8,7 +8,7 @@ pub struct Power {
 }
 
 impl Power {
-    /// From |X|² of the kept modes.
+    /// Power from |X|² of the kept modes.
     pub(crate) fn new(shape: &[usize], mut values: Vec<f64>) -> Self {
         let n = shape[shape.len() - 1];
         for line in values.chunks_mut(n / 2 + 1) {
@@ -59,7 +59,7 @@ impl Power {
     }
 }
 
-/// Those of a line's kept modes whose mirror images are not kept: all but the first and, of an even
+/// The kept modes of a line whose mirror images are not kept: all but the first and, of an even
 /// `n`, the last.
 pub(crate) fn mirrored<T>(line: &mut [T], n: usize) -> impl Iterator<Item = &mut T> {
     line.iter_mut().take(n.div_ceil(2)).skip(1)

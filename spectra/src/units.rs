@@ -1,9 +1,9 @@
-//! What stored values mean.
+//! [`Units`]: how stored values convert to a field's own units.
 
-/// How stored values become a field's own: x = shift + scale · stored.
+/// How stored values convert to the field's own: x = shift + scale · stored.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Units {
-    /// In the field's units.
+    /// Shift, in the field's units.
     pub shift: f64,
     /// The field's units for one of the stored values.
     pub scale: f64,

@@ -1,4 +1,4 @@
-//! What can go wrong with a data set, named by situation and by object.
+//! The errors of this crate. Each names the object and the situation.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A path or URL that names no place.
-    #[error("{text} is no usable path or URL: {reason}")]
+    #[error("{text} is not a usable path or URL: {reason}")]
     Location {
         /// What was given.
         text: String,
@@ -36,7 +36,7 @@ pub enum Error {
         object: String,
         /// First byte asked for.
         start: u64,
-        /// One past the last.
+        /// One past the last byte asked for.
         end: u64,
         /// Bytes that came.
         found: usize,
@@ -55,9 +55,9 @@ pub enum Error {
         object: String,
         /// How often it was tried.
         tries: u32,
-        /// From the first failure to the last.
+        /// Time from the first failure to the last.
         waited: std::time::Duration,
-        /// Of the last try.
+        /// The error of the last try.
         source: Box<object_store::Error>,
     },
 
@@ -165,7 +165,7 @@ pub enum Error {
     Claim {
         /// URL of the claim.
         object: String,
-        /// Where it ends to be understood.
+        /// The JSON error, with line and column.
         source: serde_json::Error,
     },
 
@@ -177,7 +177,7 @@ pub enum Error {
     UnsupportedFormat {
         /// URL of the manifest.
         object: String,
-        /// Its version.
+        /// Version of the object.
         found: u64,
         /// The latest that this program reads.
         supported: u32,
@@ -216,9 +216,9 @@ pub enum Error {
         object: String,
         /// "its size", "its checksum", ...
         what: &'static str,
-        /// As read.
+        /// Value as read.
         found: String,
-        /// As in the manifest.
+        /// Value in the manifest.
         expected: String,
     },
 
@@ -241,7 +241,7 @@ pub enum Error {
     Vanishing {
         /// The channel.
         channel: String,
-        /// Its root mean square.
+        /// Root mean square of the channel.
         rms: f64,
         /// The stored type.
         dtype: crate::Dtype,
@@ -252,7 +252,7 @@ pub enum Error {
     /// Numbers that do not fit one another.
     #[error("{what}: expected {expected}, found {found}")]
     Shape {
-        /// Which array or list.
+        /// Name of the array or list.
         what: String,
         /// What it should be.
         expected: String,
@@ -287,11 +287,11 @@ pub enum Error {
     OutOfRange {
         /// The split.
         split: String,
-        /// Its index in the split.
+        /// Index of the trajectory in the split.
         trajectory: usize,
         /// First step asked for.
         start: usize,
-        /// One past the last.
+        /// One past the last step asked for.
         end: usize,
         /// Frames that it has; 0 when there is no such trajectory.
         frames: usize,
@@ -312,7 +312,7 @@ pub enum Error {
     },
 
     /// A text that names none of the choices.
-    #[error("{text} is no {what}; choose {choices}")]
+    #[error("{text} is not a {what}; choose {choices}")]
     Choice {
         /// What was given.
         text: String,
@@ -339,7 +339,7 @@ pub enum Error {
     NotHeld {
         /// The split.
         split: String,
-        /// Its index in the split; none for the constants.
+        /// Index of the shard in the split; none for the constants.
         shard: Option<usize>,
     },
 

@@ -1,4 +1,5 @@
-//! The data set at rest, and the way back out of it. This page is the format's specification.
+//! The data set format of wellspring: writing, reading, and loading for training. This page is the format's
+//! specification.
 //!
 //! ```text
 //! ROOT/manifest.json                  written last; without it there is no data set
@@ -31,46 +32,47 @@
 //! [`Trajectory`]s (source, frames, parameters) and [`Shard`]s (path, rows, bytes, XXH3-64). A reader
 //! refuses another version before it looks at anything else. Keys that version 1 does not name are
 //! ignored. Its last key, `checksum`, is of everything else in it, as [`sealed`] says: an edited or damaged
-//! manifest is refused. Who means an edit takes that key out; the next change of the data set writes it
-//! again. Manifests without it, from before there was one, are read as they are.
+//! manifest is refused. To edit a manifest by hand, delete that key; the next change of the data set writes
+//! it again. Manifests without it, from before there was one, are read as they are.
 //!
 //! **Provenance.** [`Provenance`] in the manifest says which files a data set was made from, with
-//! their checksums, and what was taken of them. All that a file holds beside fields (attributes, masks,
-//! coordinates, scalars) lies exactly as it was in `sources/CHECKSUM.json`, its [`Contents`].
+//! their checksums, and which part of them was taken. Everything that a file holds beside fields
+//! (attributes, masks, coordinates, scalars) is kept exactly in `sources/CHECKSUM.json`, its [`Contents`].
 //!
-//! **Names.** No two works write under one name. What a work writes before its manifest carries a STAMP:
-//! `KEY` for a first generation, `g3-KEY` for a later one, KEY being a checksum of all that the work depends
-//! on and of the manifest that it began with. So equal works may run side by side, one after another, or in
-//! parts: they write the same bytes. Only the manifest says which names count; earlier versions of this
-//! program, and who writes by hand, leave the stamp out.
+//! **Names.** No two different works write under one name. Every file that a work writes before its manifest
+//! carries a STAMP: `KEY` for a first generation, `g3-KEY` for a later one, where KEY is a checksum of
+//! everything that the work depends on and of the manifest that it began with. Equal works may run side by
+//! side, one after another, or in parts: they write the same bytes. Only the manifest says which files count;
+//! earlier versions of this program left the stamp out, and so may other writers.
 //!
-//! **Commits.** Shards come first and the manifest after them, only where none is (`put-if-absent`) or in the
-//! place of the one that the work began with: of two writers one wins and the other is told. Then come
-//! `stats.yaml` and tidying up. What an interruption leaves changes nothing; the next attempt goes on with it.
+//! **Commits.** Shards are written first. Then the manifest is written, only if there is none (`put-if-absent`)
+//! or in place of the one that the work began with: of two writers one succeeds and the other gets an error.
+//! `stats.yaml` and tidying up come last. An interruption leaves the data set unchanged, and the next attempt
+//! continues with the files that are there.
 //!
-//! **Promises.** A data set may be read before it is written: [`Dataset::of_origin`] takes an
-//! [`outline`](Manifest::outline) of its manifest and an [`ShardProvider`], which makes each shard when it is
-//! first read. Until the last one there is no manifest.
+//! **On demand.** A data set may be read before it is written: [`Dataset::of_origin`] takes an
+//! [`outline`](Manifest::outline) of its manifest and a [`ShardProvider`], which makes each shard when it is
+//! first read. There is no manifest until the last shard is made.
 //!
 //! **Generations.** A data set changes (trajectories are added, a split is dropped, all of it is replaced) by a
 //! manifest with the next [`Manifest::generation`], which takes the place of the one that it was made from if
-//! that is still there: a conditional write in a bucket, a lock on `manifest.json` on a disk. The one that goes
-//! is kept in `generations/`, ID being [`Manifest::id`]. Shards are never changed, and readers of an older
-//! generation still find theirs until [`purge`], or until a data set was replaced. [`Change`] is what all
-//! writers have in common.
+//! that is still there: a conditional write in a bucket, a lock on `manifest.json` on a disk. The replaced one
+//! is kept in `generations/`, where ID is [`Manifest::id`]. Shards are never changed, and readers of an older
+//! generation still find theirs until [`purge`], or until the whole data set is replaced. [`Change`] has the
+//! steps that all writers share.
 //!
-//! **Litter.** Generations only grow. So a file that is stamped for a generation that is there already, and that
+//! **Litter.** Generation numbers only grow. So a file that is stamped for an existing generation, and that
 //! neither the manifest nor a kept one names, can never count again, whether its writer lives or not: the next
-//! writer deletes it, as [`purge`] does. What is stamped for the next generation may be a living writer's, on
-//! this machine or another, and stays. Nothing is assumed about ages or clocks. On a disk, files that a killed
-//! process had begun (`NAME#1`) are known by their locks.
+//! writer deletes it, as [`purge`] does. A file that is stamped for the next generation may belong to a living
+//! writer, on this machine or another, and stays. Nothing is assumed about ages or clocks. On a disk, files
+//! that a killed process had begun (`NAME#1`) are recognized by their locks.
 //!
 //! **Order.** [`Plan`] says which windows come when: a pure function of (manifest, seed, epoch), and
-//! of (rank, world) for a share. How many windows have been seen is all that a run must know to go on,
-//! at any world size. [`Loader`] carries a plan out, into batches of f32, f16 or bf16, [`Dataset::bill`] says beforehand what that costs,
-//! and [`Dataset::traffic`] afterwards what it did. Every stored byte goes through [`Location`], that
-//! is, `object_store`; the exceptions are the memory map of a local shard and the folder that fetched
-//! shards are kept in.
+//! of (rank, world) for a share. A run that resumes needs only the number of windows seen, at any world
+//! size. [`Loader`] carries out a plan, in batches of f32, f16 or bf16. [`Dataset::bill`] gives the cost
+//! beforehand, [`Dataset::traffic`] the real one afterwards. Every stored byte goes through [`Location`],
+//! that is, `object_store`; the exceptions are the memory map of a local shard and the cache folder of
+//! fetched shards.
 //!
 //! **Shuffling.** On a disk any window may come next. Shards in a bucket are fetched whole, in parts of
 //! 8 MiB, and [`Order::Streamed`] mixes the windows of as many shards as it has lanes: each shard is

@@ -1,10 +1,10 @@
-//! Executes a plan: batches of windows, read ahead by background work.
+//! [`Loader`]: carries out a plan, with batches of windows that are read ahead in the background.
 //!
 //! A task walks through the plan, leases the shards that come next and waits for those that a batch
-//! needs. Threads gather the batches into memory that is used again and again: a batch that the
-//! consumer drops gives its memory back. The consumer gets batches in the plan's order whoever
-//! gathered them; it is never more than `prefetch` batches behind, so neither a slow consumer nor a
-//! fast store makes the memory grow.
+//! needs. Threads gather the batches into memory that is reused: a batch that the consumer drops gives
+//! its memory back. The consumer gets batches in the plan's order, whichever thread gathered them. It is
+//! never more than `prefetch` batches behind, so neither a slow consumer nor a fast store makes the
+//! memory grow.
 
 mod frame_pool;
 mod read_cost;
@@ -25,10 +25,10 @@ pub use read_cost::ReadCost;
 pub(crate) use stages::AHEAD;
 use stages::Stages;
 
-/// Batches read ahead, whatever was asked for: more than memory has room for.
+/// Upper bound of the batches that are read ahead: more than memory has room for.
 const MOST_AHEAD: usize = 1 << 20;
 
-/// How a plan is executed.
+/// Options of a loader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoaderOptions {
     /// Windows in a batch; the last may have fewer.
@@ -49,12 +49,12 @@ impl Default for LoaderOptions {
     }
 }
 
-/// Windows side by side.
+/// A batch of windows, with their frames.
 #[derive(Debug)]
 pub struct Batch<T: Value = f32> {
-    /// Which ones.
+    /// The windows of the batch.
     pub windows: Vec<Window>,
-    /// Their frames as stored (normalized): (T, B, C, *space). Their memory is used again when the
+    /// Frames of the windows as stored (normalized): (T, B, C, *space). Their memory is reused when the
     /// batch is dropped.
     pub frames: Frames<T>,
     ring: Arc<FramePool<T>>,
@@ -116,7 +116,7 @@ impl Loader {
 }
 
 impl<T: Value> Loader<T> {
-    /// As [`Loader::spawn`], with batches of another type: `Loader::<bf16>::spawn_as(...)`.
+    /// [`Loader::spawn`] with batches of another type: `Loader::<bf16>::spawn_as(...)`.
     pub fn spawn_as(
         dataset: Arc<Dataset>,
         plan: Plan,
@@ -196,9 +196,9 @@ impl<T: Value> Reader<T> {
     async fn run(mut self) {
         let mut place = 0;
         while place < self.plan.len() {
-            let (done, coming) = oneshot::channel();
+            let (done, receiver) = oneshot::channel();
             // A closed queue says that nobody waits any longer.
-            if self.queue.send(coming).await.is_err() {
+            if self.queue.send(receiver).await.is_err() {
                 return;
             }
             let queue = self.queue.clone();

@@ -1,4 +1,4 @@
-//! A place for objects: a path or URL and the object store behind it.
+//! [`Location`]: a path or URL, and the object store behind it.
 
 mod address;
 mod bucket;
@@ -45,10 +45,10 @@ use self::odd_keys::OddKeys;
 use self::patience::{GaveUp, Patience, PatientStore};
 use crate::{Error, Result, with_causes};
 
-/// A folder or an object, on a disk, in memory, in a bucket, behind a web server, or on the hub of
-/// Hugging Face.
+/// The location of a folder or an object: on a disk, in memory, in a bucket, behind a web server, or on the
+/// hub of Hugging Face.
 ///
-/// How a text becomes a place:
+/// Rules by which a text becomes a location:
 ///
 /// | text                               | what follows the root             | access         |
 /// |------------------------------------|-----------------------------------|----------------|
@@ -59,21 +59,20 @@ use crate::{Error, Result, with_causes};
 /// | `hf://datasets/OWNER/NAME[@REV]/KEY` | the file's path, literally      | read           |
 /// | `http://`, `https://`              | by the rules of URLs              | read           |
 ///
-/// Literally: nothing is decoded, and `#`, `?`, `%`, `+` and spaces are characters like any other, so
-/// `s3://b/res#1` and `s3://b/res#2` are two places. By the rules of URLs: `%20` is a space, and a query, a
-/// fragment or `%2F` are refused, since they would be lost. One slash at the end changes nothing. Refused is
-/// also what cannot be held exactly: empty parts (`a//b`), control characters, and, except in paths and URLs
-/// of the web, where they are resolved by the text alone, `.` and `..`. What [`Display`](fmt::Display) writes
-/// can be parsed again and is the same place.
+/// Literally: nothing is decoded, and `#`, `?`, `%`, `+` and spaces are ordinary characters, so
+/// `s3://b/res#1` and `s3://b/res#2` are two locations. By the rules of URLs: `%20` is a space, and a query,
+/// a fragment or `%2F` are refused, since they would be lost. One slash at the end changes nothing. Texts
+/// that cannot be kept exactly are refused, too: empty parts (`a//b`), control characters, and `.` and `..`,
+/// except in paths and URLs of the web, where they are resolved in the text. The output of
+/// [`Display`](fmt::Display) can be parsed again and gives an equal location.
 ///
 /// Credentials and endpoints of buckets come from the environment: `AWS_ACCESS_KEY_ID`,
 /// `AWS_ENDPOINT`, `GOOGLE_SERVICE_ACCOUNT`, `AZURE_STORAGE_ACCOUNT_NAME`, `HF_TOKEN`, ...;
-/// [`Location::parse_with`] takes them by hand. Where there are none for S3, the profile `AWS_PROFILE` of
+/// [`Location::parse_with`] takes them as arguments. If there are none for S3, the profile `AWS_PROFILE` of
 /// `~/.aws` is used.
 ///
-/// A request to a store on a network that fails in a way that may pass is made again for
-/// [`DEFAULT_RETRY_FOR`], or as long as the setting `retry_for` says (`90s`, `1h`; `0s` is never);
-/// [`report_outages`] says who hears of it.
+/// A request to a store on a network is retried after a temporary failure, for [`DEFAULT_RETRY_FOR`] or the
+/// time in the setting `retry_for` (`90s`, `1h`; `0s` is never); [`report_outages`] sets who is informed.
 #[derive(Debug, Clone)]
 pub struct Location {
     store: Arc<dyn ObjectStore>,
@@ -82,12 +81,12 @@ pub struct Location {
     odd: Arc<OddKeys>,
     /// The store, if it is the hub.
     hub: Option<Arc<HubStore>>,
-    /// With a store on a network.
+    /// Retry policy of a store on a network.
     patience: Option<Arc<Patience>>,
 }
 
 impl Location {
-    /// Reads a path or URL. Nothing need be there yet.
+    /// Parses a path or URL. Nothing needs to exist there yet.
     ///
     /// # Errors
     /// [`Error::Location`] for an unknown scheme, a bad URL or unusable settings.
@@ -95,12 +94,12 @@ impl Location {
         Self::parse_with(text, &[])
     }
 
-    /// Like [`Location::parse`], with settings of the bucket by the names of `object_store`, such as
-    /// `aws_endpoint` or `google_service_account`, or `hf_token`. They win over the environment. Settings
-    /// for other kinds of places are passed over.
+    /// [`Location::parse`] with settings of the store by the names of `object_store`, such as
+    /// `aws_endpoint` or `google_service_account`, or `hf_token`. They override the environment. Settings
+    /// for other kinds of stores are ignored.
     ///
     /// # Errors
-    /// As [`Location::parse`]; also for a setting that no kind of place knows.
+    /// As [`Location::parse`]; also for a setting that no kind of store knows.
     pub fn parse_with(text: &str, options: &[(String, String)]) -> Result<Self> {
         let bad = |reason: String| Error::Location {
             text: masked(text).into_owned(),
@@ -135,7 +134,7 @@ impl Location {
         })
     }
 
-    /// A place in a store that the caller made; `root` is the URL that errors show.
+    /// A location in a store that the caller made; `root` is the URL that errors show.
     pub fn from_store(store: Arc<dyn ObjectStore>, path: Path, root: impl Into<String>) -> Self {
         Self {
             store,
@@ -150,7 +149,7 @@ impl Location {
         }
     }
 
-    /// A place below this one; `/` separates folders. What no key can hold, such as `..`, is
+    /// A location below this one; `/` separates folders. Parts that no key can hold, such as `..`, are
     /// percent-encoded.
     #[must_use]
     pub fn join(&self, below: &str) -> Self {
@@ -186,7 +185,7 @@ impl Location {
         place
     }
 
-    /// Where the object lies on the local disk, if it does.
+    /// Path of the object on the local disk, if it is there.
     #[must_use]
     pub fn local_path(&self) -> Option<PathBuf> {
         (self.address.kind == Kind::Disk).then(|| PathBuf::from(format!("/{}", self.path())))

@@ -27,9 +27,8 @@ pub use stats::{
     Statistics,
 };
 
-/// The latest version that this program reads. It writes version 1 wherever a program that knows no
-/// other reads the same values, and this one where [`Manifest::scale_bound`] is
-/// [`ScaleBound::Relative`].
+/// The latest version that this program reads. It writes version 1 if a program that knows only version 1
+/// reads equal values, and this one if [`Manifest::scale_bound`] is [`ScaleBound::Relative`].
 pub const FORMAT_VERSION: u32 = 2;
 
 /// The version of a data set with this bound.
@@ -93,7 +92,7 @@ impl fmt::Display for Dtype {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
-    /// As they are: local shards are read without a copy.
+    /// No compression: local shards are read without a copy.
     #[default]
     None,
     /// LZ4 frames.
@@ -117,10 +116,10 @@ impl Compression {
     }
 }
 
-/// What a data set holds.
+/// The content of a data set, as `manifest.json` describes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// See [`FORMAT_VERSION`].
+    /// Version of the format, at most [`FORMAT_VERSION`].
     pub format_version: u32,
     /// Grid and fields.
     pub schema: Schema,
@@ -130,17 +129,17 @@ pub struct Manifest {
     pub compression: Compression,
     /// How stored values are normalized.
     pub normalization: Normalization,
-    /// In field units; what the normalization used.
+    /// Statistics of the channels in field units, by which values are normalized.
     pub statistics: Statistics,
-    /// The lower bound of its scales.
+    /// Lower bound of the scales by which values are divided.
     #[serde(default, skip_serializing_if = "is_absolute")]
     pub scale_bound: ScaleBound,
-    /// The parts.
+    /// Splits with their trajectories and shards.
     pub splits: BTreeMap<Split, SplitManifest>,
-    /// How often the data set was changed since it was made.
+    /// Number of changes of the data set since it was made.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub generation: u64,
-    /// What it was made from, and how; data sets that were written by hand do not say.
+    /// Sources and options of the data set; none if its writer did not record them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provenance: Option<Provenance>,
 }
@@ -168,7 +167,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// As [`Manifest::from_json`], but its shards may be of no bytes yet.
+    /// [`Manifest::from_json`] for an outline, whose shards may have no bytes yet.
     pub(crate) fn outline_from_json(bytes: &[u8], object: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Version {
@@ -208,7 +207,7 @@ impl Manifest {
         }
     }
 
-    /// Every object that it names.
+    /// Path of every object that the manifest names.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         let shards = self.splits.values().flat_map(SplitManifest::files);
         let made = self.provenance.iter().flat_map(|made| &made.sources);
@@ -217,18 +216,18 @@ impl Manifest {
             .chain(made.map(|source| source.structure.path.as_str()))
     }
 
-    /// A name for exactly this content, sixteen hexadecimal digits: shards' checksums and
-    /// everything else that the manifest says.
+    /// Identity of exactly this content, sixteen hexadecimal digits: a checksum of the whole manifest, with
+    /// the checksums of its shards.
     #[must_use]
     pub fn id(&self) -> String {
-        // Of the text as it was before manifests had a checksum of their own: names stay.
+        // Hashes the text that manifests had before they carried a checksum, so that ids do not change.
         let text = serde_json::to_string_pretty(self);
         let text = text.expect("texts, numbers and maps by name") + "\n";
         checksum(text.as_bytes())
     }
 
-    /// What is known before any shard is written: no sizes, no checksums. Plans of the outline are plans
-    /// of the whole.
+    /// The part of the manifest that is known before any shard is written, without sizes and checksums. Plans
+    /// of the outline equal those of the whole.
     #[must_use]
     pub fn outline(&self) -> Self {
         let mut outline = self.clone();
@@ -241,7 +240,7 @@ impl Manifest {
         outline
     }
 
-    /// One part.
+    /// The entry of a split.
     ///
     /// # Errors
     /// [`Error::NoSplit`] when there is none.
@@ -267,7 +266,7 @@ impl Manifest {
         self.affine_of(&self.schema.channels())
     }
 
-    /// As [`Manifest::affine`], for the channels that do not.
+    /// [`Manifest::affine`] for the fields that do not vary in time.
     ///
     /// # Errors
     /// As [`Manifest::affine`].

@@ -1,6 +1,6 @@
-//! The order of windows: a pure function of (manifest, seed, epoch), and of (rank, world) for a
-//! rank's share. Nothing is stored: a shuffle is a permutation computed index by index. A place in
-//! it, one number, is all that a run must know to go on, and it means the same at any world size.
+//! [`Plan`]: the order of windows, a pure function of (manifest, seed, epoch), and of (rank, world) for
+//! a rank's share. Nothing is stored: a shuffle is a permutation computed index by index. A run that
+//! resumes needs only its place in the plan, one number with the same meaning at any world size.
 
 mod blocks;
 mod order;
@@ -19,14 +19,14 @@ use order::{Lanes, shuffled};
 /// A rank's share of the work: rank `rank` of `world`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share {
-    /// From 0.
+    /// Number of the rank, from 0.
     pub rank: usize,
-    /// How many there are.
+    /// Number of ranks.
     pub world: usize,
 }
 
 impl Share {
-    /// All of it.
+    /// The share of a single rank, which is everything.
     pub const WHOLE: Self = Self { rank: 0, world: 1 };
 
     fn check(self) -> Result<()> {
@@ -41,7 +41,7 @@ impl Share {
     }
 }
 
-/// Which windows come, one after another.
+/// The windows of a run, in order.
 #[derive(Debug, Clone)]
 pub struct Plan {
     split: Split,
@@ -85,7 +85,7 @@ impl Plan {
         Ok(plan.with_order(order))
     }
 
-    /// All the same windows in another order, such as that of the next epoch.
+    /// A plan with equal windows in another order, such as that of the next epoch.
     #[must_use]
     pub fn with_order(&self, order: Order) -> Self {
         Self {

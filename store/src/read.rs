@@ -1,4 +1,4 @@
-//! Reading a data set: what is open, what is fetched or mapped, and what a scan takes of it.
+//! Reads a data set: open data sets, the cache of fetched or mapped shards, and scans of columns.
 
 pub(crate) mod cache;
 pub(crate) mod dataset;

@@ -1,17 +1,17 @@
-//! How libraries tell what they are doing; only the program draws it.
+//! [`Reporter`]: how the libraries report progress and notes. Only the program prints them.
 
 use std::sync::{Mutex, PoisonError};
 
-/// Listens to long work. Calls may come from any thread.
+/// Receives the progress and the notes of long work. Calls may come from any thread.
 pub trait Reporter: Send + Sync {
-    /// A stage of work begins: a phrase such as "statistics", how much there is to do if that is
-    /// known, and of what ("bytes", "frames", "steps").
+    /// Begins a stage of work: its name, such as "statistics", its size if that is known, and the unit
+    /// of the size ("bytes", "frames", "steps").
     fn begin(&self, stage: &str, total: Option<u64>, unit: &str);
-    /// So much more is done.
+    /// Reports that `by` more units are done.
     fn advance(&self, by: u64);
-    /// The stage is over.
+    /// Ends the stage.
     fn end(&self);
-    /// Something worth a person's notice.
+    /// Reports something that a person should notice.
     fn note(&self, message: &str);
 }
 
@@ -33,7 +33,7 @@ impl<T: Reporter + ?Sized> Reporter for std::sync::Arc<T> {
     }
 }
 
-/// Hears nothing.
+/// Ignores all reports.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
@@ -44,12 +44,12 @@ impl Reporter for Silent {
     fn note(&self, _: &str) {}
 }
 
-/// Remembers notes, for whoever asks later what was told.
+/// Collects notes for later.
 #[derive(Debug, Default)]
 pub struct Notes(Mutex<Vec<String>>);
 
 impl Notes {
-    /// The notes since this was asked last, in the order in which they came.
+    /// The notes since the last call, in order.
     pub fn take(&self) -> Vec<String> {
         let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut notes)

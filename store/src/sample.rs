@@ -104,7 +104,7 @@ pub(crate) fn options(frames: &[usize]) -> WriterOptions {
     }
 }
 
-/// Writes trajectories of so many frames as the training split, at most five frames a shard.
+/// Writes trajectories with the given frames as the training split, at most five frames a shard.
 pub(crate) async fn write(
     root: &Location,
     frames: &[usize],

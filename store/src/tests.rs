@@ -1,4 +1,4 @@
-//! The format from outside: the same conformance suite on every kind of place.
+//! The format from outside: one conformance suite for every kind of location.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 pub(crate) mod counted;
@@ -217,7 +217,7 @@ async fn a_data_set_is_not_written_over_unasked() {
     options.overwrite = true;
     sample::write(&root, &[3], options).await.unwrap();
     assert!(flaws(&root).await.is_empty());
-    // Of the replaced data set nothing is left.
+    // Nothing is left of the replaced data set.
     assert!(!root.join("train/00001.arrow").exists().await.unwrap());
 }
 
@@ -297,7 +297,7 @@ async fn statistics_go_through_the_wells_file() {
     assert_eq!(root.join("stats.yaml").get().await.unwrap(), text);
 }
 
-/// A data set of format version 1, in git for ever: it must open and hold these values.
+/// A data set of format version 1, which must always open and hold these values.
 #[tokio::test]
 async fn version_1_opens_for_ever() {
     let root = Location::parse("tests/data/v1").unwrap();

@@ -1,4 +1,4 @@
-//! Threads for input and output, asked of the system before anything depends on them.
+//! Threads for input and output, started before anything depends on them.
 
 use std::io;
 use std::num::NonZero;
@@ -39,7 +39,7 @@ pub fn start_runtime(builder: &mut Builder, workers: Option<usize>) -> io::Resul
     Ok(runtime)
 }
 
-/// Has so many threads at a time. Their stacks are given back when this returns: each thread is joined.
+/// Starts `threads` threads at the same time and joins them, which frees their stacks.
 fn try_threads(threads: usize) -> io::Result<()> {
     let gate = RwLock::new(());
     let closed = gate.write();

@@ -1,4 +1,4 @@
-//! Writing a data set, and comparing what was written with its manifest.
+//! Writes a data set, and verifies it against its manifest.
 
 mod verify;
 mod writer;

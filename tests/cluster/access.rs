@@ -1,4 +1,4 @@
-//! Who may ask a cluster, and for what.
+//! Access to a cluster: who may send queries, and what they may read.
 
 use super::{Cluster, QUERIES, SHUFFLED, with_results};
 use crate::program::Workplace;

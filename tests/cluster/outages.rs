@@ -1,4 +1,4 @@
-//! What becomes of a cluster when its members come late, go, or are killed.
+//! A cluster whose members start late, leave, or are killed.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

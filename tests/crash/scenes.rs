@@ -1,4 +1,4 @@
-//! The commands that are stopped: what is there before each, and what counts of what it leaves.
+//! The commands that are stopped: the files before each, and the files that are compared after it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Simulations that broke: what is certainly wrong is refused, what may be is told.
+//! Broken simulations: those that are certainly wrong are refused, those that may be are reported.
 
 use super::{check, finding, of_one, with_test};
 
@@ -138,7 +138,7 @@ fn an_axis_of_no_rows_is_refused() {
     is_refused_in_good_order("empty-axis", "dimensions");
 }
 
-/// Where no field varies by sample there is one trajectory, whatever number the file names.
+/// If no field varies by sample there is one trajectory, whatever number the file names.
 #[test]
 fn more_trajectories_than_can_be_are_refused_or_are_one() {
     let place = of_one("endless-trajectories");

@@ -1,4 +1,4 @@
-//! Names of data sets, splits and files, and what belongs together.
+//! Names of data sets, splits and files, and which files belong together.
 
 use std::collections::BTreeSet;
 
@@ -37,7 +37,7 @@ fn rows(place: &Workplace, results: &str, view: &str) -> (Vec<String>, BTreeSet<
     (rows, names)
 }
 
-/// Of two data sets, `one` and `two`, evaluated into `both`, every view shows what it shows of each alone.
+/// Evaluates two data sets, `one` and `two`, into `both`: every view shows what it shows of each alone.
 fn are_never_mixed(place: &Workplace, evaluate: impl Fn(&str, &str)) {
     for root in ["one", "two"] {
         evaluate(root, "both");

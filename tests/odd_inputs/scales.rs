@@ -1,4 +1,4 @@
-//! Units from 1e-30 to 1e30, small changes on large offsets, and what a model sees of constants.
+//! Units from 1e-30 to 1e30, small changes on large offsets, and a model's view of constants.
 
 use super::with_test;
 use crate::program::{SMALL, Workplace};

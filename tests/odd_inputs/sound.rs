@@ -1,5 +1,5 @@
-//! Files that are sound though other programs wrote them, or have something beside the fields: they give the
-//! shards that the plain file gives.
+//! Sound files that other programs wrote, or that have objects beside the fields: they give the same shards as
+//! the plain file.
 
 use std::collections::BTreeMap;
 

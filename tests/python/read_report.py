@@ -132,7 +132,7 @@ def seen(width: int, dark: bool = False) -> dict:
 
 
 def order(text: str) -> tuple[int, float]:
-    """Numbers, then what is no number, then what is empty."""
+    """Numbers, then what is not a number, then what is empty."""
     if text == "":
         return 2, 0.0
     value = float(text)

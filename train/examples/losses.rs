@@ -14,8 +14,9 @@ const FIELDS: usize = 2;
 const SIDE: usize = 64;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let given: Vec<String> = std::env::args().skip(1).collect();
-    let text = |place: usize, default: &str| given.get(place).cloned().unwrap_or(default.into());
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let text =
+        |place: usize, default: &str| arguments.get(place).cloned().unwrap_or(default.into());
     let device = text(0, "cpu").parse::<DeviceChoice>()?.open()?;
     let precision: Precision = text(1, "f32").parse()?;
     let steps: usize = text(2, "50").parse()?;

@@ -7,8 +7,9 @@ use std::error::Error;
 use wellspring_train::{StepBench, bench_step};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let given: Vec<String> = std::env::args().skip(1).collect();
-    let text = |place: usize, default: &str| given.get(place).cloned().unwrap_or(default.into());
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let text =
+        |place: usize, default: &str| arguments.get(place).cloned().unwrap_or(default.into());
     let bench = StepBench {
         device: text(0, "cpu").parse()?,
         precision: text(1, "f32").parse()?,

@@ -1,5 +1,5 @@
-//! Times of a forward pass and a training step, at the sizes of the paper's models with six causal
-//! frames: on a CPU beside the PyTorch reference's benchmark, on CUDA beside `tests/cuda/step.py`.
+//! Times a forward pass and a training step, at the sizes of the paper's models with six causal frames. The
+//! cases on a CPU match the PyTorch reference's benchmark, those on CUDA `tests/cuda/step.py`.
 
 mod memory;
 
@@ -44,7 +44,7 @@ const CUBE: Grid = Grid {
     space: &[64, 64, 64],
 };
 
-/// Those of the reference's benchmark; and 2048 tokens, whose memory is what matters.
+/// Cases of the reference's benchmark, and one of 2048 tokens, which tests memory.
 const ON_A_CPU: [Case; 4] = [
     Case {
         patches: &[16, 8, 4],
@@ -103,7 +103,7 @@ impl Case {
 /// What to time, where and how often.
 #[derive(Debug, Clone, Default)]
 pub struct StepBench {
-    /// Only cases whose name holds this; a name is `2d-7.6M-ckm-p16-b1`, with patch size and batch.
+    /// Only cases whose name contains this text; a name is `2d-7.6M-ckm-p16-b1`, with patch size and batch.
     pub only: String,
     /// Repetitions. On a CPU the shortest counts. On CUDA, where steps follow each other without a
     /// wait, a repetition is five steps in a row, and the median counts.
@@ -127,7 +127,7 @@ pub struct StepFigure {
     pub batch: usize,
     /// Tokens of a frame.
     pub tokens: usize,
-    /// Where it ran.
+    /// Device on which it ran.
     pub device: DeviceChoice,
     /// Numbers of the products within blocks.
     pub precision: Precision,

@@ -1,8 +1,8 @@
-//! A run at rest: `checkpoints/STEP/{model,optimizer}.safetensors` and, last of all, `state.json`
-//! with their checksums and its own. A folder without a state is no checkpoint: an interruption left it.
+//! Checkpoints: `checkpoints/STEP/{model,optimizer}.safetensors` and, written last, `state.json`
+//! with their checksums and its own. A folder without `state.json` is left by an interruption and does not count.
 //!
-//! Whoever opens the newest checkpoint takes the newest whose files are those that were written, and hold
-//! finite numbers only; what is passed over is told. One with other numbers is never written.
+//! The newest checkpoint is the newest one whose files have the right checksums and hold only finite numbers;
+//! newer ones that are passed over are reported. A checkpoint with other numbers is never written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -88,10 +88,10 @@ impl State {
     }
 }
 
-/// One sound checkpoint, read.
+/// A sound checkpoint in memory.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
-    /// Its `state.json`.
+    /// Content of its `state.json`.
     pub state: State,
     model: File,
     /// Moments of AdamW, where they were asked for.
@@ -108,9 +108,9 @@ struct File {
 /// What of a checkpoint is needed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Need {
-    /// To predict.
+    /// Only the weights, for predictions.
     Weights,
-    /// To go on training.
+    /// Also the optimizer's moments, to resume training.
     Moments,
 }
 
@@ -358,7 +358,7 @@ pub(crate) async fn folders(run: &Location) -> Result<BTreeSet<u64>> {
     Ok(files.map(|(step, _)| step).collect())
 }
 
-/// Every file of a checkpoint by the step of its folder. What has another name is not ours.
+/// Files of every checkpoint, by the step of its folder; other names are ignored.
 async fn files(run: &Location) -> Result<BTreeSet<(u64, String)>> {
     let root = run.join("checkpoints");
     let held = root.list().await?;

@@ -1,10 +1,10 @@
-//! Who writes a run: one process at a time, by the object `lock` in its folder.
+//! [`RunClaim`]: ensures that only one process at a time writes a run, by the object `lock` in its folder.
 //!
-//! On a disk the process holds a lock on that file, which ends with the process; a second one is refused. A
-//! bucket has no locks. There the object holds the name of the process that took the run last, and it is
-//! only replaced while it is the one that was read, so of two that take it at once one is refused. A process
-//! that finds another's name there before it writes a checkpoint writes nothing and ends: a run can be taken
-//! from a process that is dead, and from one that lives, which then notices.
+//! On a disk the process holds a lock on that file, which ends with the process; a second process is refused.
+//! A bucket has no locks. There the object holds the name of the process that took the run last, and it is
+//! replaced only if it is still the version that was read, so if two processes take a run at once, one is
+//! refused. A process that finds another's name there before it writes a checkpoint ends without writing: a run
+//! can be taken over from a dead process, and from a living one, which then notices.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher as _, RandomState};

@@ -14,17 +14,17 @@ pub(crate) use data::mebibytes;
 pub use data::{DataConfig, Roots};
 pub use model::{Mlp, ModelConfig, PatchSize, Strategy};
 
-/// Everything that makes a run; written into it, it starts the same run again.
+/// Everything that determines a run; it is written to the run, and starts an equal run again.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// What it learns from.
+    /// The data sets, and how they are read.
     pub data: DataConfig,
-    /// What learns.
+    /// The model.
     pub model: ModelConfig,
-    /// How it learns.
+    /// The optimizer.
     pub optim: OptimConfig,
-    /// For how long.
+    /// Length and course of the training.
     pub train: TrainConfig,
 }
 
@@ -41,12 +41,12 @@ pub struct OptimConfig {
     pub weight_decay: f64,
     /// Steps of warm-up.
     pub warmup: u64,
-    /// The step at which the cosine ends. If not said, the steps that the run begins with; they are
-    /// written into its configuration, so that a run that is given more steps keeps its schedule.
+    /// The step at which the cosine ends. By default the number of steps that the run begins with; it is
+    /// written into its configuration, so that a run that is extended keeps its schedule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub horizon: Option<u64>,
-    /// The largest norm of a gradient, over all weights: a larger one is scaled to it. No limit if
-    /// not said.
+    /// Largest norm of the gradient over all weights; a larger gradient is scaled to it. By default no
+    /// limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip: Option<f64>,
 }
@@ -67,33 +67,33 @@ impl Default for OptimConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
-    /// Steps in all.
+    /// Total number of steps.
     pub steps: u64,
-    /// Passes over the data in all, instead of `steps`.
+    /// Total number of passes over the data, instead of `steps`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<u64>,
-    /// Windows in a step.
+    /// Windows of a step.
     pub batch: usize,
     /// Seed of the weights, the order of windows and the drawing of patch sizes.
     pub seed: u64,
-    /// Moves the grid under the patches at random: rolls periodic axes, and pads others of a csm
-    /// model by one patch more, split at random.
+    /// Whether to shift the grid under the patches at random: periodic axes are rolled, and other axes of
+    /// a csm model are padded by one patch more, split at random.
     pub jitter: bool,
-    /// Stochastic depth: how often the last block's residuals are left out of a sample; the first
-    /// block's never, those between in proportion.
+    /// Stochastic depth: the probability with which the last block's residuals are left out of a sample.
+    /// It is zero for the first block, and linear in between.
     pub drop_path: f64,
-    /// Memory, in MiB, for what blocks keep until their backward pass. Where all blocks need more,
-    /// the first are computed again instead. If not said, 512 on a CPU; on a GPU three quarters of what is
-    /// free when training begins.
+    /// Memory in MiB for tensors that blocks keep until their backward pass. If all blocks need more, the
+    /// first ones are computed again instead. By default 512 on a CPU, and three quarters of the free
+    /// memory on a GPU when training begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activations_mib: Option<u64>,
-    /// cpu or cuda.
+    /// Device to train on: cpu or cuda.
     pub device: DeviceChoice,
-    /// f32, tf32 or bf16.
+    /// Precision of products: f32, tf32 or bf16.
     pub precision: Precision,
-    /// Steps between two checkpoints.
+    /// Number of steps between two checkpoints.
     pub checkpoint_every: u64,
-    /// Checkpoints that are kept.
+    /// Number of newest checkpoints that are kept.
     pub keep: usize,
 }
 
@@ -155,7 +155,7 @@ impl Config {
         Self::from_toml(text).map_err(|error| damaged(error.to_string()))
     }
 
-    /// Steps in all, where an epoch has so many.
+    /// Total number of steps, if an epoch has `epoch` steps.
     ///
     /// # Errors
     /// [`Error::Value`] for more than a run can have.
@@ -199,7 +199,7 @@ impl Config {
         Ok(changes)
     }
 
-    /// All keys with their values.
+    /// All keys with their values, as TOML.
     ///
     /// # Errors
     /// [`Error::Config`] when a number is larger than TOML's.

@@ -1,4 +1,4 @@
-//! Where a model runs, and in which numbers.
+//! The device that a model runs on, and the precision of its products.
 
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -19,7 +19,7 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceChoice {
-    /// This machine's processors.
+    /// The processors of this machine.
     #[default]
     Cpu,
     /// The first CUDA device, of those that the variable `CUDA_VISIBLE_DEVICES` names where it is set;
@@ -78,8 +78,8 @@ fn start_threads() -> Result<()> {
     started.clone().map_err(|reason| Error::Threads { reason })
 }
 
-/// Memory for what blocks keep until their backward pass, where nobody says how much: three quarters of
-/// what a GPU has free now, 512 MiB on a CPU. Gradients, and what is in use for a moment, take of the rest.
+/// Default memory for tensors that blocks keep until their backward pass, in bytes: three quarters of the free
+/// memory of a GPU, 512 MiB on a CPU. Gradients and temporary tensors use the rest.
 pub(crate) fn activation_bytes(device: &Device) -> Result<u64> {
     match device {
         #[cfg(feature = "cuda")]

@@ -1,5 +1,5 @@
-//! What a model is made for: the states of one data set, or of several that share a vocabulary of
-//! named channels.
+//! The domain of a model: the states of one data set, or of several that share a vocabulary of named
+//! channels.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,9 +14,9 @@ use crate::{Error, Result};
 pub struct Domain {
     /// Name of the data set.
     pub name: String,
-    /// Which content exactly: the manifest's id.
+    /// Id of the data set's manifest, which identifies its content.
     pub id: String,
-    /// Which content of what training reads; checkpoints did not always say.
+    /// Id of the content that training reads; empty in early checkpoints.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reads: String,
     /// Channels, in order.
@@ -28,7 +28,7 @@ pub struct Domain {
 }
 
 impl Domain {
-    /// Of a data set.
+    /// The domain of a data set.
     #[must_use]
     pub fn of(dataset: &Dataset) -> Self {
         let schema = dataset.schema();
@@ -62,7 +62,7 @@ pub(crate) fn training(manifest: &Manifest) -> Manifest {
     read
 }
 
-/// What a data set holds beside what models see: stored, and no input of any model.
+/// What a data set holds beside the inputs of models: stored, but not seen by any model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unseen {
     /// Channels of fields that do not vary in time.
@@ -72,7 +72,7 @@ pub struct Unseen {
 }
 
 impl Unseen {
-    /// Of a data set's training split.
+    /// Lists what a data set's training split holds beside the inputs of models.
     #[must_use]
     pub fn of(dataset: &Dataset) -> Self {
         let split = dataset.manifest().splits.get(&Split::Train);
@@ -102,7 +102,7 @@ impl fmt::Display for Unseen {
         let kinds: Vec<String> = kinds
             .map(|(kind, names)| format!("{kind} ({})", names.join(", ")))
             .collect();
-        write!(f, "{} are no inputs of the model", kinds.join(" and "))
+        write!(f, "{} are not inputs of the model", kinds.join(" and "))
     }
 }
 
@@ -160,7 +160,7 @@ impl Domains {
         &self.0[0]
     }
 
-    /// Every channel once, in the order of its first appearance: a column of weights for each.
+    /// Names of all channels once, in the order of first appearance: one column of weights for each.
     #[must_use]
     pub fn vocabulary(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
@@ -243,7 +243,7 @@ mod tests {
         };
         assert_eq!(
             unseen.to_string(),
-            "fields that do not vary in time (mask) and scalars (Reynolds, Schmidt) are no inputs of the model"
+            "fields that do not vary in time (mask) and scalars (Reynolds, Schmidt) are not inputs of the model"
         );
         assert!(Unseen::default().is_empty());
     }

@@ -1,4 +1,4 @@
-//! What can go wrong between a configuration and a trained model.
+//! The errors of this crate: configurations, weights, checkpoints and runs.
 
 use crate::tensors::NOT_FINITE;
 
@@ -9,7 +9,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A configuration that is no TOML, has an unknown key or a value of the wrong type.
+    /// A configuration that is not TOML, has an unknown key or a value of the wrong type.
     #[error("the configuration cannot be read: {reason}")]
     Config {
         /// TOML's own words; they name the key.
@@ -21,7 +21,7 @@ pub enum Error {
     Value {
         /// "model.dim", ...
         key: &'static str,
-        /// As given.
+        /// The value as given.
         value: String,
         /// What it must be.
         expected: String,
@@ -30,7 +30,7 @@ pub enum Error {
     /// A patch size that the model was not made for.
     #[error("the model has no patch size {patch}; it has {available}")]
     NoPatch {
-        /// As asked for.
+        /// The patch size as given.
         patch: String,
         /// What there is.
         available: String,
@@ -50,7 +50,7 @@ pub enum Error {
     /// Frames of another shape than the model's.
     #[error("{what}: expected {expected}, found {found}")]
     Shape {
-        /// Which array.
+        /// Name of the array.
         what: &'static str,
         /// What it should be.
         expected: String,
@@ -122,8 +122,8 @@ pub enum Error {
         run: String,
     },
 
-    /// A run that another process has gone on with.
-    #[error("another process has gone on with {run}; this one writes nothing more")]
+    /// A run that another process has taken over.
+    #[error("another process has taken over {run}; this one writes nothing more")]
     Overtaken {
         /// The run.
         run: String,
@@ -143,7 +143,7 @@ pub enum Error {
         "the last checkpoint, of step {step}, could not be written; {}", after_loss(*kept)
     )]
     Unsaved {
-        /// Its step.
+        /// Step of the checkpoint.
         step: u64,
         /// The newest checkpoint that there is.
         kept: Option<u64>,
@@ -184,7 +184,7 @@ pub enum Error {
     /// A device that this program cannot use.
     #[error("device {device}: {reason}")]
     Device {
-        /// As asked for.
+        /// The device as given.
         device: String,
         /// Why not.
         reason: String,

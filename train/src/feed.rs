@@ -1,4 +1,4 @@
-//! What a run reads: windows of one data set, epoch after epoch, and which data set a step draws.
+//! The data of a run: windows of one data set, epoch after epoch, and the data set that each step draws.
 //!
 //! Both are pure functions of (configuration, data sets, step), so a resumed run finds its place in
 //! every data set by counting.
@@ -15,7 +15,7 @@ use wellspring_store::{
 
 use crate::{Config, Result, Stop};
 
-/// One data set of a run.
+/// A data set of a run, with its order and its loader.
 pub(crate) struct Feed {
     pub(crate) dataset: Arc<Dataset>,
     plan: Plan,
@@ -87,14 +87,14 @@ impl Feed {
                 None => self.open(runtime)?,
             };
             // Data that was waited for in vain may take minutes to be an error.
-            let coming = runtime.block_on(async {
+            let batch = runtime.block_on(async {
                 tokio::select! {
                     biased;
                     batch = loader.next_batch() => Some(batch),
                     () = asked(stop) => None,
                 }
             });
-            match coming {
+            match batch {
                 None => return Ok(None),
                 Some(None) => {}
                 Some(Some(batch)) => {
@@ -139,7 +139,7 @@ async fn asked(stop: &Stop) {
     }
 }
 
-/// How often each data set is drawn.
+/// Relative weights with which data sets are drawn, and the seed of the draws.
 pub(crate) struct Mix {
     weights: Vec<f64>,
     seed: u64,

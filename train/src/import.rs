@@ -1,4 +1,4 @@
-//! A run that begins with weights from elsewhere.
+//! Starts a run from weights of a PyTorch state dict.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! What killed processes leave in a run: checkpoints without a state, and on a disk the files `NAME#1` that
-//! a write begins with. Whoever writes a run removes them before its first step.
+//! Removes what killed processes leave in a run: checkpoints without a state, and on a disk the temporary
+//! files `NAME#1` of writes. A process that writes a run does this before its first step.
 
 use std::path::{Path, PathBuf};
 

@@ -1,29 +1,30 @@
-//! Compute-elastic surrogate models of PDEs: the models of "Compute-adaptive surrogate modeling of
-//! PDEs" (Mukhopadhyay, McCabe, Ohana, Cranmer; "Overtone", ICLR 2026), their training and use.
+//! Surrogate models of PDEs whose cost is chosen at inference, their training and their use. The models are
+//! those of "Compute-adaptive surrogate modeling of PDEs" (Mukhopadhyay, McCabe, Ohana, Cranmer;
+//! "Overtone", ICLR 2026).
 //!
 //! **The model.** A vision transformer sees a few frames of a simulation and predicts the change to
-//! the next. Its patch size is an argument of the forward pass: small patches give many tokens,
-//! accuracy and cost, large ones few. [`Strategy`] says how one set of weights serves all sizes:
+//! the next. Its patch size is an argument of the forward pass: small patches give many tokens and high
+//! accuracy at high cost, large ones few tokens. [`Strategy`] says how one set of weights serves all sizes:
 //! `ckm` resizes the patch kernel (Algorithm 1, `model/ckm.rs`), `csm` changes its stride
 //! (Algorithm 2, `model/csm.rs`), `fixed` is the baseline with one size. A strategy turns a patch
 //! size and a grid into a geometry of two convolutions; everything else is shared: the encoder and
 //! decoder in `model.rs`, the transformer in `model/processor.rs`.
 //!
-//! Weights have the released PyTorch model's names and shapes, so a state dict in safetensors goes
-//! either way. Outputs, gradients, rollouts and optimiser steps equal the PyTorch reference
+//! Weights have the names and shapes of the released PyTorch model, so a state dict in safetensors can be
+//! imported and exported. Outputs, gradients, rollouts and optimizer steps equal the PyTorch reference
 //! (`tests/parity.rs`).
 //!
 //! **Layout.** Frames come as `(T, B, C, *space)`; inside, tokens are channels-last, `(T·B, S, C)`,
-//! so every layer is a matrix product over rows. Fused operations with backward passes are in `ops`, each
-//! with a kernel for the CPU and kernels for a GPU beside it (`ops/NAME.cu`, behind the feature `cuda`), and
-//! composed from Candle's operations for the rest. There [`Precision::Bf16`] computes the products within
-//! blocks in bfloat16. Kernels are tested on the CPU by an emulator, and were checked on an H100.
+//! so every layer is a matrix product over rows. Fused operations with backward passes are in `ops`. Each
+//! has a kernel for the CPU, kernels for a GPU (`ops/NAME.cu`, behind the feature `cuda`), and a form composed
+//! of Candle's operations for everything else. On a GPU [`Precision::Bf16`] computes the products within
+//! blocks in bfloat16. GPU kernels are tested on the CPU by an emulator, and were checked on an H100.
 //!
 //! **A run.** [`train()`] reads windows of a data set, or of several whose named channels share one
-//! vocabulary of weights, draws one patch size for each step, and leaves `config.toml`, `log.jsonl`
-//! and checkpoints. What a step does is a pure function of (configuration, data sets, step), so a
-//! resumed run equals an undisturbed one, bit for bit. One process at a time writes a run (`lock`).
-//! [`Predictor`] loads a checkpoint and continues a context by a frame.
+//! vocabulary of weights, draws one patch size for each step, and writes `config.toml`, `log.jsonl`
+//! and checkpoints. A step is a pure function of (configuration, data sets, step), so a resumed run
+//! equals an uninterrupted one, bit for bit. Only one process at a time can write a run (`lock`).
+//! [`Predictor`] loads a checkpoint and predicts the next frame from a context.
 //!
 //! # Example
 //!

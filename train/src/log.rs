@@ -1,12 +1,12 @@
-//! `log.jsonl`: one line per step or event. A bucket cannot append, so the log is kept and written
-//! whole with each checkpoint; what came after the last one is done again anyway.
+//! `log.jsonl`: one line for each step or event. A bucket cannot append, so the log is kept in memory and
+//! written completely with each checkpoint; steps after the last checkpoint are repeated anyway.
 
 use serde::{Deserialize, Serialize};
 use wellspring_store::{IoStatistics, Location, Reporter, with_causes};
 
 use crate::{Error, Result};
 
-/// One line.
+/// A line of the log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Event {
@@ -16,7 +16,7 @@ pub enum Event {
         step: u64,
         /// Version of the program.
         version: String,
-        /// Where it runs.
+        /// Device on which it runs.
         device: String,
     },
     /// A step was taken.

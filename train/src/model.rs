@@ -1,9 +1,9 @@
-//! The surrogate: frames in, the normalized change to the next frame out.
+//! [`Surrogate`]: maps normalized frames to the normalized change to the next frame.
 //!
-//! Tokens are kept channels-last: (T·B, S, C). A convolution is an unfolding and a matrix product, a
-//! transposed one a matrix product and a folding. The field embedding and the first convolution are
-//! both linear, so where no padding comes between them they are composed into one kernel, which
-//! spares the C/4 channels at full resolution, the largest tensor of all.
+//! Tokens are channels-last: (T·B, S, C). A convolution is an unfolding and a matrix product, a transposed
+//! one a matrix product and a folding. The field embedding and the first convolution are both linear, so
+//! without padding between them they are composed into one kernel. This avoids the C/4 channels at full
+//! resolution, the largest tensor of all.
 
 mod ckm;
 mod csm;
@@ -42,7 +42,7 @@ pub struct Surrogate {
     config: ModelConfig,
     /// Channels that there are weights for.
     vocabulary: usize,
-    /// Which of them the state has, in its order.
+    /// Channels of the state, in order, as indices into the vocabulary.
     fields: Vec<u32>,
     boundaries: Vec<[Boundary; 2]>,
     parameters: Parameters,
@@ -87,8 +87,8 @@ impl Surrogate {
         })
     }
 
-    /// The same weights, shared, for states that have only some of the channels, or another order
-    /// or boundaries. `fields` are places in the vocabulary of channels that the model was made for.
+    /// A model that shares these weights, for states with only some of the channels, in another order,
+    /// or with other boundaries. `fields` are indices into the vocabulary that the model was made for.
     ///
     /// # Errors
     /// [`Error::Shape`] for a channel outside the vocabulary or another number of axes.
@@ -129,13 +129,13 @@ impl Surrogate {
         }
     }
 
-    /// Its weights by the released model's names.
+    /// Weights by the released model's names.
     #[must_use]
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
     }
 
-    /// Its configuration.
+    /// Configuration of the model.
     #[must_use]
     pub fn config(&self) -> &ModelConfig {
         &self.config
@@ -175,7 +175,7 @@ impl Surrogate {
         self.forward_perturbed(x, patch, &Perturbation::none())
     }
 
-    /// The same with what training adds at random.
+    /// [`Surrogate::forward`] with the random perturbations of training.
     ///
     /// # Errors
     /// As [`Surrogate::forward`].
@@ -215,7 +215,7 @@ impl Surrogate {
         })
     }
 
-    /// The same weights as constants: a pass through them records nothing, and frees each layer's
+    /// A model that shares these weights as constants: a pass records nothing, and frees each layer's
     /// input as it goes.
     pub(crate) fn frozen(&self) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! AdamW's state for all weights of a model, and the learning rate's schedule.
+//! The optimizer: AdamW's state for all weights of a model, and the schedule of the learning rate.
 
 use std::collections::BTreeMap;
 use std::f64::consts::PI;
@@ -183,7 +183,7 @@ mod tests {
             decay: 0.1,
             clip: Some(1.0),
         };
-        // 0 · ∞ is no number, and ∞ · w has a gradient that is infinite.
+        // 0 · ∞ is not a number, and ∞ · w has a gradient that is infinite.
         for (factor, offset) in [(1.0, f64::NAN), (f64::INFINITY, 0.0)] {
             let parameters = parameters();
             let mut optimizer = AdamW::new(&parameters).unwrap();

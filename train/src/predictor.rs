@@ -1,4 +1,4 @@
-//! A trained model as what evaluation wants: a context and a patch size in, the next frame out.
+//! [`Predictor`]: a trained model that predicts the next frame from a context and a patch size.
 
 use wellspring_store::{Frames, Location, Patch, Reporter};
 

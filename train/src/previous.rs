@@ -1,4 +1,4 @@
-//! What a run that goes on has been: its newest sound checkpoint and its configuration.
+//! The state of a run that is resumed: its newest sound checkpoint and its configuration.
 
 use std::sync::Arc;
 

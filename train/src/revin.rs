@@ -1,4 +1,4 @@
-//! Reversible instance normalization: what the model sees and predicts, and the way back.
+//! Reversible instance normalization: normalizes the model's input, and maps its output back.
 //!
 //! Per sample and channel, mean and unbiased standard deviation (+ 10⁻⁴) over the context's time and
 //! space, and the same of the frame-to-frame differences (Kim et al. 2022; reference model, step 1).
@@ -32,17 +32,17 @@ pub(crate) struct Revin<'a> {
     way: Way,
 }
 
-/// Where it is computed.
+/// The device of the computation, with its data.
 #[derive(Debug)]
 enum Way {
     /// Here, by one [`Scale`] for each sample and channel.
     Host { scales: Vec<Scale>, device: Device },
-    /// On a GPU, which has the frames.
+    /// On a GPU, with the frames in its memory.
     Gpu(Normalized),
 }
 
 impl<'a> Revin<'a> {
-    /// Of a context of the first `time` frames, for a model on a device.
+    /// Normalizes frames by their first `time` ones, the context, for a model on `device`.
     pub(crate) fn of(frames: &'a Frames, time: usize, device: &Device) -> Result<Self> {
         let way = if has_kernels(device) {
             let (batch, channels) = (frames.batch(), frames.channels());
@@ -158,7 +158,7 @@ impl<'a> Revin<'a> {
     }
 }
 
-/// Of every sample and channel over the first `time` frames.
+/// The scale of every sample and channel over the first `time` frames: B · C scales, channels fastest.
 fn scales(frames: &Frames, time: usize) -> Vec<Scale> {
     let channels = frames.channels();
     let scales = (0..frames.batch() * channels).into_par_iter();

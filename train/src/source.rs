@@ -10,7 +10,7 @@ use crate::feed::{Feed, Mix};
 use crate::model::Surrogate;
 use crate::{Config, Result, Stop};
 
-/// One data set of a run.
+/// A data set of a run, with the model for its channels and grid.
 pub(crate) struct Source {
     pub(crate) domain: Domain,
     /// The model's weights for its channels and boundaries.
@@ -105,7 +105,7 @@ impl Sources {
         &self.list[self.mix.drawn(step)]
     }
 
-    /// The same, to read from.
+    /// The source of a step, to read from it.
     pub(crate) fn of_mut(&mut self, step: u64) -> &mut Source {
         let drawn = self.mix.drawn(step);
         &mut self.list[drawn]

@@ -1,4 +1,4 @@
-//! One step of training, without what surrounds it: the loss of a batch of frames.
+//! The loss of a batch of frames and its gradients, for one step of training.
 
 use candle_core::{Tensor, Var};
 use wellspring_store::{Frames, Patch};
@@ -88,7 +88,7 @@ fn slope_of(slope: Option<Tensor>, x: &Tensor) -> Result<Tensor> {
     Ok(slope.map_or_else(|| x.zeros_like(), |slope| Ok(slope.detach()))?)
 }
 
-/// Frames of a context, of which so many are its future.
+/// Number of frames of the context, if the last `future` frames are its future.
 fn context(frames: &Frames, future: usize) -> Result<usize> {
     let time = frames.time().checked_sub(future).filter(|&time| time > 0);
     time.ok_or_else(|| Error::Shape {

@@ -1,8 +1,8 @@
-//! A wish that a run should stop, from a signal for example.
+//! A request that a run should stop, from a signal for example.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A wish to stop, which a run looks at between two steps and while it waits for data. It then writes a
+/// A request to stop, which a run checks between two steps and while it waits for data. It then writes a
 /// checkpoint and returns.
 #[derive(Debug, Default)]
 pub struct Stop {
@@ -10,24 +10,24 @@ pub struct Stop {
     heeded: AtomicBool,
 }
 
-/// Steps are under way until this is dropped.
+/// Marks that steps are under way, until it is dropped.
 pub(crate) struct Heed<'a>(&'a Stop);
 
 impl Stop {
-    /// Asks for it. `false` says that nobody looks: no step is under way, so the process can end at once
-    /// and nothing is lost.
+    /// Requests to stop. `false` means that no step is under way, so the process can end at once and
+    /// nothing is lost.
     pub fn ask(&self) -> bool {
         self.asked.store(true, Ordering::SeqCst);
         self.heeded.load(Ordering::SeqCst)
     }
 
-    /// Whether it was asked for.
+    /// Whether a stop was requested.
     #[must_use]
     pub fn asked(&self) -> bool {
         self.asked.load(Ordering::SeqCst)
     }
 
-    /// Says that it is looked at from here on.
+    /// Marks that the request is checked from here on.
     pub(crate) fn heed(&self) -> Heed<'_> {
         self.heeded.store(true, Ordering::SeqCst);
         Heed(self)

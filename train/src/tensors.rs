@@ -1,4 +1,4 @@
-//! Named tensors as the bytes of a safetensors file.
+//! Converts named tensors to and from the bytes of a safetensors file.
 
 use candle_core::{DType, Tensor};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};

@@ -1,4 +1,4 @@
-//! Runs as a whole: their files, their resumption, their refusals.
+//! Tests of whole runs: their files, resuming, and errors.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod finite;
@@ -48,7 +48,7 @@ impl Default for Waves {
     }
 }
 
-/// On 32 × 32 points.
+/// A data set on 32 × 32 points.
 fn dataset(runtime: &Runtime) -> Arc<Dataset> {
     waves(runtime, &Waves::default())
 }

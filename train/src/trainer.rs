@@ -1,11 +1,10 @@
-//! The run: windows in, steps, checkpoints out.
+//! [`train()`]: a whole run, from windows through steps to checkpoints.
 //!
-//! A checkpoint that cannot be written ends nothing: it is told, and the next one is tried. Where data cannot
-//! be read any longer, a checkpoint of the last step is written before the run ends with the error.
+//! A checkpoint that cannot be written does not end the run: it is reported, and the next one is tried. If data
+//! cannot be read any longer, a checkpoint of the last step is written before the run ends with the error.
 //!
-//! What a step does is a pure function of (configuration, data sets, step): which windows it
-//! sees, which patch size it draws, its learning rate. So a run that goes on from a checkpoint ends with
-//! the same bytes as one that was never stopped.
+//! A step is a pure function of (configuration, data sets, step): its windows, its patch size and its learning
+//! rate. So a run that is resumed from a checkpoint ends with the same bytes as one that was never stopped.
 
 mod data_wait;
 mod options;
@@ -33,7 +32,7 @@ use crate::{Config, Error, Result, Stop, training_gradients};
 use data_wait::DataWait;
 pub use options::{Start, TrainOptions};
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outcome {
     /// Steps taken in all.
@@ -49,14 +48,15 @@ pub struct Outcome {
     pub stopped: bool,
 }
 
-/// Trains a model on one data set or several and leaves it in `run`. Blocks; call it from a thread that is not the runtime's.
+/// Trains a model on one data set or several and writes it to `run`. This blocks: call it from a thread that
+/// is not the runtime's.
 ///
-/// A run that goes on and has all its steps is left as it is. What differs from how the run began is told,
-/// and so is what of the data no model sees. When `stop` is asked to, it writes a checkpoint after the
-/// current step and returns.
+/// A resumed run that has all its steps is not changed. Differences from the run's first configuration are
+/// reported, and so are parts of the data that no model sees. When `stop` is requested, it writes a checkpoint
+/// after the current step and returns.
 ///
 /// # Errors
-/// [`Error::RunExists`] for a new run where one is, [`Error::Busy`] and [`Error::Overtaken`] where another
+/// [`Error::RunExists`] for a new run where one exists, [`Error::Busy`] and [`Error::Overtaken`] if another
 /// process writes it, [`Error::Resume`] when the run is of another model or other data sets,
 /// [`Error::NoSoundCheckpoint`], [`Error::Diverged`], [`Error::Unsaved`], and what reading and writing may
 /// give. Checkpoints that were written stay.

@@ -1,7 +1,7 @@
-//! What training asks of CUDA's driver, counted by a driver without a GPU: `make test-driver`.
+//! Counts the calls of training to CUDA's driver, with a stand-in driver that needs no GPU: `make test-driver`.
 //!
-//! Kernels do nothing there, so numbers mean nothing; but every launch, copy, wait and byte of memory is one
-//! that a GPU would have been asked for.
+//! Kernels do nothing there, so results mean nothing; but launches, copies, waits and memory are those of a
+//! GPU.
 
 #![cfg(feature = "cuda")]
 #![allow(
@@ -18,7 +18,7 @@ use wellspring_train::{
     Surrogate, predict, training_gradients,
 };
 
-/// In the order of `struct counts` of tests/cuda/driver/driver.c.
+/// Counters, in the order of `struct counts` of tests/cuda/driver/driver.c.
 #[derive(Debug, Clone, Copy)]
 struct Counts([u64; 14]);
 
@@ -47,7 +47,7 @@ impl Counts {
         self.0[3]
     }
 
-    /// Of the host, for numbers that come down or for a stream.
+    /// Times that the host waited, for numbers that come down or for a stream.
     fn waits(self) -> u64 {
         self.0[5].max(self.0[8])
     }
@@ -101,7 +101,7 @@ impl Trained {
             .unwrap();
     }
 
-    /// Of a step after the first two, in which tables, workspaces and kernels come up.
+    /// Counts of a step after the first two, in which tables, workspaces and kernels are set up.
     fn counted(&mut self) -> Counts {
         self.step();
         self.step();

@@ -43,7 +43,7 @@ struct Fixture {
     place: Place,
 }
 
-/// Where a model runs, and in which numbers.
+/// The device that a model runs on, and its precision.
 #[derive(Clone)]
 struct Place {
     device: Device,

@@ -1,4 +1,4 @@
-//! Evaluations, and what is asked of them.
+//! Arguments of `eval`, and of the commands that show its results: `sql`, `report`, `figures` and `animate`.
 
 use std::path::PathBuf;
 
@@ -17,8 +17,8 @@ Examples:
   wellspring eval runs/ckm ds -r results --schedule 4,8,16 --rollout 20
   wellspring eval runs/ckm ds -r results --schedule 16x8x8         one p per axis
   wellspring eval runs/ckm ds -r results --schedule random:7
-  wellspring eval runs/ckm ds -r results --schedule budget:250     small patches where it is least sure
-  wellspring eval runs/ckm ds -r results --bands 0,0.4,0.8,1.6,4.5 errors in bands of one's own
+  wellspring eval runs/ckm ds -r results --schedule budget:250     small patches where the model is least sure
+  wellspring eval runs/ckm ds -r results --bands 0,0.4,0.8,1.6,4.5 errors in other bands
   wellspring eval persistence ds -r results --rollout 20           the baseline to beat
 
 A budget of tokens gains little. On the demo's data (64x64, 16 starts, 12 leads) and the tokens of 8, its mean VRMSE
@@ -36,7 +36,7 @@ pub struct Eval {
     /// The data set: a folder or a URL
     pub root: String,
 
-    /// Where the tables go: a folder or a URL
+    /// The results to write to: a folder or a URL
     #[arg(long, short, default_value = "results")]
     pub results: String,
 
@@ -52,39 +52,39 @@ pub struct Eval {
     #[arg(long, default_value = "test")]
     pub split: String,
 
-    /// Name in the tables; by default the run's folder name
+    /// Name in the tables; by default the name of the run's folder
     #[arg(long)]
     pub name: Option<String>,
 
-    /// Checkpoint by step; by default the last
+    /// Step of the checkpoint; by default the last one
     #[arg(long)]
     pub step: Option<u64>,
 
-    /// Steps between two starts in a trajectory; by default as far as is predicted
+    /// Steps between two starts in a trajectory; by default the length of a rollout
     #[arg(long, value_name = "STEPS")]
     pub every: Option<usize>,
 
-    /// Frames that a baseline sees; models know their own
+    /// Frames of context for a baseline; models know their own
     #[arg(long, default_value_t = 6, value_name = "FRAMES")]
     pub context: usize,
 
-    /// Steps from one of those frames to the next; models know their own (data.stride)
+    /// Steps from one frame to the next for a baseline; models know their own (data.stride)
     #[arg(long, default_value_t = 1, value_name = "STEPS")]
     pub stride: usize,
 
-    /// Windows rolled out together
+    /// Starts that are rolled out together
     #[arg(long, default_value_t = 4)]
     pub batch: usize,
 
-    /// Rollouts whose frames are kept for pictures
+    /// Number of rollouts whose frames are kept for pictures
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub keep: usize,
 
-    /// Edges of the bands of wavenumbers, in radians per cell; by default The Well's three bands
+    /// Edges of the wavenumber bands, in radians per cell; by default those of The Well's three bands
     #[arg(long, value_name = "EDGES", value_delimiter = ',')]
     pub bands: Option<Vec<f32>>,
 
-    /// Measure rollouts as a whole too: histogram distance, dynamic time warping (holds their frames)
+    /// Also measure whole rollouts: histogram distance and dynamic time warping. Holds their frames in memory
     #[arg(long)]
     pub temporal: bool,
 
@@ -109,43 +109,43 @@ pub struct Eval {
     pub device: DeviceChoice,
 }
 
-/// Ask results and data sets in SQL
+/// Query results and data sets with SQL
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   wellspring sql -r results 'SELECT * FROM leaderboard ORDER BY vrmse'
   wellspring sql -r results --format csv 'SELECT lead, avg(vrmse) FROM by_lead GROUP BY lead'
   wellspring sql -r results -f questions.sql --format json
-  wellspring sql -r results                                a prompt; \\? says what it knows, \\q leaves it
+  wellspring sql -r results                                a prompt; \\? lists its commands, \\q quits
   wellspring sql --explain-views                           the named views and their SQL
   wellspring sql --data s3://bucket/ds 'SELECT step, avg(band_energy(velocity_x, 1, 2)) FROM frames GROUP BY step'
   wellspring sql --data a=ds1 --data b=ds2 'SELECT avg(field_rms(pressure)) FROM b.frames'
   wellspring sql --cluster host:50050 -r s3://bucket/results 'SELECT * FROM leaderboard'
 
-Frames have the columns split, trajectory, step, time, the parameters of the simulation, and every channel in
-its own units. Functions over them: field_mean, field_var, field_rms, band_energy(field, low, high) with
-wavenumbers in radians per cell, vrmse(truth, prediction). bootstrap(value, trajectory) is the 95 % interval
-of a mean over trajectories: a struct of low and high. Queries read parts of shards, whose checksums are of the
-whole, so nothing is compared with them: `wellspring verify` does that.
+The table frames has the columns split, trajectory, step, time, the parameters of the simulation, and every channel
+in its own units. Functions of channels: field_mean, field_var, field_rms, band_energy(field, low, high) with
+wavenumbers in radians per cell, and vrmse(truth, prediction). bootstrap(value, trajectory) gives the 95 % interval
+of a mean over trajectories, as a struct of low and high. Queries read parts of shards and do not compare
+checksums, which cover whole shards: `wellspring verify` does.
 
-Exit codes: 0 an answer, 1 a query that failed, 2 a misuse.")]
+Exit codes: 0 success, 1 a query failed, 2 wrong usage.")]
 pub struct Sql {
-    /// A query; without one, and without -f, a prompt
+    /// The query; without it and without -f, a prompt opens
     pub query: Option<String>,
 
-    /// The results: a folder or a URL; by default ./results, if data sets are given only where it is there
+    /// The results: a folder or a URL. By default ./results, which may be absent if --data is given
     #[arg(long, short)]
     pub results: Option<String>,
 
-    /// A data set whose frames are asked, as frames and NAME.frames: a folder or a URL
+    /// A data set, as a folder or a URL. Its frames are the table NAME.frames; frames is the table of the first one
     #[arg(long, value_name = "[NAME=]ROOT")]
     pub data: Vec<String>,
 
     #[command(flatten)]
     pub remote: Remote,
 
-    /// Memory that queries may have at a time, such as 2GiB; what sorts, joins and groups need beyond it goes to
-    /// temporary files (TMPDIR). By default half of the machine's; with --cluster its executors decide
+    /// Memory for queries, such as 2GiB. Sorts, joins and groups that need more use temporary files (TMPDIR).
+    /// By default half of the machine's memory; with --cluster, each executor decides
     #[arg(long, value_name = "SIZE", value_parser = super::size::parse, conflicts_with = "cluster")]
     pub memory: Option<u64>,
 
@@ -158,12 +158,12 @@ pub struct Sql {
     #[arg(long, value_parser = one_of(Format::ALL, Format::name), default_value = Format::Table.name())]
     pub format: Format,
 
-    /// Print the SQL of the named views
+    /// Print the named views and their SQL
     #[arg(long)]
     pub explain_views: bool,
 }
 
-/// Write one self-contained HTML report of the results
+/// Write a self-contained HTML report of the results
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
@@ -175,27 +175,27 @@ pub struct Report {
     /// The file to write: a path or a URL
     pub out: String,
 
-    /// Heading of the page
+    /// Title of the page
     #[arg(long)]
     pub title: Option<String>,
 }
 
-/// Write the figures of the results as files, one for each figure and data set
+/// Write figures of the results, one file for each figure and data set
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   wellspring figures results figures                                 SVG
   wellspring figures results figures --format svg,png
   wellspring figures results figures --dataset shear_flow --name ckm --name csm
-  wellspring figures results figures --field pressure                errors of a field instead of means over all
-  wellspring figures results figures --each-field                    and so for every field in turn
+  wellspring figures results figures --field pressure                errors of one field instead of means over all
+  wellspring figures results figures --each-field                    a figure for each field
 
-Files of the same names are replaced.")]
+Existing files with the same names are replaced.")]
 pub struct Figures {
     /// The results: a folder or a URL
     pub results: String,
 
-    /// The folder to write into, or a URL
+    /// Where to write the files: a folder or a URL
     pub out: String,
 
     /// How each figure is stored: one, or both with a comma between them
@@ -207,19 +207,19 @@ pub struct Figures {
     )]
     pub format: Vec<ImageFormat>,
 
-    /// Only this data set, or those of this name; may be given several times
+    /// Only the data sets with this name; may be given several times
     #[arg(long = "dataset", value_name = "NAME")]
     pub datasets: Vec<String>,
 
-    /// Only what was evaluated under this name; may be given several times
+    /// Only evaluations with this name; may be given several times
     #[arg(long = "name", value_name = "NAME")]
     pub names: Vec<String>,
 
-    /// Only this field; several of them are averaged
+    /// Only this field; if it is given several times, the mean over the fields
     #[arg(long = "field", value_name = "FIELD")]
     pub fields: Vec<String>,
 
-    /// Every field by itself
+    /// Each field in figures of its own
     #[arg(long, conflicts_with = "fields")]
     pub each_field: bool,
 }
@@ -231,18 +231,18 @@ Examples:
   wellspring animate results persistence out.png
   wellspring animate results ckm out.png --schedule 4,8,16 --field pressure
 
-It has the leads whose frames the evaluation kept: wellspring eval --keep.")]
+The animation shows the leads whose frames the evaluation kept: wellspring eval --keep.")]
 pub struct Animate {
     /// The results: a folder or a URL
     pub results: String,
 
-    /// An evaluation: its name in the tables, or the identity in the column run
+    /// The evaluation: its name in the tables, or its identity in the column run
     pub run: String,
 
     /// The file to write: a path or a URL
     pub out: String,
 
-    /// Its schedule, where several have the name
+    /// Schedule of the evaluation, if several evaluations have the name
     #[arg(long)]
     pub schedule: Option<String>,
 
@@ -250,11 +250,11 @@ pub struct Animate {
     #[arg(long = "field", value_name = "FIELD")]
     pub fields: Vec<String>,
 
-    /// By default the first trajectory that was kept
+    /// Trajectory to show; by default the first one that was kept
     #[arg(long, value_name = "N")]
     pub trajectory: Option<u32>,
 
-    /// Time that a frame is seen, in milliseconds
+    /// Time to show each frame, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 300)]
     pub delay: u16,
 }

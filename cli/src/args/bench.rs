@@ -1,4 +1,4 @@
-//! Measurements of this machine.
+//! Arguments of `bench`.
 
 use clap::{Args, ValueEnum};
 use wellspring_train::{DeviceChoice, Precision};
@@ -12,7 +12,7 @@ Examples:
   wellspring bench step --json
   wellspring bench step --device cuda --precision bf16 --case 7.6M
   wellspring bench loader
-  wellspring bench loader --data ds --json       on the training split of a data set of one's own
+  wellspring bench loader --data ds --json       on the training split of your own data set
   wellspring bench bucket --data s3://bucket/ds  streaming beside plain requests for the same bytes
   wellspring bench ingest --case gzip")]
 pub struct Bench {
@@ -20,19 +20,19 @@ pub struct Bench {
     #[arg(value_enum)]
     pub subject: BenchSubject,
 
-    /// Figures as JSON
+    /// Print results as JSON
     #[arg(long)]
     pub json: bool,
 
-    /// Only cases whose name holds this
+    /// Only cases whose name contains this text
     #[arg(long, default_value = "")]
     pub case: String,
 
-    /// A data set for loader and bucket; noise of 128x256 for the loader by default
+    /// Data set for loader and bucket; by default the loader reads generated noise on a 128x256 grid
     #[arg(long, value_name = "ROOT")]
     pub data: Option<String>,
 
-    /// Repetitions; the best counts, of steps on CUDA the median
+    /// Number of repetitions; the best one counts, or the median for steps on CUDA
     #[arg(long, default_value_t = 3)]
     pub repeat: usize,
 

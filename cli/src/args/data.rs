@@ -1,4 +1,4 @@
-//! Simulations and data sets.
+//! Arguments of the commands for simulations and data sets, from `simulate` to `verify`.
 
 use std::path::PathBuf;
 
@@ -16,42 +16,42 @@ Examples:
   wellspring simulate shear-flow sims --shape 64x128 --frames 41 --train 64 --seed 7
   wellspring simulate decaying-turbulence-3d cubes --shape 32x32x32 --train 8 --valid 2 --test 2")]
 pub struct Simulate {
-    /// shear-flow or decaying-turbulence-3d
+    /// Equation to solve: shear-flow or decaying-turbulence-3d
     pub equation: String,
 
-    /// Folder to write; gets data/train, data/valid and data/test
+    /// Folder to write, with data/train, data/valid and data/test
     pub out: PathBuf,
 
     /// Grid points along each axis, such as 64x128
     #[arg(long, value_name = "NxM")]
     pub shape: Option<String>,
 
-    /// Frames in a trajectory
+    /// Frames of each trajectory
     #[arg(long)]
     pub frames: Option<usize>,
 
-    /// Training trajectories
+    /// Number of training trajectories
     #[arg(long, default_value_t = 16)]
     pub train: usize,
 
-    /// Validation trajectories
+    /// Number of validation trajectories
     #[arg(long, default_value_t = 2)]
     pub valid: usize,
 
-    /// Test trajectories
+    /// Number of test trajectories
     #[arg(long, default_value_t = 2)]
     pub test: usize,
 
-    /// Equal seeds give equal files
+    /// Random seed; equal seeds give equal files
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
 
-    /// Replace files of an earlier simulation
+    /// Replace the files of an earlier simulation
     #[arg(long)]
     pub overwrite: bool,
 }
 
-/// Say what is in an HDF5 file, a data set, a run or a results folder
+/// Show what an HDF5 file, a data set, a run or a results folder contains
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -62,7 +62,7 @@ Examples:
   wellspring inspect ds --plot --field velocity_x --step 5
   wellspring inspect runs/ckm")]
 pub struct Inspect {
-    /// A path or URL
+    /// The file or folder: a path or a URL
     pub path: String,
 
     /// Draw a frame of an HDF5 file or a data set in the terminal
@@ -73,7 +73,7 @@ pub struct Inspect {
     #[arg(long, requires = "plot")]
     pub field: Option<String>,
 
-    /// The split to draw from, of a data set; by default the first that there is
+    /// The split of a data set to draw from; by default the first one that exists
     #[arg(long, requires = "plot")]
     pub split: Option<String>,
 
@@ -86,7 +86,7 @@ pub struct Inspect {
     pub step: usize,
 }
 
-/// Turn The Well's HDF5 into normalized Arrow shards
+/// Convert The Well's HDF5 to a data set of normalized Arrow shards
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -100,10 +100,10 @@ Examples:
   wellspring ingest s3://bucket/shear_flow ds --on-demand --stats s3://bucket/shear_flow/stats.yaml
   wellspring ingest sims ds --part 3/16      on one of 16 machines, then once: ingest sims ds --finish
 
-A simulation that is broken is refused with field, trajectory and step, what is odd is told; `wellspring
-check` gives all of it beforehand.
+A broken simulation is refused, with its field, trajectory and step; an odd one is only reported. `wellspring
+check` lists everything beforehand.
 
-After an interruption, the same command goes on where it stopped.")]
+After an interruption, the same command continues where it stopped.")]
 pub struct Ingest {
     /// A folder in The Well's layout (data/train/*.hdf5 ...), a file, or a URL of either
     pub source: String,
@@ -131,23 +131,23 @@ pub struct Ingest {
     )]
     pub normalization: Normalization,
 
-    /// The Well's stats.yaml to normalize by, instead of statistics of the training split
+    /// Normalize by a stats.yaml of The Well instead of the statistics of the training split
     #[arg(long, value_name = "FILE")]
     pub stats: Option<String>,
 
-    /// Target size of a shard, which holds whole trajectories where they fit
+    /// Target size of a shard; trajectories that fit are not cut
     #[arg(long, default_value_t = 64, value_name = "MIB")]
     pub shard_mib: u64,
 
-    /// Shards filled at the same time; by default one per core
+    /// Shards to fill at the same time; by default one per core
     #[arg(long)]
     pub threads: Option<usize>,
 
-    /// Memory that they may take together; fewer are filled at the same time where it is short
+    /// Memory for shards that are being filled; if it is short, fewer are filled at the same time
     #[arg(long, default_value_t = 512, value_name = "MIB")]
     pub memory_mib: u64,
 
-    /// Replace a data set that is there, once the new one is whole, or one that was begun by another command
+    /// Replace an existing data set as soon as the new one is complete, or one that another command began
     #[arg(long)]
     pub overwrite: bool,
 
@@ -155,15 +155,15 @@ pub struct Ingest {
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub fields: Vec<String>,
 
-    /// Only these trajectories of each split, the end left out
+    /// Only these trajectories of each split; B is excluded
     #[arg(long, value_name = "A..B")]
     pub trajectories: Option<String>,
 
-    /// Only these cells, a range for each axis
+    /// Only these cells, as a range for each axis; the ends are excluded
     #[arg(long, value_name = "A..B,C..D")]
     pub crop: Option<String>,
 
-    /// Only every Nth cell, of all axes or of each
+    /// Only every Nth cell, along all axes or along each
     #[arg(long, value_name = "N or NxM")]
     pub stride: Option<String>,
 
@@ -171,50 +171,50 @@ pub struct Ingest {
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub time_stride: usize,
 
-    /// What the data set is called, instead of what its files say; they may then say different names
+    /// Name of the data set, instead of the name in its files, which may then differ
     #[arg(long)]
     pub name: Option<String>,
 
     #[command(flatten)]
     pub choice: Choice,
 
-    /// Do one of N equal parts of the work, 0/N to N-1/N
+    /// Do only one of N equal parts of the work, 0/N to N-1/N
     #[arg(long, value_name = "I/N", conflicts_with_all = ["finish", "append"])]
     pub part: Option<String>,
 
-    /// Of a part, only gather statistics: the shards of all parts need them
+    /// With --part: gather only the part's statistics, which the shards of all parts need
     #[arg(long, requires = "part")]
     pub statistics: bool,
 
-    /// Make the data set of what the parts have left
+    /// Complete the data set when all parts are done
     #[arg(long, conflicts_with = "append")]
     pub finish: bool,
 
-    /// Only promise the data set: its shards are made when a training first reads them; with --stats the
-    /// source is read for nothing else. The same command without this makes the rest
+    /// Make shards only when they are first read, by a training for example. With --stats, no values are
+    /// read before that. The same command without --on-demand makes the remaining shards
     #[arg(long, conflicts_with_all = ["part", "finish", "append"])]
     pub on_demand: bool,
 
-    /// Add trajectories to a data set that is there, stored as its own are
+    /// Add trajectories to an existing data set, stored in the same way
     #[arg(long, conflicts_with_all = ["dtype", "compression", "normalization", "stats", "shard_mib",
         "fields", "trajectories", "crop", "stride", "time_stride"])]
     pub append: bool,
 }
 
-/// What is left out of a source, and what is let through.
+/// Arguments that leave out parts of a source, or accept odd values.
 #[derive(Debug, Args)]
 pub struct Choice {
-    /// Leave files out: a pattern of a name or of a path below SOURCE, with * ? and **; may be given several
-    /// times
+    /// Leave out the files that match a pattern of their name or of their path below SOURCE, with *, ? and **; may
+    /// be given several times
     #[arg(long, value_name = "GLOB")]
     pub exclude: Vec<String>,
 
-    /// Leave a trajectory out: its file, or a pattern of it, and its number in the file; may be given several
+    /// Leave out a trajectory: its file, or a pattern of it, and its number in the file; may be given several
     /// times
     #[arg(long, value_name = "FILE#N")]
     pub exclude_trajectory: Vec<String>,
 
-    /// Let findings through that are refused otherwise: time, fill, unwritten
+    /// Accept findings that are otherwise refused: time, fill, unwritten
     #[arg(long, value_delimiter = ',', value_name = "KINDS")]
     pub allow: Vec<String>,
 
@@ -228,7 +228,7 @@ pub struct Choice {
     pub nan: NotFinite,
 }
 
-/// Say all that is wrong or odd in simulations or a data set, and write nothing
+/// Report everything that is wrong or odd in simulations or a data set, without writing anything
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -237,13 +237,13 @@ Examples:
   wellspring check sims --exclude 'old/*' --allow time
   wellspring check ds
 
-Refused are unreadable, mixed, unwritten, fill, not-finite and time; told are zero, still, outlier,
-coordinates, leak, duplicate, left-out and remark. --exclude, --exclude-trajectory, --allow and --nan are those of
-`wellspring ingest`; a data set has no use for them.
+Ingest refuses unreadable, mixed, unwritten, fill, not-finite and time; it only reports zero, still, outlier,
+coordinates, leak, duplicate, left-out and remark. --exclude, --exclude-trajectory, --allow and --nan work as in
+`wellspring ingest`; they do not apply to a data set.
 
-Exit codes: 0 nothing would be refused, 1 something would, 2 a misuse.")]
+Exit codes: 0 nothing would be refused, 1 something would, 2 wrong usage.")]
 pub struct Check {
-    /// A folder in The Well's layout, a file, or a data set, or a URL of any of them
+    /// A folder in The Well's layout, an HDF5 file, a data set, or a URL of any of them
     pub path: String,
 
     #[command(flatten)]
@@ -254,32 +254,32 @@ pub struct Check {
     #[arg(long, value_parser = one_of(Format::ALL, Format::name), default_value = Format::Table.name())]
     pub format: Format,
 
-    /// Trajectories read at the same time; by default one per core
+    /// Trajectories to read at the same time; by default one per core
     #[arg(long)]
     pub threads: Option<usize>,
 }
 
-/// Take a split out of a data set
+/// Remove a split from a data set, or delete the files of earlier generations
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   wellspring drop ds test
-  wellspring drop ds --purge --dry-run       list what no split refers to any longer, and what was left behind
-  wellspring drop ds --purge                 delete it")]
+  wellspring drop ds --purge --dry-run       list the files that nothing needs any longer
+  wellspring drop ds --purge                 delete them")]
 pub struct Drop {
     /// The data set: a folder or a URL
     pub root: String,
 
-    /// train, valid or test
+    /// The split to remove: train, valid or test
     #[arg(required_unless_present = "purge")]
     pub split: Option<String>,
 
-    /// Delete the files that only earlier generations refer to, and what killed or overtaken writers left. What
-    /// belongs to a work that may still go on stays
+    /// Delete the files that only earlier generations refer to, and those that killed or overtaken writers left.
+    /// Files of work that may still continue are kept
     #[arg(long)]
     pub purge: bool,
 
-    /// With --purge: list the files with their bytes, and delete nothing
+    /// With --purge: list the files and their sizes, and delete nothing
     #[arg(long, requires = "purge", conflicts_with = "split")]
     pub dry_run: bool,
 }
@@ -289,12 +289,12 @@ pub struct Drop {
 #[command(after_help = "\
 Examples:
   wellspring verify s3://bucket/ds && echo intact
-  wellspring verify ds --repair sims         make what is damaged again, from its source")]
+  wellspring verify ds --repair sims         make damaged files again from the source")]
 pub struct Verify {
     /// The data set: a folder or a URL
     pub root: String,
 
-    /// Make damaged files again from what the data set was made from
+    /// Make damaged files again from the source of the data set
     #[arg(long, value_name = "SOURCE")]
     pub repair: Option<String>,
 }

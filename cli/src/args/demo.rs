@@ -1,4 +1,4 @@
-//! The demonstration.
+//! Arguments of `demo`.
 
 use std::path::PathBuf;
 
@@ -26,8 +26,8 @@ pub struct Demo {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DemoSize {
-    /// Seconds: shows the way, learns little
+    /// Takes seconds; the models learn little
     Tiny,
-    /// Minutes on two cores: the models beat persistence
+    /// Takes minutes on two cores; the models beat persistence
     Full,
 }

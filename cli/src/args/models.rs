@@ -1,4 +1,4 @@
-//! Runs and their weights.
+//! Arguments of the commands for runs and their weights: `train`, `plan`, `export` and `import`.
 
 use std::path::PathBuf;
 
@@ -7,23 +7,23 @@ use clap::Args;
 /// Train a surrogate model
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Every key has a default but data.root, so a configuration file may be short, or absent:
+Every key except data.root has a default, so a configuration file may be short or absent:
   wellspring train --set data.root=ds --set model.strategy=ckm --out runs/ckm
   wellspring train config.toml --out runs/ckm --set train.steps=2000
-  wellspring train --out runs/ckm --resume             go on from the newest sound checkpoint
+  wellspring train --out runs/ckm --resume             continue from the newest sound checkpoint
   wellspring train --out runs/ckm --resume --set train.steps=4000 --set optim.horizon=4000
   wellspring train --out runs/ckm --resume --from 500 --set optim.lr=3e-4   go back to an earlier checkpoint
   wellspring train config.toml --out s3://bucket/runs/ckm --set train.device=cuda
-  wellspring train --out runs/both --set 'data.root=[\"ds1\", \"ds2\"]'   one model of several data sets
+  wellspring train --out runs/both --set 'data.root=[\"ds1\", \"ds2\"]'   one model for several data sets
   wellspring train --out runs/3d --set data.root=ds3 --set 'model.patches=[16, \"16x8x8\"]'
 
-Ctrl-C, SIGTERM or SIGHUP writes a checkpoint and stops, with exit code 130, 143 or 129; --resume goes on as
-if nothing had happened. A run is written by one process at a time. --from STEP deletes the checkpoints after
-that step, and the log's lines of later steps.
-The resolved configuration is left in RUN/config.toml; with --resume, --set is laid over it. The
-schedule of the learning rate ends at optim.horizon, the steps that the run began with: more steps
-alone leave it as it is. optim.clip=1.0 limits the gradient's norm. Where no whole number of patches
-covers an axis, the grid is padded: around a periodic one, else with its edge.")]
+Ctrl-C, SIGTERM or SIGHUP writes a checkpoint and stops, with exit code 130, 143 or 129; --resume continues with
+the same result as without the interruption. Only one process at a time can write a run. --from STEP deletes the
+checkpoints after that step, and the log's lines of later steps.
+The resolved configuration is written to RUN/config.toml; with --resume, --set changes it. The learning
+rate's schedule ends at optim.horizon, by default the train.steps of the first start: more steps alone do not
+change it. optim.clip=1.0 limits the gradient's norm. If no whole number of patches covers an axis, the grid
+is padded: periodically along a periodic axis, else with its edge.")]
 pub struct Train {
     /// A TOML configuration
     pub config: Option<PathBuf>,
@@ -32,12 +32,12 @@ pub struct Train {
     #[arg(long, value_name = "RUN")]
     pub out: String,
 
-    /// Override a key, such as optim.lr=3e-4 or model.strategy=csm; of the run's own configuration
-    /// with --resume
+    /// Override a key of the configuration, such as optim.lr=3e-4 or model.strategy=csm; with --resume, of the
+    /// run's own configuration
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 
-    /// Go on from the run's newest sound checkpoint
+    /// Continue from the run's newest sound checkpoint
     #[arg(long)]
     pub resume: bool,
 
@@ -46,29 +46,29 @@ pub struct Train {
     pub from: Option<u64>,
 }
 
-/// Say what a run will read and what that costs: windows, bytes, requests, memory, rate
+/// Predict what a run will read and what that costs: windows, bytes, requests, memory, rate
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   wellspring plan config.toml
   wellspring plan --set data.root=s3://bucket/ds --set data.lanes=16 --set train.epochs=3
-  wellspring plan config.toml --dry --json             from the manifests alone, without a trial
+  wellspring plan config.toml --dry --json             from the manifests alone, without timing reads
 
-data.lanes is how many shards' windows are mixed: each shard is then fetched once an epoch.
-The end of `wellspring train` says how true the plan was.")]
+data.lanes is the number of shards whose windows are mixed: each shard is then fetched once an epoch.
+`wellspring train` ends with a comparison of the plan and the real costs.")]
 pub struct Plan {
     /// A TOML configuration
     pub config: Option<PathBuf>,
 
-    /// Override a key, such as data.root=ds
+    /// Override a key of the configuration, such as data.root=ds
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 
-    /// Do not try how fast the shards can be read
+    /// Do not measure how fast the shards can be read
     #[arg(long)]
     pub dry: bool,
 
-    /// Figures as JSON
+    /// Print the plan as JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -85,7 +85,7 @@ pub struct Export {
     /// The file to write: a path or a URL
     pub out: String,
 
-    /// Checkpoint by step; by default the newest that is sound
+    /// Step of the checkpoint; by default the newest sound one
     #[arg(long)]
     pub step: Option<u64>,
 }

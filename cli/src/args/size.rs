@@ -1,9 +1,9 @@
-//! Sizes as people type them.
+//! Parses sizes in bytes, such as `2GiB`.
 
 /// Bytes of `2GiB`, `500 MiB`, `1.5GB`, `64k` or a plain number; k, M, G and T alone are of 1024.
 ///
 /// # Errors
-/// What is wrong, in words.
+/// A message that says what is wrong.
 pub fn parse(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.');

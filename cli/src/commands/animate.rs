@@ -1,5 +1,5 @@
-//! `wellspring animate`: reads the frames that an evaluation kept, writes one animated PNG, whole or
-//! not at all.
+//! `wellspring animate`: reads the frames that an evaluation kept and writes one animated PNG, completely
+//! or not at all.
 
 use anyhow::Result;
 use wellspring_eval::{AnimationOptions, Results};

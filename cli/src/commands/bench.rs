@@ -1,4 +1,4 @@
-//! `wellspring bench`: measures this machine; what it writes is temporary.
+//! `wellspring bench`: measures this machine; it writes only temporary files.
 
 mod bucket;
 mod ingest;

@@ -1,5 +1,5 @@
-//! `wellspring check`: reads a source of simulations or a data set and says all that is wrong or odd in
-//! it; writes nothing but the answer.
+//! `wellspring check`: reads a source of simulations or a data set and prints everything that is wrong or odd
+//! in it. It writes no files.
 
 use std::sync::Arc;
 

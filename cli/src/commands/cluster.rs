@@ -1,4 +1,4 @@
-//! `wellspring cluster`: runs a part of a cluster until it is told to end; writes nothing that lasts.
+//! `wellspring cluster`: runs a member of a cluster until a signal ends it. It writes only temporary files.
 
 #[cfg(feature = "cluster")]
 mod access;

@@ -1,5 +1,5 @@
-//! `wellspring demo`: the whole way on simulated data. Everything it makes lies in one folder, which
-//! it asks to be empty or its own; an interruption leaves what is done, and the next demo starts over.
+//! `wellspring demo`: all steps on simulated data. It writes everything to one folder, which must be empty or
+//! from an earlier demo. An interruption leaves the files made so far, and the next demo starts over.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -39,7 +39,7 @@ pub fn run(session: &Session, args: &args::Demo) -> Result<()> {
     demo.farewell(&report, began)
 }
 
-/// How much of everything.
+/// Sizes of the demo.
 struct Scale {
     shape: Vec<usize>,
     frames: usize,

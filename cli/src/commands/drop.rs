@@ -1,5 +1,6 @@
-//! `wellspring drop`: writes the next generation of a data set, without a split; with `--purge`, deletes
-//! what only earlier generations refer to and what killed writers left. An interruption leaves one generation or the next.
+//! `wellspring drop`: writes the next generation of a data set, without a split. With `--purge` it deletes the
+//! files that only earlier generations refer to, and those that killed writers left. An interruption leaves
+//! either the old generation or the new one.
 
 use anyhow::Result;
 use wellspring_store::{Litter, Split};

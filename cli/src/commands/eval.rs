@@ -1,5 +1,5 @@
-//! `wellspring eval`: reads a run (or takes a baseline) and a data set, writes result tables. Each
-//! evaluation is committed whole at its end; an interruption leaves the earlier ones.
+//! `wellspring eval`: reads a run (or takes a baseline) and a data set, and writes result tables. Each
+//! evaluation is committed at its end; an interruption leaves the earlier ones.
 
 use anyhow::{Context as _, Result};
 use wellspring_eval::{

@@ -1,5 +1,5 @@
-//! `wellspring figures`: reads result tables and the frames that were kept, writes image files, each
-//! whole or not at all; an interruption leaves the earlier ones.
+//! `wellspring figures`: reads result tables and kept frames, and writes image files, each completely or not
+//! at all. An interruption leaves those that are written.
 
 use anyhow::Result;
 use wellspring_eval::{Results, Selection};
@@ -38,7 +38,7 @@ pub fn run(session: &Session, args: &args::Figures) -> Result<()> {
     Ok(())
 }
 
-/// One, or one for each field.
+/// A single selection, or one for each field.
 fn selections(
     session: &Session,
     results: &Results,

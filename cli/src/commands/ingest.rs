@@ -1,5 +1,5 @@
-//! `wellspring ingest`: reads The Well's HDF5, writes shards and, last of all, the manifest. An
-//! interruption leaves no data set, but what the same command goes on from.
+//! `wellspring ingest`: reads The Well's HDF5, and writes shards and, last, the manifest. An interruption
+//! leaves no data set, but files from which the same command continues.
 
 use std::collections::BTreeSet;
 
@@ -165,14 +165,14 @@ fn range(text: &str) -> Result<(usize, usize)> {
     });
     match ends {
         Some(ends) => Ok(ends),
-        None => misuse!("{text} is no range such as 3..8"),
+        None => misuse!("{text} is not a range such as 3..8"),
     }
 }
 
 fn every(text: &str) -> Result<usize> {
     match text.parse() {
         Ok(stride) if stride > 0 => Ok(stride),
-        _ => misuse!("{text} is no stride such as 2"),
+        _ => misuse!("{text} is not a stride such as 2"),
     }
 }
 
@@ -181,7 +181,7 @@ pub fn typed<T, E: std::fmt::Display>(answer: Result<T, E>) -> Result<T> {
     answer.map_err(|error| Misuse(error.to_string()).into())
 }
 
-/// One line on what a data set holds.
+/// Describes a data set in one line.
 pub fn summary(manifest: &Manifest, root: &str) -> String {
     let splits: Vec<String> = manifest
         .splits

@@ -1,4 +1,4 @@
-//! `wellspring inspect`: reads whatever is at a path and says what it is; writes nothing.
+//! `wellspring inspect`: reads a file or folder of any kind and describes it. It writes nothing.
 
 mod plot;
 
@@ -52,7 +52,7 @@ fn describe(session: &Session, path: &str) -> Result<String> {
         });
     }
     misuse!(
-        "{path} is no HDF5 file, data set (manifest.json), run (config.toml) or results folder (runs/)"
+        "{path} is not an HDF5 file, data set (manifest.json), run (config.toml) or results folder (runs/)"
     )
 }
 

@@ -1,5 +1,5 @@
-//! `wellspring plan`: reads a configuration, data sets' manifests and, for a second each, their
-//! shards; says what a run will read and what that costs. Writes nothing.
+//! `wellspring plan`: reads a configuration, the manifests of data sets and, for a second each, their shards,
+//! and predicts what a run will read and what that costs. It writes nothing.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::args;
 use crate::failure::misuse;
 use crate::settings;
 
-/// How long reading is tried.
+/// Time for which reading is tried.
 const TRIAL: Duration = Duration::from_secs(1);
 
 pub fn run(session: &Session, args: &args::Plan) -> Result<()> {
@@ -73,30 +73,30 @@ fn expected_rate(
     }
     let seconds = began.elapsed().as_secs_f64();
     let gathered = windows as f64 / seconds;
-    let bill = &reading.bill;
-    let worth = bill.windows as f64 / bill.fetched as f64 * traffic().bytes as f64 / seconds;
-    Ok(match bill.fetched == 0 || epochs > 0 {
+    let cost = &reading.bill;
+    let worth = cost.windows as f64 / cost.fetched as f64 * traffic().bytes as f64 / seconds;
+    Ok(match cost.fetched == 0 || epochs > 0 {
         true => gathered,
         false => worth,
     })
 }
 
 fn described(root: &str, reading: &Reading, rate: Option<f64>, promised: Option<usize>) -> String {
-    let bill = &reading.bill;
+    let cost = &reading.bill;
     let mut text = format!(
         "{root}: {} of the run's steps, {} an epoch; {} windows, {} in batches\n  {}\n",
         reading.steps,
         reading.epoch_steps,
-        bill.windows,
-        megabytes(bill.bytes),
-        costs(bill),
+        cost.windows,
+        megabytes(cost.bytes),
+        costs(cost),
     );
     if let Some(promised) = promised {
         text +=
             &format!("  promised: {promised} of its shards are made when they are first read\n");
     }
     if let Some(rate) = rate {
-        let time = Duration::try_from_secs_f64(bill.windows as f64 / rate.max(1e-9));
+        let time = Duration::try_from_secs_f64(cost.windows as f64 / rate.max(1e-9));
         let time = time.map_or_else(|_| "for ever".into(), |time| format!("{time:.1?}"));
         text +=
             &format!("  about {rate:.0} windows/s, {time} for all if nothing else takes time\n");
@@ -104,18 +104,18 @@ fn described(root: &str, reading: &Reading, rate: Option<f64>, promised: Option<
     text
 }
 
-/// The bill in words.
-fn costs(bill: &ReadCost) -> String {
-    match bill.requests {
+/// The read cost in words.
+fn costs(cost: &ReadCost) -> String {
+    match cost.requests {
         0 => format!(
             "no requests: {} shards are read where they are",
-            bill.opened
+            cost.opened
         ),
         requests => format!(
             "{requests} requests, {} fetched in {} shards, at most {} held at once",
-            megabytes(bill.fetched),
-            bill.opened,
-            megabytes(bill.peak)
+            megabytes(cost.fetched),
+            cost.opened,
+            megabytes(cost.peak)
         ),
     }
 }
@@ -125,7 +125,7 @@ fn megabytes(bytes: u64) -> String {
 }
 
 /// What a run has read, beside what it was to read.
-pub fn compared(root: &str, bill: &ReadCost, traffic: &IoStatistics) -> String {
+pub fn compared(root: &str, cost: &ReadCost, io: &IoStatistics) -> String {
     let share = |found: u64, planned: u64| match planned {
         0 => String::new(),
         planned => format!(
@@ -135,14 +135,14 @@ pub fn compared(root: &str, bill: &ReadCost, traffic: &IoStatistics) -> String {
     };
     format!(
         "read {root}: {} requests{}, {}{}, {} retries, {} hits, {} shards opened, at most {} held, {:.1} s waited",
-        traffic.requests,
-        share(traffic.requests, bill.requests),
-        megabytes(traffic.bytes),
-        share(traffic.bytes, bill.fetched),
-        traffic.retries,
-        traffic.hits,
-        traffic.misses,
-        megabytes(traffic.peak),
-        traffic.waited,
+        io.requests,
+        share(io.requests, cost.requests),
+        megabytes(io.bytes),
+        share(io.bytes, cost.fetched),
+        io.retries,
+        io.hits,
+        io.misses,
+        megabytes(io.peak),
+        io.waited,
     )
 }

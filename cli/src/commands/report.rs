@@ -1,4 +1,4 @@
-//! `wellspring report`: reads result tables, writes one HTML file, whole or not at all.
+//! `wellspring report`: reads result tables and writes one HTML file, completely or not at all.
 
 use anyhow::Result;
 use wellspring_eval::{ReportOptions, Results};

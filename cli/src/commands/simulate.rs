@@ -1,5 +1,5 @@
-//! `wellspring simulate`: reads nothing, writes The Well's HDF5. The folder of all files takes its place when
-//! they are whole, so an interruption leaves none, and the same command begins anew.
+//! `wellspring simulate`: reads nothing and writes The Well's HDF5. The files get their final place when all are
+//! complete, so an interruption leaves none, and the same command starts over.
 
 use anyhow::{Context as _, Result};
 use wellspring_ingest::{Equation, SimulateOptions};

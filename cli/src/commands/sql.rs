@@ -1,5 +1,5 @@
-//! `wellspring sql`: reads results and data sets and answers queries; writes nothing but the answer,
-//! and the prompt its history.
+//! `wellspring sql`: reads results and data sets and answers queries. It writes only the answer, and the
+//! history of the prompt.
 
 mod engine;
 mod prompt;
@@ -32,7 +32,7 @@ pub fn run(session: &Session, args: &args::Sql) -> Result<()> {
     }
 }
 
-/// With less the engine's exchanges between threads may wait for one another for ever.
+/// Least memory of a query: with less, the engine's exchanges between threads may block one another.
 const LEAST_MEMORY: u64 = 64 << 20;
 
 fn open(session: &Session, args: &args::Sql) -> Result<Engine> {

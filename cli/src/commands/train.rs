@@ -1,5 +1,5 @@
-//! `wellspring train`: reads a configuration and a data set, writes a run. Ctrl-C, SIGTERM or SIGHUP writes
-//! a checkpoint first; `--resume` goes on from the last whole one.
+//! `wellspring train`: reads a configuration and a data set, and writes a run. On Ctrl-C, SIGTERM or SIGHUP it
+//! writes a checkpoint and stops; `--resume` continues from the newest sound one.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! `wellspring verify`: reads every byte of a data set and names everything that is wrong. With
-//! `--repair` it writes damaged files again, each whole; the manifest stays as it is.
+//! `wellspring verify`: reads every byte of a data set and lists everything that is wrong. With `--repair` it
+//! writes damaged files again, each completely or not at all; the manifest does not change.
 
 use anyhow::{Context as _, Result, bail};
 use wellspring_store::{Flaw, Place};

@@ -1,5 +1,5 @@
-//! `wellspring export` and `wellspring import`: a checkpoint's weights to and from a PyTorch state
-//! dict in safetensors. Names and shapes are the same, so the bytes are.
+//! `wellspring export` and `wellspring import`: convert a checkpoint's weights to and from a PyTorch state dict
+//! in safetensors. Names and shapes are equal, and so are the bytes.
 
 use anyhow::Result;
 use wellspring_train::{Checkpoint, StateDict};

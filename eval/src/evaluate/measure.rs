@@ -1,4 +1,4 @@
-//! What becomes of predicted frames: rows of metrics, sums of spectra, a few pictures.
+//! Measures predicted frames: rows of metrics, sums of spectra, a few pictures.
 
 use std::ops::Range;
 use std::time::Instant;
@@ -17,7 +17,7 @@ use crate::{EvalOptions, Result};
 /// Leads whose frames are kept, at most about.
 const PICTURED: usize = 16;
 
-/// The frames of a split, or every so manieth of them.
+/// The frames of a split, at a stride.
 #[derive(Clone, Copy)]
 pub(super) struct TruthSource<'a> {
     pub(super) dataset: &'a Dataset,
@@ -58,18 +58,18 @@ impl TruthSource<'_> {
     }
 }
 
-/// One lead of some windows.
+/// A predicted frame of several windows.
 pub(super) struct Prediction<'a> {
     pub(super) windows: &'a [Window],
-    /// Of the first, among all.
+    /// Index of the first of these windows among all.
     pub(super) first: usize,
-    /// From 1.
+    /// Number of the predicted frame, from 1.
     pub(super) lead: usize,
     pub(super) patch: String,
     pub(super) tokens: usize,
     /// Stored values, (1, B, C, *space).
     pub(super) prediction: Frames,
-    /// At the last lead: where the rollout stands after it.
+    /// At the last lead: the progress of the evaluation after it.
     pub(super) standing: Option<Progress>,
 }
 
@@ -83,7 +83,7 @@ pub(super) struct Measurer<'a> {
     names: Vec<String>,
     channels: Vec<Channel>,
     affine: Affine,
-    gauge: FieldMetrics,
+    metrics: FieldMetrics,
     draft: Draft,
     spectra: SpectrumSums,
     unfinished: Unfinished,
@@ -105,11 +105,11 @@ impl<'a> Measurer<'a> {
         saved: Option<SavedProgress>,
     ) -> Result<Self> {
         let manifest = source.dataset.manifest();
-        let gauge = gauge(&manifest.schema.grid.shape(), options)?;
+        let metrics = field_metrics(&manifest.schema.grid.shape(), options)?;
         let (mut draft, mut spectra) = (Draft::new()?, SpectrumSums::default());
         if let Some(saved) = saved {
             let blank = vec![0.0; manifest.schema.grid.cells()];
-            spectra = SpectrumSums::restore(saved.spectra, &gauge.score(&blank, &blank)?.spectra);
+            spectra = SpectrumSums::restore(saved.spectra, &metrics.score(&blank, &blank)?.spectra);
             draft.before = saved.metrics;
             draft.pictures = saved.pictures;
         }
@@ -122,7 +122,7 @@ impl<'a> Measurer<'a> {
             names: manifest.schema.channels(),
             channels: channels(manifest)?,
             affine: manifest.affine()?,
-            gauge,
+            metrics,
             draft,
             spectra,
             unfinished,
@@ -192,7 +192,7 @@ impl<'a> Measurer<'a> {
             (truth.channel(0, b, c), prediction, self.channels[c])
         };
         let fields: Vec<_> = places.iter().map(field).collect();
-        let scores = self.gauge.scores_stored(&fields)?;
+        let scores = self.metrics.scores_stored(&fields)?;
         let mut rows = Vec::new();
         if predicted.lead == 1 {
             self.diverged = vec![f64::INFINITY; places.len()];
@@ -289,7 +289,7 @@ pub(super) fn channels(manifest: &Manifest) -> Result<Vec<Channel>> {
     Ok(names.iter().zip(maps).map(channel).collect())
 }
 
-/// Says of which fields The Well's ε is not the one that guards their ratios.
+/// Reports the fields whose ratios have another guard than The Well's ε.
 pub(super) fn tell_guards(manifest: &Manifest, reporter: &dyn Reporter) -> Result<()> {
     for (name, channel) in manifest.schema.channels().iter().zip(channels(manifest)?) {
         if !channel.has_the_wells_guard() {
@@ -304,15 +304,15 @@ pub(super) fn tell_guards(manifest: &Manifest, reporter: &dyn Reporter) -> Resul
     Ok(())
 }
 
-/// What measures fields of a grid.
+/// The metrics of fields on a grid, with the bands of the options.
 ///
 /// # Errors
 /// When the edges of bands do not ascend.
-pub(super) fn gauge(space: &[usize], options: &EvalOptions) -> Result<FieldMetrics> {
-    let gauge = FieldMetrics::new(space)?;
+pub(super) fn field_metrics(space: &[usize], options: &EvalOptions) -> Result<FieldMetrics> {
+    let metrics = FieldMetrics::new(space)?;
     match &options.bands {
-        Some(edges) => gauge.with_bands(edges.clone()),
-        None => Ok(gauge),
+        Some(edges) => metrics.with_bands(edges.clone()),
+        None => Ok(metrics),
     }
 }
 
@@ -337,7 +337,7 @@ fn row<'a>(
     }
 }
 
-/// Not finite, or no better than the truth's mean.
+/// Whether a score is not finite, or no better than the truth's mean.
 fn diverges(score: &Score) -> bool {
     score.nonfinite > 0 || score.spatial.vrmse.is_nan() || score.spatial.vrmse > 1.0
 }

@@ -1,4 +1,4 @@
-//! Steps of a rollout: which patch size comes next, and what it predicts.
+//! The steps of a rollout: chooses the next patch size and predicts the next frame.
 
 mod budget;
 
@@ -13,7 +13,7 @@ pub(crate) use budget::BudgetState;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Size {
     pub(crate) patch: Patch,
-    /// Of a frame.
+    /// Tokens of a frame.
     pub(crate) tokens: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Which patch size a rollout uses at which step.
+//! [`Schedule`]: the patch size of each step of a rollout.
 
 use std::fmt;
 
@@ -8,28 +8,28 @@ use wellspring_store::Patch;
 
 use crate::{Error, Result};
 
-/// A patch size for every step: a pure function of the step, but for a budget's.
+/// A patch size for each step: a pure function of the step, except for a budget.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Schedule {
-    /// These in turn, for ever; one alone is a fixed size.
+    /// These sizes in turn, repeated; a single one is a fixed size.
     Cycle(Vec<Patch>),
-    /// One for each step; the last for all that follow.
+    /// A size for each step; the last one for all later steps.
     List(Vec<Patch>),
-    /// As many tokens a frame in the mean: small patches where the model, asked at two sizes about the
-    /// same state, disagrees with itself the most.
+    /// A mean number of tokens for each frame: small patches where two predictions of the model, at different
+    /// sizes but from the same state, differ the most.
     Budget {
-        /// Of a frame, those of the predictions compared included.
+        /// Mean tokens of a frame, including those of the predictions that are compared.
         tokens: u64,
     },
     /// Drawn from the model's own sizes.
     Random {
-        /// Equal seeds draw equal sizes.
+        /// Seed of the draws; equal seeds draw equal sizes.
         seed: u64,
     },
 }
 
 impl Schedule {
-    /// One size for ever.
+    /// A schedule with one fixed size.
     #[must_use]
     pub fn fixed(patch: Patch) -> Self {
         Self::Cycle(vec![patch])
@@ -48,13 +48,13 @@ impl Schedule {
         if let Some(seed) = text.strip_prefix("random:") {
             let seed = seed
                 .parse()
-                .map_err(|_| refused(format!("{seed} is no seed")))?;
+                .map_err(|_| refused(format!("{seed} is not a seed")))?;
             return Ok(Self::Random { seed });
         }
         if let Some(tokens) = text.strip_prefix("budget:") {
             let tokens = tokens
                 .parse()
-                .map_err(|_| refused(format!("{tokens} is no number of tokens")))?;
+                .map_err(|_| refused(format!("{tokens} is not a number of tokens")))?;
             return Ok(Self::Budget { tokens });
         }
         let (sizes, make): (&str, fn(Vec<Patch>) -> Self) = match text.strip_prefix("list:") {
@@ -85,7 +85,7 @@ impl Schedule {
         }
     }
 
-    /// Every size that it may use.
+    /// All sizes that the schedule may use.
     #[must_use]
     pub fn patches<'a>(&'a self, available: &'a [Patch]) -> &'a [Patch] {
         match self {

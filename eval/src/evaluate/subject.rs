@@ -1,25 +1,25 @@
-//! What is evaluated: a step function from a context and a patch size to the next frame. A model is
-//! one; so are the baselines that it must beat.
+//! [`Subject`]: a step function from a context and a patch size to the next frame, which is evaluated. A
+//! model is one, and so are the baselines that it must beat.
 
 use wellspring_store::{Frames, Patch};
 
 use crate::error::SubjectError;
 
-/// A step function. Frames are stored (normalized) values.
+/// A step function that can be evaluated. Frames are stored (normalized) values.
 pub trait Subject: Sync {
-    /// For the table of runs.
+    /// Description of the subject for the table of runs.
     fn description(&self) -> Description;
 
-    /// Frames that a step sees.
+    /// Number of frames that a step sees.
     fn context(&self) -> usize;
 
-    /// Steps of a data set from one of its frames to the next.
+    /// Steps of the data set from one frame of the context to the next.
     fn stride(&self) -> usize;
 
-    /// Patch sizes that random schedules draw from.
+    /// Patch sizes from which random schedules draw.
     fn patches(&self) -> Vec<Patch>;
 
-    /// Tokens of a frame at a patch size.
+    /// Number of tokens of a frame at a patch size.
     ///
     /// # Errors
     /// When the size cannot be used on such a grid.
@@ -28,49 +28,49 @@ pub trait Subject: Sync {
     /// The frame after a context: (T, B, C, *space) → (1, B, C, *space).
     ///
     /// # Errors
-    /// Whatever keeps it from predicting.
+    /// When it cannot predict.
     fn step(&self, context: &Frames, patch: &Patch) -> Result<Frames, SubjectError>;
 }
 
-/// What the table of runs says about a subject.
+/// Description of a subject, for the table of runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Description {
     /// ckm, csm, fixed or baseline.
     pub strategy: String,
-    /// Numbers that it has learned.
+    /// Number of learned parameters.
     pub parameters: u64,
     /// Features of a token.
     pub dim: u64,
-    /// Blocks.
+    /// Number of blocks.
     pub blocks: u64,
-    /// Steps that it was trained for.
+    /// Number of training steps.
     pub train_steps: u64,
     /// Identity of the data set that it was trained on.
     pub train_dataset: String,
-    /// Identity of what it has learned, or which baseline it is; none if that is not known.
+    /// Identity of the weights or name of the baseline; none if that is not known.
     pub weights: Option<String>,
 }
 
-/// A prediction that nothing had to be learned for.
+/// A prediction without a learned model, which models must beat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Baseline {
-    /// The last frame again.
+    /// Persistence: repeats the last frame.
     Persistence,
-    /// The mean of the context.
+    /// Repeats the mean of the context.
     Mean,
-    /// The last frame and the last change again.
+    /// Linear extrapolation: adds the last change to the last frame.
     Linear,
 }
 
 impl Baseline {
-    /// All of them by name.
+    /// All baselines by name.
     pub const NAMED: [(&str, Self); 3] = [
         ("persistence", Self::Persistence),
         ("mean", Self::Mean),
         ("linear", Self::Linear),
     ];
 
-    /// By name.
+    /// The baseline with a name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::NAMED
@@ -79,7 +79,7 @@ impl Baseline {
             .map(|(_, baseline)| baseline)
     }
 
-    /// Its name.
+    /// Name of the baseline.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -89,7 +89,7 @@ impl Baseline {
         }
     }
 
-    /// As a step function that sees `context` frames, on grids of `ndim` axes.
+    /// The baseline as a step function that sees `context` frames, on grids of `ndim` axes.
     #[must_use]
     pub fn with_context(self, context: usize, ndim: usize) -> BaselineSubject {
         BaselineSubject {
@@ -111,7 +111,7 @@ pub struct BaselineSubject {
 }
 
 impl BaselineSubject {
-    /// The same that sees every so manieth frame only, and predicts those.
+    /// Makes the baseline see and predict only every `stride`-th frame.
     #[must_use]
     pub fn every(self, stride: usize) -> Self {
         Self {
@@ -138,7 +138,7 @@ impl Subject for BaselineSubject {
         self.stride
     }
 
-    /// It works on grid points.
+    /// One patch size of a single cell, since baselines work on grid points.
     fn patches(&self) -> Vec<Patch> {
         vec![Patch::uniform(1, self.ndim)]
     }

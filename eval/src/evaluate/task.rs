@@ -1,4 +1,4 @@
-//! What is to be predicted: the frames of a split of a data set, every so manieth of them.
+//! The task of an evaluation: predicting the frames of a split of a data set, at a stride.
 
 use serde::Serialize;
 use wellspring_store::{Dtype, Manifest, Normalization, Split, Statistics, Trajectory, checksum};
@@ -9,7 +9,7 @@ use crate::{Error, Result};
 /// A task, and what people call it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Task {
-    /// Equal for equal tasks, sixteen hexadecimal digits.
+    /// Identity of the task: equal for equal tasks, sixteen hexadecimal digits.
     pub(super) id: String,
     /// Name of the data set, and the stride unless it is 1: `shear_flow every 2`.
     pub(super) name: String,
@@ -21,7 +21,7 @@ pub(super) struct Task {
     pub(super) fields: String,
 }
 
-/// All that makes two tasks the same. Left out is what has no part in it: the other splits, the generation, the
+/// Everything that distinguishes two tasks. It leaves out the other splits, the generation, the
 /// sizes of shards, their compression, and the program that wrote them.
 #[derive(Serialize)]
 struct Identity<'a> {
@@ -35,19 +35,19 @@ struct Identity<'a> {
     values: Values<'a>,
 }
 
-/// Which values the frames have.
+/// The values of the frames.
 #[derive(Serialize)]
 enum Values<'a> {
     /// Checksums of what was read of each source.
     Sources(Vec<&'a str>),
     /// Checksums of the shards, and how they are normalized.
     Shards(Vec<&'a str>, Normalization, &'a Statistics),
-    /// Of a data set that is only promised, all that it says.
+    /// Everything that a data set on demand promises, since it has no shards yet.
     Promised(String),
 }
 
 impl Task {
-    /// To predict the frames of a split, each `stride` steps after the one before.
+    /// The task of predicting the frames of a split, each `stride` steps after the one before.
     ///
     /// # Errors
     /// When there is no such split.
@@ -95,7 +95,7 @@ fn values(manifest: &Manifest, split: Split) -> Result<Values<'_>> {
     })
 }
 
-/// Only every so manieth frame is seen: to predict that is another task.
+/// Adds the stride to a name if it is not 1, since predicting every frame is another task.
 fn at_stride(name: &str, words: &str, stride: usize) -> String {
     match stride {
         1 => name.to_owned(),

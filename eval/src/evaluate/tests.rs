@@ -1,4 +1,4 @@
-//! Evaluations of small data sets, from what is written of them.
+//! Evaluations of small data sets, checked by the tables that they write.
 
 mod existing;
 mod one_name;
@@ -212,7 +212,7 @@ fn divergence_is_a_lead() {
     assert_eq!(text, "value\n2.0\n");
 }
 
-/// Who sees every second frame is measured against those, beside its like.
+/// A subject that sees every second frame is measured against those, and compared only with subjects like it.
 #[test]
 fn strides_are_tasks_of_their_own() {
     let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -1,4 +1,4 @@
-//! What an evaluation has done so far, saved now and then, so that an interruption costs little.
+//! Saves the progress of an evaluation from time to time, so that an interruption costs little.
 //!
 //! ```text
 //! RESULTS/unfinished/KEY/ID/metrics-N.parquet   rows of the windows since the last save
@@ -6,10 +6,10 @@
 //! RESULTS/unfinished/KEY/ID/state.json          everything else; written last, it makes the rest count
 //! ```
 //!
-//! The key is made of all that decides the numbers: the weights, the data set, the schedule, how
-//! windows are cut. ID is the evaluation that saves, so no two processes write one file. The next evaluation of
-//! the key goes on from whichever has come farthest, with files of its own. The folder goes when the
-//! evaluation is committed, with those of the key that no living process has.
+//! The key consists of everything that determines the numbers: the weights, the data set, the schedule, how
+//! windows are cut. ID is the evaluation that saves, so no two processes write one file. The next evaluation
+//! with the key continues from the farthest progress, with files of its own. The folder is removed when
+//! the evaluation is committed, and so are those of the key that belong to no living process.
 
 use std::collections::BTreeSet;
 
@@ -33,7 +33,7 @@ pub(super) struct Costs {
     pub(super) tokens: usize,
 }
 
-/// Where a rollout stands between two batches of windows.
+/// Progress of an evaluation between two batches of windows.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Progress {
     /// Windows that are done.
@@ -45,7 +45,7 @@ pub(super) struct Progress {
 #[derive(Serialize, Deserialize)]
 struct State {
     standing: Progress,
-    /// How many times it was saved: parts of the rows and pictures.
+    /// Number of saves, and so of parts of rows and pictures.
     saves: usize,
     spectra: Vec<SavedSum>,
 }
@@ -53,7 +53,7 @@ struct State {
 /// An evaluation's folder, and what is in it.
 pub(super) struct Unfinished {
     results: Location,
-    /// Of the key.
+    /// Folder of the key.
     folder: Location,
     /// Identity of the evaluation.
     run: String,
@@ -69,7 +69,7 @@ pub(super) struct SavedProgress {
 }
 
 impl Unfinished {
-    /// Of this evaluation; nothing is saved yet.
+    /// The folder of this evaluation, in which nothing is saved yet.
     pub(super) fn of(results: &Location, record: &RunRecord, options: &EvalOptions) -> Self {
         let key = format!(
             "{TABLE_VERSION} {} {:?} {} {} {} {} {} {:?}",

@@ -1,5 +1,5 @@
-//! A rollout as an animated PNG: truth, prediction and error of some fields, a frame for each lead that
-//! was kept.
+//! A rollout as an animated PNG: truth, prediction and error of some fields, with a frame for each lead
+//! that was kept.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::{Error, Result, Results};
 pub struct AnimationOptions {
     /// An evaluation, by its identity or its name.
     pub run: String,
-    /// Its schedule, where several have the name.
+    /// Schedule of the evaluation, if several evaluations have the name.
     pub schedule: Option<String>,
     /// Fields, one below the other; all if empty.
     pub fields: Vec<String>,
@@ -37,7 +37,7 @@ struct AnimatedRun {
     split: String,
 }
 
-/// The bytes of an animated PNG that repeats for ever, and how many frames it has.
+/// Makes an animated PNG that repeats; gives its bytes and its number of frames.
 ///
 /// # Errors
 /// [`Error::Unknown`] and [`Error::Ambiguous`] for a run or field that cannot be chosen,
@@ -106,7 +106,7 @@ async fn choose(results: &Results, options: &AnimationOptions) -> Result<Animate
             &options.run,
             options.schedule.as_deref().unwrap_or_default(),
         ),
-        what: "evaluation",
+        what: "an evaluation",
         choices: identities(&others),
     })
 }
@@ -135,7 +135,7 @@ fn one_rollout(
         return Err(match options.trajectory {
             Some(trajectory) if !pictures.is_empty() => Error::Unknown {
                 text: trajectory.to_string(),
-                what: "kept trajectory",
+                what: "a kept trajectory",
                 choices: listed(pictures.iter().map(|picture| picture.trajectory)),
             },
             _ => Error::NoFrames {
@@ -163,7 +163,7 @@ fn fields(rollout: &[Picture], options: &AnimationOptions) -> Result<Vec<String>
     match options.fields.iter().find(|&field| !held.contains(field)) {
         Some(missing) => Err(Error::Unknown {
             text: missing.clone(),
-            what: "field",
+            what: "a field",
             choices: held.join(", "),
         }),
         None => Ok(options.fields.clone()),

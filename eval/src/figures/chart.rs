@@ -1,4 +1,4 @@
-//! A chart of lines: what it shows, and where on the sheet.
+//! [`Chart`]: a chart of lines, its content and its layout on the sheet.
 
 use plotters::prelude::DrawingBackend;
 use plotters::style::Color as _;
@@ -38,7 +38,7 @@ pub(crate) struct Chart {
     pub(crate) title: String,
     x: Side,
     y: Side,
-    /// Their points are places on the scales.
+    /// Series of the chart, whose points are places on the scales.
     series: Vec<Series>,
     combs: Vec<Comb>,
 }
@@ -60,7 +60,7 @@ const RIGHT: f64 = 14.0;
 const FEW: usize = 16;
 
 impl Chart {
-    /// None when no point can be shown.
+    /// Makes a chart; none if no point can be shown.
     pub(crate) fn new(
         title: String,
         [x, y]: [Axis; 2],
@@ -154,7 +154,7 @@ impl Side {
         self.axis.scale.ticks(self.low, self.high, most)
     }
 
-    /// Where a place lies between two points of the sheet.
+    /// Position of `place` between two coordinates of the sheet.
     fn between(&self, place: f64, from: f64, to: f64) -> f64 {
         from + (place - self.low) / (self.high - self.low) * (to - from)
     }

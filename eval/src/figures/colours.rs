@@ -1,6 +1,6 @@
-//! Colours of fields: a palette of 256, of which the last is for what is not finite.
+//! Colours of fields: a palette of 256, of which the last is for values that are not finite.
 
-/// Which palette, and the values at its ends.
+/// A palette, and the values at its ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum ColourMap {
     /// Viridis from a value to another.

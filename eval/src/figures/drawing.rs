@@ -1,4 +1,4 @@
-//! What can be drawn: a chart or a gallery.
+//! [`Drawing`]: a chart or a gallery.
 
 use plotters::prelude::DrawingBackend;
 
@@ -30,7 +30,7 @@ impl Drawing {
         }
     }
 
-    /// All but the images.
+    /// Draws everything except images.
     pub(crate) fn draw<B: DrawingBackend>(&self, sheet: &Sheet<'_, B>) -> Result<(), Failure>
     where
         B::ErrorType: 'static,

@@ -1,4 +1,4 @@
-//! Fields side by side, each with a colour bar below.
+//! [`Gallery`]: fields side by side, each with a colour bar below.
 
 use plotters::prelude::DrawingBackend;
 use plotters::style::Color as _;
@@ -54,7 +54,7 @@ impl Gallery {
         (WIDTH as u32, height.ceil() as u32)
     }
 
-    /// Every image where it goes.
+    /// Images of the gallery, with their places.
     pub(crate) fn images(&self) -> Vec<Placed<'_>> {
         let mut images = Vec::new();
         for (panel, left, top) in self.panels() {
@@ -136,7 +136,7 @@ impl Gallery {
         })
     }
 
-    /// Every panel with its left and top.
+    /// Panels with their left and top edges.
     fn panels(&self) -> Vec<(&Panel, f64, f64)> {
         let mut top = TITLE;
         let mut panels = Vec::new();

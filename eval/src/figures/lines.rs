@@ -1,4 +1,4 @@
-//! Questions whose answer is a line for each evaluation, on a chart for each data set and split.
+//! Queries whose answers are charts: a line for each evaluation, a chart for each data set and split.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub(super) struct Question {
 /// A data set and a split of it.
 pub(super) type Subset = (String, String);
 
-/// Those that do not depend on the axes of a grid.
+/// The questions that do not depend on the axes of a grid.
 pub(super) fn questions(selection: &Selection) -> Vec<Question> {
     let mut questions = vec![scaling(selection), by_lead(selection)];
     questions.push(bands(

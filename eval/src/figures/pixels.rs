@@ -25,7 +25,7 @@ pub(crate) struct Pixels {
 }
 
 impl Pixels {
-    /// On white paper.
+    /// Renders a drawing on white.
     pub(crate) fn of(drawing: &Drawing) -> Result<Self> {
         let (width, height) = drawing.size();
         let unit = UNIT * SAMPLES;

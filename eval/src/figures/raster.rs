@@ -1,4 +1,4 @@
-//! Cells as colours: the middle plane of a field, and how it becomes an image.
+//! Turns the middle plane of a field into an image.
 
 use base64::Engine as _;
 

@@ -1,5 +1,5 @@
-//! One self-contained HTML page about results: figures, sortable tables, and the SQL that gave them; every
-//! number leads there. It takes the reader's light or dark, prints, and needs no network.
+//! [`report()`]: a self-contained HTML page about results, with figures, sortable tables, and the SQL behind
+//! every number. It follows the reader's light or dark theme, can be printed, and needs no network.
 
 mod page;
 
@@ -11,7 +11,7 @@ use page::Page;
 /// What the page is called and about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportOptions {
-    /// Its heading.
+    /// Title of the page.
     pub title: String,
 }
 

@@ -1,4 +1,4 @@
-//! How a coordinate is spaced, and where it is labelled.
+//! [`Scale`]: the spacing of a coordinate (linear or logarithmic), and its labels.
 
 /// How a coordinate is spaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(crate) enum Scale {
 /// A labelled place on a scale.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Tick {
-    /// On the scale: a logarithm where it is logarithmic.
+    /// Place on the scale: the logarithm of the value if the scale is logarithmic.
     pub(crate) place: f64,
     pub(crate) label: String,
 }
@@ -40,7 +40,7 @@ impl Scale {
         }
     }
 
-    /// Where a value lies; not finite where the scale cannot show it.
+    /// Place of a value on the scale; not finite if the scale cannot show it.
     pub(crate) fn place(self, value: f64) -> f64 {
         match self {
             Self::Linear | Self::Whole | Self::Spread => value,
@@ -57,7 +57,7 @@ impl Scale {
         }
     }
 
-    /// At most about `most` ticks between two places.
+    /// About `most` ticks, at most, between two places.
     pub(crate) fn ticks(self, low: f64, high: f64, most: usize) -> Vec<Tick> {
         let ticks = match self {
             Self::Linear | Self::Spread => linear(low, high, most, 0.0),
@@ -103,7 +103,7 @@ fn linear(low: f64, high: f64, most: usize, least: f64) -> Vec<Tick> {
         .collect()
 }
 
-/// As many decimals as the step has.
+/// Formats a value with as many decimals as the step has.
 fn stepped(value: f64, step: f64) -> String {
     if step < 1e-4 || value.abs() >= 1e6 {
         return if value == 0.0 {
@@ -176,12 +176,12 @@ fn whole(low: f64, high: f64) -> (i64, i64) {
     }
 }
 
-/// At most two digits.
+/// Formats a value in scientific notation with at most two digits.
 fn scientific(value: f64) -> String {
     shortened(&format!("{value:.1e}"))
 }
 
-/// Without zeros that say nothing before the exponent.
+/// Removes trailing zeros before the exponent.
 fn shortened(text: &str) -> String {
     match text.split_once('e') {
         Some((digits, power)) if digits.contains('.') => {

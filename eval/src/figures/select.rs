@@ -1,4 +1,4 @@
-//! Which of the results figures are about.
+//! [`Selection`]: the data sets, evaluations and fields that figures show.
 
 use serde::Deserialize;
 
@@ -46,17 +46,17 @@ impl Selection {
     async fn check(&self, results: &Results) -> Result<()> {
         for (what, asked, sql) in [
             (
-                "data set",
+                "a data set",
                 &self.datasets,
                 "SELECT dataset AS value FROM runs UNION SELECT dataset_name FROM runs ORDER BY value",
             ),
             (
-                "evaluated run",
+                "an evaluated run",
                 &self.names,
                 "SELECT DISTINCT name AS value FROM runs ORDER BY value",
             ),
             (
-                "field",
+                "a field",
                 &self.fields,
                 "SELECT DISTINCT field AS value FROM metrics ORDER BY value",
             ),

@@ -1,4 +1,4 @@
-//! What is drawn upon: points of a page as lines, marks and words, on any backend of plotters.
+//! [`Sheet`]: draws lines, marks and text at points of a page, on any backend of plotters.
 
 use std::sync::Once;
 
@@ -16,9 +16,9 @@ use super::style::{Marker, Stroke};
 /// Why a backend could not draw.
 pub(crate) type Failure = Box<dyn std::error::Error>;
 
-/// Of every figure, in points.
+/// Width of every figure, in points.
 pub(crate) const WIDTH: f64 = 640.0;
-/// Of words and axes; a page puts its own ink here.
+/// Colour of words and axes; a page puts its own ink here.
 pub(crate) const INK: RGBColor = BLACK;
 const FAMILY: &str = "sans-serif";
 
@@ -76,7 +76,7 @@ impl Type {
     }
 }
 
-/// Which point of a text is meant by its place.
+/// The point of a text that lies at its place.
 #[derive(Clone, Copy)]
 pub(crate) struct Anchor(pub(crate) HPos, pub(crate) VPos);
 

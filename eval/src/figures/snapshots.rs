@@ -1,5 +1,5 @@
-//! Truth beside the predictions of several models at one lead, their errors below: from the frames that
-//! evaluations kept.
+//! Truth beside the predictions of several models at one lead, with their errors below, from the frames
+//! that evaluations kept.
 
 use serde::Deserialize;
 

@@ -134,7 +134,7 @@ fn harmonics(cells: f64, patch: u32) -> Vec<f64> {
     (1..=patch / 2).map(|i| f64::from(i) * first).collect()
 }
 
-/// The same in radians per cell.
+/// The wavenumbers 2π i / p, i = 1, 2, … up to p/2, of patch size p, in radians per cell.
 fn wavenumbers(patch: u32) -> Vec<f64> {
     (1..=patch / 2)
         .map(|i| 2.0 * PI * f64::from(i) / f64::from(patch))

@@ -1,4 +1,4 @@
-//! One look for each evaluation, in every figure.
+//! Gives each evaluation one stroke, which it has in every figure.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +53,7 @@ impl Strokes {
         Ok(Self(strokes))
     }
 
-    /// Without a schedule, the model's whole line.
+    /// Stroke of an evaluation; without a schedule, that of the model.
     pub(super) fn get(&self, name: &str, schedule: &str) -> Stroke {
         let key = (name.to_owned(), schedule.to_owned());
         let other = || {

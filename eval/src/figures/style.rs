@@ -1,4 +1,4 @@
-//! What tells lines apart: a colour for each model, a dash for each schedule, a marker beyond six models.
+//! The styles of lines: a colour for each model, a dash for each schedule, markers beyond six models.
 
 use plotters::style::RGBColor;
 

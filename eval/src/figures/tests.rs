@@ -1,4 +1,4 @@
-//! Figures of tables that are written by hand.
+//! Figures of tables written by hand.
 
 use wellspring_store::{Location, Silent};
 

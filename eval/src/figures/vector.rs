@@ -1,4 +1,4 @@
-//! Drawings as SVG: on white paper as a file, or within a page, with the page's own ink.
+//! Renders drawings to SVG: as a file on white, or within a page, in the page's text colour.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ use crate::Result;
 /// Units of a point: plotters places lines at whole units.
 const UNIT: u32 = 4;
 
-/// Where a drawing will be seen.
+/// The background on which a drawing is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Paper {
     White,

@@ -33,7 +33,7 @@ pub fn artefact_ratio(residual: &[f64], n: usize, patch: usize) -> Option<f64> {
     geometric_mean(&harmonics.map(ratio).collect::<Option<Vec<f64>>>()?)
 }
 
-/// None of nothing, and of what has no logarithm.
+/// Geometric mean; none for an empty list, or if a value has no logarithm.
 pub(super) fn geometric_mean(values: &[f64]) -> Option<f64> {
     let mean = values.iter().map(|x| x.ln()).sum::<f64>() / values.len() as f64;
     mean.is_finite().then(|| mean.exp())

@@ -1,7 +1,7 @@
-//! A field's units, and what guards its ratios.
+//! [`Channel`]: a field's units, and the guard in the denominators of its ratios.
 //!
 //! The Well adds ε = 10⁻⁷ to every denominator ([`EPSILON`]), whatever the field's units are. That guards data whose
-//! numbers are about 1. It decides every ratio of a field of 10⁻²⁴, and is nothing to one of 10³⁰, whose
+//! numbers are about 1. It dominates every ratio of a field of 10⁻²⁴, and is negligible for one of 10³⁰, whose
 //! squares do not fit the f32 that The Well computes with. So a [`Channel`] keeps The Well's ε while the field's
 //! standard deviation over the data set, σ, is ordinary: from 10⁻², where ε is a thousandth of σ², to 10¹². Outside of
 //! that ε counts in units of the field: ε σ² beside squares and ε σ beside magnitudes, so that a field has the
@@ -14,7 +14,7 @@ use wellspring_spectra::{EPSILON, Units};
 /// Standard deviations of fields in ordinary units.
 const ORDINARY: RangeInclusive<f64> = 1e-2..=1e12;
 
-/// How the stored values of a channel become the field's own, and what its ratios are guarded by.
+/// Conversion of a channel's stored values to the field's own units, and the guard of its ratios.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Channel {
     pub(super) units: Units,
@@ -24,14 +24,14 @@ pub(crate) struct Channel {
 /// What is added to denominators.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Guard {
-    /// To those in the field's units, squared.
+    /// Guard beside squares, in the field's units squared.
     pub(super) square: f64,
-    /// To those in the field's units.
+    /// Guard beside magnitudes, in the field's units.
     pub(super) plain: f64,
 }
 
 impl Guard {
-    /// For a field of this standard deviation.
+    /// The guard for a field with this standard deviation.
     fn of(deviation: f64) -> Self {
         if is_ordinary(deviation) {
             return Self {

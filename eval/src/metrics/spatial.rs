@@ -1,7 +1,7 @@
-//! The Well's ten metrics of one field of one frame (`the_well.benchmark.metrics.spatial`): means over
-//! space, the truth for what an error is relative to, the unbiased variance, and a guard added to every
-//! denominator (see [`Channel`]). Errors are those of the stored values in f64, scaled: a difference needs no
-//! shift, so it keeps its digits on however large a mean.
+//! [`Spatial`]: The Well's ten metrics of one field of one frame (`the_well.benchmark.metrics.spatial`). They
+//! are means over space; relative errors are relative to the truth, variances are unbiased, and a guard is
+//! added to every denominator (see [`Channel`]). Errors are computed from stored values in f64 and then
+//! scaled: a difference needs no shift, so it keeps its digits however large the mean is.
 
 use super::channel::Channel;
 
@@ -39,13 +39,13 @@ impl Spatial {
         "mse", "mae", "rmse", "nmse", "nmae", "nrmse", "vmse", "vrmse", "linf", "pearson",
     ];
 
-    /// Of one field in its own units; both slices hold its cells.
+    /// Measures one field in its own units. Both slices hold all cells of the field, in the same order.
     #[must_use]
     pub fn of(truth: &[f32], prediction: &[f32]) -> Self {
         Self::of_stored(truth, prediction, Channel::OWN)
     }
 
-    /// Of the stored values of one field, in the field's units; both slices hold its cells.
+    /// Measures one field, in its own units, from stored values. Both slices hold all cells of the field.
     pub(crate) fn of_stored(truth: &[f32], prediction: &[f32], channel: Channel) -> Self {
         let Channel { units, guard } = channel;
         let (scale, squared) = (units.scale.abs(), units.scale * units.scale);
@@ -87,7 +87,7 @@ impl Spatial {
         }
     }
 
-    /// In the order of [`Spatial::NAMES`].
+    /// Values of the metrics, in the order of [`Spatial::NAMES`].
     #[must_use]
     pub fn values(&self) -> [f64; 10] {
         [

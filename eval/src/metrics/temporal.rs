@@ -1,4 +1,4 @@
-//! Errors of a whole rollout, by The Well's definitions (`the_well.benchmark.metrics.temporal`).
+//! [`Temporal`]: errors of a whole rollout, by The Well's definitions (`the_well.benchmark.metrics.temporal`).
 //!
 //! *Histogram W₁*: the Wasserstein-1 distance of the values over space and time, which sorting pairs
 //! up, over the mean square of the truth. *Windowed dynamic time warping*: frames are scaled at every
@@ -6,8 +6,8 @@
 //! apart, with the least sum of mean squared differences; its distance is √(sum / T), its distortion
 //! the mean shift in frames. The first frames are aligned at no cost.
 //!
-//! Both are The Well's also where units matter: histogram W₁ is a length over a square, so it depends on a
-//! field's units, and the frames' length over the channels adds fields of different units.
+//! As in The Well, both depend on units: histogram W₁ is a length over a square, and the length of a
+//! frame over the channels adds fields of different units.
 
 use rayon::prelude::*;
 use wellspring_spectra::Units;
@@ -33,7 +33,7 @@ impl Temporal {
     /// Names in tables, in the order of [`Temporal::values`].
     pub const NAMES: [&str; 3] = ["histogram_w1", "dtw_distance", "dtw_path_distortion"];
 
-    /// Of each channel of one rollout among several, in the fields' own units: truth and prediction
+    /// Measures each channel of rollout `batch` in the fields' own units. Truth and prediction are
     /// (T, B, C, *space).
     #[must_use]
     pub fn of(truth: &Frames, prediction: &Frames, batch: usize) -> Vec<Self> {
@@ -41,8 +41,8 @@ impl Temporal {
         Self::of_stored(truth, prediction, batch, &channels)
     }
 
-    /// Of the stored values of each channel of one rollout among several, in the fields' units: truth and
-    /// prediction (T, B, C, *space), and C channels.
+    /// Measures each channel of rollout `batch`, in the fields' own units, from stored values. Truth and
+    /// prediction are (T, B, C, *space); there are C `channels`.
     pub(crate) fn of_stored(
         truth: &Frames,
         prediction: &Frames,
@@ -80,7 +80,7 @@ impl Temporal {
             .collect()
     }
 
-    /// In the order of [`Temporal::NAMES`].
+    /// Values of the metrics, in the order of [`Temporal::NAMES`].
     #[must_use]
     pub fn values(&self) -> [f64; 3] {
         [
@@ -136,7 +136,7 @@ fn lengths(frames: &Frames, batch: usize, channels: &[Channel]) -> Vec<Vec<f64>>
     (0..frames.time()).map(of_frame).collect()
 }
 
-/// One channel's frames, scaled by the guarded lengths.
+/// Frames of one channel, scaled by the guarded lengths.
 fn unit(
     frames: &Frames,
     batch: usize,

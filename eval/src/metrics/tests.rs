@@ -1,4 +1,4 @@
-//! Closed forms, and what is never to happen.
+//! Metrics with closed forms, and properties that always hold.
 
 use std::f64::consts::PI;
 
@@ -17,7 +17,7 @@ const SHAPES: [&[usize]; 8] = [
     &[8, 9, 10],
 ];
 
-/// A wave of so many periods along each axis.
+/// A wave with a number of periods along each axis.
 fn wave(shape: &[usize], periods: &[usize]) -> Vec<f32> {
     let value = |cell: usize| {
         let mut rest = cell;
@@ -93,8 +93,8 @@ fn a_wave_lands_in_one_bin() {
     for (shape, periods) in cases {
         let truth = vec![0.0; shape.iter().product()];
         let edges = vec![0.1, 0.5, 1.0, 1.5, 3.0];
-        let gauge = FieldMetrics::new(shape).unwrap().with_bands(edges).unwrap();
-        let score = gauge.score(&truth, &wave(shape, periods)).unwrap();
+        let metrics = FieldMetrics::new(shape).unwrap().with_bands(edges).unwrap();
+        let score = metrics.score(&truth, &wave(shape, periods)).unwrap();
         let squares = shape.iter().zip(periods).map(|(&n, &periods)| {
             let k = 2.0 * PI * periods as f64 / n as f64;
             k * k
@@ -111,7 +111,7 @@ fn a_wave_lands_in_one_bin() {
             only(band.low, band.high, band.mse, 0.5);
         }
         // The wave and its mirror image: |X|² = N²/4 each, shared by their shell.
-        let bins = Bins::isotropic(&gauge.transform);
+        let bins = Bins::isotropic(&metrics.transform);
         for (line, &modes) in score.spectra.isotropic.iter().zip(bins.counts()) {
             let whole = (truth.len() as f64).powi(2) / 2.0;
             only(line.low, line.high, line.power[1] * modes, whole);
@@ -130,13 +130,13 @@ fn bands_leave_out_what_is_beyond_their_edges() {
     let shape = [24, 24];
     let truth = vec![0.0; 576];
     let edges = vec![0.5, 1.0];
-    let gauge = FieldMetrics::new(&shape)
+    let metrics = FieldMetrics::new(&shape)
         .unwrap()
         .with_bands(edges)
         .unwrap();
     // 2π/24 ≈ 0.26 and its multiples.
     for (periods, energy) in [(0, 0.0), (1, 0.0), (2, 0.5), (3, 0.5), (4, 0.0), (9, 0.0)] {
-        let score = gauge.score(&truth, &wave(&shape, &[periods, 0])).unwrap();
+        let score = metrics.score(&truth, &wave(&shape, &[periods, 0])).unwrap();
         assert!(
             (score.bands[0].mse - energy).abs() < 1e-6,
             "{periods}: {score:?}"
@@ -166,8 +166,8 @@ fn an_error_of_one_rounding_keeps_its_accuracy() {
     let mut prediction = truth.clone();
     prediction[77] = prediction[77].next_up();
     let error = f64::from(prediction[77]) - f64::from(truth[77]);
-    let gauge = FieldMetrics::new(&shape).unwrap();
-    let score = gauge.score(&truth, &prediction).unwrap();
+    let metrics = FieldMetrics::new(&shape).unwrap();
+    let score = metrics.score(&truth, &prediction).unwrap();
     let mse = error * error / truth.len() as f64;
     near(score.spatial.mse, mse);
     near(score.bands.iter().map(|band| band.mse).sum(), mse);
@@ -175,10 +175,10 @@ fn an_error_of_one_rounding_keeps_its_accuracy() {
     for line in &score.spectra.isotropic {
         assert!((line.power[2] / (error * error) - 1.0).abs() < 1e-7);
     }
-    let same = gauge.score(&truth, &truth).unwrap();
+    let same = metrics.score(&truth, &truth).unwrap();
     assert!(same.bands.iter().all(|band| band.mse == 0.0));
     // The prediction's power, from a sum, is that of the prediction by itself.
-    let (_, alone) = gauge.spectrum(&prediction).unwrap();
+    let (_, alone) = metrics.spectrum(&prediction).unwrap();
     for (line, alone) in score.spectra.isotropic.iter().zip(alone) {
         assert!((line.power[1] - alone).abs() <= 1e-6 * alone);
     }
@@ -227,8 +227,8 @@ fn a_constant_truth_has_finite_scores() {
 
 #[test]
 fn fields_of_another_size_are_refused() {
-    let gauge = FieldMetrics::new(&[4, 4]).unwrap();
-    assert!(gauge.score(&[0.0; 16], &[0.0; 15]).is_err());
-    assert!(gauge.score(&[0.0; 17], &[0.0; 16]).is_err());
+    let metrics = FieldMetrics::new(&[4, 4]).unwrap();
+    assert!(metrics.score(&[0.0; 16], &[0.0; 15]).is_err());
+    assert!(metrics.score(&[0.0; 17], &[0.0; 16]).is_err());
     assert!(FieldMetrics::new(&[]).is_err() && FieldMetrics::new(&[3, 0]).is_err());
 }

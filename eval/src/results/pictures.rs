@@ -28,7 +28,7 @@ pub(crate) struct Picture {
     pub(crate) prediction: Vec<Option<f32>>,
 }
 
-/// Where the frames of an evaluation lie.
+/// File of the kept frames of an evaluation.
 pub(crate) fn file(results: &Location, run: &str) -> Location {
     results.join("frames").join(&format!("{run}.arrow"))
 }

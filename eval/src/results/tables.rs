@@ -1,4 +1,4 @@
-//! Results at rest, as Parquet that anything can read. This page is their specification.
+//! The result tables, as Parquet files. This page is their specification.
 //!
 //! ```text
 //! RESULTS/runs/KEY.parquet     one row per evaluation; written last, so without it there is none
@@ -10,35 +10,34 @@
 //! Besides The Well's spatial metrics, `metric` is `nonfinite` (cells of the prediction that are not
 //! finite), `band_mse`, `band_nmse` (relative to the truth's energy, The Well's code) and `band_nmse_eq16`
 //! (to the prediction's, the paper's Eq. 16), `artefact_4` to `artefact_32` (residual power at the
-//! harmonics of a patch size over its neighbourhood, 1 where nothing stands out), and, where asked for,
-//! of whole rollouts at their last lead, `histogram_w1`, `dtw_distance` and `dtw_path_distortion`. At the last
-//! lead `divergence_lead` is the first one at which the field was not finite or had a VRMSE above 1 (no better
-//! than the truth's mean), infinite where there was none.
+//! harmonics of a patch size over its neighbourhood, 1 where nothing stands out), and, on request,
+//! `histogram_w1`, `dtw_distance` and `dtw_path_distortion` of whole rollouts, at their last lead. Also at the
+//! last lead, `divergence_lead` is the first lead at which the field was not finite or had a VRMSE above 1 (no
+//! better than the truth's mean), or infinite if there was none.
 //!
-//! KEY is made of name, data, split and schedule, so that of two evaluations with one name one has the place
-//! (`identity.rs`); those that were added have their ID for it. ID is the row's `run`, and no two
-//! evaluations have one. So one that takes another's place writes its files beside the other's, replaces the row in one
-//! step, and removes the others then: who reads meanwhile sees the one or the other. `unfinished/` has what
-//! evaluations under way have saved, and on a disk a locked `ID.lock` for each that lives.
+//! KEY is made of name, data, split and schedule, so that only one of two evaluations with one name can have
+//! the place (`identity.rs`); those that were added beside it have their ID instead. ID is the row's `run`, and
+//! is unique. An evaluation that replaces another writes its files beside the other's, replaces the row in one
+//! step, and then removes the other's files: readers see either the one or the other. `unfinished/` holds the
+//! progress of running evaluations, and on a disk a locked `ID.lock` for each process that lives.
 //!
 //! `start` is the step of the first context frame, `lead` counts predicted frames from 1.
 //!
-//! `runs.task` is the identity of what was to be predicted: name, grid, fields, split, trajectories and their values,
-//! and the stride. It is the same wherever the data set lies and whatever happened to its other splits;
-//! `dataset_id` is the identity of the data set's manifest instead. A model that sees every second frame and
-//! predicts those is compared with its like alone: `dataset` is then `shear_flow every 2`, and `dataset_id` ends
-//! in `/2`. Two data sets may have one name. In SQL `runs.dataset` is therefore a name that no other task of the
-//! split has: where names are equal, it has what differs added (`supernova_explosion 64x64`);
-//! `runs.dataset_name`, which is in no file, is the name as it was. `runs.grid` is `64x64`, `runs.fields` a list
-//! with commas.
+//! `runs.task` identifies what was predicted: name, grid, fields, split, trajectories and their values, and the
+//! stride. It does not depend on where the data set lies or on its other splits, whereas `dataset_id`
+//! identifies the data set's manifest. A model that sees and predicts only every second frame is compared only
+//! with others like it: `dataset` is then `shear_flow every 2`, and `dataset_id` ends in `/2`. Two data sets
+//! may have one name. In SQL `runs.dataset` is therefore a name that no other task of the split has: if names
+//! are equal, it adds the difference (`supernova_explosion 64x64`). `runs.dataset_name`, which exists only in
+//! SQL, is the original name. `runs.grid` is like `64x64`, `runs.fields` a list with commas.
 //!
-//! `band` is
-//! null but for the metrics named after it, where 0, 1, 2 are The Well's bands from large to small
-//! scales, or those between the edges in `runs.bands`. Wavenumbers are in radians per cell; `axis` is an axis of the grid or
-//! `isotropic`; powers are means over trajectories and starts. Values are in the fields' own units.
-//! What is not finite is stored so. Every ratio has The Well's ε = 10⁻⁷ in its denominator, in the field's units; where
-//! the field's standard deviation over the data set is below 10⁻² or above 10¹², ε is 10⁻⁷ of its variance instead,
-//! so that units do not matter, and the evaluation says so. `patch` is `mixed` in spectra over windows of several sizes.
+//! `band` is null except for the `band_` metrics, where 0, 1, 2 are The Well's bands from large to small
+//! scales, or those between the edges in `runs.bands`. Wavenumbers are in radians per cell; `axis` is an axis
+//! of the grid or `isotropic`; powers are means over trajectories and starts. Values are in the fields' own
+//! units; those that are not finite are stored as such. Every ratio has The Well's ε = 10⁻⁷ in its
+//! denominator, in the field's units. If the field's standard deviation over the data set is below 10⁻² or
+//! above 10¹², ε is 10⁻⁷ of its variance instead, so that units do not matter, and the evaluation says so.
+//! `patch` is `mixed` in spectra over windows of several sizes.
 
 mod columns;
 mod committed;
@@ -87,10 +86,10 @@ pub(crate) enum Table {
 
 impl Table {
     pub(crate) const ALL: [Self; 3] = [Self::Runs, Self::Metrics, Self::Spectra];
-    /// Those whose files have the name of their evaluation.
+    /// Tables whose files have the name of their evaluation.
     pub(crate) const OF_DATA: [Self; 2] = [Self::Metrics, Self::Spectra];
 
-    /// Its folder and its name in SQL.
+    /// Name of the table's folder, and of the table in SQL.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Runs => "runs",
@@ -99,7 +98,7 @@ impl Table {
         }
     }
 
-    /// Where rows lie.
+    /// Path of a file of the table.
     pub(crate) fn file(self, results: &Location, file: &str) -> Location {
         results.join(self.name()).join(&format!("{file}.parquet"))
     }

@@ -4,16 +4,16 @@
 //! into stages; executors ask the scheduler for parts of them and read shards and Parquet files from where they
 //! lie, so results and data sets must be in a place that all of them reach: a bucket, or a folder that all mount.
 //!
-//! **Who may ask.** Every server, which is the scheduler and the executors' exchange of shuffled rows, asks for
-//! one [`Token`] that all members know, and can demand TLS. All ways between members are covered: client to
+//! **Authentication.** Every server, that is the scheduler and the executors' exchange of shuffled rows, requires
+//! one [`Token`] that all members know, and can require TLS. All connections are covered: client to
 //! scheduler, executor to scheduler, executor to executor, and client to executor for the answer. There is no
 //! way from the scheduler to an executor: executors ask for work (Ballista's pull scheduling), since its service
 //! for pushed work takes neither a token nor TLS. Without TLS the token and all rows can be read by whoever
 //! sees the packets. An address that other machines reach needs the token ([`Error::Exposed`]).
 //!
-//! **What may be asked.** Scheduler and executors read only below the places that they were started with, and
-//! carry out only plans whose nodes are all on a list (`reach.rs`). Who knows the token can ask for anything
-//! that lies there, as much as the machines can bear.
+//! **Authorization.** Scheduler and executors read only below the locations that they were started with, and
+//! carry out only plans whose nodes are all on a list (`reach.rs`). Anyone who knows the token can read
+//! everything there, and use all of the machines' capacity.
 //!
 //! | part of Ballista 55                 | what it offers                                   | what is done here   |
 //! |-------------------------------------|--------------------------------------------------|---------------------|
@@ -99,7 +99,7 @@ fn parted(address: &str) -> Result<(String, u16)> {
     });
     parts.ok_or_else(|| Error::Choice {
         text: address.to_owned(),
-        what: "address",
+        what: "an address",
         choices: "HOST:PORT",
     })
 }

@@ -1,4 +1,4 @@
-//! One place to ask: the tables of a results folder, the frames of data sets, our functions.
+//! [`Database`]: the tables of a results folder, the frames of data sets, and our functions, in one session.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,7 +28,7 @@ const WORDS: [&str; 24] = [
     "UNION", "WHERE", "WITH",
 ];
 
-/// How queries are answered.
+/// Options of a database.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SqlOptions {
     /// Bytes of memory that queries may have at a time, with their answers; half of the machine's if none. Sorts,
@@ -57,7 +57,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// Without tables; with our functions.
+    /// A database without tables, with our functions.
     ///
     /// # Errors
     /// [`Error::Sql`] when the engine cannot be started.
@@ -65,7 +65,7 @@ impl Database {
         Self::with(SqlOptions::default())
     }
 
-    /// Without tables; with our functions.
+    /// A database without tables, with our functions.
     ///
     /// # Errors
     /// [`Error::Sql`] when the engine cannot be started.
@@ -308,7 +308,7 @@ impl Database {
 mod tests {
     use super::*;
 
-    /// As deep as queries may be, on threads with the stack that the program's have.
+    /// Queries at the greatest depth that is allowed are answered, on threads with the stack that the program's have.
     #[test]
     fn what_is_deep_is_answered_or_refused_and_ends_nothing() {
         let runtime = tokio::runtime::Runtime::new().unwrap();

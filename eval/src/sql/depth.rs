@@ -1,7 +1,7 @@
-//! How deep a query is, before anything walks it.
+//! Measures the depth of a query, before it is parsed.
 //!
 //! Parsers and planners go down into expressions and subqueries by recursion, and 10,000 levels end the process:
-//! a stack that overflows is no error. A sum is as deep as it has terms. So the tokens of a query are looked at
+//! a stack that overflows is not an error. A sum is as deep as it has terms. So the tokens of a query are looked at
 //! first, which needs no stack, and give a bound: operators in a row at each level of brackets, and the tables
 //! and queries that a plan joins.
 
@@ -14,7 +14,7 @@ use crate::{Error, Result};
 /// The most that is tried: half of what the 2 MiB stack of a thread holds.
 const DEEPEST: usize = 400;
 
-/// Refuses what is too deep. What is no SQL is left to the parser.
+/// Refuses what is too deep. What is not SQL is left to the parser.
 ///
 /// # Errors
 /// [`Error::Deep`].

@@ -1,4 +1,4 @@
-//! What our tables ask of DataFusion, and what it asks of them.
+//! Small adapters between our tables and DataFusion.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub(crate) struct Question {
 }
 
 impl Question {
-    /// All of the filters, over rows of a schema.
+    /// Joins all filters over rows of a schema.
     pub(crate) fn new(
         state: &dyn Session,
         schema: &SchemaRef,

@@ -1,4 +1,4 @@
-//! Answers as text for people and programs.
+//! [`Format`]: writes answers as text or Parquet, for people and programs.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use parquet::arrow::ArrowWriter;
 
 use crate::Result;
 
-/// How an answer is written.
+/// Format of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Columns for people, floats to five digits.
     Table,
     /// Comma-separated, every digit.
     Csv,
-    /// One array of objects, every digit.
+    /// An array of objects, with all digits.
     Json,
     /// A table in Markdown, floats to five digits.
     Md,

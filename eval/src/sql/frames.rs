@@ -1,9 +1,8 @@
 //! A data set's frames as a table: `split`, `trajectory`, `step`, the parameters of the simulation,
 //! `time`, and a column for each channel, in its own units.
 //!
-//! What the manifest knows is answered from the manifest: a filter on split, trajectory, step or
-//! parameters chooses rows before a byte of a shard is read, and of the chosen rows only the columns
-//! that a query names are read ([`Scanner`]).
+//! The manifest answers what it can: a filter on split, trajectory, step or parameters chooses rows before
+//! any shard is read, and only the columns that a query names are read of the chosen rows ([`Scanner`]).
 
 mod scan;
 mod selection;
@@ -35,12 +34,12 @@ pub(crate) enum Column {
     Split,
     Trajectory,
     Step,
-    /// Of the simulation, by name.
+    /// A constant parameter of the simulation, by name.
     Parameter(String),
     /// A scalar that changes in time, by name.
     Series(String),
     Time,
-    /// By number.
+    /// A channel, by its number in the schema.
     Channel(usize),
 }
 
@@ -61,13 +60,13 @@ impl Column {
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
     pub(crate) root: Location,
-    /// Of the manifest that the table was made for.
+    /// Id of the manifest that the table was made for.
     pub(crate) id: String,
     scanner: Arc<OnceCell<Arc<Scanner>>>,
 }
 
 impl Source {
-    /// Of what will be opened.
+    /// A data set that is not open yet, with the id of its manifest.
     pub(crate) fn at(root: Location, id: String) -> Self {
         Self {
             root,
@@ -106,7 +105,7 @@ pub(crate) struct FramesTable {
 }
 
 impl FramesTable {
-    /// Of an open data set.
+    /// The table of an open data set, with all its columns.
     pub(crate) fn new(dataset: Arc<Dataset>) -> Self {
         let manifest = dataset.manifest();
         let channels = manifest.schema.channels();
@@ -144,7 +143,7 @@ impl FramesTable {
         }
     }
 
-    /// As another process described it.
+    /// The table as another process described it.
     #[cfg(feature = "cluster")]
     pub(crate) fn from_parts(source: Source, columns: Vec<Column>, schema: SchemaRef) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Functions that SQL has here besides DataFusion's: over field columns, and the bootstrap.
+//! SQL functions beside DataFusion's: over field columns, and the bootstrap.
 
 mod bootstrap;
 mod field;

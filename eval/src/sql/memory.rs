@@ -1,4 +1,4 @@
-//! How much memory a query may have: what is more goes to temporary files, or ends the query with an error.
+//! The memory limit of queries: data beyond it goes to temporary files, or the query fails.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsume
 
 /// Consumers that an error names.
 const NAMED: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN.saturating_add(4);
-/// Where nobody says how much there is.
+/// Memory of the machine if the system does not tell it, in bytes.
 const UNKNOWN: u64 = 8 << 30;
 
-/// A pool of so many bytes.
+/// A pool of `bytes` bytes.
 pub(crate) fn pool(bytes: u64) -> Arc<dyn MemoryPool> {
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
     Arc::new(TrackConsumersPool::new(FairSpillPool::new(bytes), NAMED))

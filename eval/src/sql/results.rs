@@ -1,4 +1,4 @@
-//! A results folder, opened to be asked.
+//! [`Results`]: a results folder, opened for queries.
 
 use arrow::array::RecordBatch;
 use serde::Deserialize;
@@ -29,7 +29,7 @@ impl Results {
         })
     }
 
-    /// Where they are.
+    /// Location of the results folder.
     #[must_use]
     pub fn location(&self) -> &Location {
         &self.root
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use crate::Format;
 
-    /// Tables as older versions wrote them lie in `tests/data` for ever and must open.
+    /// Tables of older versions stay in `tests/data` and must always open.
     async fn asked(version: u32) -> (Results, String) {
         let place = format!("tests/data/results-v{version}");
         let results = Results::open(&Location::parse(&place).unwrap(), &Silent)

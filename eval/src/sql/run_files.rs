@@ -1,8 +1,7 @@
 //! A table of results in SQL: one Parquet file for each run, in the order of their names.
 //!
-//! Which run a row belongs to is known before the row is read. So a filter on `run` chooses files,
-//! and a question by run is answered run by run: partitions hold whole runs, in order, and nothing
-//! need be exchanged between them.
+//! The run of a row is known before the row is read. So a filter on `run` chooses files, and a query that groups
+//! by run is answered run by run: partitions hold whole runs, in order, and need no exchange.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -36,7 +35,7 @@ use crate::sql::engine::{Question, is_decided_by, shares};
 pub(crate) struct RunFiles {
     pub(crate) table: Table,
     pub(crate) results: Location,
-    /// In the order of their runs.
+    /// Files of the table, in the order of their runs.
     pub(crate) files: Vec<RunFile>,
     /// `run`, then the columns that are read.
     schema: SchemaRef,
@@ -83,7 +82,7 @@ impl RunFiles {
         PartitionedFile::from(ObjectMeta {
             location: self.table.file(&self.results, &file.file).path().clone(),
             size: file.bytes,
-            // What is remembered of a file is of no use for the one that takes its place.
+            // Cached metadata of a file must not be used for the file that replaces it.
             last_modified: (UNIX_EPOCH + modified).into(),
             e_tag: None,
             version: None,

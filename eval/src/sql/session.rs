@@ -1,4 +1,4 @@
-//! A SQL session as all have it: our functions, and object stores found by their URLs.
+//! Makes SQL sessions: with our functions, and with object stores found by their URLs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +30,7 @@ pub(crate) fn state(
     state_over(config, runtime(options)?)
 }
 
-/// The state of a session on this machine whose queries have so many bytes of memory, and temporary files.
+/// The state of a session on this machine whose queries have `memory` bytes, and temporary files.
 pub(crate) fn state_within(memory: u64) -> Result<SessionState, DataFusionError> {
     let runtime = builder(&StorageOptions::default()).with_memory_pool(memory::pool(memory));
     let config = config();

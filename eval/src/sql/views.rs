@@ -5,9 +5,9 @@
 /// A named view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View {
-    /// Its name in SQL.
+    /// Name of the view in SQL.
     pub name: &'static str,
-    /// Its text, with the comment on top.
+    /// SQL of the view, with the comment on top.
     pub sql: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! What is in one HDF5 file, for a person to read.
+//! Describes the contents of one HDF5 file for a person.
 
 use std::fmt;
 
@@ -73,7 +73,7 @@ fn summary(file: &WellFile) -> Result<Summary> {
     })
 }
 
-/// One frame of a file, in its own units: (1, 1, C, *space), with the channels of the schema.
+/// Reads one frame of a file, in its own units: (1, 1, C, *space), with the channels of the schema.
 ///
 /// # Errors
 /// As [`inspect`]; [`Error::Selection`] for a sample or step that is not there, and

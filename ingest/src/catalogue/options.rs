@@ -1,4 +1,4 @@
-//! How to convert, and which share of the work to do.
+//! Options of an ingest: how to convert, and which part of the work to do.
 
 use std::fmt;
 use std::ops::Range;
@@ -8,7 +8,7 @@ use wellspring_store::{Compression, Dtype, Location, Normalization, Selection};
 
 use crate::{Error, Result};
 
-/// How to convert.
+/// Options of an ingest.
 #[derive(Debug, Clone)]
 pub struct IngestOptions {
     /// Type of the stored values.
@@ -20,16 +20,16 @@ pub struct IngestOptions {
     /// The Well's `stats.yaml` to normalize by; without it, statistics of the training split (of
     /// every split, where there is none to train on).
     pub stats: Option<Location>,
-    /// What is taken of the source.
+    /// The part of the source that is taken.
     pub selection: Selection,
     /// Target size of a shard.
     pub shard_bytes: u64,
-    /// Runs of rows that are converted at the same time.
+    /// Number of shards that are converted at the same time.
     pub threads: usize,
-    /// Bytes that the shards which are filled at the same time may take, one of them aside: fewer of
-    /// them are where they would take more.
+    /// Bytes for the shards that are filled at the same time: if they would take more, fewer are filled
+    /// at the same time, but at least one.
     pub memory_bytes: u64,
-    /// Whether a data set that is there, or one that was begun, may be replaced.
+    /// Whether an existing data set, or one that another command began, may be replaced.
     pub overwrite: bool,
 }
 
@@ -50,14 +50,14 @@ impl Default for IngestOptions {
 }
 
 impl IngestOptions {
-    /// How many shards of a size may be filled at the same time.
+    /// Number of shards of a size that may be filled at the same time.
     pub(crate) fn at_once(&self, shard_bytes: u64) -> usize {
         let fit = self.memory_bytes / shard_bytes.max(1);
         fit.clamp(1, self.threads.max(1) as u64) as usize
     }
 }
 
-/// One of several equal shares of an ingest, written `0/4` to `3/4`.
+/// One of several equal parts of an ingest, written `0/4` to `3/4`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
     index: usize,
@@ -65,10 +65,10 @@ pub struct Part {
 }
 
 impl Part {
-    /// All of the work.
+    /// The whole work.
     pub const WHOLE: Self = Self { index: 0, count: 1 };
 
-    /// The pieces of so many that belong to this part: a run of them.
+    /// The pieces of this part, out of `pieces`: a contiguous range.
     pub(crate) fn of(self, pieces: usize) -> Range<usize> {
         let bound = |part: usize| (pieces as u128 * part as u128 / self.count as u128) as usize;
         bound(self.index)..bound(self.index + 1)
@@ -84,7 +84,7 @@ impl FromStr for Part {
             (index < count).then_some(Self { index, count })
         });
         part.ok_or_else(|| Error::Selection {
-            reason: format!("{text} is no part; parts of four are 0/4, 1/4, 2/4 and 3/4"),
+            reason: format!("{text} is not a part; parts of four are 0/4, 1/4, 2/4 and 3/4"),
         })
     }
 }

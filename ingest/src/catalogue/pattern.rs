@@ -1,4 +1,4 @@
-//! Patterns of paths, as a person types them to leave files out.
+//! Glob patterns of paths, with which files are left out.
 
 /// Whether a pattern leaves out a path. A pattern with a `/` is of the whole path or of a folder that
 /// the path lies in, one without of any part of the path: the file's name, or a folder's. `?` stands for

@@ -1,4 +1,4 @@
-//! What is taken of a source: some fields, some trajectories, some cells, some frames.
+//! Applies a selection to a source: which fields, trajectories, cells and frames are taken.
 
 use wellspring_store::{Axis, AxisSelection, Boundary, Grid, Schema, Selection};
 
@@ -60,7 +60,7 @@ pub(crate) fn left_out(selection: &Selection) -> Result<Vec<(&str, usize)>> {
         Some((file, sample.parse().ok()?)).filter(|(file, _)| !file.is_empty())
     }
     let each = |text| {
-        let reason = || format!("{text} is no trajectory such as a.hdf5#3");
+        let reason = || format!("{text} is not a trajectory such as a.hdf5#3");
         parsed(text).ok_or_else(|| Error::Selection { reason: reason() })
     };
     let texts = selection.exclude_trajectories.iter();

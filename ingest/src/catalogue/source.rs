@@ -1,4 +1,4 @@
-//! Where the HDF5 files of a data set are, and how their bytes are had.
+//! The HDF5 files of a source: where they are, and access to their bytes.
 
 mod listing;
 
@@ -21,12 +21,12 @@ pub(crate) struct SourceFiles {
     pub(crate) rest: Rest,
 }
 
-/// One HDF5 file.
+/// An HDF5 file of a source.
 #[derive(Debug)]
 pub(crate) struct SourceFile {
     pub(crate) split: Split,
     place: Location,
-    /// Its path below the source.
+    /// Path of the file below the source.
     pub(crate) below: String,
     /// Whether it has no bytes, as far as a list says.
     is_empty: bool,
@@ -71,7 +71,7 @@ impl SourceFiles {
 }
 
 impl SourceFile {
-    /// One that is all there is.
+    /// A file that is the whole source.
     pub(crate) fn single(place: Location) -> Self {
         let below = place.name().unwrap_or_default().to_owned();
         Self::new(Split::Train, place, below)
@@ -87,17 +87,17 @@ impl SourceFile {
         }
     }
 
-    /// How errors and manifests call it.
+    /// Name of the file in errors and manifests.
     pub(crate) fn named(&self) -> String {
         self.place.to_string()
     }
 
-    /// Its own name, without folders.
+    /// Name of the file, without folders.
     pub(crate) fn name(&self) -> &str {
         self.place.name().unwrap_or_default()
     }
 
-    /// Its size in bytes.
+    /// Size of the file in bytes.
     ///
     /// # Errors
     /// As [`Self::access`].
@@ -108,7 +108,7 @@ impl SourceFile {
         }
     }
 
-    /// Its structure, and what it holds beside the values of its fields.
+    /// Reads the structure of the file, and what it holds beside the values of its fields.
     ///
     /// # Errors
     /// [`Error::Empty`]; as [`WellFile::open`], [`WellFile::contents`] and [`Self::access`].

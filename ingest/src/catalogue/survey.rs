@@ -1,4 +1,5 @@
-//! The files of a source, opened one after another: do they belong together, and what do they hold?
+//! Opens the files of a source one after another, checks that they belong together, and collects their
+//! trajectories.
 
 use std::collections::BTreeMap;
 
@@ -16,9 +17,9 @@ use crate::{Error, Result};
 pub(super) struct Survey {
     pub(super) first: Option<WellFile>,
     pub(super) files: Vec<SourceFile>,
-    /// Of each file, its size and the record of what it holds beside fields.
+    /// For each file: its size in bytes, and the record of what it holds beside fields.
     pub(super) described: Vec<(u64, Attachment)>,
-    /// Of each file, the values that it names as missing, by field.
+    /// For each file: the values that it names as missing, by field.
     pub(super) fills: Vec<BTreeMap<String, Vec<f64>>>,
     pub(super) splits: BTreeMap<Split, Vec<Entry>>,
     pub(super) remarks: Remarks,
@@ -127,7 +128,7 @@ impl Entry {
     }
 }
 
-/// Bit by bit: a time that is no number equals itself.
+/// Whether two lists of times have the same bits, so that NaN equals itself.
 fn same(a: &[f64], b: &[f64]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
 }

@@ -1,4 +1,4 @@
-//! The findings of a data set, which are those of what it was made from as far as its values tell.
+//! The findings of a data set: those of its source, as far as the stored values show them.
 
 use wellspring_store::{Dataset, Dtype, Frames, Reporter, Split};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
@@ -105,7 +105,7 @@ impl Checking<'_> {
         })
     }
 
-    /// In field units, but for a checksum of what is stored.
+    /// Looks at a frame in field units; the checksum is of the stored values.
     fn glance(&self, frames: &Frames, step: usize, channel: usize) -> Glance {
         let stored = frames.channel(step, 0, channel);
         let affine = self.dataset.affine();

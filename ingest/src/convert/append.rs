@@ -1,4 +1,4 @@
-//! More trajectories for a data set that is there: its next generation.
+//! Adds trajectories to an existing data set, as its next generation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::findings::judge;
 use crate::findings::{Finding, FindingKind};
 use crate::{Error, Result};
 
-/// Adds the trajectories of a source to a data set, normalized and stored as the others are: of the
-/// options only threads, memory, what the selection leaves out and lets through, and `overwrite` count, the
-/// last for another work that was begun and not finished. The old generation stays readable. An interruption
-/// leaves the data set as it was, or with all of it; the same call goes on, and does nothing where all is there.
+/// Adds the trajectories of a source to a data set, normalized and stored as its own. Only these options
+/// count: threads, memory, what the selection leaves out and accepts, and `overwrite`, which replaces another
+/// work that was begun and not finished. The old generation stays readable. After an interruption the data
+/// set has all of the new trajectories or none; the same call continues, and does nothing if all are there.
 ///
 /// # Errors
 /// [`Error::Unlike`] when the trajectories do not fit, or some of their files are there already;
@@ -59,7 +59,7 @@ pub async fn append(
     }
 }
 
-/// What is added to a data set.
+/// An addition to a data set.
 struct Addition {
     before: Manifest,
     catalogue: Arc<Catalogue>,

@@ -1,4 +1,4 @@
-//! What no ingest can do without, alone, so that it can be timed.
+//! Reading and decoding a source, the unavoidable part of an ingest, alone for benchmarks.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use crate::convert::statistics::{self, Piece};
 use crate::convert::work;
 use crate::{Error, Result};
 
-/// Reads and decodes every frame of a source's training split once, on so many threads, and drops what
-/// it reads: to undo gzip takes so long, whatever is done with the values.
+/// Reads and decodes every frame of a source's training split once, on `threads` threads, and drops the
+/// values. No ingest can be faster than this.
 ///
 /// # Errors
-/// As [`crate::ingest`], but for values, which are not looked at.
+/// As [`crate::ingest`], except those about values, which are not checked.
 pub async fn decode(source: &Location, threads: usize) -> Result<()> {
     let catalogue = Arc::new(work::catalogue(source, &Selection::default(), &Silent).await?);
     let tasks = statistics::pieces(&catalogue).into_iter().map(|piece| {

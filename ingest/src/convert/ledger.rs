@@ -1,5 +1,5 @@
-//! What a work has done so far, kept beside the data set until it is finished: so it can be stopped at any
-//! moment and done by many machines.
+//! [`Ledger`]: the records of finished pieces, kept beside the data set until it is complete. With them an
+//! ingest can be stopped at any moment, and divided among machines.
 //!
 //! ```text
 //! ROOT/ingest/claim.json                   what is being made (the store's)
@@ -8,9 +8,9 @@
 //! ROOT/ingest/STAMP/SPLIT/NNNNN.json       a shard that is there
 //! ```
 //!
-//! A record is written after what it is about, whole or not at all. STAMP is the work's own, so that
-//! what is left of another counts for nothing. A list only spares requests for records that are not
-//! there: it may be older than they are.
+//! A record is written after the piece that it is about, completely or not at all. STAMP belongs to one work,
+//! so records of others do not count. Listing the folder only saves requests for absent records: the list
+//! may be older than the records.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +34,7 @@ pub(crate) struct ShardRecord {
 
 pub(crate) struct Ledger {
     root: Location,
-    /// Of the records.
+    /// The folder of the records.
     folder: Location,
     /// Names of the records that were listed at the beginning.
     held: BTreeSet<String>,
@@ -116,7 +116,7 @@ pub(crate) async fn promised<T: DeserializeOwned>(root: &Location) -> Result<Opt
     }
 }
 
-/// Says so.
+/// Writes the promise.
 pub(crate) async fn promise(change: &Change, promise: &impl Serialize) -> Result<()> {
     Ok(change.records().join(PROMISE).put(json(promise)?).await?)
 }
@@ -129,7 +129,7 @@ fn json(record: &impl Serialize) -> Result<Vec<u8>> {
     })
 }
 
-/// What a promise says, which nobody may take for absent.
+/// Reads a promise; one that cannot be read is an error, and not taken for absent.
 async fn stated<T: DeserializeOwned>(place: &Location) -> Result<Option<T>> {
     let Some(bytes) = place.get_opt().await? else {
         return Ok(None);
@@ -141,7 +141,7 @@ async fn stated<T: DeserializeOwned>(place: &Location) -> Result<Option<T>> {
     Ok(Some(record))
 }
 
-/// A record of work that was done; one that is damaged counts for nothing, and the work is done again.
+/// Reads a record of finished work; a damaged one does not count, and its work is done again.
 async fn read<T: DeserializeOwned>(place: &Location) -> Result<Option<T>> {
     let bytes = place.get_opt().await?;
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))

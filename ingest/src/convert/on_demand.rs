@@ -1,10 +1,10 @@
-//! Data sets that are promised: their shards are made from the source when they are first read, so
-//! the first epoch of a training converts what it sees.
+//! Data sets on demand: their shards are made from the source when they are first read, so the first epoch
+//! of a training converts the data that it reads.
 //!
-//! A promise is an ingest that has its statistics and no shards yet; `promise.json` among its records says
-//! what it takes to go on. What a reader makes is recorded as an ingest records it. So an [`ingest`]
-//! with the same options makes the rest, readers in other processes find what one has made, and
-//! whoever makes the last shard commits the data set: its bytes are those of any ingest.
+//! A promise is an ingest that has its statistics but no shards yet; `promise.json` among its records has
+//! everything that is needed to continue. Shards that a reader makes are recorded as in an ingest. So an
+//! [`ingest`] with the same options makes the rest, readers in other processes find existing shards, and the
+//! process that makes the last shard commits the data set, with the same bytes as any ingest.
 //!
 //! [`ingest`]: crate::ingest
 
@@ -27,8 +27,8 @@ use crate::convert::work::{Work, WorkStart, tell_bounds};
 use crate::convert::writing::Output;
 use crate::{Error, Result};
 
-/// Promises a data set at `root`: gathers its statistics, unless they are given, and leaves its shards
-/// to those who [`open`] it. Gives the manifest if the data set is there already.
+/// Promises a data set at `root`: gathers its statistics, unless the options name them, and leaves the shards
+/// to be made on demand after [`open`]. Gives the manifest if the data set exists already.
 ///
 /// # Errors
 /// As [`ingest`](crate::ingest).
@@ -57,7 +57,7 @@ pub async fn promise(
     Ok(None)
 }
 
-/// Opens a data set, or one that is promised; `locate` finds a source by its path or URL.
+/// Opens a data set, complete or on demand; `locate` finds a source by its path or URL.
 ///
 /// # Errors
 /// As [`Dataset::open_with`]; for a promised one also as [`ingest`](crate::ingest), and
@@ -103,7 +103,7 @@ pub async fn open(
     Ok(Dataset::of_origin(root, outline, Arc::new(origin), cache)?)
 }
 
-/// How to make the shards, but for where the data set is.
+/// Everything that is needed to make the shards, except for the location of the data set.
 #[derive(Debug, Serialize, Deserialize)]
 struct Promise {
     source: String,
@@ -132,7 +132,7 @@ impl Promise {
     }
 }
 
-/// Whoever reads a shard listens to nothing else: what is to be told goes into the log.
+/// The readers of a shard have no reporter, so notes go to the log.
 struct Logged;
 
 impl Reporter for Logged {

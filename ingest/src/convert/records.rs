@@ -1,4 +1,4 @@
-//! From the records of an ingest to what a manifest says.
+//! Builds the manifest's entries from the records of an ingest.
 
 use std::collections::BTreeMap;
 
@@ -139,7 +139,7 @@ pub(crate) fn sources(
         .collect()
 }
 
-/// All that is to be said of the frames that were read, and of trajectories that are there twice.
+/// Findings about the frames that were read, and about trajectories that exist twice.
 pub(crate) fn findings(
     catalogue: &Catalogue,
     records: &BTreeMap<Split, SplitRecords>,

@@ -1,4 +1,4 @@
-//! Damaged files of a data set, made again from its source.
+//! Repairs a data set: makes damaged files again from the source.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use crate::convert::shards::{Filled, fill, fill_constants};
 use crate::convert::work;
 use crate::{Error, Result};
 
-/// Makes the files with flaws again, and only those, and puts them in place where they are what the
-/// manifest says; the manifest does not change.
+/// Makes only the files with flaws again, and replaces them if the new bytes match the manifest, which does
+/// not change.
 ///
 /// # Errors
-/// [`Error::Unlike`] when the source has not the trajectories of a shard, or gives other bytes: then it
-/// is not what the data set was made from, or another version of the program made it.
+/// [`Error::Unlike`] when the source lacks trajectories of a shard, or gives other bytes: then the data
+/// set was made from another source, or by another version of the program.
 pub async fn repair(
     source: &Location,
     root: &Location,
@@ -212,7 +212,7 @@ impl Repair<'_> {
         Ok(rows)
     }
 
-    /// Where the source has a trajectory.
+    /// Index of a trajectory in the catalogue of the source.
     fn entry(&self, split: Split, trajectory: usize) -> Result<usize> {
         let entries = self.entries.get(&split);
         let found = entries.and_then(|entries| entries[trajectory]);

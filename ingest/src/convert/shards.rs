@@ -1,4 +1,4 @@
-//! Second pass: a run of rows, normalized, into a shard.
+//! Second pass: writes a run of normalized rows into a shard.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -63,7 +63,7 @@ fn number(index: usize) -> Result<u32> {
     })
 }
 
-/// Of each field that is taken.
+/// A reader for each field that is taken.
 type Readers<'a> = Vec<(&'a TakenField, FieldReader<'a>)>;
 
 struct Filling<'a> {
@@ -71,7 +71,7 @@ struct Filling<'a> {
     split: Split,
     files: &'a BTreeMap<usize, Arc<OpenFile>>,
     affine: &'a Affine,
-    /// Of the file that was read last.
+    /// Index and readers of the file that was read last.
     readers: Option<(usize, Readers<'a>)>,
     watch: Watch<'a>,
 }

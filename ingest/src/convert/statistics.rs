@@ -31,7 +31,7 @@ pub(crate) enum Piece {
     Constants(Split),
 }
 
-/// Every piece, in order.
+/// All pieces, in order.
 pub(crate) fn pieces(catalogue: &Catalogue) -> Vec<Piece> {
     let splits: Vec<Split> = match catalogue.splits.contains_key(&Split::Train) {
         true => vec![Split::Train],

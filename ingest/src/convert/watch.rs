@@ -1,4 +1,4 @@
-//! Looks at frames while they are read for something else.
+//! Looks for findings in frames while they are read for statistics or shards.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use crate::findings::FindingKind;
 use crate::findings::track::Track;
 use crate::well::glance::Glance;
 
-/// The tracks of a split's trajectories, as far as their frames went by.
+/// The tracks of a split's trajectories, for the frames that were read.
 pub(crate) struct Watch<'a> {
     catalogue: &'a Catalogue,
     split: Split,
-    /// By trajectory and field.
+    /// Tracks by trajectory and field.
     tracks: BTreeMap<(usize, usize), Track>,
 }
 

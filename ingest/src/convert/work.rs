@@ -1,4 +1,5 @@
-//! An ingest's work: begun under a claim, done in pieces that leave records, ended by the manifest.
+//! [`Work`]: one ingest. It begins with a claim, is done in pieces that leave records, and ends with the
+//! manifest.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -31,9 +32,9 @@ pub(crate) enum WorkStart {
 pub(crate) struct Work {
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) options: IngestOptions,
-    /// Given, not gathered.
+    /// Statistics that the options name; without them they are gathered.
     given: Option<Statistics>,
-    /// Of all that the bytes of the data set depend on.
+    /// Hash of everything that the bytes of the data set depend on.
     key: String,
     pub(crate) change: Change,
     pub(crate) ledger: Ledger,
@@ -71,7 +72,7 @@ impl Work {
         self.commit(&output, reporter).await
     }
 
-    /// What becomes of a work that may have failed.
+    /// Settles a work that may have failed.
     pub(crate) async fn settled(&self, outcome: Result<Manifest>) -> Result<Manifest> {
         settled(&self.change, outcome, |there| self.has_made(there)).await
     }
@@ -227,8 +228,8 @@ impl Work {
     }
 }
 
-/// What becomes of a work: where it failed, another process may have made the same faster, and have tidied up.
-/// If nobody can go on with it, what it has written goes.
+/// Settles a work. If it failed, another process may have completed an equal one and tidied up. If it cannot be
+/// continued, its files are removed.
 pub(crate) async fn settled(
     change: &Change,
     outcome: Result<Manifest>,
@@ -254,7 +255,7 @@ pub(crate) async fn settled(
     }
 }
 
-/// Says which channels hardly vary, so that a bound and not their spread normalizes them.
+/// Reports the channels that hardly vary, and are normalized by a bound instead of their spread.
 pub(crate) fn tell_bounds(writer: &DatasetWriter, reporter: &dyn Reporter) {
     for channel in writer.bounded() {
         reporter.note(&format!(
@@ -265,8 +266,8 @@ pub(crate) fn tell_bounds(writer: &DatasetWriter, reporter: &dyn Reporter) {
     }
 }
 
-/// Does tasks, so many at the same time. After a failure no more begin, and those underway end; of those that
-/// failed the first in order is the error, so that it does not depend on which was faster.
+/// Runs tasks, `at_once` at the same time. After a failure no more begin, and running ones end. The error is that
+/// of the first failed task in order, so that it does not depend on their speed.
 pub(crate) async fn in_order_of_failure<T: Future<Output = Result<()>>>(
     tasks: impl Iterator<Item = T>,
     at_once: usize,
@@ -292,7 +293,7 @@ pub(crate) async fn in_order_of_failure<T: Future<Output = Result<()>>>(
     first.map_or(Ok(()), |(_, error)| Err(error))
 }
 
-/// Opens a source: what is in it, as far as it is selected. Tells what is odd.
+/// Opens a source and catalogues the selected part. Reports oddities.
 pub(crate) async fn catalogue(
     source: &Location,
     selection: &Selection,
@@ -326,7 +327,7 @@ pub(crate) async fn catalogue_of(
     opened
 }
 
-/// Statistics that were given instead of gathered.
+/// Reads the statistics that the options name, if they name any.
 async fn given(options: &IngestOptions, catalogue: &Catalogue) -> Result<Option<Statistics>> {
     let Some(place) = &options.stats else {
         return Ok(None);

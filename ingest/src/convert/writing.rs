@@ -1,4 +1,4 @@
-//! Shards on their way into a data set: those that are missing, several at a time, each with a record.
+//! Writes the missing shards of a data set, several at a time, each with a record.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(crate) struct Output {
     pub(crate) layout: ShardLayout,
 }
 
-/// Where shards are written from, and what remembers them.
+/// The inputs of shards that are written, and the ledger that records them.
 pub(crate) struct Writing<'a> {
     pub(crate) catalogue: &'a Arc<Catalogue>,
     pub(crate) output: &'a Output,

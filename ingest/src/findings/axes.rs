@@ -1,4 +1,4 @@
-//! Findings that the axes of a file give, before a field is read.
+//! Findings about times and coordinates, before any field is read.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ pub(crate) fn cut(own: &mut BTreeMap<String, Vec<f64>>, grid: &[Axis], space: &[
     }
 }
 
-/// That some trajectories of a file, from `first` on, lie on coordinates of their own.
+/// The finding that some trajectories of a file, from `first` on, lie on coordinates of their own.
 pub(crate) fn coordinates(file: &str, first: usize, own: &BTreeMap<String, Vec<f64>>) -> Finding {
     let ends = |(name, at): (&String, &Vec<f64>)| {
         let [first, .., last] = at.as_slice() else {

@@ -1,4 +1,4 @@
-//! What becomes of a finding: the first that is refused ends an ingest; a check goes on.
+//! Decides the consequence of a finding: the first one that is refused ends an ingest; a check continues.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    /// For an ingest, which ends at the first finding that is refused.
+    /// The judge of an ingest, which ends at the first finding that is refused.
     ///
     /// # Errors
     /// [`Error::Selection`] for a kind that is unknown, or that cannot be let through.
@@ -29,7 +29,7 @@ impl Judge {
                     (Severity::Told, _) => "it is told, not refused".to_owned(),
                     (_, kind) => kind.remedy(),
                 };
-                let reason = format!("{kind} is no finding that can be let through: {why}");
+                let reason = format!("{kind} is not a finding that can be let through: {why}");
                 return Err(Error::Selection { reason });
             }
             allowed.insert(kind);
@@ -44,7 +44,7 @@ impl Judge {
         })
     }
 
-    /// For a check, which gives every finding.
+    /// The judge of a check, which collects every finding.
     pub(crate) fn going_on(self) -> Self {
         Self {
             goes_on: true,
@@ -75,10 +75,10 @@ impl Judge {
         }
     }
 
-    /// A finding with what becomes of it.
+    /// Decides the consequence of a finding.
     ///
     /// # Errors
-    /// [`Error::Refused`], where the work ends with it.
+    /// [`Error::Refused`], if the work ends with it.
     pub(crate) fn pass(&self, mut finding: Finding) -> Result<Finding> {
         if self.allowed.contains(&finding.kind) {
             finding.severity = Severity::Told;
@@ -92,11 +92,11 @@ impl Judge {
     }
 }
 
-/// Findings of a kind that are told one by one. Files that are left out are told to the last, and so are
-/// remarks, each of which is there once for all files.
+/// Number of findings of a kind that are reported one by one. All files that are left out are reported, and so
+/// are all remarks, of which there is one for all files.
 const TOLD: usize = 12;
 
-/// Tells findings: of each kind some, and how many more there are.
+/// Reports findings: some of each kind, and the number of the others.
 pub(crate) fn tell(findings: &[Finding], reporter: &dyn Reporter) {
     let kinds: BTreeSet<FindingKind> = findings.iter().map(|finding| finding.kind).collect();
     for kind in kinds {

@@ -1,5 +1,4 @@
-//! What a person should know of files that are taken all the same: each remark told once, however many
-//! files it is true of.
+//! Remarks on files that are taken nevertheless. Each is reported once, however many files it is true of.
 
 use std::collections::BTreeMap;
 

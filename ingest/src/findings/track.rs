@@ -1,7 +1,7 @@
-//! What glances at one field of a trajectory say together, frame after frame.
+//! Findings about one field of a trajectory, from glances at its frames.
 //!
 //! A trajectory may lie in several shards: each records its own part, and parts are joined in order, so
-//! what is found does not depend on who made which shard.
+//! findings do not depend on which process made which shard.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use crate::well::glance::Glance;
 /// Steps as runs, each with its first step and one past its last.
 type Runs = Vec<(usize, usize)>;
 
-/// One field along some steps of a trajectory.
+/// What was seen of one field along some steps of a trajectory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Track {
     /// Among the trajectories of its split.
@@ -114,7 +114,7 @@ impl Track {
         self.steps == (0, frames) && !odd && !broken
     }
 
-    /// All that is to be said.
+    /// The findings of the track.
     pub(crate) fn findings(&self, named: &TrackName<'_>) -> Vec<Finding> {
         let mut findings = Vec::new();
         findings.extend(named.unwritten(&self.unwritten));

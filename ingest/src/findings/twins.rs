@@ -1,4 +1,4 @@
-//! Trajectories that are in a source more than once.
+//! Finds trajectories that are in a source more than once.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -11,9 +11,9 @@ use super::{Finding, FindingKind};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Member {
     pub(crate) split: Split,
-    /// Of the file, below the source.
+    /// Path of the file below the source.
     pub(crate) file: String,
-    /// In the file.
+    /// Index of the trajectory in the file.
     pub(crate) sample: usize,
     /// A checksum of all its values.
     pub(crate) digest: u64,
@@ -25,7 +25,7 @@ impl Member {
     }
 }
 
-/// Every trajectory whose values an earlier one has.
+/// Finds every trajectory whose values are those of an earlier one.
 pub(crate) fn twins(members: &[Member]) -> Vec<Finding> {
     let mut known: BTreeMap<u64, &Member> = BTreeMap::new();
     let mut findings = Vec::new();

@@ -27,7 +27,7 @@ pub(super) struct Flow {
     kept: Vec<bool>,
     viscosity: f64,
     diffusivity: f64,
-    /// One for each axis, then the tracer.
+    /// Modes of the velocity along each axis, then of the tracer.
     state: Vec<Modes>,
     pub(super) time: f64,
     /// Time between two frames.
@@ -170,7 +170,7 @@ impl Flow {
         Ok((COURANT / rate).min(self.interval))
     }
 
-    /// One Runge–Kutta step of order 4 in the variables exp(ν k² t) u, in which diffusion is gone.
+    /// Takes one Runge–Kutta step of order 4 in the variables exp(ν k² t) u, which removes the diffusion.
     fn step(&mut self, dt: f64) -> Result<()> {
         let half = self.decay(dt / 2.0);
         let start = self.state.clone();

@@ -53,7 +53,7 @@ fn file_name(equation: Equation, flow: &Flow, index: usize) -> String {
     )
 }
 
-/// One digit and an exponent, as C prints `%.0e`.
+/// Formats a number with one digit and an exponent, as C prints `%.0e`.
 fn scientific(value: f64) -> String {
     let text = format!("{value:.0e}");
     match text.split_once('e') {

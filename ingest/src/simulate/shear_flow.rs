@@ -1,5 +1,5 @@
-//! Two layers sliding past one another: the set-up of The Well's `shear_flow`, on x ∈ [0, 1) and
-//! y ∈ [−1, 1), with Reynolds and Schmidt numbers drawn per trajectory.
+//! Shear flow: two layers sliding past one another, as in The Well's `shear_flow`, on x ∈ [0, 1) and
+//! y ∈ [−1, 1), with Reynolds and Schmidt numbers drawn for each trajectory.
 
 use std::collections::BTreeMap;
 use std::f64::consts::PI;

@@ -1,4 +1,4 @@
-//! Simulations while they are written.
+//! The temporary folder in which simulations are written until all files are complete.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -48,7 +48,7 @@ impl Staged {
         self.folder.join(split.to_string())
     }
 
-    /// Where a file will lie.
+    /// Final path of a file in the temporary folder.
     pub(super) fn place(&self, file: &Path) -> PathBuf {
         let below = file.strip_prefix(&self.folder).unwrap_or(file);
         self.data.join(below)
@@ -67,7 +67,7 @@ impl Staged {
     }
 }
 
-/// Where earlier simulations are until they are removed.
+/// Folder to which earlier simulations are moved until they are removed.
 fn outdated(folder: &Path) -> PathBuf {
     folder.with_extension("old")
 }
@@ -92,7 +92,7 @@ fn begin(folder: &Path) -> io::Result<File> {
     Ok(lock)
 }
 
-/// One that is gone is no error.
+/// Removes a folder; one that is gone is not an error.
 fn remove_folder(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),

@@ -1,5 +1,5 @@
-//! Turbulence left to itself: a random, divergence-free velocity on a cube of side 2π with energy
-//! around the fourth wave, a tracer of one wave, and viscosity as low as the grid resolves.
+//! Decaying turbulence: a random, divergence-free velocity on a cube of side 2π with energy around the
+//! fourth wavenumber, a tracer of one wave, and the lowest viscosity that the grid resolves.
 
 use std::collections::BTreeMap;
 use std::f64::consts::PI;

@@ -1,5 +1,5 @@
-//! Files in The Well's layout made of plane waves: of any fields and boundaries, in any packing, in no
-//! time. To measure with, and to try things on data sets that are not at hand.
+//! Writes files in The Well's layout made of plane waves, with any fields, boundaries and packing. They are
+//! made quickly, for benchmarks and for imitations of data sets that are not at hand.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,20 +14,20 @@ use crate::{Error, Result};
 /// How values are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
-    /// All in a row.
+    /// Contiguous storage.
     Contiguous,
     /// A chunk a frame.
     Chunked,
-    /// The same, shuffled and deflated at this level.
+    /// Chunks of one frame, shuffled and deflated at this level.
     Gzip(u8),
 }
 
 /// A field of waves.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WaveField {
-    /// Its name.
+    /// Name of the field.
     pub name: String,
-    /// Its rank.
+    /// Rank of the field.
     pub order: TensorOrder,
 }
 

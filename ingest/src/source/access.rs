@@ -1,15 +1,15 @@
-//! The two ways to the bytes of a file.
+//! The two ways to read the bytes of a file: from the disk, or from a remote store.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::remote::Remote;
 
-/// How the bytes of a file are had.
+/// The way to the bytes of a file.
 #[derive(Debug, Clone)]
 pub(crate) enum Access {
-    /// On the local disk.
+    /// A file on the local disk.
     Local(PathBuf),
-    /// By ranges.
+    /// A file that is read by ranges.
     Remote(Arc<Remote>),
 }

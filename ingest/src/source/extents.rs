@@ -1,4 +1,4 @@
-//! Where the bytes of a source come from: ranges of a file, on any thread.
+//! [`ReadAt`]: reads ranges of a file, on any thread.
 
 use std::fs::File;
 use std::io;
@@ -9,7 +9,7 @@ pub(crate) trait ReadAt: Send + Sync {
     /// Fills `into` with the bytes from `offset` on; an end that comes before is an error.
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()>;
 
-    /// In bytes.
+    /// Length in bytes.
     fn length(&self) -> io::Result<u64>;
 }
 

@@ -50,7 +50,7 @@ impl Remote {
         })
     }
 
-    /// In bytes.
+    /// Size of the file in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.version.size
     }
@@ -124,7 +124,7 @@ impl Version {
     }
 }
 
-/// Some bytes of an object, which must be in a known state if one is known. An object that ends before
+/// Reads some bytes of an object, which must be in a known state if one is known. An object that ends before
 /// gives as much as it has.
 async fn get(
     place: Location,

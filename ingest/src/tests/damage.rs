@@ -1,9 +1,9 @@
-//! Files with bits turned over: what is read of one that still opens is compared with the truth.
+//! Files with flipped bits: if one still opens, its values are compared with the truth.
 //!
-//! A damaged value that no checksum covers cannot be told from another value. All else can be required:
-//! in a file of the newer format every structure has a checksum, so that damage outside the values changes
-//! nothing or is refused. The older format, which h5py writes unless it is asked for the other, has none:
-//! there an address, a type or a filter's mark can become another valid one.
+//! A damaged value that no checksum covers cannot be told from another value. Everything else is required:
+//! in a file of the newer format every structure has a checksum, so damage outside the values changes
+//! nothing or is refused. The older format, which h5py writes by default, has no checksums: there an
+//! address, a type or the mark of a filter can become another valid one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -79,7 +79,7 @@ async fn values(root: &Location, manifest: &Manifest) -> BTreeMap<String, Vec<u6
     values
 }
 
-/// Where the values of each field and the times lie in a file, unless a checksum covers them.
+/// Ranges of a file that hold the values of each field and the times, unless a checksum covers them.
 fn stored(path: &Path) -> BTreeMap<String, Vec<Range<usize>>> {
     let file = File::open(path).unwrap();
     let mut stored = BTreeMap::new();
@@ -107,11 +107,11 @@ fn stored(path: &Path) -> BTreeMap<String, Vec<Range<usize>>> {
 #[derive(Debug, Default)]
 struct Tally {
     refused: usize,
-    /// With the values of the whole file.
+    /// Number of damaged files with the values of the whole file.
     true_values: usize,
-    /// With other values, all of them of fields of which a stored byte without a checksum is damaged.
+    /// Number of files with other values, all of fields of which a stored byte without a checksum is damaged.
     damaged_values: usize,
-    /// With other values though their bytes are whole, and the places of the damage.
+    /// Places of the damage in files with other values although their bytes are whole.
     silent: Vec<Vec<usize>>,
 }
 

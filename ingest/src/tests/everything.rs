@@ -1,5 +1,5 @@
-//! A file that h5py wrote, with everything that the format allows, stored in every way: nothing of it
-//! is lost. `ingest/tests/data/generate.py` made it.
+//! A file that h5py wrote, with everything that the format allows, stored in every way: nothing is lost.
+//! `ingest/tests/data/generate.py` made it.
 
 use wellspring_store::{Boundary, Contents, Dataset, Manifest, Normalization, Split, StoredValue};
 
@@ -141,7 +141,7 @@ fn numbers(value: &StoredValue) -> (&[usize], &str, Vec<f64>) {
 fn words(value: &StoredValue) -> Vec<&str> {
     match value {
         StoredValue::Text { text, .. } => text.iter().map(String::as_str).collect(),
-        StoredValue::Numbers { .. } => panic!("{value:?} is no text"),
+        StoredValue::Numbers { .. } => panic!("{value:?} is not a text"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Broken simulations are refused, odd ones told; files and trajectories are left out as asked for.
+//! Broken simulations are refused and odd ones reported; files and trajectories are left out on request.
 
 use std::path::Path;
 

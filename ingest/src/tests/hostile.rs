@@ -1,4 +1,4 @@
-//! Files that mean harm, or were harmed: an error that names what is wrong, in good time.
+//! Hostile and damaged files: they give an error that names what is wrong, without delay.
 
 use std::path::{Path, PathBuf};
 
@@ -129,7 +129,7 @@ async fn groups_that_hold_themselves_are_walked_once() {
         .unwrap();
 }
 
-/// For a chunk that is read in part the library takes memory for all of it.
+/// The library takes memory for a whole chunk even if it reads only a part of it.
 #[tokio::test]
 async fn a_chunk_larger_than_the_file_can_have_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Data sets of the hub as sources.
+//! Data sets of the Hugging Face hub as sources.
 
 use wellspring_s3_testing::Hub;
 use wellspring_store::{CacheOptions, Location, Silent, Split};

@@ -1,4 +1,4 @@
-//! What an ingest has left: what cannot be read is not taken for absent.
+//! Records of an ingest: one that cannot be read is not taken for absent.
 
 use wellspring_s3_testing::{Fault, Server, Trouble};
 use wellspring_store::{Change, ChangeStart, Error as StoreError, Location, Shard, ShardId, Split};

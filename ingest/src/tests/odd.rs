@@ -1,5 +1,5 @@
-//! Sound files with what netCDF4, xarray and people put beside the fields: what can be kept is, the rest
-//! is named once and recorded, and no field is lost. `ingest/tests/data/odd.py` made the file.
+//! Sound files with the objects that netCDF4, xarray and people put beside the fields. They are kept if they
+//! can be, else named once and recorded; no field is lost. `ingest/tests/data/odd.py` made the file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -157,7 +157,7 @@ fn every_trajectory_has_its_own_coordinates() {
     }
 }
 
-/// The values of a large dataset that is no field are not read: here they could not be.
+/// The values of a large dataset that is not a field are not read: here they could not be.
 #[tokio::test]
 async fn what_is_large_is_not_read() {
     let folder = tempfile::tempdir().unwrap();
@@ -272,7 +272,7 @@ async fn shapes_and_counts_that_cannot_be_are_refused() {
     }
 }
 
-/// Where no field varies between trajectories, no number of them is to be believed.
+/// If no field varies between trajectories, the number of trajectories in the file is not trusted.
 #[tokio::test]
 async fn trajectories_that_would_all_be_the_same_are_one() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Promised data sets: what is read is made, and the whole is what any ingest makes.
+//! Data sets on demand: shards are made when they are read, and the result is that of any ingest.
 
 use wellspring_store::{
     CacheOptions, Dataset, Error as StoreError, Location, Manifest, Order, Plan, Share, Silent,

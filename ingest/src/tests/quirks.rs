@@ -1,4 +1,4 @@
-//! A small file with every kind of field of The Well's layout, whose values tell where they were.
+//! Makes a small file with every kind of field of The Well's layout, whose values tell their position.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Sources in buckets: the same data sets, little of the files, and errors that name them.
+//! Sources in buckets: they give the same data sets, are read in part only, and errors name them.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! Fields in units of any size: what is stored, what it is normalized by, and what is said.
+//! Fields in units of any size: their stored values, their normalization, and the notes about them.
 
 use std::path::Path;
 
@@ -92,7 +92,7 @@ fn near(found: f64, expected: f64, tolerance: f64) {
     );
 }
 
-/// From units of 1e-30 to 1e30 and on an offset of eleven orders more: the same stored values.
+/// Stored values are equal in units from 1e-30 to 1e30, and on an offset eleven orders larger.
 #[tokio::test]
 async fn a_wave_is_stored_alike_in_all_units() {
     let (mean, std, mean_delta, std_delta) = expected();

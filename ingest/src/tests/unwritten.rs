@@ -1,5 +1,5 @@
-//! Frames that nobody wrote: refused with field, trajectory and step, whatever the library would give
-//! for them.
+//! Frames that were never written are refused with field, trajectory and step, whatever values the HDF5
+//! library gives for them.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Attributes and small datasets, however the writing library stored them.
+//! Reads attributes and small datasets, however the writing library stored them.
 
 use hdf5::types::{FixedAscii, FixedUnicode, TypeDescriptor, VarLenAscii, VarLenUnicode};
 use hdf5::{
@@ -102,7 +102,7 @@ impl<'a> Object<'a> {
         match attribute(&self.group, name).map_err(|source| self.unread(name, source))? {
             Some(attribute) => {
                 let texts = Texts::read(&attribute).map_err(|source| self.unread(name, source))?;
-                let texts = texts.ok_or_else(|| self.layout(name, "is no list of texts"))?;
+                let texts = texts.ok_or_else(|| self.layout(name, "is not a list of texts"))?;
                 Ok(texts.text)
             }
             None => Ok(Vec::new()),
@@ -125,7 +125,7 @@ impl<'a> Object<'a> {
         let number = all::<i64>(&attribute).map_err(unread)?.first().copied();
         number
             .and_then(|n| usize::try_from(n).ok())
-            .ok_or_else(|| self.layout(name, "is no count"))
+            .ok_or_else(|| self.layout(name, "is not a count"))
     }
 
     /// The numbers of a dataset below.
@@ -196,7 +196,7 @@ fn attribute(at: &hdf5::Location, name: &str) -> hdf5::Result<Option<hdf5::Attri
     }
 }
 
-/// All values of an attribute or dataset: a damaged one may claim more than there is memory for.
+/// Reads all values of an attribute or dataset; a damaged one may claim more than there is memory for.
 pub(super) fn all<T: H5Type>(at: &Container) -> hdf5::Result<Vec<T>> {
     match at.size().saturating_mul(size_of::<T>()) {
         bytes if bytes > LARGEST => Err(format!("it claims {bytes} bytes of values").into()),

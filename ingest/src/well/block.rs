@@ -1,4 +1,4 @@
-//! Boxes of a field's values, from the file's bytes into memory.
+//! Reads boxes of a field's values from the file's bytes.
 
 use std::ops::Range;
 
@@ -51,7 +51,7 @@ impl Values {
         }
     }
 
-    /// Some of the values.
+    /// A range of the values.
     pub(super) fn some(&self, range: Range<usize>) -> Stored<'_> {
         match self {
             Self::F32(values) => Stored::F32(&values[range]),
@@ -213,7 +213,7 @@ impl ChunkReader<'_> {
     fn chunk(&mut self, at: &[usize], into: &mut [u8]) -> Result<(), Failure> {
         let (shape, region, size) = (&self.chunks.shape, self.region, self.size);
         let ndim = at.len();
-        // Of the chunk's box and the region, what both have; seen from either.
+        // The intersection of the chunk's box and the region, as offsets into either.
         let (mut from, mut to, mut count) = (vec![0; ndim], vec![0; ndim], vec![0; ndim]);
         for axis in 0..ndim {
             let first = at[axis] * shape[axis];
@@ -241,7 +241,7 @@ impl ChunkReader<'_> {
         Ok(())
     }
 
-    /// All values of a chunk.
+    /// Decodes all values of a chunk.
     fn decode(&mut self, chunk: Chunk, into: &mut [u8]) -> Result<(), Failure> {
         let steps = &self.chunks.steps;
         if steps.is_empty() {

@@ -1,4 +1,4 @@
-//! Boundary conditions: a type for each side of each axis, by The Well's rules.
+//! Reads boundary conditions: a type for each side of each axis, by The Well's rules.
 
 use wellspring_store::Boundary;
 
@@ -23,9 +23,10 @@ pub(super) fn read(
         let mask = Mask::read(&condition, &dims)?;
         for (place, dim) in dims.iter().enumerate() {
             let Some(axis) = axes.iter().position(|axis| axis == dim) else {
-                return Err(
-                    condition.layout("associated_dims", format!("names {dim}, which is no axis"))
-                );
+                return Err(condition.layout(
+                    "associated_dims",
+                    format!("names {dim}, which is not an axis"),
+                ));
             };
             for (side, point) in [(0, 0), (1, mask.shape[place] - 1)] {
                 if mask.marks(place, point, boundary == Boundary::Wall) {
@@ -37,7 +38,7 @@ pub(super) fn read(
     Ok(sides)
 }
 
-/// Where a condition holds, over the axes that it is associated with.
+/// The cells at which a condition holds, over the axes that it is associated with.
 struct Mask {
     /// Points along each associated axis.
     shape: Vec<usize>,

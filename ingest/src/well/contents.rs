@@ -1,5 +1,4 @@
-//! Everything that a file holds beside the values of its fields, exactly as it is; what cannot be kept
-//! is named.
+//! Reads everything that a file holds beside the values of its fields, exactly; names what cannot be kept.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -121,9 +120,9 @@ impl Walk<'_> {
         for (name, link) in links {
             let below = format!("{path}/{name}");
             match link {
-                // The library replaces what is no UTF-8, and then cannot find it.
+                // The library replaces what is not UTF-8, and then cannot find it.
                 _ if name.contains(char::REPLACEMENT_CHARACTER) => {
-                    self.leave(&below, "its name is no UTF-8");
+                    self.leave(&below, "its name is not UTF-8");
                 }
                 LinkType::Hard => self.object(at, &name, below)?,
                 LinkType::Soft => self.soft.push(below),
@@ -168,7 +167,7 @@ impl Walk<'_> {
         }
     }
 
-    /// A dataset that is no field.
+    /// A dataset that is not a field.
     fn dataset(&mut self, dataset: &Dataset, path: String) -> Result<()> {
         let among = GROUPS
             .iter()
@@ -214,7 +213,7 @@ impl Walk<'_> {
         for name in names.map_err(|source| self.failed(path, source))? {
             let object = format!("{path}@{name}");
             if name.contains(char::REPLACEMENT_CHARACTER) {
-                self.leave(&object, "its name is no UTF-8");
+                self.leave(&object, "its name is not UTF-8");
                 continue;
             }
             let attribute = at.attr(&name);
@@ -289,7 +288,7 @@ impl Walk<'_> {
                 TypeDescriptor::Unsigned(IntSize::U4) => numbers!(u32, "u32"),
                 _ => numbers!(u64, "u64"),
             },
-            // A damaged truth value may be any byte, which is no `bool`. Of a longer enumeration the
+            // A damaged truth value may be any byte, which is not a `bool`. Of a longer enumeration the
             // bindings would write the values beyond the room that they have for them.
             (Kind::Enumeration, 1) if kind.to_descriptor()? == TypeDescriptor::Boolean => {
                 numbers!(u8, "bool")

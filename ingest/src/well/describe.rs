@@ -1,4 +1,4 @@
-//! The structure of a file, checked against The Well's layout before any field is read.
+//! Checks the structure of a file against The Well's layout, before any field is read.
 
 use hdf5::File;
 use wellspring_store::{Field, Grid, Schema, TensorOrder};
@@ -67,7 +67,7 @@ fn axes(root: &Object<'_>, dimensions: &Object<'_>) -> Result<Vec<String>> {
 struct Header {
     group: &'static str,
     field: Field,
-    /// As far as it is said.
+    /// Whether the field varies along each axis, as far as the file says.
     dim_varying: Vec<bool>,
     shape: Vec<usize>,
 }

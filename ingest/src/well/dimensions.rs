@@ -103,7 +103,7 @@ fn rows(
     }
 }
 
-/// As many lists as there are trajectories.
+/// Keeps as many lists as there are trajectories; fewer are an error.
 fn for_samples(
     dimensions: &Object<'_>,
     name: &str,

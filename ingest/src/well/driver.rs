@@ -1,8 +1,9 @@
-//! A driver through which the HDF5 library reads a file, wherever it is. The unsafe code of
-//! this crate is here, and one call in `kind.rs`.
+//! The driver through which the HDF5 library reads a file, local or remote. All unsafe code of this crate
+//! is here, except for one call in `kind.rs`.
 //!
-//! It opens the one file that it is given: none that a file names. The library calls the functions of
-//! a [`Class`] with a file that [`open`] made, always under its global lock. See "HDF5 Virtual File Layer" and `H5FDdevelop.h` of HDF5 2.
+//! It opens only the file that it was made for, and none that this file names. The library calls the
+//! functions of a [`Class`] with a file that [`open`] made, always under its global lock. See "HDF5 Virtual
+//! File Layer" and `H5FDdevelop.h` of HDF5 2.
 #![expect(unsafe_code, reason = "the HDF5 library is written in C")]
 
 use std::ffi::{CString, c_char, c_int, c_uint, c_ulong, c_void};
@@ -28,7 +29,7 @@ use crate::source::extents::ReadAt;
 struct DriverFile {
     bytes: Arc<dyn ReadAt>,
     size: u64,
-    /// Where the addresses that the file has of itself begin.
+    /// Offset in the file from which the file's own addresses count.
     base: u64,
 }
 
@@ -157,7 +158,7 @@ struct OpenFile {
     /// The library's own `H5FD_t`, of 11 words, and room for what it may become.
     common: [u64; 32],
     given: DriverFile,
-    /// Where the library believes the file to end.
+    /// End of the file as the library knows it.
     end: haddr_t,
 }
 

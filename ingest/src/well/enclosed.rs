@@ -1,5 +1,5 @@
-//! What a file claims to hold must lie in it: an HDF5 file can name others, which may be missing, or be
-//! any file of this machine; and a damaged one can claim more than there is memory for.
+//! Checks that a file's contents lie in the file itself. An HDF5 file can name others, which may be missing
+//! or be any file of this machine, and a damaged one can claim more values than there is memory for.
 
 use hdf5::Dataset;
 use hdf5::plist::dataset_create::Layout;

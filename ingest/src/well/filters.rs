@@ -1,4 +1,4 @@
-//! HDF5's filters undone, outside the lock of its library.
+//! Undoes HDF5's filters, outside the lock of its library.
 
 use hdf5::filters::Filter;
 use libdeflater::{DecompressionError, Decompressor};
@@ -163,7 +163,7 @@ fn check(stored: &mut Vec<u8>) -> Result<(), String> {
 
 /// Fletcher's checksum of big-endian 16-bit words, as HDF5 computes it.
 fn fletcher32(data: &[u8]) -> u32 {
-    /// So many words can be added before a sum overflows.
+    /// Number of words that can be added before a sum overflows.
     const WORDS: usize = 360;
     let fold = |sum: u32| (sum & 0xffff) + (sum >> 16);
     let (mut first, mut second) = (0_u32, 0_u32);
@@ -185,7 +185,7 @@ fn fletcher32(data: &[u8]) -> u32 {
 
 /// Undoes LZF: runs of literals, and copies of what came before.
 fn expand(stored: &[u8], into: &mut [u8]) -> Result<(), String> {
-    let broken = || "is no LZF stream of its size".to_owned();
+    let broken = || "is not an LZF stream of its size".to_owned();
     let (mut from, mut to) = (0, 0);
     let next = |from: &mut usize| {
         let byte = stored.get(*from).copied().ok_or_else(broken)?;

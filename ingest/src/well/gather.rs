@@ -1,23 +1,23 @@
-//! From the stored values of a frame to planes: strides, repetition, and a map of every value.
+//! Gathers the stored values of a frame into planes, with strides and repetition, mapping every value.
 
 use wellspring_store::AxisSelection;
 
 use super::planes::Slab;
 
-/// How to get from the stored values of a frame to a plane.
+/// The map from the stored values of a frame to a plane.
 pub(super) struct Gather {
-    /// Stored values of the frame.
+    /// Number of stored values of the frame.
     pub(super) frame: usize,
-    /// For each axis of the plane but the last: places, and stored values from one to the next.
+    /// For each axis of the plane but the last: number of places, and stored values from one to the next.
     outer: Vec<(usize, usize)>,
-    /// The same for the last, or for all where they lie evenly.
+    /// Places and spacing along the last axis of the plane, or over all axes that lie evenly.
     inner: (usize, usize),
     /// The first cell.
     start: usize,
 }
 
 impl Gather {
-    /// For a field with these components, of which some axes vary.
+    /// The map for a field with `components` components, which varies along some axes.
     pub(super) fn new(
         space: &[AxisSelection],
         dim_varying: &[bool],
@@ -139,7 +139,7 @@ impl Cell for f64 {
     }
 }
 
-/// Every `step`-th value, mapped; a step that the compiler knows makes a loop of vectors.
+/// Fills a line with every `step`-th value, mapped; a constant step becomes a vectorized loop.
 #[inline(always)]
 fn fill<T: Copy, X>(values: &[T], step: usize, line: &mut [X], map: impl Fn(T) -> X) {
     match step {

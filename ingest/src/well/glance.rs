@@ -1,12 +1,12 @@
-//! What one frame of a field shows at a glance: whether it is zero, which cells stand out, which stand
-//! for missing values.
+//! Looks at one frame of a field: whether it is all zero, which cells are outliers, which mark missing
+//! values.
 
 use crate::well::Cell;
 
 /// Values that programs write for missing ones: NetCDF's for floats, and CF's and CMIP's.
 const FILLS: [f64; 2] = [9.969_209_968_386_869e36, 1e20];
 
-/// How much larger than all others a few cells must be.
+/// Factor by which a few cells must exceed all others to be outliers.
 const APART: f64 = 1e6;
 
 /// The most cells that are a few.
@@ -168,7 +168,7 @@ mod tests {
                 frame[100 * cell + 7] = -3e6;
             }
             assert_eq!(at(&frame).outlier(), Some(-3e6), "{count}");
-            // Also where they lie in one of two slabs.
+            // They are found in one of two slabs as well.
             let (a, b) = frame.split_at(500);
             assert_eq!(at(a).and(&at(b)).outlier(), Some(-3e6), "{count}");
         }

@@ -1,10 +1,9 @@
-//! Heaps, where HDF5 keeps texts of any length and the names of links: checked before the library sees
-//! them.
+//! Checks heaps, where HDF5 keeps texts of any length and the names of links, before the library reads them.
 //!
-//! HDF5 2's library walks from object to object of a collection by their sizes, and never ends where
-//! one says that it takes no bytes (`H5HG__cache_heap_deserialize`). See "III.E. Disk Format: Level
-//! 1E - Global Heap" of the HDF5 File Format Specification. Of a local heap (level 1D) it lists the free
-//! blocks (`H5HL__fl_deserialize`), for ever where one leads back to another before it.
+//! The library of HDF5 2 walks from object to object of a collection by their sizes, and never ends if an
+//! object has size zero (`H5HG__cache_heap_deserialize`). See "III.E. Disk Format: Level 1E - Global Heap"
+//! of the HDF5 File Format Specification. It lists the free blocks of a local heap (level 1D,
+//! `H5HL__fl_deserialize`), and never ends if a block leads back to an earlier one.
 
 use std::io;
 
@@ -12,15 +11,15 @@ use crate::source::extents::ReadAt;
 
 const SIGNATURE: [u8; 8] = *b"GCOL\x01\0\0\0";
 const LOCAL: [u8; 8] = *b"HEAP\0\0\0\0";
-/// Where a list of free blocks ends.
+/// Offset that marks the end of a list of free blocks.
 const NONE: u64 = 1;
 /// Bytes of a collection's head and of an object's, where lengths take 8 bytes, as they do in every
 /// file that a 64-bit library writes unless it is told otherwise.
 const HEAD: u64 = 16;
-/// Where heads have the length of what they are the head of.
+/// Offset of the length in the head of an object.
 const LENGTH: usize = 8;
 
-/// How every HDF5 file begins, behind a user block if it has one.
+/// First bytes of every HDF5 file, after a user block if it has one.
 const SUPERBLOCK: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
 
 /// Where a file begins whose addresses are counted from there: at 0, or behind a user block of 512, 1024,
@@ -35,7 +34,7 @@ pub(super) fn base(file: &dyn ReadAt, size: u64) -> io::Result<u64> {
         }
         at = if at == 0 { 512 } else { 2 * at };
     }
-    // The library will say that this is no HDF5.
+    // The library will say that this is not HDF5.
     Ok(0)
 }
 

@@ -1,4 +1,4 @@
-//! What kind of values a type has: those that can be kept, and a word for each of the others.
+//! Classifies HDF5 types: those whose values can be kept, and a name for each of the others.
 #![expect(
     unsafe_code,
     reason = "the bindings do not tell the class of a type that they cannot describe"

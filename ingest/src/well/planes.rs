@@ -1,5 +1,5 @@
-//! Frames of a file as planes: each component of a field on the whole (selected) grid, wherever and
-//! however the file has it.
+//! Reads frames of a file as planes: each component of a field on the whole selected grid, however the file
+//! stores it.
 
 use std::ops::Range;
 
@@ -22,9 +22,9 @@ const CHUNK_SLAB: usize = 16 << 20;
 /// Cells along the first axis that are read together.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Slab {
-    /// In the file.
+    /// Range in the file.
     pub(super) file: Range<usize>,
-    /// In the planes.
+    /// Range in the planes.
     pub(crate) rows: Range<usize>,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct FieldReader<'a> {
     is_unwritten: bool,
     /// Whether zero takes the place of values that are not finite.
     zeroes: bool,
-    /// Of each step that is held, how many did.
+    /// For each step in memory: the number of values that were replaced by zero.
     zeroed: Vec<usize>,
     scratch: Scratch,
 }
@@ -347,7 +347,7 @@ impl<'a> FieldReader<'a> {
         region
     }
 
-    /// Where a spatial axis is in the stored array.
+    /// Index of a spatial axis in the stored array.
     fn axis(&self, axis: usize) -> usize {
         let field = &self.field.field;
         let varying = self.field.dim_varying[..axis]
@@ -371,7 +371,7 @@ impl<'a> FieldReader<'a> {
         }
     }
 
-    /// Stored values of a frame.
+    /// Number of stored values of a frame.
     fn frame_values(&self) -> usize {
         let cells: usize = self
             .space

@@ -1,4 +1,4 @@
-//! Numbers of a simulation: one for the file, or one for each trajectory or frame.
+//! Reads the scalars of a simulation: one for the file, or one for each trajectory or frame.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ impl Scalar {
 }
 
 /// Reads the scalars that `field_names` lists. Texts are kept with the other contents of the file, and
-/// are no parameters.
+/// are not parameters.
 pub(super) fn read(
     root: &Object<'_>,
     samples: usize,

@@ -1,5 +1,5 @@
-//! How the values of a field lie in a file: at an offset, in chunks, or in a way that only the HDF5
-//! library knows.
+//! How a file stores the values of a field: contiguous at an offset, in chunks, or in a way that only the
+//! HDF5 library can read.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ impl Element {
     }
 }
 
-/// Where the values of a field are.
+/// The place of a field's values, and how they are stored.
 pub(super) struct Storage {
     pub(super) dataset: Dataset,
     pub(super) shape: Vec<usize>,
@@ -43,7 +43,7 @@ pub(super) struct Storage {
 }
 
 pub(super) enum Layout {
-    /// All of them in a row, from this offset on.
+    /// Contiguous values, from this offset on.
     Contiguous(u64),
     Chunked(Chunks),
     /// Whatever the library makes of it: another type or byte order, another filter, a fill value for
@@ -116,7 +116,7 @@ fn native(dataset: &Dataset) -> hdf5::Result<Option<Element>> {
         .map(|(_, element)| element))
 }
 
-/// Refuses a filter that nobody here can undo.
+/// Refuses a filter that cannot be undone here.
 fn readable(filters: &[Filter], field: &StoredField, named: &str) -> Result<()> {
     match filters.iter().find(|filter| !filter.is_available()) {
         None => Ok(()),

@@ -1,9 +1,9 @@
-//! Frames that a field has room for and that nobody wrote: the HDF5 library gives a fill value for
-//! them, which is no measurement.
+//! Finds frames that were never written: the HDF5 library gives a fill value for them, which is not a
+//! measurement.
 //!
-//! Where values lie in chunks, a chunk that is not in the file was never written. Where they lie in a
-//! row, or where a chunk holds more than what was written, only a fill value tells: one that the writer
-//! chose for this, as NetCDF does.
+//! In chunked storage, a chunk that is not in the file was never written. In contiguous storage, or within
+//! a chunk that is written in part, only the fill value tells: one that the writer chose for this, as NetCDF
+//! does.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use hdf5::plist::dataset_create::FillValue;
 /// one may well be a value.
 const MISSING: f64 = 1e18;
 
-/// Which frames of a field were never written.
+/// The frames of a field that were never written.
 pub(super) enum Unwritten {
     Nothing,
     Everything,
@@ -27,12 +27,12 @@ pub(super) struct WrittenChunks {
     frames: [usize; 2],
     /// Chunks that hold the same trajectories and steps, one for each part of space.
     together: usize,
-    /// How many of them are there.
+    /// Number of existing chunks.
     there: BTreeMap<[usize; 2], usize>,
 }
 
 impl Unwritten {
-    /// From the places of the chunks that are there, in a grid of chunks of which the first axes are
+    /// Finds unwritten frames from the places of existing chunks, in a grid of chunks of which the first axes are
     /// those that `varies` says: trajectories, steps.
     pub(super) fn of(
         places: impl ExactSizeIterator<Item = usize>,

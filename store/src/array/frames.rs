@@ -1,4 +1,4 @@
-//! The array that all parts exchange: frames of several channels over a grid.
+//! [`Frames`]: the array that all crates exchange, frames of several channels over a grid.
 
 use std::ops::Range;
 
@@ -157,7 +157,7 @@ impl<T: Copy> Frames<T> {
         self.slice_time(time..time + 1)
     }
 
-    /// Some frames in a row.
+    /// The frames of a range, copied.
     ///
     /// # Panics
     /// When the range is not within the frames.

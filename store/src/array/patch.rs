@@ -13,7 +13,7 @@ use crate::{Error, Result};
 pub struct Patch(Vec<usize>);
 
 impl Patch {
-    /// One size for each axis.
+    /// A patch with the given size along each axis, in cells.
     ///
     /// # Errors
     /// When there is no axis or a size is zero.
@@ -24,7 +24,7 @@ impl Patch {
         Ok(Self(sizes))
     }
 
-    /// The same size on every axis.
+    /// A patch of `size` cells along each of `ndim` axes.
     #[must_use]
     pub fn uniform(size: usize, ndim: usize) -> Self {
         Self(vec![size; ndim])
@@ -33,7 +33,7 @@ impl Patch {
     /// Reads `16` or `16x8x8` for a grid of `ndim` axes.
     ///
     /// # Errors
-    /// When the text is no patch size or names another number of axes.
+    /// When the text is not a patch size or names another number of axes.
     pub fn parse(text: &str, ndim: usize) -> Result<Self> {
         let sizes: Vec<usize> = text
             .trim()
@@ -51,7 +51,7 @@ impl Patch {
         }
     }
 
-    /// One size per axis.
+    /// The size along each axis, in cells.
     #[must_use]
     pub fn sizes(&self) -> &[usize] {
         &self.0

@@ -1,4 +1,4 @@
-//! What numbers a batch is of.
+//! The number types that a batch can have.
 
 use half::slice::HalfFloatSliceExt as _;
 use half::{bf16, f16};
@@ -6,10 +6,10 @@ use half::{bf16, f16};
 /// A type that stored values are gathered as: f32, or half as many bytes for a device that computes with
 /// them, rounded once to the nearest.
 pub trait Value: Copy + Default + PartialEq + std::fmt::Debug + Send + Sync + 'static {
-    /// From values that are stored as f32, as many as there is room for.
+    /// Converts values stored as f32 into a slice of equal length.
     fn gather_f32(stored: &[f32], into: &mut [Self]);
 
-    /// From values that are stored as f16.
+    /// Converts values stored as f16 into a slice of equal length.
     fn gather_f16(stored: &[f16], into: &mut [Self]);
 }
 

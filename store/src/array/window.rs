@@ -1,4 +1,4 @@
-//! Windows: the runs of frames that training and evaluation look at.
+//! Windows: the runs of frames that training and evaluation read.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 pub struct Window {
     /// Index of the trajectory in its split.
     pub trajectory: u32,
-    /// Its first frame.
+    /// First frame of the window.
     pub start: u32,
 }
 
 /// Frames of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {
-    /// So many, one at least: context and what follows it.
+    /// This many frames, at least one: the context and what follows it.
     Frames(usize),
-    /// All that the trajectory has: one window a trajectory, for rollouts to its end.
+    /// All frames of the trajectory: one window for each trajectory, for rollouts to its end.
     Trajectory,
 }
 
@@ -34,7 +34,7 @@ pub struct WindowSpec {
 }
 
 impl WindowSpec {
-    /// Every window of so many successive frames.
+    /// Every window of `length` successive frames.
     #[must_use]
     pub fn of_length(length: usize) -> Self {
         Self {
@@ -54,7 +54,7 @@ impl WindowSpec {
         }
     }
 
-    /// Frames of a window in a trajectory of so many.
+    /// Frames of a window in a trajectory of `trajectory` frames.
     #[must_use]
     pub fn frames(&self, trajectory: usize) -> usize {
         match self.length {
@@ -70,7 +70,7 @@ impl WindowSpec {
         gaps.saturating_mul(self.stride.max(1)).saturating_add(1)
     }
 
-    /// Windows in a trajectory of so many frames.
+    /// Number of windows in a trajectory.
     #[must_use]
     pub fn count(&self, trajectory: usize) -> usize {
         let Some(last) = trajectory.checked_sub(self.span(trajectory)) else {

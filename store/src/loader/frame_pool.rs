@@ -1,4 +1,4 @@
-//! Memory of batches that have been dropped, for those that come.
+//! Reuses the memory of dropped batches for new ones.
 
 use crate::shard::pool::Pool;
 use crate::{Dataset, Frames, Value};
@@ -8,7 +8,7 @@ use crate::{Dataset, Frames, Value};
 pub(super) struct FramePool<T>(Pool<Frames<T>>);
 
 impl<T: Value> FramePool<T> {
-    /// Keeps memory for at most so many batches.
+    /// A pool that keeps memory for at most `most` batches.
     pub(super) fn new(most: usize) -> Self {
         Self(Pool::new(most))
     }

@@ -1,4 +1,4 @@
-//! What carrying out plans will cost, reckoned by the rules that the reading follows.
+//! The cost of carrying out plans, computed beforehand by the rules that reading follows.
 
 use std::collections::VecDeque;
 
@@ -27,7 +27,7 @@ pub struct ReadCost {
 }
 
 impl Dataset {
-    /// The bill of the first `windows` windows of some passes, one after another.
+    /// The cost of the first `windows` windows of some passes, one after another.
     ///
     /// # Errors
     /// [`crate::Error::Budget`] where what is needed at once may not be held.
@@ -37,23 +37,23 @@ impl Dataset {
         windows: u64,
         options: LoaderOptions,
     ) -> Result<ReadCost> {
-        let mut reckoning = CostSimulation {
+        let mut simulation = CostSimulation {
             dataset: self,
             frame_bytes: self.frame_bytes(),
             options,
             ledger: CacheLedger::new(self.cache().limit()),
             leases: VecDeque::new(),
-            bill: ReadCost::default(),
+            cost: ReadCost::default(),
         };
         for plan in passes {
-            let left = windows - reckoning.bill.windows;
+            let left = windows - simulation.cost.windows;
             if left == 0 || plan.is_empty() {
                 break;
             }
-            reckoning.pass(&plan, left)?;
+            simulation.pass(&plan, left)?;
         }
-        reckoning.bill.peak = reckoning.ledger.peak();
-        Ok(reckoning.bill)
+        simulation.cost.peak = simulation.ledger.peak();
+        Ok(simulation.cost)
     }
 }
 
@@ -64,7 +64,7 @@ struct CostSimulation<'a> {
     ledger: CacheLedger<()>,
     /// What is leased, the oldest first: stages or batches.
     leases: VecDeque<(usize, Vec<ShardId>)>,
-    bill: ReadCost,
+    cost: ReadCost,
 }
 
 impl CostSimulation<'_> {
@@ -78,7 +78,7 @@ impl CostSimulation<'_> {
                 let Some(window) = plan.get(place) else { break };
                 let frames = self.dataset.frames(split, window.trajectory as usize)?;
                 let bytes = (plan.spec().frames(frames) as u64).saturating_mul(self.frame_bytes);
-                self.bill.bytes = self.bill.bytes.saturating_add(bytes);
+                self.cost.bytes = self.cost.bytes.saturating_add(bytes);
             }
             match plan.stages(first, last) {
                 Some(of) => {
@@ -88,7 +88,7 @@ impl CostSimulation<'_> {
                 None => self.batch(plan, first, last)?,
             }
         }
-        self.bill.windows += places as u64;
+        self.cost.windows += places as u64;
         while !self.leases.is_empty() {
             self.release();
         }
@@ -134,15 +134,15 @@ impl CostSimulation<'_> {
 
     fn lease(&mut self, name: usize, ids: Vec<ShardId>, room: Room) -> Result<bool> {
         let wanted = self.dataset.cache().costs(&ids)?;
-        let Some(granted) = self.ledger.lease(&wanted, room) else {
+        let Some(grant) = self.ledger.lease(&wanted, room) else {
             return Ok(false);
         };
-        self.bill.opened += granted.missing.len() as u64;
+        self.cost.opened += grant.missing.len() as u64;
         if !self.dataset.cache().maps() {
-            for id in granted.missing {
+            for id in grant.missing {
                 let bytes = self.dataset.cache().file(id)?.bytes;
-                self.bill.fetched = self.bill.fetched.saturating_add(bytes);
-                self.bill.requests += requests(bytes);
+                self.cost.fetched = self.cost.fetched.saturating_add(bytes);
+                self.cost.requests += requests(bytes);
             }
         }
         self.leases.push_back((name, ids));

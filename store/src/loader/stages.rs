@@ -1,4 +1,4 @@
-//! Leases of the shards that a plan's stages need, taken ahead of their time where there is room.
+//! Leases of the shards that a plan's stages need, taken in advance if there is room.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,11 +132,11 @@ impl Leaser {
             drop(self.due.wait_for(|&due| due >= stage).await);
             tokio::time::sleep(PATIENCE).await;
         };
-        let granted = tokio::select! {
+        let lease = tokio::select! {
             lease = cache.lease(&ids, Room::Wait) => Some(lease?),
             () = stuck => None,
         };
-        let lease = match granted {
+        let lease = match lease {
             Some(lease) => lease,
             None => cache.lease(&ids, Room::Take).await?,
         };

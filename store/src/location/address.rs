@@ -1,4 +1,4 @@
-//! What a path or URL says, before any store is opened: the rule is in the docs of [`Location`].
+//! Parses paths and URLs, before any store is opened, by the rules in the docs of [`Location`].
 //!
 //! [`Location`]: super::Location
 
@@ -21,7 +21,7 @@ pub(super) struct Address {
     pub(super) kind: Kind,
     /// The URL of the store's root without a trailing slash; empty for the local disk.
     pub(super) root: String,
-    /// As the store has it: nothing in it is encoded.
+    /// Key as the store has it, without any encoding.
     pub(super) key: Path,
 }
 
@@ -197,7 +197,7 @@ fn plain_url(text: &str) -> Result<Url, String> {
 /// A key as it was typed; one slash after it names the same folder.
 ///
 /// # Errors
-/// Why no object of this name can be had.
+/// Parses a key; the error says why no object can have this name.
 pub(super) fn parse_key(text: &str) -> Result<Path, String> {
     let key = text.strip_suffix('/').unwrap_or(text);
     if key.is_empty() && text.is_empty() {

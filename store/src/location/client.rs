@@ -1,5 +1,5 @@
-//! The HTTP client of buckets: the one of `object_store`, with lists that one odd key does not break, with
-//! a word about credentials where there are none, and with errors for servers that are busy.
+//! The HTTP client of buckets: that of `object_store`, but one odd key does not break a list, and missing
+//! credentials and busy servers give clear errors.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(super) struct Connector {
 struct Metadata {
     /// Host, and port if it is not the usual one.
     authorities: Vec<String>,
-    /// How else credentials are given.
+    /// Other ways to give credentials, for error messages.
     ways: &'static str,
 }
 
@@ -40,7 +40,7 @@ impl Connector {
     }
 }
 
-/// Nobody gave credentials, and the machine has none of its own.
+/// No credentials were given, and the machine has none of its own.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "no credentials: {ways}. (Asked last: {authority}, which gives them to machines of the cloud)"
@@ -100,7 +100,7 @@ impl Metadata {
             authority,
             source,
         };
-        // Of this kind are errors that are not tried again.
+        // `object_store` does not retry errors of this kind.
         Err(HttpError::new(HttpErrorKind::Unknown, missing))
     }
 }
@@ -127,7 +127,7 @@ async fn not_busy(answer: HttpResponse) -> Result<HttpResponse, HttpError> {
         return Ok(HttpResponse::from_parts(head, body.into()));
     }
     let busy = Busy::of(status, &head.headers, &said);
-    // Of this kind are errors that the client itself does not look at.
+    // The client passes on errors of this kind unchanged.
     Err(HttpError::new(HttpErrorKind::Unknown, busy))
 }
 

@@ -1,13 +1,13 @@
-//! Objects as files that a power cut leaves whole.
+//! Objects as files on a local disk, which a power cut leaves whole.
 //!
-//! A write goes to a file beside its place, is synced, takes its name in one step, and the folder is
-//! synced. So what a write says is done stays done, and its object is never half there. The file beside is
-//! `NAME#1` (or `#2`, ...), which no list shows; it is locked for as long as its writer lives, so the next
-//! writer of the name can tell what a killed one left and removes it.
+//! A write creates a temporary file beside the object, syncs it, renames it in one step, and syncs the
+//! folder. So a write that has returned is permanent, and an object is never half written. The temporary
+//! file is `NAME#1` (or `#2`, ...), which no list shows. It is locked for as long as its writer lives, so
+//! the next writer of the name recognizes what a killed one left and removes it.
 //!
 //! Each step that changes the disk is noted as an [`Operation`]: a test cuts the power after every one of them.
 //!
-//! `WELLSPRING_SYNC=off` leaves the syncing out, for disks that lose nothing or data that may be lost.
+//! `WELLSPRING_SYNC=off` turns syncing off, for disks that lose nothing or data that may be lost.
 #![allow(clippy::disallowed_methods, reason = "what Location does on a disk")]
 
 mod operation;

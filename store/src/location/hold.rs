@@ -1,4 +1,4 @@
-//! Signs of life on a disk: a file that is locked for as long as a process works on what it is named after.
+//! Signs of life on a disk: a file that a process keeps locked while it works on the object it is named after.
 #![allow(
     clippy::disallowed_methods,
     reason = "locks are files that no object store has"
@@ -20,8 +20,8 @@ pub struct Hold {
 }
 
 impl Location {
-    /// Locks a file at this place, and waits for whoever holds it; nothing where the place is not on a
-    /// local disk.
+    /// Locks a file at this location, and waits for the process that holds it; none if the location is not
+    /// on a local disk.
     ///
     /// # Errors
     /// [`Error::Lock`] where the file cannot be made or locked.

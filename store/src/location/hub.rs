@@ -1,4 +1,4 @@
-//! Data sets of the Hugging Face hub, as sources: `hf://datasets/OWNER/NAME[@REVISION]/PATH`.
+//! URLs of data sets of the Hugging Face hub: `hf://datasets/OWNER/NAME[@REVISION]/PATH`, read only.
 
 mod client;
 mod store;
@@ -23,7 +23,7 @@ const ENDPOINT: &str = "https://huggingface.co";
 pub(super) struct Repository {
     owner: String,
     name: String,
-    /// As typed: a branch, a tag or a commit; `main` if none is.
+    /// Revision as typed: a branch, a tag or a commit; `main` if there is none.
     revision: Option<String>,
 }
 
@@ -101,7 +101,7 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(of_name) && text != "." && text != ".."
 }
 
-/// Where a revision ends: at the first slash, but those of the hub's own references have slashes.
+/// Length of the revision: up to the first slash, except that the hub's own references contain slashes.
 fn revision_ends(text: &str) -> usize {
     let slashes = match text.starts_with("refs/convert/") || text.starts_with("refs/pr/") {
         true => 2,

@@ -1,4 +1,4 @@
-//! What lies below a place.
+//! Lists the objects below a location.
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
@@ -8,7 +8,7 @@ use super::Location;
 use super::address::parse_key;
 use crate::Result;
 
-/// What lies below a place, and what is there and cannot be had.
+/// The objects below a location, and those whose names cannot be used.
 #[derive(Debug, Clone)]
 pub struct Listing {
     /// Every object with its size in bytes, at any depth, in the order of their paths.
@@ -46,7 +46,7 @@ impl Location {
         self.at(object.location.clone())
     }
 
-    /// Every object below with its size, and the names of those that cannot be had.
+    /// Every object below with its size, and the names of those that cannot be used.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io).
@@ -57,14 +57,14 @@ impl Location {
         Ok(Listing { objects, left_out })
     }
 
-    /// What is below, and the names of what cannot be had.
+    /// The objects below, and the names of those that cannot be used.
     async fn found(&self) -> Result<(Vec<ObjectMeta>, Vec<String>)> {
         let found = self.store.list(Some(self.path())).try_collect().await;
         let mut left_out = self.odd.below(self.path().as_ref());
         let mut objects: Vec<ObjectMeta> = match found {
             Ok(found) => found,
             Err(object_store::Error::NotFound { .. }) => Vec::new(),
-            // A name on a disk that is no key ends the whole list.
+            // A name on a disk that is not a key ends the whole list.
             Err(object_store::Error::InvalidPath { .. }) if self.local_path().is_some() => {
                 let names = self.names_on_disk()?;
                 left_out.extend(names.odd);

@@ -1,4 +1,4 @@
-//! Texts that go to people and logs, without the secrets that URLs and settings may carry.
+//! Removes secrets, which URLs and settings may carry, from texts for people and logs.
 
 use std::borrow::Cow;
 
@@ -35,7 +35,7 @@ pub fn masked(text: &str) -> Cow<'_, str> {
     masked.map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
-/// Where secrets lie in a text, in order.
+/// Ranges of the secrets in a text, in order.
 fn secrets(text: &str) -> Vec<(usize, usize)> {
     let mut found: Vec<_> = users(text).chain(values(text)).collect();
     found.sort_unstable();
@@ -106,8 +106,8 @@ mod tests {
     fn secrets_are_masked_and_the_rest_stays() {
         for (text, expected) in [
             (
-                "https://user:pass@host:8080/a/b is no place",
-                "https://***@host:8080/a/b is no place",
+                "https://user:pass@host:8080/a/b is not a place",
+                "https://***@host:8080/a/b is not a place",
             ),
             ("s3://key:se@cret@bucket/x@y", "s3://***@bucket/x@y"),
             (

@@ -1,4 +1,4 @@
-//! Reading, writing and removing the object at a place.
+//! Reads, writes and removes the object at a location.
 
 use std::ops::Range;
 
@@ -34,7 +34,7 @@ impl Location {
         }
     }
 
-    /// Some of the object's bytes.
+    /// Reads a range of the object's bytes.
     ///
     /// # Errors
     /// [`Error::Io`], also when there are fewer.
@@ -44,7 +44,7 @@ impl Location {
         self.whole(&range, bytes)
     }
 
-    /// Some of the object's bytes, into memory that is there already.
+    /// Reads bytes of the object from `start` on, until `into` is full.
     ///
     /// # Errors
     /// As [`Location::get_range`].

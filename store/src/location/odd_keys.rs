@@ -1,5 +1,5 @@
 //! Keys of a bucket that no [`Path`](object_store::path::Path) can hold, such as `a//b`. One of them
-//! would make an error of the whole list, so they are taken out of what the server answers.
+//! would turn a whole list into an error, so they are removed from the server's answers.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,7 +23,7 @@ impl OddKeys {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Those below a folder; an empty one is the whole bucket.
+    /// The odd keys below a folder; an empty one is the whole bucket.
     pub(super) fn below(&self, folder: &str) -> Vec<String> {
         let is_below = |key: &str| match key.strip_prefix(folder) {
             Some(rest) => folder.is_empty() || rest.starts_with('/'),

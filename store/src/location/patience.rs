@@ -1,12 +1,12 @@
-//! Patience with stores on a network: the one place where a failed request is made again.
+//! Retries of failed requests to stores on a network; nothing else retries.
 //!
-//! Which failures may pass is said by [`failure`]. A request that met one is made again after a pause of
+//! [`failure`] decides which failures are temporary. A request that met one is made again after a pause of
 //! random length, at most twice as long as before (full jitter: a thousand processes do not come back at
-//! once), until the setting `retry_for` has passed since its first failure. An answer that breaks off goes
-//! on where it ended, and bytes that come begin the time anew. The clients below make every request once.
+//! once), until the setting `retry_for` has passed since its first failure. An answer that breaks off is
+//! continued where it ended, and new bytes restart the time. The clients below make every request once.
 //!
-//! A write on a condition (`put_new`, a manifest's replacement) is made again only where the first one
-//! cannot have been done, since the second would be refused because of it.
+//! A conditional write (`put_new`, a manifest's replacement) is retried only if the first one cannot have
+//! succeeded: otherwise the second would be refused because of the first.
 
 pub(super) mod failure;
 mod store;
@@ -29,29 +29,29 @@ use self::failure::Failure;
 /// The setting that says how long a request is made again, such as `90s` or `1h 30m`; `0s` is never.
 pub(super) const SETTING: &str = "retry_for";
 
-/// How long a request is made again, unless said otherwise.
+/// How long requests are retried by default.
 pub const DEFAULT_RETRY_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// The longest first pause, and the longest of all.
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// An outage is told when a request has waited for so long, and again after so long.
+/// Time after which the outage of a waiting request is reported, and time between reports.
 const TOLD_AFTER: Duration = Duration::from_secs(1);
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
-/// Who hears of outages. They are the whole process's, and met deep below whatever opened the place.
+/// The reporter of outages. It is the whole process's, since outages are met deep below the opening of a location.
 static LISTENER: RwLock<Option<Arc<dyn Reporter>>> = RwLock::new(None);
 
 /// Stores that have answered this process.
 static KNOWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// From now on this process's waiting for stores that do not answer is told to `reporter`.
+/// Reports outages to `reporter` from now on: times when this process waits for stores that do not answer.
 pub fn report_outages(reporter: Arc<dyn Reporter>) {
     *LISTENER.write().unwrap_or_else(PoisonError::into_inner) = Some(reporter);
 }
 
-/// How long requests to a store are made again.
+/// Retry policy of a store.
 #[derive(Debug)]
 pub(super) struct Patience {
     /// URL of the store.
@@ -87,12 +87,12 @@ struct Tries {
 pub(super) struct GaveUp {
     pub(super) tries: u32,
     pub(super) waited: Duration,
-    /// Of the last try.
+    /// The error of the last try.
     pub(super) source: Error,
 }
 
 impl Patience {
-    /// With a store of this URL, as the settings say.
+    /// The policy for a store with this URL, from the settings.
     ///
     /// # Errors
     /// For a setting that is not a duration.
@@ -155,7 +155,7 @@ impl Patience {
         known.contains(&self.store)
     }
 
-    /// Tells of an outage, if nobody has a moment ago.
+    /// Reports an outage, unless it was reported a moment ago.
     fn tell(&self, reason: &str, left: Duration, now: Instant) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let is_old = |last| now.duration_since(last) >= TOLD_EVERY;

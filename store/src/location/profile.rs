@@ -1,4 +1,4 @@
-//! Credentials of S3 out of a profile of `~/.aws`: keys, `credential_process`, roles, SSO.
+//! Credentials of S3 from a profile of `~/.aws`: keys, `credential_process`, roles, SSO.
 
 mod wire;
 
@@ -20,14 +20,14 @@ use tokio::sync::Mutex;
 
 use super::settings::Settings;
 
-/// Which profile, and the files that hold it; in the environment `AWS_PROFILE` and so on.
+/// Settings that choose the profile and the files that hold it; `AWS_PROFILE` and so on in the environment.
 pub(super) const SETTINGS: [&str; 3] = [
     "aws_profile",
     "aws_config_file",
     "aws_shared_credentials_file",
 ];
 
-/// So long before their end credentials are asked for anew.
+/// Credentials are renewed this long before they end.
 const EARLY: Duration = Duration::from_secs(300);
 
 /// A profile and the files that may hold it.
@@ -71,7 +71,7 @@ impl Profile {
         Some(region.to_string())
     }
 
-    /// Its credentials; where the default profile has none, those of `otherwise`.
+    /// Credentials of the profile; those of `otherwise` if the default profile has none.
     pub(super) fn credentials(self, otherwise: AwsCredentialProvider) -> AwsCredentialProvider {
         let region = self.region().map(aws_config::Region::new);
         let config = ProviderConfig::default()

@@ -1,4 +1,4 @@
-//! Settings of buckets: from the environment, and those that were typed, which win.
+//! Settings of buckets, from the environment and from the command line, which takes precedence.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -14,8 +14,8 @@ use super::{hub, patience, profile};
 #[derive(Debug)]
 pub(super) struct Settings<K> {
     known: Vec<(K, String)>,
-    /// All that were given, by their names.
-    given: BTreeMap<String, String>,
+    /// Values of all settings, by name.
+    all: BTreeMap<String, String>,
 }
 
 impl<K: FromStr + PartialEq> Settings<K> {
@@ -30,20 +30,20 @@ impl<K: FromStr + PartialEq> Settings<K> {
         let mut settings = Self::typed(&variables);
         let typed = Self::typed(options);
         settings.known.extend(typed.known);
-        settings.given.extend(typed.given);
+        settings.all.extend(typed.all);
         settings
     }
 
-    /// Only what was typed.
+    /// Only the settings that were typed.
     pub(super) fn typed(options: &[(String, String)]) -> Self {
         let options = options.iter();
-        let given: Vec<_> = options
+        let all: Vec<_> = options
             .map(|(key, value)| (key.to_ascii_lowercase(), value.clone()))
             .collect();
         let known = |(key, value): &(String, String)| Some((key.parse().ok()?, value.clone()));
         Self {
-            known: given.iter().filter_map(known).collect(),
-            given: given.into_iter().collect(),
+            known: all.iter().filter_map(known).collect(),
+            all: all.into_iter().collect(),
         }
     }
 
@@ -54,7 +54,7 @@ impl<K: FromStr + PartialEq> Settings<K> {
 
     /// A setting that is not of `object_store`.
     pub(super) fn named(&self, name: &str) -> Option<&str> {
-        self.given.get(name).map(String::as_str)
+        self.all.get(name).map(String::as_str)
     }
 
     /// A setting for where none of some is there.

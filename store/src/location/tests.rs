@@ -1,4 +1,4 @@
-//! What holds of every kind of place.
+//! Properties that every kind of location has.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod credentials;

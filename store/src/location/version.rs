@@ -1,4 +1,4 @@
-//! Replacing an object only while it is the one that was read.
+//! Replaces an object only if it is still the version that was read.
 
 use bytes::Bytes;
 use object_store::{ObjectStoreExt as _, PutMode, PutOptions, PutPayload, UpdateVersion};

@@ -1,11 +1,11 @@
-//! Changing a data set: a manifest in the place of the one that it was made from, while that is there.
+//! Changes a data set: a new manifest replaces the one that it was made from, if that is still there.
 //!
-//! Of two changes of the same manifest one takes its place and the other is told; nothing else decides.
-//! Generations only grow, and what is written for one has names that no other work uses ([`stamp`]). So a file
-//! of a generation that is there already, which no manifest names, can never be named again: whoever tidies up
-//! needs to know nothing about who lives ([`litter`]). The manifest that goes is kept below `generations/`.
+//! When two writers change the same manifest, one succeeds and the other gets an error; nothing else decides.
+//! Generation numbers only grow, and the files of each have names that no other work uses ([`stamp`]). So a file
+//! of an existing generation that no manifest names can never be named again, and can be deleted without
+//! knowing which writers live ([`litter`]). A replaced manifest is kept below `generations/`.
 //!
-//! [`Change`] is what all writers have in common, from their claim to their tidying up.
+//! [`Change`] has the steps that all writers share, from the claim to tidying up.
 
 mod change;
 mod claim;
@@ -20,7 +20,7 @@ pub use head::Head;
 pub use litter::{Litter, litter, purge};
 pub(crate) use stamp::Stamp;
 
-/// Where a manifest is kept that another took the place of.
+/// Location at which a replaced manifest is kept.
 fn kept(root: &Location, manifest: &Manifest) -> Location {
     let (generation, id) = (manifest.generation, manifest.id());
     root.join(&format!("generations/{generation:05}-{id}.json"))
@@ -64,7 +64,7 @@ async fn publish(root: &Location, before: Option<&Head>, next: &Manifest) -> Res
     Err(overtaken(root, before, next.generation))
 }
 
-/// What a work is told when another was first.
+/// The error of a work when another writer was first.
 fn overtaken(root: &Location, before: Option<&Head>, generation: u64) -> Error {
     let root = root.to_string();
     match before {

@@ -1,5 +1,5 @@
-//! Where a data set came from: its sources, what of them was taken, and all that they hold beside
-//! fields.
+//! The provenance of a data set: its sources, which part of them was taken, and everything that they
+//! hold beside fields.
 
 use std::collections::BTreeMap;
 
@@ -26,27 +26,27 @@ pub struct Provenance {
     pub sources: Vec<SourceRecord>,
 }
 
-/// One file that a data set was made from.
+/// A file that a data set was made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceRecord {
-    /// Its path below the source.
+    /// Path of the file below the source.
     pub name: String,
-    /// Where its trajectories went.
+    /// Split to which the file's trajectories went.
     pub split: Split,
-    /// Its size.
+    /// Size of the file in bytes.
     pub bytes: u64,
-    /// Of the fields' values that were read, sixteen hexadecimal digits: equal for equal values.
+    /// Checksum of the fields' values that were read, sixteen hexadecimal digits: equal for equal values.
     pub checksum: String,
     /// Everything else that it holds: its [`Contents`].
     pub structure: Attachment,
 }
 
-/// An object that belongs to a data set and is no shard.
+/// An object that belongs to a data set and is not a shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
-    /// Below the data set's root.
+    /// Path of the object below the data set's root.
     pub path: String,
-    /// Its size.
+    /// Size of the object in bytes.
     pub bytes: u64,
     /// XXH3-64 of its bytes, sixteen hexadecimal digits.
     pub checksum: String,
@@ -64,7 +64,7 @@ impl Attachment {
         }
     }
 
-    /// Its bytes, compared with the record.
+    /// Reads the object and compares it with this record.
     ///
     /// # Errors
     /// [`crate::Error::Damaged`], [`crate::Error::Io`].
@@ -76,7 +76,7 @@ impl Attachment {
     }
 }
 
-/// What was taken of the sources; by default everything.
+/// The part of the sources that is taken; by default everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Selection {
@@ -89,10 +89,10 @@ pub struct Selection {
     /// Cells along each axis; empty for all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub space: Vec<AxisSelection>,
-    /// Every how many frames one is taken, from the first on; 0 and 1 for all.
+    /// Every how many frames one is taken, from the first one on; 0 and 1 take all.
     #[serde(skip_serializing_if = "is_one")]
     pub time_stride: usize,
-    /// What the data set is called; by default as its files call it.
+    /// Name of the data set; by default the name in its files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Files that are left out: patterns of their paths below the source.
@@ -101,22 +101,22 @@ pub struct Selection {
     /// Trajectories that are left out, each as `FILE#SAMPLE`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exclude_trajectories: Vec<String>,
-    /// Kinds of broken simulations that are let through.
+    /// Kinds of findings that are accepted instead of refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<String>,
-    /// What becomes of values that are not finite.
+    /// What to do with values that are not finite.
     #[serde(skip_serializing_if = "NotFinite::is_refused")]
     pub nan: NotFinite,
 }
 
-/// What becomes of values that are NaN or infinite.
+/// What to do with values that are NaN or infinite.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NotFinite {
     /// A source that holds one is refused.
     #[default]
     Refuse,
-    /// They become zero, in field units.
+    /// Values become zero, in field units.
     Zero,
 }
 
@@ -147,14 +147,14 @@ fn is_one(stride: &usize) -> bool {
 pub struct AxisSelection {
     /// The first cell.
     pub start: usize,
-    /// One past the last.
+    /// One past the last cell.
     pub end: usize,
     /// Every how many cells one is taken.
     pub stride: usize,
 }
 
 impl AxisSelection {
-    /// All cells of an axis.
+    /// Selects all cells of an axis.
     #[must_use]
     pub fn whole(cells: usize) -> Self {
         Self {
@@ -164,7 +164,7 @@ impl AxisSelection {
         }
     }
 
-    /// How many cells it takes.
+    /// Number of cells that are taken.
     #[must_use]
     pub fn count(&self) -> usize {
         self.end
@@ -192,7 +192,7 @@ pub struct Contents {
     /// What was left out and why: "/dimensions/x@REFERENCE_LIST" → "its type is a compound".
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub left_out: BTreeMap<String, String>,
-    /// Texts that are no UTF-8 and were taken for Latin-1: "/@author".
+    /// Texts that are not UTF-8 and were taken for Latin-1: "/@author".
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub latin1: Vec<String>,
 }
@@ -205,7 +205,7 @@ pub enum StoredValue {
     Text {
         /// Empty for a single one.
         shape: Vec<usize>,
-        /// In row-major order.
+        /// Texts in row-major order.
         text: Vec<String>,
     },
     /// Numbers.

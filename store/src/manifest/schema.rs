@@ -1,10 +1,10 @@
-//! What a data set is about: its grid and its fields, in The Well's terms.
+//! The schema of a data set: its grid and its fields, in The Well's terms.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// What happens at one end of an axis; The Well's three kinds.
+/// Boundary condition at one end of an axis; The Well has three kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Boundary {
@@ -12,7 +12,7 @@ pub enum Boundary {
     Wall,
     /// Open: things flow out.
     Open,
-    /// The other end comes next.
+    /// Periodic: the axis continues at its other end.
     Periodic,
 }
 
@@ -24,14 +24,14 @@ impl Boundary {
     }
 }
 
-/// One axis of the grid.
+/// An axis of the grid.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Axis {
     /// "x", "y", "z", ...
     pub name: String,
-    /// Where the grid points lie, in the simulation's units.
+    /// Coordinates of the grid points, in the simulation's units.
     pub coordinates: Vec<f64>,
-    /// At the low and the high end.
+    /// Boundary types at the low and the high end.
     pub boundary: [Boundary; 2],
 }
 
@@ -54,7 +54,7 @@ impl Grid {
             .collect()
     }
 
-    /// Grid points in all.
+    /// Total number of grid points.
     #[must_use]
     pub fn cells(&self) -> usize {
         self.shape().iter().product()
@@ -82,9 +82,9 @@ pub enum TensorOrder {
 /// A physical field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Field {
-    /// As in the source: "pressure", "velocity", "D".
+    /// Name as in the source: "pressure", "velocity", "D".
     pub name: String,
-    /// Its rank.
+    /// Rank of the field.
     pub order: TensorOrder,
     /// Whether it differs from frame to frame.
     pub time_varying: bool,
@@ -113,9 +113,9 @@ impl Field {
 pub struct Schema {
     /// The data set's name.
     pub name: String,
-    /// Where the fields are known.
+    /// The grid on which the fields are given.
     pub grid: Grid,
-    /// As The Well orders them: t0, then t1, then t2.
+    /// Fields in The Well's order: t0, then t1, then t2.
     pub fields: Vec<Field>,
 }
 
@@ -123,7 +123,7 @@ pub struct Schema {
 const MOST_AXES: usize = 8;
 
 impl Schema {
-    /// A periodic box of unit cells, with so many points along each axis and fields that differ from frame to
+    /// A periodic box of unit cells, with a number of points along each axis and fields that differ from frame to
     /// frame and from trajectory to trajectory.
     #[must_use]
     pub fn periodic(name: &str, axes: &[(&str, usize)], fields: &[(&str, TensorOrder)]) -> Self {

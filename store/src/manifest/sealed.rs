@@ -1,8 +1,8 @@
-//! JSON documents that carry a checksum of what they say: an edit or a flipped bit is told, a missing
-//! checksum is not (documents that were written before they had one stay readable).
+//! JSON documents that carry a checksum of their content. A wrong checksum is an error; a missing one is not,
+//! so documents from before there were checksums stay readable.
 //!
 //! The checksum is the value of the document's key [`KEY`]: XXH3-64 of the rest, as [`checksum_of`] encodes
-//! it. Spaces, line breaks and the order of keys do not count. Who means an edit takes that line out.
+//! it. Spaces, line breaks and the order of keys do not count. To edit a document by hand, delete that key.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,7 +25,7 @@ pub fn to_json<T: Serialize>(document: &T) -> serde_json::Result<String> {
         document: &'a T,
         checksum: String,
     }
-    // Of the text, as its readers do, so that no number differs by its way through it.
+    // The checksum is computed from the text, as readers compute it, so that no number differs by rounding.
     let plain = serde_json::from_slice(&serde_json::to_vec(document)?)?;
     let checksum = checksum_of(&plain);
     let text = serde_json::to_string_pretty(&Sealed { document, checksum })?;

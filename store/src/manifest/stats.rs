@@ -45,9 +45,9 @@ impl ScaleBound {
 /// A channel that varies so little that the bound is its scale.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BoundedChannel {
-    /// Its name.
+    /// Name of the channel.
     pub name: String,
-    /// Its standard deviation, or its root mean square where that normalizes.
+    /// Standard deviation of the channel, or its root mean square if that normalizes.
     pub spread: f64,
     /// What its values are divided by.
     pub scale: f64,

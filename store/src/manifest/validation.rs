@@ -1,4 +1,4 @@
-//! Whether the parts of a manifest fit one another, and its files can hold what they are said to.
+//! Checks that the parts of a manifest are consistent, and that its files are large enough for their content.
 
 use super::{Compression, Manifest, SplitManifest, version_of};
 use crate::{Error, Result};
@@ -113,7 +113,7 @@ impl Manifest {
         Ok(())
     }
 
-    /// Bytes of a row with so many channels, not compressed: trajectory, step, time, and the values.
+    /// Uncompressed bytes of a row with `channels` channels: trajectory, step, time, and the values.
     fn row_bytes(&self, channels: usize) -> u128 {
         let cells = self.schema.grid.cells() as u128;
         16 + channels as u128 * cells * self.dtype.bytes() as u128

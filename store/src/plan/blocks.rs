@@ -1,4 +1,4 @@
-//! Windows by the shard that their first frame lies in.
+//! Groups windows by the shard that holds their first frame.
 
 use std::ops::Range;
 
@@ -44,7 +44,7 @@ impl ShardBlocks {
         }
     }
 
-    /// How many blocks: as many as shards.
+    /// Number of blocks, which is that of shards.
     pub(super) fn len(&self) -> usize {
         self.reach.len()
     }

@@ -1,20 +1,20 @@
-//! Permutations of windows: of all of them at once, and one that goes through the shards.
+//! Permutations of windows: a global one, and one that goes through the shards.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::blocks::ShardBlocks;
 use crate::Offsets;
 
-/// In which order windows come.
+/// The order in which windows come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// By trajectory and start.
+    /// In the order of trajectory and start.
     Sequential,
     /// Every window once, anywhere in the split: for shards on a disk, or few enough to be held.
     Shuffled {
-        /// Of the run.
+        /// Seed of the run.
         seed: u64,
-        /// Of the pass over the data.
+        /// Number of the pass over the data, from 0.
         epoch: u64,
     },
     /// Every window once, mixed with those of as many shards as there are lanes: for shards in a
@@ -26,9 +26,9 @@ pub enum Order {
     /// lane moves on. Lanes move on one after another, so that one shard at a time is let go and one
     /// is needed. A window that ends in the next shard costs nothing, since its lane comes there next.
     Streamed {
-        /// Of the run.
+        /// Seed of the run.
         seed: u64,
-        /// Of the pass over the data.
+        /// Number of the pass over the data, from 0.
         epoch: u64,
         /// Shards whose windows are mixed. As many as there are shards give a global shuffle.
         lanes: usize,
@@ -170,7 +170,7 @@ struct BlockPart {
     len: usize,
 }
 
-/// Where a permutation of 0..n puts `place`: four Feistel rounds over the next power of four,
+/// The image of `place` in a permutation of 0..n: four Feistel rounds over the next power of four,
 /// repeated until the result lies below n. The rounds' keys are frozen: seeds keep their meaning.
 pub(super) fn shuffled(place: u64, n: u64, seed: u64, epoch: u64) -> u64 {
     let half = (64 - (n.max(2) - 1).leading_zeros()).div_ceil(2);

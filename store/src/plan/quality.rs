@@ -1,5 +1,5 @@
-//! How well orders mix, beside what others do, at equal memory: `cargo test quality -- --nocapture`
-//! prints the table.
+//! Measures how well orders mix windows, in comparison with other loaders at equal memory:
+//! `cargo test quality -- --nocapture` prints the table.
 //!
 //! Samples come from 256 shards of 64. *Held* is how many shards lie between their first and their last
 //! use, at most: what must be kept if each is fetched once. *In a batch* is how many shards 64 successive

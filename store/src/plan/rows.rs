@@ -1,4 +1,4 @@
-//! Where rows are: a split's rows (frames) are numbered by (trajectory, step).
+//! Locates rows: a split's rows (frames) are numbered by (trajectory, step).
 
 use std::ops::Range;
 

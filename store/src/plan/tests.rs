@@ -10,7 +10,7 @@ use crate::{Length, Shard, sample};
 
 const SEQUENTIAL: Order = Order::Sequential;
 
-/// A manifest of trajectories of so many frames in shards of so many rows.
+/// A manifest of trajectories with the given frames, in shards of `rows` rows.
 fn manifest(frames: &[usize], rows: usize) -> Manifest {
     let mut manifest = sample::manifest(Split::Train, frames);
     let total: usize = frames.iter().sum();

@@ -1,5 +1,5 @@
-//! Open shards. Local ones are mapped; remote ones are fetched whole, into memory or into a folder
-//! that processes share. What is held stays below a limit.
+//! The cache of open shards. Local shards are mapped; remote ones are fetched whole, into memory or into
+//! a folder that processes share. Their total size stays below a limit.
 
 pub(crate) mod folder;
 pub(crate) mod ledger;
@@ -24,7 +24,7 @@ use ledger::{CacheLedger, Room};
 /// Bytes of shards that are held in memory unless said otherwise.
 pub const DEFAULT_CACHE_BYTES: u64 = 4 << 30;
 
-/// How much of a data set is held, and where.
+/// Options of the cache of a data set's shards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheOptions {
     /// Bytes of shards in memory: those that are fetched, and those that must be decompressed.
@@ -35,7 +35,7 @@ pub struct CacheOptions {
     /// cache; chmod 2770 cache`), and any other that others can write to is refused.
     pub folder: Option<(PathBuf, u64)>,
     /// Whether uncompressed local shards, and the folder's, are mapped into memory. Mapped files take no
-    /// other memory and are not copied; but a file that somebody cuts while it is mapped ends the process
+    /// other memory and are not copied; but a file that is truncated while it is mapped ends the process
     /// with a bus error. Read instead, they take `memory`, and such a file is an error that names it.
     pub map: bool,
 }
@@ -57,7 +57,7 @@ type Cell = Arc<OnceCell<Arc<ShardData>>>;
 pub(crate) struct ShardCache {
     root: Location,
     manifest: Arc<Manifest>,
-    /// Of shards that may not be there yet.
+    /// Makes the shards that are not there yet, for a data set on demand.
     origin: Option<Arc<dyn ShardProvider>>,
     columns: SchemaRef,
     constant_columns: SchemaRef,
@@ -164,16 +164,13 @@ impl ShardCache {
     }
 
     fn try_lease(self: &Arc<Self>, wanted: &[(ShardId, u64)], room: Room) -> Option<Lease> {
-        let granted = self.ledger().lease(wanted, room)?;
+        let grant = self.ledger().lease(wanted, room)?;
         let counters = self.counters();
-        Counters::add(&counters.misses, granted.missing.len() as u64);
-        Counters::add(
-            &counters.hits,
-            (wanted.len() - granted.missing.len()) as u64,
-        );
+        Counters::add(&counters.misses, grant.missing.len() as u64);
+        Counters::add(&counters.hits, (wanted.len() - grant.missing.len()) as u64);
         Some(Lease {
             cache: Arc::clone(self),
-            shards: granted.shards,
+            shards: grant.shards,
         })
     }
 

@@ -1,4 +1,4 @@
-//! Reading a data set: any run of frames of any trajectory.
+//! [`Dataset`]: reads any run of frames of any trajectory.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -37,9 +37,9 @@ impl Dataset {
     /// Opens a data set: reads its manifest and nothing else.
     ///
     /// Uncompressed shards on a local disk are mapped into memory, unless [`CacheOptions::map`] says
-    /// otherwise. While the data set is open nobody may write to such a file or cut it: values would
-    /// change after they were checked, or the process would end with a bus error. Nothing in this program
-    /// does, since it never changes a shard; to replace one by hand, write another file and rename it.
+    /// otherwise. While the data set is open, such a file must not be written to or truncated: values would
+    /// change after they were checked, or the process would end with a bus error. This program never
+    /// changes a shard; to replace one by hand, write another file and rename it.
     ///
     /// # Errors
     /// [`Error::NotADataset`], [`Error::UnsupportedFormat`], [`Error::Malformed`], [`Error::Io`].
@@ -47,7 +47,7 @@ impl Dataset {
         Self::open_with(root, CacheOptions::default()).await
     }
 
-    /// Like [`Dataset::open`], with a say in how much is held and where.
+    /// [`Dataset::open`] with options of the cache.
     ///
     /// # Errors
     /// As [`Dataset::open`]; [`Error::Cache`] for a folder that cannot be used.
@@ -55,8 +55,8 @@ impl Dataset {
         Self::new(root, Manifest::load(root).await?, None, cache)
     }
 
-    /// A data set whose shards an origin makes when they are first read; of the manifest the
-    /// [`Manifest::outline`] is enough.
+    /// A data set on demand, whose shards an origin makes when they are first read. The manifest may be a
+    /// [`Manifest::outline`].
     ///
     /// # Errors
     /// [`Error::Cache`] for a folder that cannot be used.
@@ -89,8 +89,8 @@ impl Dataset {
         })
     }
 
-    /// The data set as it was before it was changed: its newest earlier generation of which this holds;
-    /// nothing where no such is kept, since [`purge`](crate::purge) deletes them.
+    /// The newest earlier generation of the data set for which `holds` is true; none if no such generation
+    /// is kept, since [`purge`](crate::purge) deletes them.
     ///
     /// # Errors
     /// As [`Dataset::open`].
@@ -100,19 +100,19 @@ impl Dataset {
         kept.map(open).transpose()
     }
 
-    /// Where it is.
+    /// Location of the data set.
     #[must_use]
     pub fn location(&self) -> &Location {
         &self.root
     }
 
-    /// What it holds.
+    /// Manifest of the data set.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// Its grid and fields.
+    /// Grid and fields of the data set.
     #[must_use]
     pub fn schema(&self) -> &Schema {
         &self.manifest.schema
@@ -124,13 +124,13 @@ impl Dataset {
         &self.affine
     }
 
-    /// What makes its shards when they are first read, if they were not all written before.
+    /// The provider that makes shards when they are first read, for a data set on demand.
     #[must_use]
     pub fn origin(&self) -> Option<&Arc<dyn ShardProvider>> {
         self.cache.origin()
     }
 
-    /// What reading it has cost so far.
+    /// Requests, bytes and waiting time of all reading so far.
     #[must_use]
     pub fn traffic(&self) -> IoStatistics {
         self.cache.traffic()
@@ -217,7 +217,7 @@ impl Dataset {
         &self.cache
     }
 
-    /// Where a window's frames lie.
+    /// The pieces of shards that hold a window's frames.
     pub(crate) fn pieces(
         &self,
         split: Split,

@@ -1,4 +1,4 @@
-//! Bytes of shards from a network: in parts, several at a time.
+//! Fetches the bytes of shards from a network: in parts, several at a time.
 
 mod region;
 
@@ -19,7 +19,7 @@ const PART: u64 = 8 << 20;
 /// Requests at a time.
 const AT_A_TIME: usize = 8;
 
-/// Asks for parts of objects, the oldest wish first.
+/// Requests parts of objects, in the order of the calls.
 #[derive(Debug)]
 pub(crate) struct Fetcher {
     turns: Semaphore,

@@ -1,4 +1,4 @@
-//! What reading a data set has cost.
+//! Counts requests, bytes and waiting time of reading a data set.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub struct IoStatistics {
     pub retries: u64,
     /// How often shards were found in memory or in the cache folder when they were wanted.
     pub hits: u64,
-    /// How often they had to be opened: mapped, or fetched.
+    /// How often shards had to be opened: mapped, or fetched.
     pub misses: u64,
     /// Bytes of shards held at once, at most: in memory, or in files of the cache folder.
     pub peak: u64,
@@ -24,7 +24,7 @@ pub struct IoStatistics {
     pub waited: f64,
 }
 
-/// The same, while it happens.
+/// Counters behind [`IoStatistics`], updated while reading goes on.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) requests: AtomicU64,

@@ -1,9 +1,9 @@
-//! Some columns of some frames as Arrow, in the fields' own units: what SQL over a data set reads.
+//! [`Scanner`]: reads some columns of some frames as Arrow, in the fields' own units, for SQL.
 //!
-//! The manifest tells which rows are which frames, so choosing frames costs nothing. Of a shard, the
-//! footer and the heads of its record batches are read once; then each record batch costs a request
-//! for every run of neighbouring columns wanted. Checksums are of whole files and are not compared
-//! here: that is what `wellspring verify` is for.
+//! The manifest tells which rows are which frames, so choosing frames costs nothing. The footer of a shard
+//! and the heads of its record batches are read once; then each record batch costs a request for every
+//! run of neighbouring columns. Checksums cover whole files, so they are not compared here; `wellspring
+//! verify` compares them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -26,7 +26,7 @@ const AHEAD: usize = 2;
 /// What is wanted of frames.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FrameColumns {
-    /// Their times.
+    /// Whether the times of frames are read.
     pub time: bool,
     /// Channels by number, as [`crate::Schema::channels`] has them.
     pub channels: Vec<usize>,
@@ -37,9 +37,9 @@ pub struct FrameColumns {
 pub struct ShardRows {
     /// The part of the data set.
     pub split: Split,
-    /// Of its shards, by number.
+    /// Number of the shard within the split.
     pub shard: usize,
-    /// Of the split's rows.
+    /// Rows of the split.
     pub rows: Range<usize>,
 }
 
@@ -54,7 +54,7 @@ pub struct Scanner {
 }
 
 impl Scanner {
-    /// Over a data set; reads nothing yet.
+    /// A scanner of a data set; reads nothing yet.
     #[must_use]
     pub fn new(dataset: Arc<Dataset>) -> Self {
         let manifest = dataset.manifest();

@@ -1,4 +1,4 @@
-//! Data sets whose shards are made when they are first read.
+//! [`ShardProvider`]: makes the shards of a data set on demand, when they are first read.
 
 use std::fmt::Debug;
 
@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::{Result, Shard, ShardId};
 
-/// What makes the shards of a data set that is not written yet.
+/// Makes the shards of a data set that is not written yet.
 #[async_trait]
 pub trait ShardProvider: Debug + Send + Sync {
     /// A file of the data set: written below the root by the time that this ends, whoever wrote it.
@@ -15,6 +15,6 @@ pub trait ShardProvider: Debug + Send + Sync {
     /// [`crate::Error::ShardProvider`].
     async fn shard(&self, id: ShardId) -> Result<Shard>;
 
-    /// Shards that are still to be made, as far as it knows.
+    /// Number of shards that are still to be made, as far as it knows.
     fn missing(&self) -> usize;
 }

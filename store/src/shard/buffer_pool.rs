@@ -1,4 +1,4 @@
-//! Lists of values that are filled again once they are written.
+//! Reuses buffers of values once they are written.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ impl BufferPool {
         values
     }
 
-    /// Takes back what nobody else reads.
+    /// Takes back buffers that nothing else reads.
     fn give(&self, buffer: Buffer) {
         if let Ok(values) = buffer.into_vec::<f32>()
             && values.capacity() >= SHORTEST

@@ -1,5 +1,5 @@
-//! Reading a shard. Bytes come from anywhere, so every offset and length is checked against the
-//! file before Arrow is let near it; the values themselves are not copied.
+//! Decodes a shard without copying its values. The bytes may be damaged or hostile, so every offset and
+//! length is checked against the file before Arrow uses it.
 
 use std::iter::StepBy;
 use std::ops::Range;
@@ -219,11 +219,11 @@ pub(super) fn check_block(file: &Buffer, block: &Block) -> Result<Buffer, String
     let message =
         root_as_message(&bytes[8..head]).map_err(|error| format!("a record batch: {error}"))?;
     if message.header_type() != MessageHeader::RecordBatch {
-        return Err("a block is no record batch".into());
+        return Err("a block is not a record batch".into());
     }
     let batch = message
         .header_as_record_batch()
-        .ok_or("a block is no record batch")?;
+        .ok_or("a block is not a record batch")?;
     if batch.variadicBufferCounts().is_some() {
         return Err("a record batch has buffers of a type that shards do not use".into());
     }

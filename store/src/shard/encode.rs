@@ -1,4 +1,4 @@
-//! Writing a shard: rows are gathered into record batches.
+//! Encodes a shard: gathers rows into record batches.
 
 use std::sync::Arc;
 
@@ -19,14 +19,14 @@ use crate::{Compression, Dtype, Error, Frames, Location, Result, Shard};
 /// Bytes of a record batch, about: enough for long contiguous runs, few enough to read alone.
 const BATCH_BYTES: usize = 8 << 20;
 
-/// Whose frame a row is, and when.
+/// The trajectory, step and time of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Row {
     /// Index of the trajectory in its split.
     pub trajectory: u32,
     /// Index of the frame in the trajectory.
     pub step: u32,
-    /// In the simulation's units.
+    /// Time in the simulation's units.
     pub time: f64,
 }
 
@@ -228,7 +228,7 @@ fn record_batch(
     {
         let DataType::FixedSizeList(item, cells) = field.data_type() else {
             return Err(ArrowError::SchemaError(format!(
-                "{} is no tensor",
+                "{} is not a tensor",
                 field.name()
             )));
         };
@@ -253,14 +253,14 @@ fn halved(values: &[f32]) -> Vec<f16> {
 }
 
 impl Dtype {
-    /// The first value, and where it is, that this type would turn into infinity or that is no
-    /// number.
+    /// Finds the first value, and where it is, that is not a number or that this type would turn
+    /// into infinity.
     fn check(self, values: &[f32]) -> Result<(), (usize, f32)> {
         let limit = match self {
             Self::F32 => f32::MAX,
             Self::F16 => f16::MAX.to_f32(),
         };
-        // A comparison with a value that is no number is false.
+        // A comparison with a value that is not a number is false.
         let fits = |value: &f32| value.abs() <= limit;
         // Without an early end the compiler makes vectors of it.
         let all = |block: &[f32]| block.iter().fold(true, |all, value| all & fits(value));

@@ -1,4 +1,4 @@
-//! An Arrow IPC file whose buffers go to the store as they are.
+//! Writes an Arrow IPC file whose buffers go to the store without a copy.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Where the columns of a shard lie: from its footer and the heads of its record batches, without a
-//! byte of its values. So a few columns of a few rows cost no more requests and bytes than they must.
+//! The index of a shard: offsets of its columns, from the footer and the heads of its record batches. It
+//! needs none of the values, so reading a few columns of a few rows costs few requests and bytes.
 
 use std::ops::Range;
 
@@ -22,7 +22,7 @@ const TAIL: u64 = 16 << 10;
 /// Buffers no further apart are read in one request.
 const GAP: u64 = 32 << 10;
 
-/// Where the columns of one file lie.
+/// Positions of the columns of one file.
 #[derive(Debug)]
 pub(crate) struct ShardIndex {
     place: Location,
@@ -35,13 +35,13 @@ pub(crate) struct ShardIndex {
 
 #[derive(Debug)]
 struct BatchIndex {
-    /// In the file.
+    /// Offset in the file.
     offset: u64,
     head: Bytes,
     body: u64,
     rows: usize,
     compressed: bool,
-    /// Within the body.
+    /// Ranges of the buffers within the body.
     buffers: Vec<Range<u64>>,
 }
 
@@ -83,7 +83,7 @@ impl ShardIndex {
         self.rows.cut(rows.clone()).collect()
     }
 
-    /// Some columns of some rows of a record batch, and no other bytes but those between close ones.
+    /// Reads some columns of some rows of a record batch, and no other bytes except those between close ones.
     pub(crate) async fn read(
         &self,
         batch: usize,
@@ -139,7 +139,7 @@ impl BatchIndex {
             .map_err(|error| Error::malformed(place, format!("a record batch: {error}")))?;
         let batch = message
             .header_as_record_batch()
-            .ok_or_else(|| malformed("a block is no record batch"))?;
+            .ok_or_else(|| malformed("a block is not a record batch"))?;
         let mut buffers = Vec::new();
         for buffer in batch.buffers().iter().flatten() {
             let (at, length) = (whole(buffer.offset())?, whole(buffer.length())?);
@@ -158,7 +158,7 @@ impl BatchIndex {
         })
     }
 
-    /// Where a column's buffers lie within the body; of a tensor that is not compressed, only the
+    /// Ranges of a column's buffers within the body; for a tensor that is not compressed, only those of the
     /// rows' values.
     fn ranges(
         &self,

@@ -1,18 +1,17 @@
-//! Memory that is used again: the system clears every fresh page first, which costs as much as to
-//! fill it.
+//! Reuses memory: the system clears every fresh page first, which costs as much as filling it.
 
 use std::sync::{Mutex, PoisonError};
 
-/// What was given back, for whoever comes next.
+/// Memory blocks that were given back, for the next user.
 #[derive(Debug)]
 pub(crate) struct Pool<T> {
     free: Mutex<Vec<T>>,
-    /// At least one.
+    /// Most blocks that are kept, at least one.
     most: usize,
 }
 
 impl<T> Pool<T> {
-    /// Keeps at most so many, and one at least.
+    /// A pool that keeps at most `most` blocks, and at least one.
     pub(crate) fn new(most: usize) -> Self {
         Self {
             free: Mutex::default(),

@@ -1,4 +1,4 @@
-//! Bytes that mean harm: whatever a manifest or a shard has become, reading it ends with data or an error.
+//! Hostile bytes: however a manifest or a shard is damaged, reading it gives data or an error.
 
 use std::sync::Arc;
 
@@ -113,7 +113,7 @@ async fn nonsense_for_a_manifest_is_an_error() {
     }
 }
 
-/// A manifest that somebody edited is told, with what to do; so is an earlier one that was kept.
+/// An edited manifest gives an error that says what to do; so does an edited earlier one that was kept.
 #[tokio::test]
 async fn an_edited_manifest_is_told_until_its_checksum_is_taken_out() {
     let root = written("memory:///edited", Compression::None).await;
@@ -296,7 +296,7 @@ async fn hostile_shards_are_refused() {
     }
 }
 
-/// As above, of bytes that are read column by column, which no checksum guards.
+/// Damaged shards that are scanned column by column, which no checksum guards, give data or an error.
 #[tokio::test]
 async fn hostile_shards_are_scanned_without_a_panic() {
     let mut dice = Dice(1);

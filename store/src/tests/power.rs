@@ -1,5 +1,5 @@
-//! Power cuts: the log of what was done to a disk is replayed up to every step, what was not synced until
-//! then is lost, and a data set that was said to be done is whole.
+//! Power cuts: the log of disk operations is replayed up to every step, and what was not synced until then is
+//! lost. A data set whose writer had returned is whole.
 #![expect(
     clippy::disallowed_methods,
     reason = "what was written to a file is read for the log"
@@ -24,7 +24,7 @@ enum Step {
     SyncFolder(PathBuf),
     Remove(PathBuf),
     MakeFolder(PathBuf),
-    /// From here on the data set is said to have this generation at least.
+    /// From here on the data set must have at least this generation.
     Done(u64),
 }
 

@@ -1,4 +1,4 @@
-//! Data sets in a bucket that is far away, or ill.
+//! Data sets in a bucket that is slow or fails.
 #![expect(clippy::disallowed_methods, reason = "the cache folder is looked into")]
 
 use std::collections::BTreeSet;
@@ -18,28 +18,28 @@ fn a_streamed_epoch_fetches_each_shard_once_in_bounded_memory_and_as_planned() {
     let dataset = far.in_memory(10);
     let before = far.server.seen();
     far.epoch(&dataset, STREAMED);
-    let (traffic, seen) = (dataset.traffic(), far.server.seen());
-    assert_eq!(traffic.bytes, seen.bytes - before.bytes);
-    assert_eq!(traffic.requests, seen.gets - before.gets);
-    let ratio = traffic.bytes as f64 / far.all_bytes() as f64;
+    let (statistics, seen) = (dataset.traffic(), far.server.seen());
+    assert_eq!(statistics.bytes, seen.bytes - before.bytes);
+    assert_eq!(statistics.requests, seen.gets - before.gets);
+    let ratio = statistics.bytes as f64 / far.all_bytes() as f64;
     assert!((1.0..=1.05).contains(&ratio), "{ratio}");
-    assert!(traffic.peak <= 10 * far.shard_bytes(), "{traffic:?}");
+    assert!(statistics.peak <= 10 * far.shard_bytes(), "{statistics:?}");
 
     let options = LoaderOptions {
         batch: 4,
         ..LoaderOptions::default()
     };
     let plan = far.plan(STREAMED);
-    let bill = dataset
+    let cost = dataset
         .bill([plan.clone()], plan.len() as u64, options)
         .unwrap();
     assert_eq!(
-        (bill.requests, bill.fetched),
-        (traffic.requests, traffic.bytes)
+        (cost.requests, cost.fetched),
+        (statistics.requests, statistics.bytes)
     );
     assert!(
-        bill.peak <= 10 * far.shard_bytes() && bill.peak >= traffic.peak / 2,
-        "{bill:?}"
+        cost.peak <= 10 * far.shard_bytes() && cost.peak >= statistics.peak / 2,
+        "{cost:?}"
     );
 }
 
@@ -74,8 +74,8 @@ fn a_global_shuffle_of_more_than_fits_is_right_if_not_cheap() {
         .flat_map(|batch| batch.unwrap().windows.clone())
         .collect();
     assert_eq!(seen, all);
-    let traffic = small.traffic();
-    assert!(traffic.peak <= 3 * far.shard_bytes(), "{traffic:?}");
+    let statistics = small.traffic();
+    assert!(statistics.peak <= 3 * far.shard_bytes(), "{statistics:?}");
 }
 
 #[test]
@@ -99,9 +99,9 @@ fn a_slow_consumer_does_not_make_the_memory_grow() {
     let mut loader = far.loader(&dataset, STREAMED);
     let first = loader.next().unwrap().unwrap();
     std::thread::sleep(Duration::from_millis(300));
-    let traffic = dataset.traffic();
-    assert!(traffic.peak <= 12 * far.shard_bytes(), "{traffic:?}");
-    assert!(traffic.bytes < far.all_bytes() / 2, "{traffic:?}");
+    let statistics = dataset.traffic();
+    assert!(statistics.peak <= 12 * far.shard_bytes(), "{statistics:?}");
+    assert!(statistics.bytes < far.all_bytes() / 2, "{statistics:?}");
     drop(first);
     assert_eq!(loader.count() + 1, far.plan(STREAMED).len().div_ceil(4));
 }
@@ -297,7 +297,7 @@ fn what_a_dead_process_left_in_a_folder_does_no_harm() {
     far.epoch(&far.in_folder(&folder, 100), STREAMED);
 }
 
-/// Who may write to a file while it is mapped: nobody.
+/// A file cannot be written to while it is mapped.
 #[cfg(unix)]
 #[test]
 fn a_file_of_the_folder_does_not_change_under_a_reader() {

@@ -1,4 +1,4 @@
-//! Every byte of a data set against its manifest; everything that is wrong, not only the first.
+//! Verifies every byte of a data set against its manifest, and lists everything that is wrong.
 
 use futures::StreamExt as _;
 
@@ -9,7 +9,7 @@ use crate::{Attachment, Error, Head, Location, Manifest, Reporter, Result, Split
 /// Files that are read at the same time.
 const AT_ONCE: usize = 4;
 
-/// Where something is wrong.
+/// The object in which something is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// A shard of a split, by its index.
@@ -25,9 +25,9 @@ pub enum Place {
 /// Something that is wrong.
 #[derive(Debug)]
 pub struct Flaw {
-    /// Where.
+    /// The object that is wrong.
     pub place: Place,
-    /// What, with the object's name.
+    /// What is wrong, with the object's name.
     pub error: Error,
 }
 
@@ -50,7 +50,7 @@ impl Flaw {
 /// wrong, in the manifest's order.
 ///
 /// # Errors
-/// Only where the manifest itself cannot be had.
+/// Only if the manifest itself cannot be read.
 pub async fn verify(root: &Location, reporter: &dyn Reporter) -> Result<(Manifest, Vec<Flaw>)> {
     let place = root.join("manifest.json");
     let head = Head::load(root).await?;

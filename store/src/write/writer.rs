@@ -1,4 +1,4 @@
-//! Writing a data set: shards from any number of tasks, the statistics, and the manifest last.
+//! [`DatasetWriter`]: writes shards from any number of tasks, then the statistics, and the manifest last.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::{
     ShardWriter, Split, SplitManifest, Statistics, Trajectory, shard,
 };
 
-/// What a data set is to be.
+/// Schema, types and statistics of a data set that is written.
 #[derive(Debug, Clone)]
 pub struct WriterOptions {
     /// Grid and fields.
@@ -23,16 +23,16 @@ pub struct WriterOptions {
     pub compression: Compression,
     /// How values are normalized.
     pub normalization: Normalization,
-    /// What they are normalized by, for every channel.
+    /// Statistics of every channel, by which values are normalized.
     pub statistics: Statistics,
     /// Target size of a shard, before compression; a shard has at least one frame.
     pub shard_bytes: u64,
-    /// Whether a data set that is there may be replaced.
+    /// Whether an existing data set may be replaced.
     pub overwrite: bool,
 }
 
-/// Writes a data set, or the next generation of one. Until [`DatasetWriter::finish`] nothing has changed: an
-/// interruption leaves shards that the next attempt writes over.
+/// Writes a data set, or the next generation of one. Nothing changes before [`DatasetWriter::finish`]: an
+/// interruption leaves shards that the next attempt overwrites.
 #[derive(Debug)]
 pub struct DatasetWriter {
     options: WriterOptions,
@@ -48,11 +48,11 @@ pub struct DatasetWriter {
 }
 
 impl DatasetWriter {
-    /// Begins a data set at `root`, by hand: nobody else may write there at the same time. [`Change`] is for
-    /// those who do. One that is replaced stays readable until [`DatasetWriter::finish`].
+    /// Begins a data set at `root`. No other process may write there at the same time; use [`Change`] if
+    /// one might. A data set that is replaced stays readable until [`DatasetWriter::finish`].
     ///
     /// # Errors
-    /// [`Error::Exists`] when there is one and it may not be replaced; [`Error::Malformed`] when
+    /// [`Error::Exists`] when there is one that may not be replaced; [`Error::Malformed`] when
     /// schema and statistics do not fit.
     pub async fn create(root: &Location, options: WriterOptions) -> Result<Self> {
         let before = Head::find(root).await?;
@@ -64,7 +64,7 @@ impl DatasetWriter {
         Self::of(&Change::unclaimed(root, before).await?, options)
     }
 
-    /// Writes the data set that a change is to make, whether or not there is one.
+    /// Writes the data set of a change, whether or not one exists.
     ///
     /// # Errors
     /// [`Error::Malformed`] when schema and statistics do not fit; [`Error::Vanishing`].
@@ -76,7 +76,7 @@ impl DatasetWriter {
         Ok(writer)
     }
 
-    /// Writes more shards for a data set, in the way of those that it has.
+    /// Writes more shards for a data set, in the same format as its own.
     ///
     /// # Errors
     /// [`Error::Malformed`] when the manifest's parts do not fit.
@@ -150,13 +150,13 @@ impl DatasetWriter {
         &self.affine
     }
 
-    /// As [`DatasetWriter::affine`], of the fields that do not vary in time.
+    /// [`DatasetWriter::affine`] for the fields that do not vary in time.
     #[must_use]
     pub fn constant_affine(&self) -> &Affine {
         &self.constant_affine
     }
 
-    /// The channels that vary so little that the lower bound of scales is what they are divided by.
+    /// The channels that vary so little that they are divided by the lower bound of scales.
     #[must_use]
     pub fn bounded(&self) -> Vec<BoundedChannel> {
         let statistics = &self.options.statistics;
@@ -174,7 +174,7 @@ impl DatasetWriter {
         Offsets::of(laid(trajectories, most))
     }
 
-    /// Bytes of a frame, stored and not compressed.
+    /// Uncompressed bytes of a stored frame.
     #[must_use]
     pub fn row_bytes(&self) -> usize {
         let schema = &self.options.schema;
@@ -227,8 +227,7 @@ impl DatasetWriter {
         self.constants_at(&self.path(ShardId { split, index: None }))
     }
 
-    /// A writer for the frames' shard of this path, whatever the generation: to write again what was
-    /// lost.
+    /// A writer for the shard of frames with this path, in any generation, to write a lost shard again.
     ///
     /// # Errors
     /// [`Error::Arrow`].
@@ -236,7 +235,7 @@ impl DatasetWriter {
         self.writer_at(path, self.columns.clone())
     }
 
-    /// As [`DatasetWriter::frames_at`], for constants.
+    /// [`DatasetWriter::frames_at`] for constants.
     ///
     /// # Errors
     /// [`Error::Arrow`].
@@ -285,8 +284,8 @@ impl DatasetWriter {
         )
     }
 
-    /// Writes `manifest.json`: from now on the data set is what was written. Then come `stats.yaml` and tidying
-    /// up, which the next writer does where this one is stopped.
+    /// Writes `manifest.json`, which commits the data set. Then it writes `stats.yaml` and tidies up; after an
+    /// interruption the next writer does that.
     ///
     /// # Errors
     /// [`Error::Exists`] or [`Error::Overtaken`] when another writer was first; [`Error::Malformed`] when the

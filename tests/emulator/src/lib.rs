@@ -1,8 +1,8 @@
 //! Runs the project's CUDA kernels on a CPU, for tests.
 //!
 //! The sources `train/src/ops/*.cu` are compiled by the C++ compiler against `cuda.h`; every CUDA thread is
-//! a fiber. What it finds and how is told in `emulator.cpp`. It is slow, runs one launch at a time, and knows
-//! x86-64 alone.
+//! a fiber. `emulator.cpp` describes which errors it finds, and how. It is slow, runs one launch at a time, and
+//! supports only x86-64.
 #![allow(unsafe_code, reason = "kernels take addresses")]
 
 pub mod races;

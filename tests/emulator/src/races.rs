@@ -17,7 +17,7 @@ use crate::{Extent, Launch};
 /// Extents of a kernel that are watched.
 const EXTENTS: usize = 2;
 
-/// As in the build script, but fast to compile, and with lines for the reports.
+/// Flags of the build script, but fast to compile, and with lines for the reports.
 const FLAGS: [&str; 7] = [
     "-std=c++17",
     "-O1",
@@ -43,7 +43,7 @@ pub struct Seen {
     pub clean: bool,
     /// Kernels that were watched.
     pub kernels: BTreeSet<String>,
-    /// All that was printed, the sanitizer's reports included.
+    /// All output, including the sanitizer's reports.
     pub said: String,
 }
 

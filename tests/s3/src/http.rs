@@ -1,4 +1,4 @@
-//! As much of HTTP/1.1 as S3 clients speak.
+//! The part of HTTP/1.1 that S3 clients use.
 
 use std::io;
 

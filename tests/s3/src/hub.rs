@@ -1,8 +1,8 @@
-//! A stand-in for the hub of Hugging Face: what a reader asks of a data set's repository.
+//! A stand-in for the hub of Hugging Face: the requests with which a data set's repository is read.
 //!
-//! Lists come in pages that name the next in a header, revisions are resolved to commits, small files are
-//! moved within the hub and large ones to a server on another port, whose links are good until
-//! [`Hub::forget_links`].
+//! Lists come in pages that name the next one in a header, and revisions are resolved to commits. Requests for
+//! small files are redirected within the hub, those for large ones to a server on another port, whose links
+//! are valid until [`Hub::forget_links`].
 
 use std::collections::BTreeMap;
 use std::io;
@@ -43,10 +43,10 @@ struct Shared {
 struct Repository {
     /// Files of each commit; `main` is the last.
     commits: Vec<BTreeMap<String, Bytes>>,
-    /// Who may read it, if not everyone.
+    /// Token that is needed to read it, if one is.
     token: Option<String>,
     moved_to: Option<String>,
-    /// How often links to the other server were forgotten.
+    /// Number of times that links to the other server were forgotten.
     links: u64,
 }
 
@@ -94,7 +94,7 @@ impl Hub {
         commits.push(all);
     }
 
-    /// From now on only who has the token gets files of a repository.
+    /// From now on only clients with the token get files of a repository.
     pub fn gate(&self, repository: &str, token: &str) {
         let mut held = self.shared.repositories();
         held.entry(repository.to_owned()).or_default().token = Some(token.to_owned());
@@ -108,14 +108,14 @@ impl Hub {
         held.entry(old.to_owned()).or_default().moved_to = Some(new.to_owned());
     }
 
-    /// From now on links to the other server that were given before are refused.
+    /// From now on earlier links to the other server are refused.
     pub fn forget_links(&self, repository: &str) {
         let mut held = self.shared.repositories();
         held.entry(repository.to_owned()).or_default().links += 1;
         self.shared.elsewhere.clear();
     }
 
-    /// From now on this goes wrong with the hub's own answers.
+    /// From now on simulates a failure of the hub's own answers.
     pub fn trouble(&self, trouble: Trouble) {
         self.shared.network.set_trouble(Some(trouble));
     }

@@ -1,12 +1,12 @@
-//! A small S3 server for tests: buckets in memory, on a port of this machine, with knobs for what
-//! networks and stores do wrong.
+//! A small S3 server for tests: buckets in memory, on a port of this machine, with simulated failures of
+//! networks and stores.
 //!
-//! It knows what `object_store` asks of S3: objects with ranges and conditions (`If-Match`,
+//! It supports what `object_store` uses of S3: objects with ranges and conditions (`If-Match`,
 //! `If-None-Match`), multipart uploads, copies, deletions, and lists of the second version. Every
-//! bucket exists. Conditions are looked at and kept under one lock, so of two writers who race one
-//! wins. It does not look at signatures, though it knows whose they are, and it keeps no times. It speaks Google's dialect too, in which
-//! conditions are on generations. To a client that speaks plain HTTP it is a web server, which may know that
-//! an object is elsewhere. [`Hub`] stands in for the hub of Hugging Face.
+//! bucket exists. Conditions are checked and applied under one lock, so of two racing writers one
+//! succeeds. It does not verify signatures, though it knows whose they are, and it keeps no times. It also
+//! speaks Google's dialect, in which conditions are on generations. For a plain HTTP client it is a web
+//! server, which may redirect to another place. [`Hub`] stands in for the hub of Hugging Face.
 //!
 //! ```
 //! use wellspring_s3_testing::{Fault, Server, Trouble};
@@ -76,13 +76,13 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// Address on which the server listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its URL.
+    /// URL of the server.
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
@@ -100,7 +100,7 @@ impl Server {
         settings.map(|(key, value)| (key.to_owned(), value)).into()
     }
 
-    /// The same for a client of Google's Cloud Storage.
+    /// Settings that lead a client of Google's Cloud Storage to it, by the names of `object_store`.
     #[must_use]
     pub fn google_settings(&self) -> Vec<(String, String)> {
         // `google_skip_signature` does not keep the client from asking for a token before it writes.
@@ -112,22 +112,22 @@ impl Server {
         settings.map(|(key, value)| (key.to_owned(), value)).into()
     }
 
-    /// From now on the line to it is of this kind.
+    /// Sets the speed and latency of the connection from now on.
     pub fn link(&self, link: Link) {
         self.network.set_link(link);
     }
 
-    /// From now on this goes wrong, instead of what went wrong before.
+    /// Simulates a failure from now on, in place of an earlier one.
     pub fn trouble(&self, trouble: Trouble) {
         self.network.set_trouble(Some(trouble));
     }
 
-    /// From now on nothing goes wrong.
+    /// Ends all simulated failures.
     pub fn calm(&self) {
         self.network.set_trouble(None);
     }
 
-    /// From now on who asks for this path (`/BUCKET/KEY`) is sent to another URL, with status 302.
+    /// From now on redirects requests for this path (`/BUCKET/KEY`) to another URL, with status 302.
     pub fn redirect(&self, path: &str, to: &str) {
         self.network.set_redirect(path, to);
     }
@@ -159,8 +159,8 @@ impl Server {
         self.authorizations().iter().filter_map(id).collect()
     }
 
-    /// From now on lists know of no object that is newer than this call, as those of an eventually
-    /// consistent store may; or of all again.
+    /// From now on lists do not show objects that are newer than this call, as those of an eventually
+    /// consistent store may; `false` ends this.
     pub fn freeze_lists(&self, frozen: bool) {
         self.objects.freeze_lists(frozen);
     }

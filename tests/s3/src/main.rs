@@ -1,5 +1,5 @@
-//! The server alone, for trials by hand: prints the settings that lead to it as a shell's exports, and
-//! runs until its standard input ends. Arguments: latency in milliseconds and MB/s of a connection.
+//! Runs the server by itself, for manual tests: prints its settings as shell exports, and runs until its
+//! standard input ends. Arguments: latency in milliseconds and MB/s of a connection.
 
 use std::io::Read as _;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Objects and half-made uploads, behind one lock.
+//! Objects and unfinished uploads, behind one lock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};

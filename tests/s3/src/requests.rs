@@ -1,4 +1,4 @@
-//! What S3 answers, and Google's Cloud Storage where that is asked for something else.
+//! Answers requests as S3 does, or as Google's Cloud Storage where that differs.
 
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;

@@ -1,4 +1,4 @@
-//! The line between client and server, and what goes wrong on it.
+//! Simulates the network between client and server, with its failures.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::http::{Answer, Connection, Request};
 
-/// How far away the server is.
+/// Latency and speed of the connection to the server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Link {
     /// Before each answer.
@@ -42,16 +42,16 @@ pub enum Fault {
     Hang,
 }
 
-/// Which answers have a fault.
+/// A failure, and the answers that have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trouble {
-    /// Only to requests of this method; a GET that lists is none.
+    /// Only requests of this method fail; a GET that lists does not count.
     pub method: &'static str,
     /// What goes wrong.
     pub fault: Fault,
-    /// Only with every so manieth of them, the last of the first so many included; 1 is all.
+    /// Every nth of these requests fails, the nth being the first, where n is this number; 1 is all.
     pub every: u64,
-    /// So often, then no more.
+    /// Number of failures in all.
     pub times: u64,
 }
 
@@ -95,7 +95,7 @@ impl Network {
         self.redirects().insert(path.to_owned(), to.to_owned());
     }
 
-    /// Where a path is, if it is elsewhere.
+    /// URL to which a path is redirected, if it is.
     pub(crate) fn redirect(&self, path: &str) -> Option<String> {
         self.redirects().get(path).cloned()
     }

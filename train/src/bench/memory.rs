@@ -1,4 +1,4 @@
-//! The most memory that was in use on a device, as Linux or CUDA's driver counts it.
+//! Measures the peak memory use on a device, as Linux or CUDA's driver counts it.
 
 use candle_core::Device;
 
@@ -11,7 +11,7 @@ pub(super) fn reset_peak(device: &Device) {
     }
 }
 
-/// In MiB; nothing where the system does not tell.
+/// Peak memory in MiB; none if the system does not tell it.
 pub(super) fn peak_mib(device: &Device) -> Option<f64> {
     match device {
         #[cfg(feature = "cuda")]

@@ -1,4 +1,4 @@
-//! What a run learns from.
+//! The `data` section of a configuration: data sets and how they are read.
 
 use serde::{Deserialize, Serialize};
 use wellspring_store::CacheOptions;
@@ -10,25 +10,25 @@ use crate::Result;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// The data set: a folder or a URL; or several, which one model learns from by the names of
-    /// their fields.
+    /// The data set: a folder or a URL; or several, from which one model learns by the names of their
+    /// fields.
     pub root: Roots,
-    /// Frames that the model sees.
+    /// Number of frames that the model sees.
     pub context: usize,
-    /// Steps of the data from one of its frames to the next; its predictions are as far apart.
+    /// Steps of the data from one frame of the context to the next, and to the prediction.
     pub stride: usize,
     /// Steps between the starts of two windows of a trajectory.
     pub every: usize,
-    /// Windows of a trajectory at most, from its first frame on; all that there are if not said.
+    /// Maximum number of windows of a trajectory, from its first frame on; by default all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub starts: Option<usize>,
-    /// How often each data set is drawn, relative to the others; by its windows if not said.
+    /// Relative weights with which data sets are drawn; by default by their numbers of windows.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub weights: Vec<f64>,
-    /// Where no weights are said, each data set is drawn by its windows to the power of one over this:
-    /// 1 is by windows, a large number alike.
+    /// Without weights, each data set is drawn with its number of windows to the power of one over this:
+    /// 1 is proportional to windows, a large number is uniform.
     pub temperature: f64,
-    /// Shards whose windows are mixed at a time, for data sets in buckets; the whole split if not said.
+    /// Number of shards whose windows are mixed, for data sets in buckets; by default the whole split.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lanes: Option<usize>,
     /// Threads that gather batches.
@@ -38,17 +38,17 @@ pub struct DataConfig {
     /// A folder for fetched shards, which processes may share.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<String>,
-    /// What the folder may take, in MiB.
+    /// Maximum size of the folder, in MiB.
     pub cache_mib: u64,
 }
 
-/// One data set or several: `root = "ds"` or `root = ["a", "b"]`.
+/// A data set or several: `root = "ds"` or `root = ["a", "b"]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Roots {
     /// A folder or a URL; empty before one is named.
     One(String),
-    /// All on grids of as many axes.
+    /// Several data sets, on grids with equal numbers of axes.
     Several(Vec<String>),
 }
 
@@ -97,13 +97,13 @@ impl Default for DataConfig {
     }
 }
 
-/// So many MiB in bytes; the most that there can be for more.
+/// Converts MiB to bytes, without overflow.
 pub(crate) fn mebibytes(mib: u64) -> u64 {
     mib.saturating_mul(1 << 20)
 }
 
 impl DataConfig {
-    /// How much of a data set is held, and where.
+    /// Options of the cache of each data set.
     #[must_use]
     pub fn cache(&self) -> CacheOptions {
         let folder = self.cache.as_ref();

@@ -1,4 +1,4 @@
-//! What learns.
+//! The `model` section of a configuration: strategy, sizes and patches.
 
 use serde::{Deserialize, Serialize};
 use wellspring_store::Patch;
@@ -14,12 +14,12 @@ pub enum Strategy {
     Ckm,
     /// Convolutional stride modulation: the kernel stays, the stride changes (Algorithm 2).
     Csm,
-    /// One patch size for ever: the baseline.
+    /// A fixed patch size: the baseline.
     Fixed,
 }
 
 impl Strategy {
-    /// Its name in configurations and tables.
+    /// Name of the strategy in configurations and tables.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -44,14 +44,14 @@ pub enum Mlp {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum PatchSize {
-    /// The same along every axis.
+    /// One size for every axis, in cells.
     Every(usize),
-    /// One for each axis.
+    /// A size for each axis: `"16x8x8"`.
     Each(String),
 }
 
 impl PatchSize {
-    /// On a grid of some number of axes.
+    /// The patch on a grid of `ndim` axes.
     ///
     /// # Errors
     /// [`crate::Error::Store`] where it names another number of axes.
@@ -62,7 +62,7 @@ impl PatchSize {
         })
     }
 
-    /// Its sizes, as far as they are numbers.
+    /// Sizes along the axes, if all are numbers.
     pub(super) fn sizes(&self) -> Option<Vec<usize>> {
         match self {
             Self::Every(size) => Some(vec![*size]),
@@ -90,23 +90,23 @@ impl std::fmt::Display for PatchSize {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
-    /// ckm, csm or fixed.
+    /// Strategy for patch sizes: ckm, csm or fixed.
     pub strategy: Strategy,
     /// Patch sizes to train with; a fixed model has one.
     pub patches: Vec<PatchSize>,
-    /// Base kernel of ckm and csm, by the patch size that it is natural for: 4, 8, 16 or 32.
+    /// Natural patch size of the base kernel of ckm and csm: 4, 8, 16 or 32.
     pub base: usize,
     /// Features of a token.
     pub dim: usize,
-    /// Heads of attention.
+    /// Number of attention heads.
     pub heads: usize,
-    /// Blocks of attention over time and space.
+    /// Number of blocks of attention over time and space.
     pub blocks: usize,
-    /// Groups of the encoder's GroupNorm.
+    /// Number of groups of the encoder's GroupNorm.
     pub groups: usize,
-    /// Whether every context frame predicts its next, not only the last.
+    /// Whether every frame of the context predicts the next one, and not only the last.
     pub causal: bool,
-    /// swiglu or gelu.
+    /// MLP of a block: swiglu or gelu.
     pub mlp: Mlp,
 }
 
@@ -127,13 +127,13 @@ impl Default for ModelConfig {
 }
 
 impl ModelConfig {
-    /// Frames that the attention over time can tell apart.
+    /// Maximum number of frames of the context, for the attention over time.
     #[must_use]
     pub fn context_limit(&self) -> usize {
         if self.causal { 16 } else { 8 }
     }
 
-    /// Patch size that the base kernel is natural for.
+    /// Natural patch size of the base kernel.
     #[must_use]
     pub fn base_patch(&self) -> usize {
         match self.strategy {
@@ -145,7 +145,7 @@ impl ModelConfig {
         }
     }
 
-    /// Checks that the numbers fit one another.
+    /// Checks that the values are consistent.
     ///
     /// # Errors
     /// [`crate::Error::Value`].

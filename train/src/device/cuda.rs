@@ -1,4 +1,4 @@
-//! The GPU of this process: opened once, with one stream on which everything happens in its order.
+//! The GPU of this process: opened once, with one stream, so that all work happens in order.
 
 #![allow(
     unsafe_code,
@@ -46,7 +46,7 @@ fn keep_memory(context: &CudaContext) -> std::result::Result<(), DriverError> {
     }
 }
 
-/// Bytes that nobody uses.
+/// Free memory of the device, in bytes.
 pub(super) fn free_bytes(device: &CudaDevice) -> Result<u64> {
     let stream = device.cuda_stream();
     let (free, _) = stream.context().mem_get_info().map_err(failed)?;

@@ -1,4 +1,4 @@
-//! One patch size for ever: the baseline.
+//! The baseline strategy: one fixed patch size.
 
 use wellspring_store::Patch;
 

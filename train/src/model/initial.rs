@@ -1,9 +1,9 @@
-//! What weights a model has, by the released model's names, and how they begin: PyTorch's rules.
+//! The weights of a model, by the released model's names, and their initialization by PyTorch's rules.
 
 use super::stages::Stages;
 use crate::config::{Mlp, ModelConfig, Strategy};
 
-/// One weight before it has a value.
+/// Name and shape of a weight, and its initial distribution.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Weight {
     pub(crate) name: String,
@@ -19,7 +19,7 @@ impl Weight {
     }
 }
 
-/// How a weight begins.
+/// Initial distribution of a weight.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Initial {
     /// U(−a, a).
@@ -32,7 +32,7 @@ pub(crate) enum Initial {
 /// Strength of a block before it has learned anything.
 const LAYER_SCALE: f32 = 1e-6;
 
-/// All weights of a model for a grid of `ndim` axes and a state of `fields` channels.
+/// All weights of a model, for a grid of `ndim` axes and a state of `fields` channels.
 pub(crate) fn weights(config: &ModelConfig, fields: usize, ndim: usize) -> Vec<Weight> {
     let base = Stages::of(config.base_patch()).unwrap_or(Stages {
         first: 4,

@@ -1,4 +1,4 @@
-//! What a patch size does to encoder and decoder: the part that strategies differ in.
+//! The effect of a patch size on encoder and decoder, in which strategies differ.
 
 use candle_core::Tensor;
 use wellspring_store::{Boundary, Patch};

@@ -1,13 +1,13 @@
-//! Cells beside a grid, where windows that move by a patch do not tile it.
+//! Padding: cells beside a grid that the windows of a patch size do not tile.
 //!
 //! Windows of k cells that move by s cover an axis of n cells when it is made
 //!
 //! k + s ⌈(n − k) / s⌉
 //!
-//! long (k where n is smaller), half of what is added (rounded down) below. What lies there:
-//! around a periodic axis the other end; else, for csm, a learned value for each type of boundary,
-//! and for ckm and fixed, which have no such weights, the cell at the edge again. The decoder takes the
-//! cells off, so that losses and predictions are of the grid's own.
+//! long (k where n is smaller); half of the added cells (rounded down) are below. A periodic axis is
+//! continued from its other end. Other axes get, for csm, a learned value for each type of boundary, and for
+//! ckm and fixed, which have no such weights, the cell at the edge. The decoder removes the added cells, so
+//! losses and predictions are on the grid itself.
 
 use candle_core::Tensor;
 use wellspring_store::Boundary;

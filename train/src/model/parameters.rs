@@ -1,4 +1,5 @@
-//! A model's weights by name, and as safetensors: the names and shapes of a PyTorch state dict.
+//! [`Parameters`]: a model's weights by name, in memory and as safetensors, with the names and shapes of a
+//! PyTorch state dict.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,7 +44,7 @@ impl Parameters {
         })
     }
 
-    /// The same values, cut off from what computes gradients; they follow the variables.
+    /// Tensors that share the variables' values, now and after each step, but record no gradients.
     pub(crate) fn frozen(&self) -> Self {
         let value = |(name, var): (&String, &Var)| (name.clone(), var.as_detached_tensor());
         Self {
@@ -52,7 +53,7 @@ impl Parameters {
         }
     }
 
-    /// One weight.
+    /// The weight with a name.
     pub(crate) fn get(&self, name: &str) -> Result<&Tensor> {
         self.tensors.get(name).ok_or_else(|| Error::Weights {
             object: "the model".into(),
@@ -60,12 +61,12 @@ impl Parameters {
         })
     }
 
-    /// All of them, in the order of their names.
+    /// All weights with their names, in the order of names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Var)> {
         self.vars.iter().map(|(name, var)| (name.as_str(), var))
     }
 
-    /// All of them without their names, in the same order.
+    /// All weights without their names, in the same order.
     pub fn variables(&self) -> impl Iterator<Item = &Var> {
         self.vars.values()
     }

@@ -1,4 +1,4 @@
-//! One forward pass: frames to tokens, tokens through blocks, tokens to frames.
+//! One forward pass: encodes frames as tokens, applies the blocks, and decodes tokens to frames.
 
 use std::ops::Range;
 

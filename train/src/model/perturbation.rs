@@ -1,5 +1,5 @@
-//! What training adds at random to a forward pass. It is drawn beforehand, so that the pass itself
-//! is a function of its arguments.
+//! [`Perturbation`]: the random part of a forward pass in training. It is drawn beforehand, so that the
+//! pass itself is a function of its arguments.
 
 use candle_core::{Device, Tensor};
 use rand::Rng;
@@ -13,13 +13,13 @@ use crate::device::upload;
 pub struct Perturbation {
     /// Cells that each axis is moved by, less than a patch; empty for none.
     shift: Vec<usize>,
-    /// For each block, what its residuals over time and space are multiplied by in each sample:
+    /// For each block, the factors of its residuals over time and space in each sample:
     /// 0, or 1 / (1 − rate) so that the mean stays. Empty for none.
     residuals: Vec<[Vec<f32>; 2]>,
 }
 
 impl Perturbation {
-    /// None: evaluation, and training without either.
+    /// No perturbation: for evaluation, and for training without random parts.
     #[must_use]
     pub fn none() -> Self {
         Self::default()

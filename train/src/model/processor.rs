@@ -24,7 +24,7 @@ pub(super) struct Processor<'a> {
 }
 
 impl<'a> Processor<'a> {
-    /// For tokens on a grid.
+    /// The blocks of a model, for tokens on a grid.
     pub(super) fn new(model: &'a Surrogate, grid: &[usize], device: &Device) -> Result<Self> {
         Ok(Self {
             config: &model.config,
@@ -34,7 +34,7 @@ impl<'a> Processor<'a> {
         })
     }
 
-    /// Some of the blocks: (T·B, S, C) → (T·B, S, C). `kept` are the factors of every block's residuals, or
+    /// Applies some of the blocks: (T·B, S, C) → (T·B, S, C). `kept` are the factors of every block's residuals, or
     /// none.
     pub(super) fn forward(
         &self,

@@ -1,4 +1,4 @@
-//! Axial rotary embedding: where a token is on its grid, as angles that queries and keys are turned by.
+//! Axial rotary embedding: the position of a token on its grid as angles that rotate queries and keys.
 
 use std::collections::BTreeMap;
 use std::f32::consts::PI;
@@ -25,7 +25,7 @@ impl Rotations {
         }
     }
 
-    /// Of the tokens of a grid.
+    /// Rotations of the tokens of a grid, computed once for each grid.
     pub(super) fn over(&self, grid: &[usize], device: &Device) -> Result<Rotation> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(rotation) = made.get(grid) {

@@ -1,4 +1,4 @@
-//! A patch size as two stages of downsampling.
+//! Splits a patch size into two stages of downsampling.
 
 use wellspring_store::Patch;
 

@@ -28,7 +28,7 @@ pub(crate) struct Moving<'a> {
     pub(crate) gradient: &'a Tensor,
 }
 
-/// How far a step of the optimizer goes.
+/// Learning rate, weight decay and clipping of a step of the optimizer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pace {
     /// Learning rate.
@@ -39,7 +39,7 @@ pub struct Pace {
     pub clip: Option<f64>,
 }
 
-/// Where a step of the optimizer began.
+/// Loss and gradient norm at the beginning of a step of the optimizer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Descent {
     /// The loss before it.
@@ -49,14 +49,14 @@ pub struct Descent {
 }
 
 impl Descent {
-    /// Whether there was a step: one with a loss or a gradient that is no number is not taken.
+    /// Whether the step was taken: it is skipped if the loss or a gradient is not finite.
     #[must_use]
     pub fn is_finite(&self) -> bool {
         self.loss.is_finite() && self.norm.is_finite()
     }
 }
 
-/// One step of all weights: `step` counts from 1.
+/// Takes one step for all weights; `step` counts from 1.
 pub(crate) fn adamw(all: &[Moving<'_>], loss: &Tensor, step: u64, pace: Pace) -> Result<Descent> {
     match Route::of(loss) {
         Route::Gpu => by_kernels(all, loss, step, pace),

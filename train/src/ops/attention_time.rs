@@ -1,9 +1,9 @@
 //! Attention over the frames at each token: y = softmax(q kᵀ/√d + bias) v per head.
 //!
 //! In: (T, M, 3C) as [q | k | v] by heads, where M counts the tokens of all items, and a table (32, H)
-//! of the biases for distances in time; out: (T, M, C). Where it is causal a frame sees no later one.
-//! Sequences are tiny and many, so a task takes a run of tokens and keeps the T × T weights of one head
-//! on its stack. Gradients as in `attention_space.rs`; that of the bias is Σ dS over tokens.
+//! of the biases for distances in time; out: (T, M, C). If it is causal, a frame sees no later one.
+//! Sequences are short and many, so a task takes a run of tokens and keeps the T × T weights of one head
+//! on its stack. Gradients are those of `attention_space.rs`; that of the bias is Σ dS over tokens.
 
 use candle_core::{CpuStorage, CustomOp2, D, DType, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -98,7 +98,7 @@ struct Attention {
     causal: bool,
 }
 
-/// Where things are: features of role r, head h, of frame t at token m.
+/// Offsets of the features of role r and head h of frame t at token m.
 #[derive(Clone, Copy)]
 struct Extent {
     time: usize,

@@ -1,4 +1,4 @@
-//! Candle's CPU storage as slices, and back.
+//! Converts between Candle's CPU storage and slices.
 
 use candle_core::{CpuStorage, Device, Layout, Result, Shape, Storage, Tensor, bail};
 

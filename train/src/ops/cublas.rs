@@ -1,5 +1,5 @@
 //! Matrix products by cublasLt: one handle and one workspace for a device, and for every kind of product the
-//! algorithm that the library chose when it was first asked for.
+//! algorithm that the library chose on the first call.
 #![allow(unsafe_code, reason = "cublasLt's interface is C")]
 
 use std::collections::HashMap;
@@ -273,7 +273,7 @@ impl Drop for Description {
     }
 }
 
-/// How a matrix lies.
+/// Memory layout of a matrix.
 struct Layout(sys::cublasLtMatrixLayout_t);
 
 impl Layout {
@@ -282,8 +282,8 @@ impl Layout {
         result::create_matrix_layout(number_type(dtype), rows, columns, leading as i64).map(Self)
     }
 
-    /// Of a factor that is taken as so many rows and columns; where it is transposed it lies as so many
-    /// columns and rows.
+    /// Layout of a factor that is used as `rows` × `columns`; a transposed one lies in memory as
+    /// `columns` × `rows`.
     fn factor(dtype: DType, (rows, columns): (usize, usize), factor: Factor) -> Done<Self> {
         let lies = match factor.transposed {
             true => (columns, rows),

@@ -1,4 +1,4 @@
-//! Programs on a CUDA device: its kernels from the PTX that the build made, over Candle's CUDA storage.
+//! Runs programs on a CUDA device, with kernels from the PTX that the build made, over Candle's CUDA storage.
 #![allow(unsafe_code, reason = "launches of kernels")]
 
 use std::collections::BTreeMap;

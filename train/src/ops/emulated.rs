@@ -1,4 +1,4 @@
-//! Programs on the CPU: the emulator runs the kernels that a GPU would, over Candle's CPU storage.
+//! Runs programs on the CPU: the emulator runs the kernels of a GPU over Candle's CPU storage.
 #![allow(unsafe_code, reason = "kernels take addresses")]
 
 use std::cell::Cell;

@@ -1,4 +1,4 @@
-//! Ops of kernels in Candle's graph: their forward pass, what it keeps, their backward pass.
+//! Ops made of GPU kernels in Candle's graph: forward pass, kept tensors, backward pass.
 
 use std::sync::OnceLock;
 
@@ -12,7 +12,7 @@ use super::machine::Machine;
 use super::program::{Program, aligned};
 use super::tape;
 
-/// Which way an op computes.
+/// The way in which an op computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
     /// The fused CPU kernel: f32.
@@ -70,13 +70,13 @@ pub(super) struct Backward<'a> {
     pub(super) result: &'a Tensor,
     /// Results of the forward program beside the first.
     pub(super) kept: &'a [Tensor],
-    /// Of the loss with respect to the result.
+    /// Gradient of the loss with respect to the result, in the result's shape.
     pub(super) gradient: &'a Tensor,
 }
 
 /// An op that has programs for a GPU.
 pub(super) trait Kernels: Send + Sync + 'static {
-    /// Its name in errors.
+    /// Name of the op in errors.
     const NAME: &'static str;
 
     /// Tensors without gradients that the forward program takes after the inputs.
@@ -161,7 +161,7 @@ impl<K: Kernels> OnGpu<K> {
         Ok(first)
     }
 
-    /// As aligned as inputs are.
+    /// Constants of the op, aligned as inputs are.
     #[cfg(any(test, feature = "cuda"))]
     fn constants(&self) -> Result<Vec<Tensor>> {
         self.op.constants().into_iter().map(aligned).collect()

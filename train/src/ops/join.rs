@@ -1,4 +1,4 @@
-//! Tensors one after another along their first axis: by Candle a copy for each, on a GPU one kernel.
+//! Concatenates tensors along their first axis: with Candle by a copy for each, on a GPU by one kernel.
 
 use candle_core::{DType, Result, Tensor};
 

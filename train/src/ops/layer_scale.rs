@@ -32,7 +32,7 @@ fn composed(w: &Tensor, gamma: &Tensor, dtype: DType) -> Result<Tensor> {
 }
 
 struct LayerScale {
-    /// Of the result.
+    /// Type of the result.
     dtype: DType,
 }
 

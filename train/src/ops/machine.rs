@@ -1,4 +1,4 @@
-//! What runs programs: a CUDA device, and in tests the emulator.
+//! [`Machine`]: runs programs, on a CUDA device, or in tests on the emulator.
 
 use candle_core::backend::BackendStorage;
 use candle_core::{Result, Storage};
@@ -8,16 +8,16 @@ use super::program::{Arg, Launch, Made, TABLE};
 
 /// Storage of a machine that runs programs.
 pub(super) trait Machine: BackendStorage {
-    /// This kind of storage, where a tensor has it.
+    /// The storage of this kind that a tensor has, if it has one.
     fn of(storage: &Storage) -> Option<&Self>;
 
-    /// As a tensor holds it.
+    /// Converts to the storage of a tensor.
     fn into_storage(self) -> Storage;
 
     /// A buffer on this one's device, which holds anything.
     fn unwritten(&self, made: &Made) -> Result<Self>;
 
-    /// Where its numbers begin, `from` numbers on.
+    /// Address of the number at index `from`.
     fn address(&self, from: usize) -> Result<u64>;
 
     /// Starts a kernel of `module`.cu over the addresses of a program's buffers.

@@ -113,7 +113,7 @@ fn check(length: usize, rows: usize, columns: usize, stride: usize) {
     };
     assert!(
         stride >= columns && end.is_some_and(|end| end <= length),
-        "{rows} rows of {columns} columns, {stride} apart, are no matrix in {length} values"
+        "{rows} rows of {columns} columns, {stride} apart, are not a matrix in {length} values"
     );
 }
 
@@ -131,25 +131,25 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "are no matrix")]
+    #[should_panic(expected = "are not a matrix")]
     fn rows_do_not_overlap() {
         Matrix::rows(&[0.0; 8], 2, 4, 3);
     }
 
     #[test]
-    #[should_panic(expected = "are no matrix")]
+    #[should_panic(expected = "are not a matrix")]
     fn the_last_row_is_whole() {
         Matrix::rows(&[0.0; 6], 2, 3, 4);
     }
 
     #[test]
-    #[should_panic(expected = "are no matrix")]
+    #[should_panic(expected = "are not a matrix")]
     fn a_place_that_overflows_is_not_in_the_slice() {
         Matrix::rows(&[0.0; 8], 3, 1, usize::MAX / 2 + 1);
     }
 
     #[test]
-    #[should_panic(expected = "are no matrix")]
+    #[should_panic(expected = "are not a matrix")]
     fn what_is_written_to_is_checked_too() {
         MatrixMut::rows(&mut [0.0; 3], 2, 2, 2);
     }

@@ -54,7 +54,7 @@ fn composed(x: &Tensor, gain: &Tensor, bias: &Tensor, groups: usize) -> Result<T
 
 struct GroupNorm {
     groups: usize,
-    /// Of the result.
+    /// Type of the result.
     dtype: DType,
 }
 

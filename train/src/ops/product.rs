@@ -1,8 +1,8 @@
-//! Matrix products of a program, in the words of BLAS: columns lie one after another.
+//! Matrix products of a program, in the convention of BLAS: column-major.
 //!
 //! d = op(a) op(b) + bias with op(a): m × k, op(b): k × n, d: m × n and one number of the bias for each row
-//! of d. Candle's matrices lie row by row, which is the transposed matrix column by column; so
-//! d = left · right of row-major matrices is asked for as dᵀ = rightᵀ · leftᵀ.
+//! of d. Candle's matrices are row-major, which is the transposed matrix in column-major order; so
+//! d = left · right of row-major matrices is computed as dᵀ = rightᵀ · leftᵀ.
 
 use candle_core::{DType, Result, bail};
 
@@ -10,7 +10,7 @@ use super::program::Buffer;
 #[cfg(any(test, feature = "cuda"))]
 use super::program::{Extent, Launch, args};
 
-/// One product; what is added up is f32.
+/// A matrix product, summed in f32.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Product {
     pub(super) a: Operand,
@@ -37,12 +37,12 @@ pub(super) struct Sizes {
     pub(super) k: usize,
 }
 
-/// In which numbers a product is made.
+/// Number types of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Numbers {
-    /// Of both factors.
+    /// Type of both factors.
     pub(super) factors: DType,
-    /// Of d and the bias.
+    /// Type of d and the bias.
     pub(super) result: DType,
     /// Whether f32 factors may be rounded to TF32.
     pub(super) tf32: bool,
@@ -114,7 +114,7 @@ impl Product {
             numbers,
         })
     }
-    /// The same by a kernel of product.cu, for what the library does not make.
+    /// Launches a kernel of product.cu for this product, where the library has none.
     #[cfg(any(test, feature = "cuda"))]
     pub(super) fn launch(&self) -> Launch {
         let (Sizes { m, n, k }, numbers) = (self.sizes, self.numbers);

@@ -1,6 +1,6 @@
-//! What a GPU does for one pass of an op, as data: buffers, and launches of kernels over them.
+//! [`Program`]: the work of a GPU for one pass of an op, as data: buffers, and launches of kernels over them.
 //!
-//! An op writes down its [`Program`] from the shapes of its inputs. On a CUDA device `cuda.rs` runs it; in
+//! An op makes its [`Program`] from the shapes of its inputs. On a CUDA device `cuda.rs` runs it; in
 //! tests the emulator runs the same program over the same kernels on the CPU.
 
 use candle_core::{DType, Result, Shape, Tensor, bail};
@@ -29,7 +29,7 @@ pub(super) enum Arg {
     Int(i32),
     /// `size_t`.
     Size(usize),
-    /// Up to [`TABLE`] `size_t`, by value.
+    /// Up to [`TABLE`] values of `size_t`, by value.
     Sizes(Vec<usize>),
     /// `float`.
     Float(f32),
@@ -117,7 +117,7 @@ impl Extent {
     }
 }
 
-/// One kernel over buffers.
+/// A launch of one kernel over buffers.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Launch {
     pub(super) kernel: String,
@@ -154,7 +154,7 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// Of kernels in `module`.cu, over so many inputs.
+    /// An empty program of kernels in `module`.cu, over `inputs` inputs.
     pub(super) fn new(module: &'static str, inputs: usize) -> Self {
         Self {
             module,

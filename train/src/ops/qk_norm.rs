@@ -29,7 +29,7 @@ pub(crate) enum HeadOrder {
 pub(crate) struct Rotation(Tensor);
 
 impl Rotation {
-    /// Of the angles of `tokens` tokens, one token's after another's.
+    /// The rotation by `angles`, (tokens, pairs) in radians.
     pub(crate) fn new(angles: &[f64], tokens: usize, device: &Device) -> Result<Self> {
         let turns = angles.iter().map(|angle| angle.sin_cos());
         let turns: Vec<f32> = turns
@@ -130,7 +130,7 @@ struct QkNorm {
 }
 
 impl QkNorm {
-    /// Where a head's role (0 q, 1 k, 2 v) begins among the input's features.
+    /// The first feature of a head's role (0 q, 1 k, 2 v) in the input.
     fn place(&self, role: usize, head: usize, width: usize) -> usize {
         match self.order {
             HeadOrder::RolesFirst => (role * self.heads + head) * width,

@@ -1,5 +1,5 @@
-//! Reversible instance normalization on a GPU, of frames that lie there as they come: (T, B, C, cells) in
-//! f32. Formulas are in `crate::revin`, which has the CPU's way.
+//! Reversible instance normalization on a GPU, of frames in its memory: (T, B, C, cells) in f32. The formulas
+//! are in `crate::revin`, which has the form for the CPU.
 
 use candle_core::{DType, Result, Tensor};
 
@@ -23,7 +23,7 @@ pub(crate) struct Normalized {
 }
 
 impl Normalized {
-    /// By the statistics of the first `time` frames.
+    /// Normalizes by the statistics of the first `time` frames.
     pub(crate) fn new(frames: &Tensor, time: usize) -> Result<Self> {
         let (_, batch, channels, cells) = frames.dims4()?;
         let rows = batch * channels;
@@ -86,7 +86,7 @@ impl Normalized {
             .remove(0))
     }
 
-    /// Channels last, number by number, of so many frames.
+    /// Copies `frames` frames with channels last.
     fn turned(&self, kernel: &str, times: usize, more: &[usize]) -> Result<Tensor> {
         let (_, batch, channels, cells) = self.frames.dims4()?;
         let mut program = Program::new("revin", 2);
@@ -157,7 +157,7 @@ mod tests {
         }
     }
 
-    /// To 1e-6 of the largest magnitude.
+    /// Asserts that values agree to 1e-6 of the largest magnitude.
     fn close(found: &[f32], expected: &[f32]) {
         let most = expected.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
         assert_eq!(found.len(), expected.len());

@@ -1,4 +1,4 @@
-//! Where a backward pass begins at an array whose gradient is known.
+//! Starts a backward pass at an array whose gradient is known.
 
 use candle_core::backprop::GradStore;
 #[cfg(not(feature = "cuda"))]

@@ -1,12 +1,12 @@
-//! Reverse mode for the blocks of a step: what was done is written down, and gone through backwards.
+//! Reverse-mode differentiation for the blocks of a step: a tape records the ops and replays them backwards.
 //!
-//! Candle's own graph begins every gradient with zeros and adds what it finds: a buffer filled and a sum
-//! made anew for each argument of each op. That takes a third of a step on a GPU, and on a CPU it runs on
-//! one thread. On a tape the first gradient of a tensor is what the op gave, and only where a tensor was
-//! used twice are two added. What a record keeps is freed as soon as its gradient is known.
+//! Candle's own graph starts every gradient with zeros and adds to it: a buffer is filled and a sum is made
+//! for each argument of each op. That takes a third of a step on a GPU, and on a CPU it runs on one thread.
+//! On a tape the first gradient of a tensor is the op's result, and two gradients are added only if a
+//! tensor was used twice. The tensors of a record are freed as soon as its gradient is known.
 //!
-//! While a thread records, the functions of this module write down each op over a tensor that learns: a
-//! variable, what was watched, and what came of these. Otherwise they leave it to Candle's graph.
+//! While a thread records, the functions of this module record each op over a tensor that learns: a
+//! variable, a watched tensor, or a result of these. Otherwise they leave it to Candle's graph.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -231,7 +231,7 @@ pub(super) fn composed<const N: usize>(
     Ok(y)
 }
 
-/// The same numbers in another shape.
+/// Reshapes a tensor; the gradient takes the old shape again.
 pub(crate) fn reshape(x: &Tensor, shape: impl Into<Shape>) -> Result<Tensor> {
     if !is_on() {
         return x.reshape(shape.into());
@@ -241,7 +241,7 @@ pub(crate) fn reshape(x: &Tensor, shape: impl Into<Shape>) -> Result<Tensor> {
     Ok(y)
 }
 
-/// The same numbers where and as `prepare` lays them.
+/// Copies a tensor as `prepare` does, which must keep its shape; the gradient passes unchanged.
 pub(super) fn laid(x: &Tensor, prepare: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
     let y = prepare(x)?;
     if !is_on() || y.id() == x.id() {
@@ -252,7 +252,7 @@ pub(super) fn laid(x: &Tensor, prepare: impl FnOnce(&Tensor) -> Result<Tensor>) 
     Ok(y)
 }
 
-/// The same numbers one after another.
+/// Makes a tensor contiguous; the gradient passes unchanged.
 pub(super) fn contiguous(x: &Tensor) -> Result<Tensor> {
     laid(x, Tensor::contiguous)
 }

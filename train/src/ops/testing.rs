@@ -1,4 +1,4 @@
-//! An operation against its composed twin: values, and gradients of a random projection.
+//! Compares an operation with its composed form: values, and gradients of a random projection.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use candle_core::{DType, Device, Result, Tensor, Var};
@@ -83,7 +83,7 @@ pub(super) fn check_far_out(
     }
 }
 
-/// Where tests run kernels: the CPU, whose ops the emulator takes over, or a GPU.
+/// The device of tests of kernels: the CPU, whose ops the emulator takes over, or a GPU.
 #[allow(clippy::disallowed_methods, reason = "a switch of the tests")]
 pub(crate) fn device() -> Device {
     let choice = std::env::var("WELLSPRING_TEST_DEVICE").unwrap_or_else(|_| "cpu".into());

@@ -1,8 +1,8 @@
-//! Places of a kernel that moves over a grid of one to three axes, and the cells that it covers there.
+//! The positions of a kernel that moves over a grid of one to three axes, and the cells that it covers.
 
 use rayon::prelude::*;
 
-/// How a kernel moves over a grid.
+/// The positions of a kernel on a grid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tiling {
     /// Cells along each axis.
@@ -95,8 +95,9 @@ impl Tiling {
         x
     }
 
-    /// The same over kernels one cell wide along the last axis, where they lie side by side: their
-    /// cells are then channels of one, and whole packs are moved even where cells have few.
+    /// An equal tiling with kernels one cell wide along the last axis, and its number of channels, if
+    /// kernels lie side by side there: the cells of a kernel become channels of one cell, so that whole
+    /// packs are moved even if cells have few channels.
     pub(super) fn merged(&self, channels: usize) -> (Self, usize) {
         let mut merged = self.clone();
         let (Some(space), Some(kernel), Some(stride)) = (

@@ -1,7 +1,7 @@
-//! Patches of a grid as rows, and back: what is left of a convolution beside a matrix product.
+//! Copies patches of a grid into rows, and back: the part of a convolution beside the matrix product.
 //!
-//! `unfold`: (N, *space, C) → (N, tokens, K·C), a row for each place of a kernel of K cells that
-//! moves by a stride. `fold` is its transpose: rows are added where they came from. Each is the
+//! `unfold`: (N, *space, C) → (N, tokens, K·C), a row for each position of a kernel of K cells that
+//! moves by a stride. `fold` is its transpose: it adds rows to the cells they come from. Each is the
 //! other's backward pass. One to three axes; kernels may overlap (stride < kernel).
 
 use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor, bail};

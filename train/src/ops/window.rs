@@ -23,14 +23,14 @@ pub(crate) enum Beyond {
 /// The part of one axis that a window shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct View {
-    /// Where it begins: below 0 before the first cell.
+    /// First cell of the window; negative if it begins before the grid.
     pub(crate) from: isize,
     pub(crate) length: usize,
     pub(crate) beyond: Beyond,
 }
 
 impl View {
-    /// All of an axis of n cells, as it is.
+    /// The whole axis of n cells.
     pub(crate) fn whole(n: usize) -> Self {
         Self {
             from: 0,

@@ -1,4 +1,4 @@
-//! Numbers that are infinite or not a number: in data, gradients, weights, moments and their files.
+//! Infinities and NaN in data, gradients, weights, moments and their files.
 
 use super::run::{Run, nine_steps};
 use super::*;
@@ -71,7 +71,7 @@ fn weights_that_are_not_finite_are_not_imported_and_their_tensor_is_named() {
     tuned.import(&nine_steps(), &weights).unwrap();
 }
 
-/// As programs wrote them that did not look: the checksums are right, and the state has none of its own.
+/// Writes what an earlier program without the check wrote: the file's checksum is right, the state has none.
 fn spoil(run: &Run, step: &str, file: &str) {
     let place = format!("checkpoints/{step}/{file}");
     let spoiled = with_value(run.files()[&place].clone(), f32::NAN);

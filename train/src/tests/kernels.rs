@@ -1,4 +1,4 @@
-//! A whole step by the kernels of a GPU against the CPU's.
+//! Compares a whole step by GPU kernels with the CPU's.
 
 use candle_core::{Device, Tensor};
 

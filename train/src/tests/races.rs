@@ -1,4 +1,4 @@
-//! No kernel has a race: tests of kernels run again, watched by the thread sanitizer.
+//! Runs the tests of kernels again under the thread sanitizer: no kernel has a race.
 #![allow(unsafe_code, reason = "a kernel takes addresses")]
 
 use std::collections::BTreeSet;

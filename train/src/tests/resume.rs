@@ -1,5 +1,5 @@
-//! Runs that go on: with other settings, from damage, from their end, from an earlier step, on a data set
-//! that has changed.
+//! Resumed runs: with other settings, after damage, from their end, from an earlier step, on a data set that
+//! has changed.
 
 use super::run::{Run, nine_steps};
 use super::*;
@@ -237,7 +237,7 @@ fn a_lost_or_malformed_configuration_is_named() {
     }
 }
 
-/// A damaged checkpoint of a later step is no reason to delete a sound one.
+/// A damaged checkpoint of a later step is not a reason to delete a sound one.
 #[test]
 fn what_was_passed_over_is_not_kept_instead_of_what_is_sound() {
     let run = Run::new();

@@ -1,4 +1,4 @@
-//! A small run for tests, and what can be asked of it.
+//! A small run for tests, and queries about it.
 
 use wellspring_store::Notes;
 

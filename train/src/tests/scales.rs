@@ -1,4 +1,4 @@
-//! Values far from one, and values that do not change.
+//! Values far from one, and constant values.
 
 use super::*;
 use crate::revin::Revin;

@@ -1,4 +1,4 @@
-//! Other processes, stores that fail, and what killed processes leave.
+//! Concurrent processes, failing stores, and the leftovers of killed processes.
 #![allow(
     clippy::disallowed_methods,
     reason = "what lies on a disk beside a run"
@@ -45,7 +45,7 @@ fn an_import_that_was_stopped_is_no_run_and_can_be_done_again() {
         let again = tuned.learned();
         assert!(again.iter().all(|(path, bytes)| whole[path] == *bytes));
     }
-    // The same once more changes nothing; another is refused.
+    // A second equal import changes nothing; another one is refused.
     tuned.import(&nine_steps(), &weights).unwrap();
     let mut other = nine_steps();
     other.train.checkpoint_every = 4;

@@ -1,4 +1,4 @@
-//! What a run leaves: checkpoints and its log. One that cannot be written ends nothing.
+//! Writes the checkpoints and the log of a run. A failed write is reported and does not end the run.
 
 use wellspring_store::{Reporter, with_causes};
 
@@ -37,7 +37,7 @@ impl Trainer<'_> {
         }
     }
 
-    /// Writes a checkpoint. One that the store does not take is told, and the run goes on.
+    /// Writes a checkpoint. If the store refuses it, this is reported and the run continues.
     pub(super) fn save_or_tell(&mut self, loss: f32, reporter: &dyn Reporter) -> Result<()> {
         match self.save(Some(loss), reporter) {
             Err(error @ Error::Store(_)) => {

@@ -1,4 +1,4 @@
-//! Streaming from a bucket beside plain requests for the same bytes.
+//! Times streaming from a bucket, in comparison with plain requests for the same bytes.
 
 use std::sync::Arc;
 use std::time::Instant;

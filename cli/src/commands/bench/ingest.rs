@@ -1,4 +1,4 @@
-//! Ingest beside what reading the files and writing the bytes costs, and undoing gzip where they have it.
+//! Times ingest, in comparison with only reading the files, writing the bytes, and undoing gzip.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -16,7 +16,7 @@ use crate::commands::{Session, print};
 
 const SHAPE: [usize; 2] = [128, 256];
 const FRAMES: usize = 100;
-/// So many that the memory of the first shards, which the system clears, is a small part of all.
+/// Number of files: so many that the memory of the first shards, which the system clears, is a small part of all.
 const FILES: usize = 24;
 
 /// A file's fields: two scalars and a vector.
@@ -174,7 +174,7 @@ fn read(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes so many bytes to a new file.
+/// Writes `bytes` bytes to a new file.
 fn write(target: &Path, bytes: usize) -> Result<()> {
     let piece = vec![1_u8; PIECE];
     let mut file = File::create(target)?;
@@ -189,7 +189,7 @@ fn write(target: &Path, bytes: usize) -> Result<()> {
 
 /// Time that this process has spent on processors, in all threads, those that ended included.
 fn cpu_time() -> Result<Duration> {
-    /// Of the kernel's clock for people, on all processors that Linux runs on.
+    /// The unit of processor times in `/proc`: 100 a second on every architecture of Linux.
     const TICK: Duration = Duration::from_millis(10);
     let stat = std::fs::read_to_string("/proc/self/stat").context("this system has no /proc")?;
     // The name, in brackets, may hold spaces; user and system time are the 12th and 13th after it.

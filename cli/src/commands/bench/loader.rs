@@ -1,4 +1,4 @@
-//! The loader beside a plain copy of the same bytes.
+//! Times the loader, in comparison with a plain copy of the same bytes.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -95,7 +95,7 @@ fn epoch(session: &Session, dataset: &Arc<Dataset>, plan: &Plan, threads: usize)
 /// The windows of a plan, to be copied from plain memory.
 struct Copies {
     values: Vec<f32>,
-    /// Where each window begins.
+    /// First frame of each window.
     starts: Vec<usize>,
     window: usize,
 }
@@ -126,7 +126,7 @@ impl Copies {
 
     /// Seconds to copy all windows, each thread its share into a batch of its own.
     fn run(&self, threads: usize) -> f64 {
-        // Of ones: zeros would be cleared when they are first written, with the clock running.
+        // Filled with ones: zeroed memory would be cleared on the first write, while time is measured.
         let mut batches = vec![vec![1_f32; BATCH * self.window]; threads];
         let began = Instant::now();
         std::thread::scope(|scope| {

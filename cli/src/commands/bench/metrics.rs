@@ -1,4 +1,4 @@
-//! Metrics and spectra.
+//! Times metrics and spectra.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use wellspring_eval::{FieldMetrics, Score};
 use crate::args;
 use crate::commands::print;
 
-/// Every metric and spectrum of many frames, of the sizes that The Well's are timed on.
+/// Times all metrics and spectra of many frames, at the sizes at which The Well's are timed.
 pub fn run(args: &args::Bench) -> Result<Vec<Value>> {
     let cases: [(&str, &[usize], usize); 2] =
         [("2d", &[128, 256], 64 * 4), ("3d", &[64, 64, 64], 8 * 6)];
@@ -21,12 +21,12 @@ pub fn run(args: &args::Bench) -> Result<Vec<Value>> {
         let cells = space.iter().product::<usize>();
         let (truth, prediction) = noisy(cells * fields);
         let pairs: Vec<_> = truth.chunks(cells).zip(prediction.chunks(cells)).collect();
-        let gauge = FieldMetrics::new(space)?;
+        let metrics = FieldMetrics::new(space)?;
         let mut best = f64::INFINITY;
         let mut scores = Vec::new();
         for _ in 0..args.repeat.max(1) {
             let began = Instant::now();
-            scores = std::hint::black_box(gauge.scores(&pairs)?);
+            scores = std::hint::black_box(metrics.scores(&pairs)?);
             best = best.min(began.elapsed().as_secs_f64());
         }
         if !args.json {

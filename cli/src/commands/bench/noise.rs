@@ -1,4 +1,4 @@
-//! A data set without meaning, of the size of one with.
+//! Makes a data set of noise, of a realistic size.
 
 use std::collections::BTreeMap;
 

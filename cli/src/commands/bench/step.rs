@@ -1,4 +1,4 @@
-//! A training step and a forward pass of each model.
+//! Times a training step and a forward pass of each model.
 
 use anyhow::Result;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Secrets and certificates as files and variables have them, and the way to a cluster.
+//! Reads tokens and certificates from files and variables, and connects to a cluster.
 
 use std::path::Path;
 use std::time::Duration;
@@ -66,7 +66,7 @@ pub fn as_misuse(error: Error) -> anyhow::Error {
 pub struct Connection {
     pub cluster: Cluster,
     patience: Duration,
-    /// Where sockets lie as long as it is asked.
+    /// Folder of the sockets, kept as long as the connection is used.
     _folder: Option<WorkFolder>,
 }
 
@@ -92,7 +92,7 @@ pub fn connect(session: &Session, remote: &Remote) -> Result<Option<Connection>>
 }
 
 impl Connection {
-    /// Ends when nobody works for the cluster any longer.
+    /// Ends when the cluster has no executors any longer.
     pub async fn watch(&self, reporter: &dyn Reporter) -> Error {
         self.cluster.watch(self.patience, reporter).await
     }

@@ -15,7 +15,7 @@ use crate::args::{self, ClusterRole};
 use crate::commands::{Session, print, runtime};
 use crate::failure::misuse;
 
-/// How long a server that was told to end may take.
+/// Time that a server has to end after it was told to.
 const GRACE: Duration = Duration::from_secs(10);
 
 pub fn run(session: &Session, args: &args::Cluster) -> Result<()> {
@@ -40,7 +40,7 @@ fn scheduler(session: &Session, args: &args::Scheduler) -> Result<()> {
         storage: session.storage().to_vec(),
     };
     if !args.bind.ip().is_loopback() && scheduler.token.is_some() && scheduler.tls.is_none() {
-        let plain = "without TLS, whoever sees the packets can read the token and all rows";
+        let plain = "without TLS, anyone who sees the packets can read the token and all rows";
         session.reporter.note(plain);
     }
     serve(serve_scheduler(scheduler, announce("scheduler")))
@@ -76,7 +76,7 @@ fn places(session: &Session, server: &args::Server) -> Result<Vec<Location>> {
 
 fn announce(who: &'static str) -> impl FnOnce(SocketAddr) + Send {
     move |address| {
-        // Nobody need listen to the announcement.
+        // The announcement may fail if standard output is closed.
         let _ = print(format!("{who} listening on {address}\n"));
     }
 }

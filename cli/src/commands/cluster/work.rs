@@ -1,7 +1,7 @@
-//! A folder of this process alone that ends with it: removed at its end, or, if it is killed, by the next that makes
-//! one beside it.
+//! A temporary folder of this process: removed at its end, or, if it is killed, by the next process that makes one
+//! beside it.
 //!
-//! A lock says whose process lives; the system lets go of it when the process ends, however that comes about.
+//! A lock tells whether the process lives; the system releases it when the process ends, for whatever reason.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -37,7 +37,7 @@ impl WorkFolder {
         }
     }
 
-    /// Nothing when another process took the new folder for one that was left.
+    /// Claims a new folder; none if another process took it for a leftover.
     fn claim(parent: &Path) -> io::Result<Option<Self>> {
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
         let lock = File::create_new(folder.path().join(LOCK))?;

@@ -1,4 +1,4 @@
-//! A frame as a picture of half blocks: two cells above one another in each character.
+//! Draws a frame in the terminal with half blocks: each character shows two cells, one above the other.
 
 use std::io::IsTerminal as _;
 
@@ -17,10 +17,10 @@ const WIDEST: usize = 96;
 /// The most characters that it is high.
 const HIGHEST: usize = 32;
 
-/// Where there are no colours: lighter to darker.
+/// Characters from light to dark, for terminals without colours.
 const SHADES: [char; 5] = [' ', '░', '▒', '▓', '█'];
 
-/// From low to high: dark blue, teal, green, yellow.
+/// Colours from low to high: dark blue, teal, green, yellow.
 const COLOURS: [[f32; 3]; 5] = [
     [68.0, 1.0, 84.0],
     [59.0, 82.0, 139.0],

@@ -1,4 +1,4 @@
-//! Who answers: this process, or a cluster.
+//! The engine that answers queries: this process, or a cluster.
 
 use anyhow::Result;
 use arrow::array::RecordBatch;
@@ -38,7 +38,7 @@ impl Engine {
         })
     }
 
-    /// Answers one query. It fails when nobody works for the cluster.
+    /// Answers one query. It fails if the cluster has no executors.
     pub fn ask(&self, session: &Session, query: &str) -> wellspring_eval::Result<Vec<RecordBatch>> {
         let answer = self.database.sql(query);
         let Some(connection) = &self.connection else {

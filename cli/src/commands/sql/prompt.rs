@@ -1,5 +1,5 @@
-//! The prompt: queries that may span lines, each ended by a semicolon; their history is kept between
-//! sessions, the tabulator completes names.
+//! The interactive prompt. Queries may span lines and end with a semicolon; their history is kept between
+//! sessions, and the tab key completes names.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -22,11 +22,11 @@ use crate::plain::plain;
 use crate::progress::line;
 
 const HELP: &str = "\
-\\v    the named views and their questions
+\\v    the named views
 \\d    every table with its columns
-\\?    this
-\\q    leave
-a query ends with a semicolon; EXPLAIN ANALYZE before it says where its time goes";
+\\?    this help
+\\q    quit
+A query ends with a semicolon. EXPLAIN ANALYZE before it shows where its time goes.";
 
 const TABLES: &str =
     "SELECT table_schema || '.' || table_name AS \"table\", string_agg(column_name, ' ') AS columns
@@ -67,7 +67,7 @@ pub fn run(session: &Session, engine: &Engine, format: Format) -> Result<()> {
             query => {
                 let _ = editor.add_history_entry(query);
                 if let Some(path) = &history {
-                    // A history that cannot be kept is no reason to stop.
+                    // A history that cannot be kept is not a reason to stop.
                     let _ = editor.save_history(path);
                 }
                 timed(session, engine, query, format);
@@ -84,7 +84,7 @@ fn timed(session: &Session, engine: &Engine, query: &str, format: Format) {
     }
 }
 
-/// Where queries are remembered.
+/// The file in which queries are remembered.
 fn history() -> Option<PathBuf> {
     let folder = match std::env::var_os("XDG_STATE_HOME") {
         Some(folder) => PathBuf::from(folder),

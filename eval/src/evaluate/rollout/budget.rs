@@ -1,15 +1,15 @@
-//! The budget schedule: a mean number of tokens, spent where the model is least sure of itself.
+//! The budget schedule: a mean number of tokens, spent where the model is least certain.
 //!
-//! Every fourth step is predicted at the two largest patch sizes. How far the two are apart, relative
-//! to the predicted change, is the model's disagreement with itself about this state. Where it is
+//! Every fourth step is predicted at the two largest patch sizes. The distance of the two predictions,
+//! relative to the predicted change, is the model's disagreement with itself about this state. If it is
 //! among the largest so far, over all rollouts of the evaluation, steps are predicted at the smallest
-//! patch size; where it is not, at the largest (at the second largest where that is there already).
-//! Which share may be small follows from the budget. An account keeps the mean: what is spent, the
-//! predictions compared included, is never more than the budget for the steps so far.
+//! patch size; otherwise at the largest (or the second largest, if that prediction exists already).
+//! The budget determines the share of small patches. An account keeps the mean: the tokens spent,
+//! including those of comparisons, never exceed the budget for the steps so far.
 //!
-//! Whether it pays: on a shear flow of 64 × 128 (CKM of 0.6 M parameters, 200 steps, 8 rollouts of 8
+//! Its benefit: on a shear flow of 64 × 128 (CKM of 0.6 M parameters, 200 steps, 8 rollouts of 8
 //! frames), mean VRMSE over the leads was 0.195 at 110 tokens, 0.206 for p = 8 throughout at 128, 0.207
-//! for p = 16 at 32: it beats a fixed size of about its cost by a twentieth. It does not beat a cycle:
+//! for p = 16 at 32: it beats a fixed size of about equal cost by a twentieth. It does not beat a cycle:
 //! 4, 8, 16 took 248 tokens to 0.185, a budget of 248 spent 216 to 0.196.
 //!
 //! On the demo's data (64 × 64, 2000 steps, 16 starts of 12 leads, `eval --rollout 12 --every 4`), mean VRMSE over
@@ -37,7 +37,7 @@ pub(super) struct Budget {
     coarse: Size,
     middle: Size,
     fine: Size,
-    /// Of steps that may be fine.
+    /// Share of the steps that may be fine.
     share: f64,
     pub(super) state: BudgetState,
 }
@@ -47,14 +47,14 @@ pub(super) struct Budget {
 pub(crate) struct BudgetState {
     spent: f64,
     steps: u64,
-    /// Every disagreement so far, ascending.
+    /// All disagreements so far, ascending.
     seen: Vec<f64>,
     /// The last one, if it is finite.
     disagreement: Option<f64>,
 }
 
 impl Budget {
-    /// From the sizes that the model has; the error says what is too few.
+    /// A budget for the model's patch sizes; the error says why there are too few.
     pub(super) fn new(tokens: f64, mut sizes: Vec<Size>) -> Result<Self, String> {
         sizes.sort_by_key(|size| size.tokens);
         sizes.dedup_by_key(|size| size.tokens);

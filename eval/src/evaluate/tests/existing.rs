@@ -1,4 +1,4 @@
-//! Evaluations of one name, one after another and at the same time, and what is beside them in the folder.
+//! Evaluations with one name, in sequence and at the same time, and other files in their folder.
 
 use std::sync::Once;
 
@@ -132,7 +132,7 @@ fn what_is_another_evaluation_is_not_replaced_unless_asked() {
         let scene = Scene::new(on_disk);
         scene.quick("one", OnExisting::Renew).unwrap();
         assert_eq!(scene.rows(), "one,1");
-        // The same again takes its place.
+        // An equal evaluation takes its place.
         scene.quick("one", OnExisting::Renew).unwrap();
         assert_eq!(scene.rows(), "one,1");
         for existing in [OnExisting::Renew, OnExisting::Skip, OnExisting::Refuse] {

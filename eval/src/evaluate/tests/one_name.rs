@@ -1,4 +1,4 @@
-//! Two data sets of one name are never mixed.
+//! Two data sets with one name are never mixed.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! A field has the same errors in whatever units it is.
+//! The errors of a field do not depend on its units.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The page's body as it grows.
+//! Builds the body of the report's page.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// A heading, unless it is the one that stands.
+    /// Adds a heading, unless it is equal to the last one.
     pub(super) fn heading(&mut self, text: &str) {
         if self.heading == text {
             return;

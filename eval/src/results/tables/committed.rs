@@ -1,4 +1,4 @@
-//! The evaluations that a results folder holds.
+//! [`Committed`]: the complete evaluations in a results folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RunFile {
     pub(crate) run: String,
-    /// Its name, which is the run's in tables other than `runs`.
+    /// Name of the file, which is that of the run in tables other than `runs`.
     pub(crate) file: String,
     pub(crate) bytes: u64,
     /// When it was written, in milliseconds of Unix time.
@@ -29,7 +29,7 @@ pub(crate) struct RunFile {
 /// schema, with tasks and data sets' names as [`known`] has them, and `dataset_name`. Those with a damaged
 /// file, or without one of their files, are not among them.
 pub(crate) struct Committed {
-    /// Of each table, one for each evaluation, in the order of their names.
+    /// Files of each table, one for each evaluation, in the order of their names.
     files: BTreeMap<Table, Vec<RunFile>>,
     pub(crate) records: RecordBatch,
     /// What each row's data set is known by.
@@ -61,13 +61,13 @@ impl Committed {
         })
     }
 
-    /// Their names, ascending.
+    /// Identities of the evaluations, ascending.
     pub(crate) fn runs(&self) -> Vec<String> {
         let files = self.files(Table::Runs).iter();
         files.map(|file| file.run.clone()).collect()
     }
 
-    /// Their files of a table.
+    /// Files of a table.
     pub(crate) fn files(&self, table: Table) -> &[RunFile] {
         self.files.get(&table).map_or(&[], Vec::as_slice)
     }

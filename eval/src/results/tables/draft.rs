@@ -1,4 +1,4 @@
-//! An evaluation's rows until they are whole, and their commit.
+//! [`Draft`]: the rows of an evaluation until it is complete, and their commit.
 
 use bytes::Bytes;
 use wellspring_store::Location;
@@ -79,7 +79,7 @@ impl Draft {
     }
 }
 
-/// All rows in one file.
+/// Joins all rows in one file.
 fn joined(before: Vec<Bytes>, metrics: TableWriter, run: &str) -> Result<Bytes> {
     let last = Bytes::from(metrics.finish()?);
     if before.is_empty() {

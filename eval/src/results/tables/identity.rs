@@ -1,4 +1,4 @@
-//! What makes two evaluations the same, and what becomes of a second one of a name.
+//! Decides whether two evaluations are equal, and what happens to a second one with the same name.
 
 use serde::Deserialize;
 use wellspring_store::checksum;
@@ -6,19 +6,19 @@ use wellspring_store::checksum;
 use super::{RunRecord, file_name};
 use crate::{Error, Result};
 
-/// What an evaluation does where another has its name, data set, split and schedule. Two are the same if their
-/// weights, rollouts, contexts, starts and bands are too.
+/// What an evaluation does if another has its name, data set, split and schedule. Two such evaluations are
+/// equal if their weights, rollouts, contexts, starts and bands are equal too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnExisting {
-    /// It takes the place of the same one; where that is another one, it is refused.
+    /// It replaces an equal evaluation; it is refused if the one there is different.
     Renew,
-    /// It takes the place of either.
+    /// It replaces whatever is there.
     Replace,
-    /// It comes beside either.
+    /// It is added beside whatever is there.
     Add,
-    /// It is refused.
+    /// It is refused, whatever is there.
     Refuse,
-    /// The same one is not done again; where that is another one, it is refused.
+    /// It is skipped if an equal evaluation is there, and refused if the one there is different.
     Skip,
 }
 
@@ -77,7 +77,7 @@ impl Key {
 /// What decides an evaluation's numbers besides its key.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Work {
-    /// None in what version 1 wrote, and of baselines up to version 3.
+    /// Identity of the weights; none in rows of version 1, and for baselines up to version 3.
     pub(crate) weights: Option<String>,
     pub(crate) strategy: String,
     pub(crate) train_steps: u64,
@@ -85,7 +85,7 @@ pub(crate) struct Work {
     pub(crate) context: u64,
     pub(crate) rollout: u64,
     pub(crate) starts: u64,
-    /// None in what was written up to version 3.
+    /// Steps between two starts; none in rows up to version 3.
     pub(crate) every: Option<u64>,
 }
 

@@ -1,9 +1,9 @@
 //! Names that tell data sets apart.
 //!
-//! Runs say which task they are of (`task`), and what their data set is called (`dataset`). Different data sets
-//! may have one name: other grids of an equation, a crop, a choice of fields. In SQL each gets a name of its own, so
-//! that nothing which groups or shows by `dataset` mixes two of them. Added is what differs, and no more: the
-//! grid (`supernova_explosion 64x64`), else the fields (`shear_flow pressure+velocity`), else the beginning of the
+//! Runs have a task (`task`) and the name of their data set (`dataset`). Different data sets may have one name:
+//! other grids of an equation, a crop, a choice of fields. In SQL each gets a name of its own, so that
+//! grouping by `dataset` does not mix two of them. Only the difference is added: the grid
+//! (`supernova_explosion 64x64`), else the fields (`shear_flow pressure+velocity`), else the beginning of the
 //! data set's identity (`shear_flow #1f3a9c2e`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +21,7 @@ pub(crate) struct DataRecord {
     pub(crate) dataset: String,
     pub(crate) dataset_id: String,
     pub(crate) split: String,
-    /// These are not in what versions 1 and 2 wrote.
+    /// Identity of the task; like the fields below, absent in rows of versions 1 and 2.
     pub(crate) task: Option<String>,
     pub(crate) grid: Option<String>,
     pub(crate) fields: Option<String>,
@@ -30,13 +30,13 @@ pub(crate) struct DataRecord {
 /// What it is known by among all rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DataLabel {
-    /// Equal for equal tasks.
+    /// Identity of the task: equal for equal tasks.
     pub(crate) task: String,
-    /// Different for different tasks of a split.
+    /// Name to show: different for different tasks of a split.
     pub(crate) label: String,
 }
 
-/// Of every row, in their order.
+/// The label of every row, in the order of the rows.
 pub(crate) fn known(rows: &[DataRecord]) -> Vec<DataLabel> {
     let rows = completed(rows);
     let mut labels: Vec<String> = rows.iter().map(|row| row.dataset.clone()).collect();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     proptest! {
-        /// Of a split, two labels are equal exactly where the tasks are.
+        /// Within a split, two labels are equal exactly where the tasks are.
         #[test]
         fn no_two_tasks_share_a_label(picks in prop::collection::vec((0..3_usize, 0..4_usize, 0..2_usize, any::<bool>()), 1..12)) {
             let names = ["nova", "nova 8x8", "nova 8x8 #a0"];

@@ -1,6 +1,6 @@
-//! The one step that makes an evaluation count: its row of `runs` takes its place.
+//! Writes the row of `runs`, the one step that commits an evaluation.
 //!
-//! Of two processes that evaluate under one name, the second to come finds the first one's row and decides by
+//! If two processes evaluate under one name, the second one finds the row of the first and decides by
 //! that, whatever either saw when it began.
 
 use arrow::array::RecordBatch;
@@ -14,7 +14,7 @@ use crate::{Error, Result};
 
 /// The row that is in a place.
 struct PlacedRow {
-    /// Nothing where it is damaged, so that it counts for nothing.
+    /// The evaluation of the row; none if the row is damaged, which then does not count.
     evaluation: Option<Evaluation>,
     version: Version,
 }
@@ -26,7 +26,7 @@ struct Evaluation {
     work: Work,
 }
 
-/// Writes the row. Gives the evaluations whose place it took; nothing where the row that is there is enough.
+/// Writes the row. Gives the evaluations that it replaced; none if the existing row is kept.
 ///
 /// # Errors
 /// [`Error::Exists`] and [`Error::Clash`] where another was first.
@@ -78,7 +78,7 @@ fn evaluation(record: &RecordBatch) -> Option<Evaluation> {
     typed(std::slice::from_ref(record)).ok()?.pop()
 }
 
-/// Puts a row in the place of the one that was seen; `false` where that is there no longer.
+/// Replaces the row that was seen; `false` if it is there no longer.
 async fn replace(place: &Location, seen: &Version, row: bytes::Bytes) -> Result<bool> {
     if place.local_path().is_some() {
         place.put(row).await?;

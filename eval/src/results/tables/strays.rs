@@ -1,7 +1,7 @@
-//! What killed evaluations leave in a results folder, found and removed by the next one.
+//! Finds and removes the files that killed evaluations leave in a results folder.
 //!
-//! Never touched is what a living process may work on: on a disk it holds `unfinished/ID.lock`, in a bucket
-//! its files are young. Nor is what has not the name of an evaluation, which somebody else put there.
+//! Files that a living process may use are kept: on a disk it holds `unfinished/ID.lock`, in a bucket its
+//! files are young. Files without the name of an evaluation belong to somebody else and are kept, too.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -16,7 +16,7 @@ use crate::Result;
 /// The end of the name of a file that an evaluation writes to see whether it may.
 const TRIED: &str = ".try";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long what an interrupted evaluation has saved waits for the same command.
+/// Time for which the saved progress of an interrupted evaluation is kept.
 const WAITS: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// The file that an evaluation locks for as long as it lives, on a disk.
@@ -85,7 +85,7 @@ fn tried(name: &str) -> Option<String> {
     name.ends_with(TRIED).then(|| name.to_owned())
 }
 
-/// Those of them that no process works on.
+/// Those strays that no living process works on.
 fn lifeless(
     results: &Location,
     left: BTreeMap<String, FileGroup>,

@@ -1,4 +1,4 @@
-//! The member that asks.
+//! The client of a cluster: plans queries and sends them to the scheduler.
 
 use std::time::{Duration, Instant};
 
@@ -95,7 +95,7 @@ impl Cluster {
 }
 
 impl Database {
-    /// Whose queries a cluster answers.
+    /// A database whose queries a cluster answers.
     ///
     /// # Errors
     /// [`Error::Sql`] when the engine cannot be started.

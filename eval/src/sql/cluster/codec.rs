@@ -1,6 +1,6 @@
-//! How our tables and functions travel between machines: beside Ballista's own plan nodes, a table of
-//! frames is its place and columns, a scan its pieces too; a table of results is its place and its
-//! files. Functions go by name. Who decodes for others looks at the plan before it is carried out ([`Reach`]).
+//! Encodes our tables and functions for other machines, beside Ballista's own plan nodes. A table of frames is
+//! sent as its location and columns, a scan also with its pieces, a table of results as its location and
+//! files, a function by its name. Servers check a decoded plan before they carry it out ([`Reach`]).
 
 use std::any::Any;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ impl Message {
         serde_json::to_writer(into, self).map_err(external)
     }
 
-    /// Nothing when the bytes are somebody else's.
+    /// Reads our encoding; none if the bytes are in another one.
     fn read(bytes: &[u8]) -> Result<Option<Self>> {
         let Some(json) = bytes.strip_prefix(MARK) else {
             return Ok(None);
@@ -74,9 +74,9 @@ struct Frames {
     root: String,
     id: String,
     columns: Vec<Column>,
-    /// Of the columns: an empty Arrow stream in base64.
+    /// Schema of the columns: an empty Arrow stream in base64.
     schema: String,
-    /// How much a scan reads; nothing for a table. Which pieces, its input says.
+    /// Size of a scan; none for a table. The pieces are in the scan's input.
     #[serde(default)]
     chosen: Option<ScanSize>,
 }

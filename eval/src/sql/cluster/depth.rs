@@ -1,4 +1,4 @@
-//! How deep the expressions of a message are, before anything is made of them.
+//! Measures the depth of the expressions in a message, before they are decoded.
 //!
 //! Protocol buffers are read to a depth of 100 messages. But a chain of operators, such as a sum, is one message
 //! with a list of operands, and becomes an expression as deep as the list is long, through which planning goes

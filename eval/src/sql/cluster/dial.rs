@@ -1,4 +1,4 @@
-//! How members of a cluster reach one another: with the token, and through TLS.
+//! Connects the members of a cluster: with the token, and through TLS.
 
 use std::error::Error as StdError;
 use std::sync::Arc;

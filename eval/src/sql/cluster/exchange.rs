@@ -1,7 +1,7 @@
-//! Where an executor hands on rows, to other executors and to clients.
+//! The server on which an executor hands rows to other executors and to clients.
 //!
-//! Ballista makes a file's path of the job's name that a request carries, whatever is in it. A name with a path in
-//! it would leave the work folder, so it is refused.
+//! Ballista builds a file's path from the job's name in a request, without checking it. A name that contains a
+//! path could lead out of the work folder, so it is refused.
 
 use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
 use arrow_flight::{

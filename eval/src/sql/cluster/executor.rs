@@ -1,4 +1,4 @@
-//! A member that works: it asks the scheduler for parts of queries and hands on their rows.
+//! The executor of a cluster: asks the scheduler for parts of queries and hands on their rows.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ pub struct Executor {
     pub work: PathBuf,
     /// What queries may read, with all below.
     pub reads: Vec<Location>,
-    /// How it reaches the scheduler and other executors; its own server asks for the same token.
+    /// Credentials for the scheduler and other executors; its own server requires the same token.
     pub credentials: Credentials,
     /// What its server shows; without it connections are plain.
     pub tls: Option<ServerTls>,
@@ -47,8 +47,8 @@ pub struct Executor {
     pub storage: Vec<(String, String)>,
 }
 
-/// Runs an executor until the process is told to end; `ready` is told the address that it hands rows on at. It goes
-/// on when the scheduler is away for a while. Its runtime needs threads with a stack of
+/// Runs an executor until a signal ends the process; calls `ready` with the address on which it hands on rows. It
+/// continues if the scheduler is away for a while. Its runtime needs threads with a stack of
 /// [`STACK_BYTES`](super::STACK_BYTES).
 ///
 /// # Errors
@@ -58,7 +58,7 @@ pub async fn serve_executor(executor: Executor, ready: impl FnOnce(SocketAddr)) 
     let failed = |error: &dyn std::fmt::Display| unusable(&executor.scheduler, error);
     let address = resolved(&executor.host).await?;
     guard(address, executor.credentials.token.as_ref())?;
-    // Whoever starts one wants to know at once what does not fit.
+    // Configuration errors should show at the start.
     Cluster::reach(&executor.scheduler, executor.credentials.clone()).await?;
     let listener = TcpListener::bind(address).await;
     let listener = listener.map_err(|error| unusable(address, &error))?;
@@ -95,7 +95,7 @@ fn config(
         bind_host: address.ip().to_string(),
         external_host: Some(executor.host.clone()),
         port: address.port(),
-        // Nobody listens for pushed work.
+        // Pushed work is not accepted.
         grpc_port: address.port(),
         scheduler_host,
         scheduler_port,

@@ -1,4 +1,4 @@
-//! Where requests come in: TLS first, then the token, then the service.
+//! Accepts requests: first TLS, then the token, then the service.
 
 use std::io;
 use std::pin::Pin;

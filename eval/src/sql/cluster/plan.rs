@@ -1,4 +1,4 @@
-//! Plans as a scheduler takes them: Ballista's messages, looked at before and after they are decoded.
+//! Decodes plans for a scheduler: Ballista's messages are checked before and after decoding.
 
 use std::fmt::Debug;
 use std::sync::Arc;

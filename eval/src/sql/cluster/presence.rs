@@ -1,4 +1,4 @@
-//! How many executors a scheduler has: the one question that Ballista's own service does not answer.
+//! The number of executors of a scheduler, which Ballista's own service does not tell.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -12,7 +12,7 @@ use tonic::server::NamedService;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-/// Where the question is asked.
+/// Path of the request.
 const PATH: &str = "/wellspring.Presence/executors";
 
 /// The header of the answer.

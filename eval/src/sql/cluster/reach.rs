@@ -1,8 +1,8 @@
-//! What plans of strangers may do: read the data sets and results that were named at the start, and compute.
+//! [`Reach`]: what the plans of clients may do: read the data sets and results named at the start, and compute.
 //!
-//! A client can send any plan that Ballista can carry, and with it scans of any file and writes to any. So the
-//! scheduler looks at each logical plan, the executors at each stage, after decoding and before anything of it
-//! runs: what is not on the list is refused by its name.
+//! A client can send any plan that Ballista can encode, including scans of any file and writes to any. So the
+//! scheduler checks each logical plan and the executors each stage, after decoding and before running it: a
+//! node that is not on the list is refused by its name.
 
 use std::any::Any;
 use std::fmt;
@@ -95,9 +95,9 @@ impl fmt::Debug for Refused {
 /// The places that may be read, with all below them.
 #[derive(Debug, Clone)]
 pub(super) enum Reach {
-    /// For a client, which trusts its own plans.
+    /// Everything: for a client, which trusts its own plans.
     Anywhere,
-    /// For those who work for others.
+    /// Only what lies below these locations: for servers.
     Below(Arc<[Location]>),
 }
 

@@ -1,4 +1,4 @@
-//! The member that takes questions and hands out their parts.
+//! The scheduler of a cluster: accepts queries and distributes their parts.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use crate::sql::session::{self, StorageOptions};
 /// How long an executor may be silent; it asks for work at least every five seconds.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Where a scheduler listens, whom it lets in and what it lets them read.
+/// Address of a scheduler, its credentials, and what it may read.
 #[derive(Debug, Clone)]
 pub struct Scheduler {
     /// Address to listen on; port 0 takes a free one.
@@ -43,7 +43,7 @@ pub struct Scheduler {
     pub storage: Vec<(String, String)>,
 }
 
-/// Runs a scheduler until the process ends; `ready` is told the address that it listens on. Its runtime needs
+/// Runs a scheduler until the process ends; calls `ready` with the address on which it listens. Its runtime needs
 /// threads with a stack of [`STACK_BYTES`](super::STACK_BYTES).
 ///
 /// # Errors

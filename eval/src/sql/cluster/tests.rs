@@ -1,5 +1,5 @@
-//! Plans of clients that skip our checks, sent to a scheduler; and a scheduler without checks, whose stages an
-//! executor refuses.
+//! Sends a scheduler the plans of clients that skip our checks, and an executor the stages of a scheduler
+//! without checks: both refuse.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![expect(clippy::disallowed_methods, reason = "files that nobody may touch")]
 

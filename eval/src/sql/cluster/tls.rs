@@ -2,8 +2,8 @@
 //!
 //! Ballista dials `http://` and lets a program change the endpoint. An endpoint of tonic can do TLS only where
 //! tonic is built with it, and tonic's TLS asks for features of rustls that no other part of this program needs.
-//! So what is dialled is a socket in a folder of this user alone, and what comes there goes through TLS to the
-//! server ([`Tunnels`]).
+//! So clients connect to a socket in a folder of this user only, and [`Tunnels`] forwards it through TLS to the
+//! server.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -35,7 +35,7 @@ pub struct ServerTls(Arc<ServerConfig>);
 pub struct ClientTls {
     config: Arc<ClientConfig>,
     folder: PathBuf,
-    /// How many sockets were made in the folder.
+    /// Number of sockets that were made in the folder.
     sockets: Arc<AtomicUsize>,
 }
 
@@ -131,7 +131,7 @@ impl Tunnels {
     }
 }
 
-/// Leads whoever comes to a server.
+/// Forwards connections to a server.
 async fn lead(listener: UnixListener, tls: ClientTls, address: String) {
     while let Ok((near, _)) = listener.accept().await {
         let (tls, address) = (tls.clone(), address.clone());

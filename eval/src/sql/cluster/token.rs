@@ -1,7 +1,7 @@
-//! The secret that all members of a cluster know.
+//! [`Token`]: the secret that all members of a cluster know.
 //!
-//! Ballista lets a program change how its clients reach a server, but not what they say there. So the secret
-//! travels in the one header that belongs to the way: `user-agent`.
+//! Ballista lets a program change how its clients connect to a server, but not the headers they send. So the
+//! token is sent in the one header that belongs to the connection: `user-agent`.
 
 use std::fmt;
 use std::sync::Arc;

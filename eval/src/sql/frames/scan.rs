@@ -1,5 +1,5 @@
-//! The plan node that reads frames: a function of a table of pieces. Pieces come as rows of an input,
-//! so whoever cuts a plan into tasks by the partitions of its inputs has cut the work, too.
+//! The plan node that reads frames. The pieces to read are rows of an input, so dividing a plan into tasks by
+//! the partitions of its inputs divides the reading, too.
 
 use std::fmt;
 use std::sync::Arc;
@@ -38,14 +38,14 @@ pub(crate) struct FramesScan {
     properties: Arc<PlanProperties>,
 }
 
-/// How much a scan reads in all.
+/// Total size of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ScanSize {
     frames: usize,
     pieces: usize,
 }
 
-/// Pieces as a plan that gives them in so many partitions of about equal rows.
+/// A plan that gives the pieces, in partitions with about equal numbers of rows.
 pub(super) fn listed(
     pieces: Vec<ShardRows>,
     count: usize,

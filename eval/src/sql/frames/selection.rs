@@ -1,4 +1,4 @@
-//! Which rows a query's filters leave, as the manifest knows it.
+//! Finds the rows that a query's filters leave, as far as the manifest tells.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -100,7 +100,7 @@ impl ManifestFilter {
         })
     }
 
-    /// Those of some frames that the filters leave.
+    /// The frames, out of some, that the filters leave.
     fn leaves(
         &self,
         scanner: &Scanner,

@@ -1,8 +1,8 @@
 //! `bootstrap(value, unit)`: the 95 % interval of a mean, as a struct of `low` and `high`.
 //!
 //! Values of one unit (a trajectory) depend on one another, so units are resampled, each with all of
-//! its values: the percentile bootstrap. Up to six units every resample is counted with its
-//! probability, above that a thousand are drawn, always the same. One unit has no interval.
+//! its values: the percentile bootstrap. With up to six units every resample is counted with its
+//! probability; with more, a thousand are drawn with a fixed seed. One unit has no interval.
 
 use std::sync::Arc;
 
@@ -162,7 +162,7 @@ impl Groups {
     }
 }
 
-/// One number of every unit of every group.
+/// A list of one number for every unit, for every group.
 fn list<T: ArrowPrimitiveType>(groups: &[Units], of: impl Fn(&Unit) -> T::Native) -> ArrayRef {
     let mut lists = ListBuilder::new(PrimitiveBuilder::<T>::new());
     for units in groups {
@@ -249,7 +249,7 @@ impl GroupsAccumulator for Groups {
     }
 }
 
-/// All rows as one group.
+/// A single group with all rows.
 #[derive(Debug)]
 struct One(Groups);
 

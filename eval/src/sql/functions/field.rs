@@ -150,7 +150,7 @@ impl<'a> Fields<'a> {
                 list,
                 values: values.values(),
             }),
-            _ => exec_err!("{} is no field column", column.data_type()),
+            _ => exec_err!("{} is not a field column", column.data_type()),
         }
     }
 
@@ -213,7 +213,7 @@ fn band_energy(fields: &Fields<'_>, columns: &[ArrayRef], about: &Field) -> Resu
     Ok(energies.into())
 }
 
-/// None where it does not fit.
+/// Product of the sizes; none if it overflows.
 fn product(shape: &[usize]) -> Option<usize> {
     let mut sides = shape.iter();
     sides.try_fold(1_usize, |product, &side| product.checked_mul(side))

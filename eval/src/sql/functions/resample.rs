@@ -1,4 +1,4 @@
-//! Bootstrap intervals of a mean over units that are independent while their members are not.
+//! Bootstrap intervals of a mean over units that are independent, although the members of a unit are not.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,11 +8,11 @@ use rand_chacha::ChaCha8Rng;
 
 /// Resamples drawn where not all are enumerated.
 const DRAWS: usize = 1000;
-/// Up to so many units every resample is counted, with its probability: C(2n − 1, n) of them.
+/// Number of units up to which every resample is counted, with its probability: C(2n − 1, n) of them.
 pub(super) const ENUMERATED: usize = 6;
-/// Up to so many units the draws are kept.
+/// Number of units up to which the draws are kept.
 const KEPT: usize = 512;
-/// Of the draws, for ever the same, so that equal data have equal intervals.
+/// Seed of the draws. It never changes, so that equal data have equal intervals.
 const SEED: u64 = 0;
 
 /// Sum and number of a unit's members.
@@ -85,10 +85,10 @@ fn quantile(sorted: &[(f64, f64)], share: f64) -> f64 {
     sorted.last().map_or(f64::NAN, |last| last.0)
 }
 
-/// Of all resamples of n units in ascending order, those that can be the interval's low end, whatever
+/// Those resamples of n units in ascending order that can be the low end of the interval, whatever
 /// the units are.
 ///
-/// Where every draw of one resample is of a unit no higher than another's, so is its sum. A resample
+/// If every draw of one resample is of a unit no higher than another's, so is its sum. A resample
 /// that so much weight is surely below cannot be the end, nor one that so little can be below: few
 /// are left to be compared.
 struct Tail {
@@ -149,7 +149,7 @@ impl Tail {
     }
 }
 
-/// Of the resamples that are compared.
+/// Buffers of a comparison, with an entry for each resample that is compared.
 #[derive(Default)]
 struct Scratch {
     sums: Vec<f64>,
@@ -171,7 +171,7 @@ struct Resamples {
     units: usize,
     counts: Vec<f64>,
     weights: Vec<f64>,
-    /// Where all are enumerated.
+    /// The tail, if all resamples are enumerated.
     tail: Option<Tail>,
 }
 
@@ -280,7 +280,7 @@ mod tests {
         means.iter().enumerate().map(unit).collect()
     }
 
-    /// Of two units, both resamples of one alone have probability ¼.
+    /// With two units, each resample that repeats one of them has probability ¼.
     #[test]
     fn few_units_are_enumerated() {
         assert_eq!(interval(&units(&[1.0, 3.0])), Some([1.0, 3.0]));

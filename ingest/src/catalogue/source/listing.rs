@@ -1,4 +1,4 @@
-//! What lies below a source: files that are taken, by split, and everything that is not.
+//! Lists the files below a source: those that are taken, by split, and those that are not.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ pub(crate) struct Rest {
     pub(crate) left_out: Vec<String>,
     /// Files with a name that begins with a dot, or in a folder that has one.
     hidden: usize,
-    /// Files that are no HDF5.
+    /// Files that are not HDF5.
     others: usize,
     /// Objects with names that no place can have, such as those with empty parts (`a//b`).
     pub(super) unnameable: Vec<String>,
@@ -129,7 +129,7 @@ impl Rest {
 
     /// A finding for each HDF5 file that is left out.
     pub(crate) fn findings(&self) -> Vec<Finding> {
-        let message = "is left out: its folder is no split (train, valid or test)";
+        let message = "is left out: its folder is not a split (train, valid or test)";
         let files = self.left_out.iter();
         files
             .map(|file| Finding::new(FindingKind::LeftOut, file, message))

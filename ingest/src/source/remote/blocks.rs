@@ -1,4 +1,4 @@
-//! Blocks of remote files, kept on the local disk as long as there is room.
+//! A cache of blocks of remote files, kept on the local disk while there is room.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -42,16 +42,16 @@ struct BlockTable {
     blocks: HashMap<Key, Block>,
     slots: Vec<Slot>,
     free: Vec<usize>,
-    /// Slots that nobody reads, by when they were read last.
+    /// Slots that are not in use, by the time of their last use.
     idle: BTreeMap<u64, usize>,
     clock: u64,
 }
 
 #[derive(Debug)]
 enum Block {
-    /// Somebody fetches it.
+    /// The block is being fetched.
     FetchGuard,
-    /// It is in this slot.
+    /// The block is in this slot.
     Held(usize),
 }
 
@@ -68,12 +68,12 @@ struct Slot {
 pub(super) struct Blocks {
     cache: Arc<Cache>,
     file: u64,
-    /// Of the remote file, in bytes.
+    /// Size of the remote file, in bytes.
     size: u64,
 }
 
 impl Blocks {
-    /// For a file of `size` bytes, in the cache of the process.
+    /// The blocks of a file of `size` bytes, in the cache of the process.
     pub(super) fn shared(size: u64) -> crate::Result<Self> {
         static SHARED: Mutex<Weak<Cache>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -294,7 +294,7 @@ struct FetchGuard<'a> {
 }
 
 impl FetchGuard<'_> {
-    /// Their bytes in a file of this size.
+    /// The blocks' range of bytes in a file of this size.
     fn range(&self, size: u64) -> Range<u64> {
         self.blocks.start * BLOCK..(self.blocks.end * BLOCK).min(size)
     }

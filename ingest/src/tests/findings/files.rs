@@ -1,4 +1,4 @@
-//! Files and trajectories: which are of one data set, which are left out, which are there twice.
+//! Files and trajectories: which belong to one data set, which are left out, which exist twice.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Values and times that are refused, and what lets them through.
+//! Values and times that are refused, and the options that accept them.
 
 use super::*;
 

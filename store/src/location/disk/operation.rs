@@ -1,8 +1,8 @@
-//! What is done to a disk, one step at a time: the log of it is what a test cuts the power in.
+//! The steps that change a disk. A test replays their log and cuts the power after each step.
 
 use std::path::Path;
 
-/// One step, which was done.
+/// A completed step that changed a disk.
 #[derive(Debug, Clone, Copy)]
 #[cfg_attr(not(test), expect(dead_code, reason = "only a test reads the log"))]
 pub(crate) enum Operation<'a> {

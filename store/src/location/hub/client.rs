@@ -17,7 +17,7 @@ const REDIRECTS: usize = 10;
 pub(super) struct Client {
     http: reqwest::Client,
     pub(super) endpoint: Url,
-    /// For the hub's eyes only.
+    /// Token, which is sent only to the hub.
     token: Option<String>,
 }
 
@@ -60,7 +60,7 @@ impl Refusal {
         matches!(self, Self::Status { status, .. } | Self::Closed { status, .. } if status.is_client_error())
     }
 
-    /// In the words of `object_store`, about an object.
+    /// Converts to an error of `object_store` about an object.
     pub(super) fn about(self, key: &Path) -> Error {
         let path = key.to_string();
         match self {
@@ -80,7 +80,7 @@ impl Refusal {
         }
     }
 
-    /// In the words of `object_store`, about the repository.
+    /// Converts to an error of `object_store` about the repository.
     pub(super) fn general(self) -> Error {
         Error::Generic {
             store: "hub",
@@ -212,7 +212,7 @@ impl Client {
     }
 }
 
-/// Where a redirect leads, if the answer is one.
+/// Target of a redirect, if the answer is one.
 fn destination(url: &Url, answer: &Response) -> Result<Option<Url>, Refusal> {
     if !answer.status().is_redirection() || answer.status() == StatusCode::NOT_MODIFIED {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! The files of a repository, as an object store that is only read.
+//! The files of a repository of the hub, as a read-only object store.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,7 +24,7 @@ use url::Url;
 use super::Repository;
 use super::client::{Client, Refusal, network};
 
-/// It resolves its revision once, when something is first asked for.
+/// A repository of the hub. It resolves its revision once, on the first request.
 #[derive(Debug)]
 pub(in super::super) struct HubStore(Arc<Files>);
 
@@ -34,7 +34,7 @@ struct Files {
     client: Client,
     /// What the revision meant when it was first asked for: a branch that moves does not mix files.
     commit: OnceCell<String>,
-    /// Where files were found, behind redirects.
+    /// URLs of files, after redirects.
     found: Mutex<HashMap<Path, Url>>,
 }
 
@@ -99,7 +99,7 @@ impl Files {
         })
     }
 
-    /// Where the hub has a file.
+    /// URL at which the hub serves a file.
     async fn address(&self, key: &Path) -> Result<Url> {
         let commit = self.commit().await?;
         let mut after = vec!["resolve", commit];
@@ -176,7 +176,7 @@ fn content_range(answer: &Response) -> Option<(Range<u64>, u64)> {
     Some((start.parse().ok()?..end, size.parse().ok()?))
 }
 
-/// Which bytes of a file an answer has, and how many the file has.
+/// Range of a file that an answer has, and the size of the file.
 fn extent(url: &Url, answer: &Response, asked: bool) -> Result<(Range<u64>, u64), Refusal> {
     let of_all = || answer.content_length().map(|size| (0..size, size));
     let extent = match (answer.status(), asked) {

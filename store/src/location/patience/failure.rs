@@ -1,5 +1,5 @@
-//! Which failures of a request may pass: a server that is busy or not there, an answer that breaks off.
-//! What is missing, forbidden or malformed stays so.
+//! Decides which failures of a request are temporary: a server that is busy or unreachable, an answer that
+//! breaks off. A missing object, a forbidden or a malformed request is not.
 
 use std::error::Error as StdError;
 use std::io;
@@ -23,7 +23,7 @@ pub(super) struct Failure {
     pub(super) is_unresolved: bool,
     /// How long the server asked us to wait.
     pub(super) asked_wait: Option<Duration>,
-    /// In a few words.
+    /// Reason in a few words.
     pub(super) reason: String,
 }
 
@@ -75,7 +75,7 @@ fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
 }
 
 impl Failure {
-    /// Nothing for a failure that stays.
+    /// Classifies an error; none if retrying cannot help.
     pub(super) fn of(error: &Error) -> Option<Self> {
         let Error::Generic { source, .. } = error else {
             return None;
@@ -160,7 +160,7 @@ impl Failure {
 enum Verdict {
     Passes(Failure),
     Stays,
-    /// Its cause may say more.
+    /// An unknown failure, whose cause may say more.
     Unknown,
 }
 

@@ -1,4 +1,4 @@
-//! An object store whose requests are made again.
+//! An object store that retries requests.
 
 use std::fmt;
 use std::ops::Range;
@@ -131,7 +131,7 @@ struct Body {
     tries: Tries,
     key: Path,
     options: GetOptions,
-    /// Of the object that the first bytes are of.
+    /// Metadata of the object, from the first answer.
     meta: ObjectMeta,
     rest: Range<u64>,
     bytes: BoxStream<'static, Result<Bytes>>,

@@ -1,4 +1,4 @@
-//! The HTTP client of `object_store`, as the crates of AWS want one: services of roles and SSO are asked
+//! Adapts the HTTP client of `object_store` to the crates of AWS, which ask the services of roles and SSO
 //! through it.
 
 use std::sync::Arc;

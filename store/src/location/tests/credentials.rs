@@ -1,4 +1,4 @@
-//! With whose authority requests are made.
+//! Credentials: with whose authority requests are made.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! A work on a data set: begun under a claim, written under names of its own, published, tidied up after.
+//! [`Change`]: one work on a data set. It claims the place, writes files under names of its own, publishes
+//! the manifest, and tidies up.
 
 use super::claim::WorkClaim;
 use super::{Head, Stamp, litter, overtaken, publish};
@@ -20,24 +21,24 @@ pub struct Change {
 pub enum ChangeStart {
     /// There is work to do.
     Work(Box<Change>),
-    /// It was done before.
+    /// The work is done already; this is its data set.
     Done(Box<Manifest>),
 }
 
-/// What has become of a work that could not go on.
+/// The state of a work that failed.
 #[derive(Debug)]
 pub enum Fate {
-    /// Another process has made the same.
+    /// Another process has completed an equal work.
     Made(Box<Manifest>),
-    /// Another writer was first; this is what to tell.
+    /// Another writer was first; this is the error to report.
     Overtaken(Error),
-    /// It can be gone on with.
+    /// The work can be continued.
     Open,
 }
 
 impl Change {
-    /// Begins a whole data set, in the place of any that is there if `overwrite` says so, or goes on with it.
-    /// `work` is a name for all that the data set depends on, which its provenance has as its key.
+    /// Begins or continues a whole data set; with `overwrite`, it replaces an existing one. `work` is a name
+    /// for everything that the data set depends on, which its provenance has as its key.
     ///
     /// # Errors
     /// [`Error::Exists`] for a data set that may not be replaced, [`Error::Underway`] for another work that was
@@ -83,9 +84,9 @@ impl Change {
         Ok(is_own.then_some(manifest))
     }
 
-    /// Begins the next generation of the data set whose manifest is `before`, or goes on with it; nothing where
-    /// that is no longer what is there. `work` names what is added, and `overwrite` lets it begin though
-    /// another work was begun.
+    /// Begins or continues the next generation of the data set whose manifest is `before`; none if that
+    /// manifest has been replaced. `work` names what is added, and `overwrite` lets it begin although another
+    /// work was begun.
     ///
     /// # Errors
     /// [`Error::Underway`].
@@ -118,7 +119,7 @@ impl Change {
         }))
     }
 
-    /// A work that nobody else knows of.
+    /// A work without a claim.
     pub(crate) async fn unclaimed(root: &Location, before: Option<Head>) -> Result<Self> {
         Self::of(root, before, "", true).await
     }
@@ -205,7 +206,7 @@ impl Change {
         Ok(Fate::Overtaken(told))
     }
 
-    /// Puts its manifest in the place of the one that it began with.
+    /// Replaces the manifest that the work began with.
     ///
     /// # Errors
     /// [`Error::Overtaken`] or [`Error::Exists`] when another writer was first.
@@ -229,7 +230,7 @@ impl Change {
         finish(root, None).await
     }
 
-    /// Takes away what it has written, which nobody can go on with: its source is refused, or another writer
+    /// Removes the files of this work, which cannot be continued: its source is refused, or another writer
     /// was first.
     ///
     /// # Errors
@@ -300,8 +301,8 @@ async fn finish_work(root: &Location, work: &str) -> Result<()> {
     finish(root, own.as_ref()).await
 }
 
-/// What follows a publication; whoever is stopped in it, the next one does it. `renewed` is the claim of a work
-/// of which no earlier generation stays.
+/// The steps after a publication; after an interruption the next writer does them. `renewed` is the claim of a
+/// work that keeps no earlier generation.
 async fn finish(root: &Location, renewed: Option<&WorkClaim>) -> Result<()> {
     tell_statistics(root).await?;
     let keep_from = renewed.map_or(0, |claim| claim.generation);

@@ -1,5 +1,5 @@
-//! What is being made at a place: a courtesy to those who would make something else there, and find out only
-//! at its end that another was first. Nothing depends on it, since works share no names.
+//! Claims: a file that says what is being made at a place. It warns those who would make something else
+//! there and learn only at the end that another was first. Nothing depends on it, since works share no names.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,9 +9,9 @@ use crate::{Error, Location, Result};
 /// Says which work was begun, and over which manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct WorkClaim {
-    /// Of the work.
+    /// The key of the work.
     pub(super) key: String,
-    /// The name of the manifest whose place it takes, if there is one.
+    /// Name of the manifest that it replaces, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) over: Option<String>,
     /// The generation that it makes.
@@ -22,7 +22,7 @@ pub(super) struct WorkClaim {
 impl WorkClaim {
     pub(super) const PLACE: &str = "ingest/claim.json";
 
-    /// Where earlier versions said how shards are made on demand.
+    /// How shards are made on demand, as earlier versions wrote it here.
     pub(super) const OLD_PROMISE: &str = "ingest/promise.json";
 
     /// The claim on a place.

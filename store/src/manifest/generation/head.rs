@@ -1,4 +1,4 @@
-//! `manifest.json` as it was found, and the one step that changes it.
+//! [`Head`]: `manifest.json` as it was read, and the one step that replaces it.
 
 use std::fs::{File, OpenOptions};
 use std::path::PathBuf;

@@ -1,9 +1,9 @@
-//! What nobody needs any longer, and taking it away.
+//! Finds and removes files that nothing needs any longer.
 //!
-//! Nobody is asked whether he lives, since on a bucket nobody could answer. A work makes one generation, and
-//! only while the one before is there. So once a generation is there, whatever carries its stamp or an earlier
-//! one and is named by no manifest is litter, and its writer, if he lives, is told that another was first. What
-//! is stamped for the next generation may be somebody's, and stays until that generation is there.
+//! This needs no knowledge of which writers live, which a bucket could not give. A work makes one generation,
+//! and only while the one before is there. So once a generation exists, every file with its stamp or an earlier
+//! one that no manifest names is litter; its writer, if it lives, gets an error that another was first. Files
+//! stamped for the next generation may belong to a living writer and stay until that generation exists.
 
 use std::collections::BTreeSet;
 
@@ -15,9 +15,9 @@ use crate::{Error, Location, Manifest, Result};
 /// An object that no manifest and no writer needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Litter {
-    /// Its path below the data set's root.
+    /// Path of the file below the data set's root.
     pub path: String,
-    /// Its size.
+    /// Size of the file in bytes.
     pub bytes: u64,
 }
 
@@ -44,7 +44,7 @@ pub async fn purge(root: &Location) -> Result<Vec<Litter>> {
     Ok(found)
 }
 
-/// As [`purge`], but for generations from one on, which stay. Nothing is deleted where it is not known what a
+/// [`purge`] that keeps generations from `keep_from` on. Nothing is deleted where it is not known what a
 /// manifest names.
 pub(super) async fn tidy(root: &Location, keep_from: u64) -> Result<()> {
     match look(root, Some(keep_from)).await {
@@ -58,7 +58,7 @@ pub(super) async fn tidy(root: &Location, keep_from: u64) -> Result<()> {
     }
 }
 
-/// In order, the generations and the claim last, so that a purge that is stopped can be done again.
+/// Deletes files in order, the generations and the claim last, so that a stopped purge can be repeated.
 async fn delete(root: &Location, found: &[Litter]) -> Result<()> {
     for litter in found {
         root.join(&litter.path).delete().await?;
@@ -124,7 +124,7 @@ async fn look(root: &Location, keep_from: Option<u64>) -> Result<(u64, Vec<Litte
 struct EarlierManifests {
     needed: Vec<Manifest>,
     outdated: Vec<Manifest>,
-    /// Of those that are outdated.
+    /// Paths of the outdated manifests, in their order.
     places: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The mark in the names of what a work writes, so that no two works share a name.
+//! Stamps: the part of a file's name that tells which work wrote it, so that no two works share a name.
 
 use std::fmt;
 

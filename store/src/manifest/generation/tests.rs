@@ -22,7 +22,7 @@ async fn a_split_is_dropped_and_its_files_go_when_asked() {
     assert_eq!(Manifest::from_json(&before, "it").unwrap(), first);
     let shard = root.join("train/00000.arrow");
     assert!(shard.exists().await.unwrap());
-    // A rerun of the drop, which may have been stopped after its end, is no misuse.
+    // A rerun of the drop, which may have been stopped after its end, is not misuse.
     assert_eq!(drop_split(&root, Split::Train).await.unwrap(), next);
     let found = litter(&root).await.unwrap();
     assert_eq!(found.len(), 4);
@@ -31,7 +31,7 @@ async fn a_split_is_dropped_and_its_files_go_when_asked() {
     assert_eq!(purge(&root).await.unwrap(), []);
 }
 
-/// On a disk, in memory and in a bucket.
+/// Of many writers one succeeds: on a disk, in memory and in a bucket.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_writers_one_wins() {
     let server = wellspring_s3_testing::Server::start().unwrap();

@@ -13,7 +13,7 @@ pub enum Normalization {
     Zscore,
     /// Root mean square 1; The Well's `RMSNormalization`.
     Rms,
-    /// In the field's own units.
+    /// Values are stored in the field's own units.
     None,
 }
 
@@ -35,9 +35,9 @@ impl Normalization {
 /// stored = (value − shift) / scale, per channel.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Affine {
-    /// In the field's units.
+    /// Shift of each channel, in the field's units.
     pub shift: Vec<f64>,
-    /// In the field's units, never zero.
+    /// Scale of each channel, in the field's units; never zero.
     pub scale: Vec<f64>,
 }
 
@@ -61,7 +61,7 @@ impl Affine {
         self.each(frames, |x, shift, scale| (x - shift) * scale.recip());
     }
 
-    /// Stored values → field units, in place.
+    /// Converts stored values to field units, in place.
     ///
     /// # Panics
     /// When the frames have more channels than this.

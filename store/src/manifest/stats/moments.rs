@@ -1,4 +1,4 @@
-//! Mean and spread of values that are seen one after another, mergeable in any grouping.
+//! Mean and variance of a stream of values; results for parts can be merged in any grouping.
 
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +48,7 @@ impl Moments {
         }
     }
 
-    /// Their mean.
+    /// Mean of the values.
     #[must_use]
     pub fn mean(&self) -> f64 {
         self.mean
@@ -139,7 +139,7 @@ fn one_pass<X: Copy>(all: &[X], value: impl Fn(X) -> f64) -> Moments {
     sums.moments(all.len())
 }
 
-/// As [`one_pass`] of the differences of two lists.
+/// Moments of the differences of two frames, by [`one_pass`].
 fn of_changes<X: Copy + Into<f64>>(frame: &[X], before: &[X]) -> Moments {
     const BLOCK: usize = 1 << 10;
     let mut moments = Moments::default();
@@ -156,9 +156,9 @@ fn of_changes<X: Copy + Into<f64>>(frame: &[X], before: &[X]) -> Moments {
 /// Moments of one channel: of its values and of their change from frame to frame.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct ChannelMoments {
-    /// Of the values.
+    /// Moments of the values.
     pub value: Moments,
-    /// Of the differences between successive frames.
+    /// Moments of the differences between successive frames.
     pub delta: Moments,
 }
 
@@ -233,7 +233,7 @@ mod tests {
         assert!(error < 1e-6, "{what}: {found:e}, not {expected:e}");
     }
 
-    /// From frames of f64, and from frames of f32 where those can hold the values.
+    /// Moments are right at every scale: from frames of f64, and of f32 if that can hold the values.
     #[test]
     fn moments_are_right_at_every_scale() {
         for (offset, spread) in [

@@ -31,13 +31,13 @@ impl Components {
 /// Kind of statistic → field → components.
 type Yaml = BTreeMap<String, BTreeMap<String, Components>>;
 
-/// One of the six numbers: its name in the file and where its value is kept.
+/// A kind of statistics: its name in the file and the place of its value.
 struct Kind {
     name: &'static str,
     value: fn(&mut ChannelStatistics) -> &mut f64,
 }
 
-/// By name, as The Well's files have them.
+/// Kinds by their names in The Well's files.
 const KINDS: [Kind; 6] = [
     kind("mean", |s| &mut s.mean),
     kind("mean_delta", |s| &mut s.mean_delta),

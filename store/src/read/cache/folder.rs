@@ -1,15 +1,15 @@
-//! A folder of fetched shards, shared by processes.
+//! A cache folder of fetched shards, shared by processes.
 //!
 //! A file is named by its checksum and size, so one shard of two data sets is one file. It is fetched
-//! into `NAME.part`, which the fetching process holds locked, and renamed when its checksum is right.
-//! Who wants the same shard waits for that lock and finds the file, or the part of a process that has
-//! died, whose lock the system has let go. Nothing is polled, and nothing that a killed process leaves
-//! needs mending. Room is made under the folder's own lock, the longest unused first; a file that is
-//! mapped elsewhere can be removed all the same, since its bytes stay until they are let go.
+//! into `NAME.part`, which the fetching process keeps locked, and renamed when its checksum is right.
+//! Another process that needs the shard waits for that lock, and then finds the file, or the part of a
+//! process that has died, whose lock the system has released. Nothing is polled, and a killed process
+//! leaves nothing to repair. Eviction happens under the folder's own lock, least recently used first; a
+//! file that is mapped elsewhere can be removed too, since its bytes stay until they are unmapped.
 //!
-//! A file must not change while it is mapped. So one that has its name is read-only, and only files of
-//! this user are mapped: of a folder that a group shares, what belongs to another is read into memory and
-//! compared there. Who may use a folder, and what is taken for a file of it, is said by [`access`].
+//! A file must not change while it is mapped. So complete files are read-only, and only files of this user
+//! are mapped. In a folder that a group shares, other users' files are read into memory and compared
+//! there. [`access`] decides who may use a folder, and which files are accepted.
 #![expect(
     clippy::disallowed_methods,
     reason = "locks and maps are the operating system's; what lies here are copies of stored bytes"
@@ -47,9 +47,9 @@ pub(crate) struct Folder {
     map: bool,
 }
 
-/// Who fetches a file.
+/// Whether and by whom a file is fetched.
 enum PartClaim {
-    /// It is there.
+    /// The file is there.
     Found(Bytes),
     /// This process does.
     Ours(PartFile),
@@ -74,7 +74,7 @@ impl Drop for PartFile {
 }
 
 impl Folder {
-    /// A folder with room for so many bytes; it is made where there is none.
+    /// Opens a folder with room for `limit` bytes, and creates it if it does not exist.
     ///
     /// # Errors
     /// [`Error::Cache`], also for one that others can write to and that is not shared on purpose.
@@ -237,7 +237,7 @@ impl Folder {
     /// Ends a part: one that is whole gets its name, that of a damaged shard goes.
     fn keep(&self, name: &str, shard: &Shard, part: &PartFile, object: &str) -> Result<Bytes> {
         let failed = |source| self.failed("keeping", source);
-        // Nobody writes to it from here on.
+        // The file is not written to from here on.
         if !self.access.guard(&part.path, &part.file, Purpose::Whole) {
             let reason = "the part was replaced while it was fetched";
             return Err(failed(io::Error::other(reason)));
@@ -260,7 +260,7 @@ impl Folder {
         Ok(bytes)
     }
 
-    /// Removes the longest unused files, and parts that nobody fetches, until `more` bytes fit.
+    /// Removes the least recently used files, and abandoned parts, until `more` bytes fit.
     fn make_room(&self, ours: &str, more: u64) -> io::Result<()> {
         let mut files = Vec::new();
         let mut held = more;

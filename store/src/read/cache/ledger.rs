@@ -1,5 +1,5 @@
-//! Who uses which shards, what they take, and what is let go for others. No input or output, so that
-//! a plan's bill is reckoned by the same rules as the reading is done.
+//! Bookkeeping of the cache: which shards are in use, their sizes, and which are evicted. It does no input
+//! or output, so that a plan's read cost is computed by the rules that reading follows.
 
 use std::collections::HashMap;
 
@@ -36,11 +36,11 @@ pub(crate) enum Room {
     Take,
 }
 
-/// A lease that was granted.
+/// The shards of a lease.
 #[derive(Debug)]
 pub(crate) struct Grant<V> {
     pub(crate) shards: Vec<(ShardId, V)>,
-    /// Those of them that were not there.
+    /// Shards of the lease that were not in the cache.
     pub(crate) missing: Vec<ShardId>,
 }
 
@@ -198,8 +198,8 @@ mod tests {
                     ledger.release(shards.into_iter());
                 }
                 let shards: Vec<usize> = shards.into_iter().collect();
-                if let Some(granted) = ledger.lease(&of(&shards), Room::Wait) {
-                    open.push(granted.shards.into_iter().map(|(id, ())| id).collect());
+                if let Some(grant) = ledger.lease(&of(&shards), Room::Wait) {
+                    open.push(grant.shards.into_iter().map(|(id, ())| id).collect());
                 }
                 prop_assert!(ledger.held <= 40 && ledger.peak() <= 40);
             }

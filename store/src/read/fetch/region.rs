@@ -1,5 +1,5 @@
-//! Memory for objects from a network, used again: the system clears every fresh page first, which
-//! costs more than to fill it.
+//! Reuses the memory of fetched objects: the system clears every fresh page first, which costs more than
+//! filling it.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -62,7 +62,7 @@ impl Regions {
 
 /// Memory that goes back when it is no longer read.
 pub(super) struct Region {
-    /// Until it is dropped.
+    /// The memory, present until the drop.
     memory: Option<MmapMut>,
     size: usize,
     home: Arc<Regions>,

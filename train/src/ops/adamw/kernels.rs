@@ -1,11 +1,11 @@
-//! AdamW on a GPU: all weights, the gradient's norm and what follows of it, without a word from the host.
+//! AdamW on a GPU: the gradient's norm, clipping and the update of all weights, without waiting for the host.
 
 use candle_core::{DType, Result, Tensor};
 
 use super::{Descent, Moving, Pace, Update};
 use crate::ops::program::{Buffer, Extent, Program, TABLE, args, int};
 
-/// All launches are issued before the host looks at what they found.
+/// Takes a step by kernels. All launches are issued before the host reads any result.
 pub(super) fn by_kernels(
     all: &[Moving<'_>],
     loss: &Tensor,

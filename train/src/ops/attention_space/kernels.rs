@@ -1,5 +1,5 @@
-//! Programs of attention over space: which kernels of `attention_space.cu` and
-//! `attention_space_backward.cu` run, with how many blocks.
+//! Programs of attention over space: the kernels of `attention_space.cu` and
+//! `attention_space_backward.cu` that run, and their numbers of blocks.
 
 use candle_core::{DType, Result, Tensor, bail};
 
@@ -89,13 +89,13 @@ impl Call {
         self.block(4, 1, step, 0)
     }
 
-    /// With so many bytes of sums for each row of a step.
+    /// A block of the backward pass, with `sums` bytes of sums for each row of a step.
     fn backward_block(&self, sums: usize) -> Block {
         let warps = if self.short() { 4 } else { 2 };
         self.block(warps, 2, 8 * self.tiles() * warps, sums)
     }
 
-    /// Of `warps` warps that own rows of so many roles, and have two steps of two roles in shared memory.
+    /// A block of `warps` warps that own rows of `roles` roles and hold two steps of two roles in shared memory.
     fn block(&self, warps: usize, roles: usize, step: usize, sums: usize) -> Block {
         let rows = 16 * self.tiles() * warps;
         let own = roles * rows * self.row();

@@ -1,4 +1,4 @@
-//! Linear layers on a GPU: matrix products of CUDA's library, and kernels for what is beside them.
+//! Linear layers on a GPU: matrix products by CUDA's library, and kernels for everything else.
 
 use candle_core::{DType, Result, Shape, Tensor, bail};
 

@@ -1,4 +1,4 @@
-//! The launches of norm.cu.
+//! Launches of the kernels of `norm.cu`.
 
 use candle_core::{DType, Result, Shape, Tensor, bail};
 
@@ -30,7 +30,7 @@ pub(in crate::ops) fn share(
     (size, blocks)
 }
 
-/// How kernels share the work on x.
+/// The division of work on x among kernels.
 struct Sharing {
     items: usize,
     tokens: usize,
@@ -86,7 +86,7 @@ impl Sharing {
         ])
     }
 
-    /// So many blocks for each group of each item.
+    /// An extent of `blocks` blocks for each group of each item.
     fn extent(&self, blocks: usize) -> Result<Extent> {
         let axis = |n: usize| u32::try_from(n).map_err(candle_core::Error::wrap);
         Ok(Extent {

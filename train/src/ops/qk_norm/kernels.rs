@@ -1,4 +1,4 @@
-//! The launches of qk_norm.cu.
+//! Launches of the kernels of `qk_norm.cu`.
 
 use candle_core::{DType, Result, Shape, Tensor};
 
@@ -80,8 +80,8 @@ impl Kernels for QkNorm {
         let args = args![partial, daffine, int(chunks)?, int(sums)?];
         let extent = Extent::covering(sums * 32, 1024);
         program.launch("qk_norm_affine", DType::F32, extent, args);
-        let given = program.run(&[at.inputs, &[at.gradient]].concat())?;
-        let mut gradients: Vec<_> = given.into_iter().map(Some).collect();
+        let results = program.run(&[at.inputs, &[at.gradient]].concat())?;
+        let mut gradients: Vec<_> = results.into_iter().map(Some).collect();
         // The turns have none.
         gradients.resize(at.inputs.len(), None);
         Ok(gradients)

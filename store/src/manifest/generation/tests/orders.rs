@@ -1,5 +1,5 @@
-//! All writers in every order of their requests, each stopped before any request and run again. What holds in
-//! every state holds however many are stopped.
+//! Runs several writers in every order of their requests, and stops and restarts each before any request. What
+//! holds in every state holds however many are stopped.
 
 use std::collections::{BTreeMap, BTreeSet};
 

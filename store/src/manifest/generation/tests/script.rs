@@ -1,4 +1,4 @@
-//! A writer as the requests that it makes: which comes next is a function of the answers so far.
+//! A writer as a list of requests, in which the next one is a function of the answers so far.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -24,9 +24,9 @@ pub(super) enum Ask {
     Get(String),
     List(String),
     Put(String, Bytes),
-    /// Where nothing is.
+    /// Writes an object where none exists.
     Create(String, Bytes),
-    /// While an object with this tag is there.
+    /// Replaces an object that still has this tag.
     Replace(String, Bytes, String),
     Delete(String),
 }
@@ -72,7 +72,7 @@ impl Script {
     }
 }
 
-/// Where a writer is: before a request, or at its end.
+/// State of a writer: before a request, or at its end.
 #[derive(Debug, Clone)]
 pub(super) enum At<T> {
     Asks(Ask),

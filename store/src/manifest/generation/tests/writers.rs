@@ -1,4 +1,4 @@
-//! The writers whose orders are tried: the real ones, but that what they write is a few bytes.
+//! The writers whose orders are tried: the real ones, with files of a few bytes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Who may use a cache folder, and which files in it are taken.
+//! Decides who may use a cache folder, and which files in it are accepted.
 //!
 //! A folder is its user's alone (mode 700), or shared by its group on purpose (mode 2770: the bit makes
 //! its files the group's). One that others can write to in another way is refused: whoever can put a link
@@ -14,10 +14,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-/// Who uses a folder.
+/// The users of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
-    /// This user.
+    /// This user only.
     Private,
     /// A group, by its id.
     Group(u32),
@@ -26,9 +26,9 @@ pub(super) enum Access {
 /// What a file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// Written by whoever holds its lock.
+    /// Written by the process that holds its lock.
     Part,
-    /// Whole; nobody writes to it any longer.
+    /// Complete, and not written to any longer.
     Whole,
 }
 
@@ -64,7 +64,7 @@ impl Access {
     /// Opens a file to write to, and makes it where there is none.
     ///
     /// # Errors
-    /// For a link, a file with other names, another user's, and what is no file.
+    /// For a link, a file with other names, another user's, and what is not a file.
     pub(super) fn open_or_create(self, path: &Path) -> io::Result<File> {
         for _ in 0..LOOKS {
             match self.create(path) {
@@ -73,7 +73,7 @@ impl Access {
             }
             let mut options = OpenOptions::new();
             match self.open(options.read(true).write(true), path) {
-                // Somebody has removed it.
+                // Another process has removed it.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 answer => return answer,
             }
@@ -171,7 +171,7 @@ mod unix {
         fn check(self, file: &File, path: &Path) -> io::Result<()> {
             let about = file.metadata()?;
             if !about.is_file() {
-                return Err(strange(path, "is no file"));
+                return Err(strange(path, "is not a file"));
             }
             // None: it was removed since it was opened, or renamed over.
             if about.nlink() > 1 {

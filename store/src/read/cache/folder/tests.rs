@@ -1,4 +1,4 @@
-//! Folders that are this user's, a group's, and a trap.
+//! Cache folders of this user, of a group, and of an attacker.
 #![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
