@@ -98,7 +98,7 @@ fn a_selection_is_drawn_and_what_is_not_there_is_named() {
     refused(
         &place.run("figures results none --format gif"),
         2,
-        &["gif is not an image format", "svg or png"],
+        &["'gif' for '--format", "svg, png"],
     );
     assert!(!place.path("none").exists());
 }

@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::FileWriter;
 use bytes::Bytes;
@@ -33,9 +33,9 @@ pub(crate) fn file(results: &Location, run: &str) -> Location {
     results.join("frames").join(&format!("{run}.arrow"))
 }
 
-pub(crate) fn write(pictures: &[Picture]) -> Result<Vec<u8>> {
+fn schema() -> SchemaRef {
     let list = |kind: DataType| DataType::List(Arc::new(Field::new_list_field(kind, true)));
-    let schema = Arc::new(Schema::new(vec![
+    Arc::new(Schema::new(vec![
         Field::new("trajectory", DataType::UInt32, false),
         Field::new("start", DataType::UInt32, false),
         Field::new("lead", DataType::UInt32, false),
@@ -44,7 +44,11 @@ pub(crate) fn write(pictures: &[Picture]) -> Result<Vec<u8>> {
         Field::new("shape", list(DataType::UInt32), false),
         Field::new("truth", list(DataType::Float32), false),
         Field::new("prediction", list(DataType::Float32), false),
-    ]));
+    ]))
+}
+
+pub(crate) fn write(pictures: &[Picture]) -> Result<Vec<u8>> {
+    let schema = schema();
     let mut writer = FileWriter::try_new(Vec::new(), &schema)?;
     if !pictures.is_empty() {
         writer.write(&columns(&schema, pictures)?)?;
@@ -71,6 +75,15 @@ fn decode(bytes: Bytes) -> Result<Vec<Picture>, String> {
         FileReader::try_new(Cursor::new(bytes), None).map_err(|error| error.to_string())?;
     let batches: Result<Vec<RecordBatch>, _> = reader.collect();
     let batches = batches.map_err(|error| error.to_string())?;
+    for field in schema().fields() {
+        let name = field.name();
+        if batches
+            .iter()
+            .any(|batch| batch.column_by_name(name).is_none())
+        {
+            return Err(format!("there is no column {name}"));
+        }
+    }
     let mut pictures: Vec<Picture> = typed(&batches)?;
     for (row, picture) in pictures.iter_mut().enumerate() {
         if !picture.fits() {

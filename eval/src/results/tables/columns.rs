@@ -83,7 +83,7 @@ pub(crate) fn columns<R: Serialize>(schema: &Schema, rows: &[R]) -> Result<Recor
 pub(crate) fn typed<T: for<'a> Deserialize<'a>>(batches: &[RecordBatch]) -> Result<Vec<T>, String> {
     let rows = batches.iter().map(serde_arrow::from_record_batch);
     let rows: Result<Vec<Vec<T>>, serde_arrow::Error> = rows.collect();
-    let rows = rows.map_err(|error| error.to_string())?;
+    let rows = rows.map_err(|error| error.to_string().replacen("Error: ", "", 1))?;
     Ok(rows.into_iter().flatten().collect())
 }
 
