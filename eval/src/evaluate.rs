@@ -255,7 +255,7 @@ impl<'a> EvaluationPlan<'a> {
         };
         let mut unfinished = Unfinished::of(results, &self.record, options);
         let saved = runtime.block_on(unfinished.load())?;
-        let standing = saved.as_ref().map(|saved| saved.standing.clone());
+        let progress = saved.as_ref().map(|saved| saved.progress.clone());
         let mut measurer = Measurer::new(source, options, &self.record, unfinished, saved)?;
         let (sender, receiver) = sync_channel::<Prediction<'_>>(1);
         let (costs, (draft, unfinished)) = std::thread::scope(|scope| {
@@ -266,7 +266,7 @@ impl<'a> EvaluationPlan<'a> {
                 measurer.finish()
             });
             let measuring = measuring.map_err(|source| Error::Threads { source })?;
-            let begun = standing.unwrap_or_default();
+            let begun = progress.unwrap_or_default();
             let costs = self.roll_out(begun, &windows, source, &sender, reporter);
             drop(sender);
             // Where measuring failed, the rollout only found its receiver gone.
@@ -328,7 +328,7 @@ impl<'a> EvaluationPlan<'a> {
                     patch: self.shown(&step.patch),
                     tokens: step.tokens,
                     prediction: step.prediction,
-                    standing: (lead == options.rollout).then(|| Progress {
+                    progress: (lead == options.rollout).then(|| Progress {
                         windows: index * batch + windows.len(),
                         costs,
                         budget: rollout.state(),

@@ -69,8 +69,8 @@
 //!
 //! **Order.** [`Plan`] says which windows come when: a pure function of (manifest, seed, epoch), and
 //! of (rank, world) for a share. A run that resumes needs only the number of windows seen, at any world
-//! size. [`Loader`] carries out a plan, in batches of f32, f16 or bf16. [`Dataset::bill`] gives the cost
-//! beforehand, [`Dataset::traffic`] the real one afterwards. Every stored byte goes through [`Location`],
+//! size. [`Loader`] carries out a plan, in batches of f32, f16 or bf16. [`Dataset::read_cost`] gives the cost
+//! beforehand, [`Dataset::io_statistics`] the real one afterwards. Every stored byte goes through [`Location`],
 //! that is, `object_store`; the exceptions are the memory map of a local shard and the cache folder of
 //! fetched shards.
 //!

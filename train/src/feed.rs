@@ -118,7 +118,7 @@ impl Feed {
     }
 
     /// What the next steps will cost.
-    pub(crate) fn bill(&self, steps: u64) -> Result<ReadCost> {
+    pub(crate) fn cost(&self, steps: u64) -> Result<ReadCost> {
         let (epoch_steps, end) = (self.epoch_steps(), self.given + steps);
         let before = |step: u64| {
             let windows = (step % epoch_steps) as usize * self.options.batch;
@@ -128,7 +128,7 @@ impl Feed {
         let later = self.given / epoch_steps + 1..;
         let passes = std::iter::once(self.rest(self.given)?);
         let passes = passes.chain(later.map(|epoch| self.epoch(epoch)));
-        Ok(self.dataset.bill(passes, windows, self.options)?)
+        Ok(self.dataset.read_cost(passes, windows, self.options)?)
     }
 }
 
@@ -184,7 +184,7 @@ pub struct Reading {
     /// Steps in which all its windows are seen once.
     pub epoch_steps: u64,
     /// What they cost.
-    pub bill: ReadCost,
+    pub cost: ReadCost,
     feed: Feed,
 }
 
@@ -218,7 +218,7 @@ pub fn readings(config: &Config, datasets: &[Arc<Dataset>], from: u64) -> Result
         Ok(Reading {
             steps,
             epoch_steps: feed.epoch_steps(),
-            bill: feed.bill(steps)?,
+            cost: feed.cost(steps)?,
             feed,
         })
     });

@@ -120,7 +120,7 @@ impl Surrogate {
         self.parameters.device()
     }
 
-    /// The same weights, shared, with the products within blocks in other numbers.
+    /// This model with the products within blocks in other numbers. The weights are shared.
     #[must_use]
     pub fn in_precision(&self, precision: Precision) -> Self {
         Self {

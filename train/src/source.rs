@@ -54,8 +54,8 @@ impl Source {
     }
 
     /// What reading it has cost.
-    pub(crate) fn traffic(&self) -> IoStatistics {
-        self.feed.dataset.traffic()
+    pub(crate) fn io_statistics(&self) -> IoStatistics {
+        self.feed.dataset.io_statistics()
     }
 }
 

@@ -29,13 +29,13 @@ pub fn run(session: &Session, args: &args::Plan) -> Result<()> {
         let promised = dataset.origin().map(|origin| origin.missing());
         let rate = match args.dry || promised.is_some() {
             true => None,
-            false => Some(expected_rate(session, reading, || dataset.traffic())?),
+            false => Some(expected_rate(session, reading, || dataset.io_statistics())?),
         };
         figures.push(json!({
             "data": root,
             "steps": reading.steps,
             "epoch_steps": reading.epoch_steps,
-            "bill": reading.bill,
+            "bill": reading.cost,
             "promised_shards": promised,
             "windows_per_second": rate,
             "no_inputs": { "constants": unseen.constants, "scalars": unseen.scalars },
@@ -73,7 +73,7 @@ fn expected_rate(
     }
     let seconds = began.elapsed().as_secs_f64();
     let gathered = windows as f64 / seconds;
-    let cost = &reading.bill;
+    let cost = &reading.cost;
     let worth = cost.windows as f64 / cost.fetched as f64 * traffic().bytes as f64 / seconds;
     Ok(match cost.fetched == 0 || epochs > 0 {
         true => gathered,
@@ -82,7 +82,7 @@ fn expected_rate(
 }
 
 fn described(root: &str, reading: &Reading, rate: Option<f64>, promised: Option<usize>) -> String {
-    let cost = &reading.bill;
+    let cost = &reading.cost;
     let mut text = format!(
         "{root}: {} of the run's steps, {} an epoch; {} windows, {} in batches\n  {}\n",
         reading.steps,

@@ -105,7 +105,7 @@ fn say_what_is_left(config: &Config, datasets: &[Arc<Dataset>]) {
 
 /// Says what was fetched, beside the plan of the steps that were taken.
 fn account(config: &Config, datasets: &[Arc<Dataset>], outcome: &Outcome) -> Result<()> {
-    let is_read = |dataset: &Arc<Dataset>| dataset.traffic().requests > 0;
+    let is_read = |dataset: &Arc<Dataset>| dataset.io_statistics().requests > 0;
     if !datasets.iter().any(is_read) {
         return Ok(());
     }
@@ -116,7 +116,7 @@ fn account(config: &Config, datasets: &[Arc<Dataset>], outcome: &Outcome) -> Res
     for ((root, dataset), reading) in roots.iter().zip(datasets).zip(&readings) {
         // One that was changed since the run began is read in an earlier generation.
         if is_read(dataset) {
-            line(&compared(root, &reading.bill, &dataset.traffic()));
+            line(&compared(root, &reading.cost, &dataset.io_statistics()));
         }
     }
     Ok(())

@@ -70,7 +70,7 @@ pub(super) struct Prediction<'a> {
     /// Stored values, (1, B, C, *space).
     pub(super) prediction: Frames,
     /// At the last lead: the progress of the evaluation after it.
-    pub(super) standing: Option<Progress>,
+    pub(super) progress: Option<Progress>,
 }
 
 /// Measures leads in the order of their prediction.
@@ -147,22 +147,22 @@ impl<'a> Measurer<'a> {
             self.affine.denormalize(&mut predicted.prediction);
             self.picture(&truth, &predicted, kept.min(predicted.windows.len()));
         }
-        match predicted.standing {
-            Some(standing) if self.saved.elapsed() >= self.options.save_every => {
-                self.save(standing)
+        match predicted.progress {
+            Some(progress) if self.saved.elapsed() >= self.options.save_every => {
+                self.save(progress)
             }
             _ => Ok(()),
         }
     }
 
     /// Saves the rows since the last time, and where everything stands.
-    fn save(&mut self, standing: Progress) -> Result<()> {
+    fn save(&mut self, progress: Progress) -> Result<()> {
         let rows = std::mem::replace(&mut self.draft.metrics, TableWriter::new(Table::Metrics)?);
         let rows = Bytes::from(rows.finish()?);
         let pictures = &self.draft.pictures[self.pictures_saved..];
         let saving = self
             .unfinished
-            .save(standing, rows.clone(), pictures, self.spectra.save());
+            .save(progress, rows.clone(), pictures, self.spectra.save());
         self.source.runtime.block_on(saving)?;
         self.pictures_saved = self.draft.pictures.len();
         self.draft.before.push(rows);

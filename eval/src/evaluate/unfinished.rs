@@ -44,7 +44,8 @@ pub(super) struct Progress {
 
 #[derive(Serialize, Deserialize)]
 struct State {
-    standing: Progress,
+    #[serde(rename = "standing")]
+    progress: Progress,
     /// Number of saves, and so of parts of rows and pictures.
     saves: usize,
     spectra: Vec<SavedSum>,
@@ -62,7 +63,7 @@ pub(super) struct Unfinished {
 
 /// What was saved.
 pub(super) struct SavedProgress {
-    pub(super) standing: Progress,
+    pub(super) progress: Progress,
     pub(super) metrics: Vec<Bytes>,
     pub(super) pictures: Vec<Picture>,
     pub(super) spectra: Vec<SavedSum>,
@@ -101,7 +102,7 @@ impl Unfinished {
     pub(super) async fn load(&mut self) -> Result<Option<SavedProgress>> {
         let mut farthest: Option<SavedProgress> = None;
         for run in self.others().await? {
-            let done = |saved: &SavedProgress| saved.standing.windows;
+            let done = |saved: &SavedProgress| saved.progress.windows;
             let found = read(&self.folder.join(&run)).await?;
             if found.as_ref().map(done) > farthest.as_ref().map(done) {
                 farthest = found;
@@ -118,8 +119,8 @@ impl Unfinished {
             frames(&self.own(), 0).put(pictures).await?;
         }
         self.saves = saved.metrics.len();
-        let (standing, spectra) = (saved.standing.clone(), saved.spectra.clone());
-        self.write(standing, spectra).await?;
+        let (progress, spectra) = (saved.progress.clone(), saved.spectra.clone());
+        self.write(progress, spectra).await?;
         Ok(Some(saved))
     }
 
@@ -136,7 +137,7 @@ impl Unfinished {
     /// Saves what came since the last time, and where everything stands.
     pub(super) async fn save(
         &mut self,
-        standing: Progress,
+        progress: Progress,
         rows: Bytes,
         kept: &[Picture],
         spectra: Vec<SavedSum>,
@@ -147,13 +148,13 @@ impl Unfinished {
         }
         metrics(&self.own(), self.saves).put(rows).await?;
         self.saves += 1;
-        self.write(standing, spectra).await
+        self.write(progress, spectra).await
     }
 
     /// Writes what makes the saved files count.
-    async fn write(&self, standing: Progress, spectra: Vec<SavedSum>) -> Result<()> {
+    async fn write(&self, progress: Progress, spectra: Vec<SavedSum>) -> Result<()> {
         let state = State {
-            standing,
+            progress,
             saves: self.saves,
             spectra,
         };
@@ -214,7 +215,7 @@ async fn read(folder: &Location) -> Result<Option<SavedProgress>> {
         rows.push(part);
     }
     Ok(Some(SavedProgress {
-        standing: state.standing,
+        progress: state.progress,
         metrics: rows,
         pictures: kept,
         spectra: state.spectra,

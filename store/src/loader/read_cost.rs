@@ -31,7 +31,7 @@ impl Dataset {
     ///
     /// # Errors
     /// [`crate::Error::Budget`] where what is needed at once may not be held.
-    pub fn bill(
+    pub fn read_cost(
         &self,
         passes: impl IntoIterator<Item = Plan>,
         windows: u64,

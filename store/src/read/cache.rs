@@ -120,7 +120,7 @@ impl ShardCache {
         &self.fetcher.counters
     }
 
-    pub(crate) fn traffic(&self) -> IoStatistics {
+    pub(crate) fn io_statistics(&self) -> IoStatistics {
         self.counters().held(self.ledger().peak());
         let mut traffic = self.counters().read();
         traffic.retries += self.root.retries() - self.retried;

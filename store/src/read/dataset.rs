@@ -132,8 +132,8 @@ impl Dataset {
 
     /// Requests, bytes and waiting time of all reading so far.
     #[must_use]
-    pub fn traffic(&self) -> IoStatistics {
-        self.cache.traffic()
+    pub fn io_statistics(&self) -> IoStatistics {
+        self.cache.io_statistics()
     }
 
     /// Frames of one trajectory as they are stored (normalized): (T, 1, C, *space).

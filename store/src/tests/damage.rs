@@ -53,7 +53,10 @@ async fn a_shard_that_is_cut_while_it_is_open_is_an_error_where_nothing_is_mappe
         read.data(),
         mapped.read(Split::Train, 0, 0..7).await.unwrap().data()
     );
-    let (reading, shards) = (dataset.traffic(), &manifest.splits[&Split::Train].shards);
+    let (reading, shards) = (
+        dataset.io_statistics(),
+        &manifest.splits[&Split::Train].shards,
+    );
     assert!(
         reading.bytes > 0 && reading.peak >= reading.bytes,
         "{reading:?}"

@@ -18,7 +18,7 @@ fn a_streamed_epoch_fetches_each_shard_once_in_bounded_memory_and_as_planned() {
     let dataset = far.in_memory(10);
     let before = far.server.seen();
     far.epoch(&dataset, STREAMED);
-    let (statistics, seen) = (dataset.traffic(), far.server.seen());
+    let (statistics, seen) = (dataset.io_statistics(), far.server.seen());
     assert_eq!(statistics.bytes, seen.bytes - before.bytes);
     assert_eq!(statistics.requests, seen.gets - before.gets);
     let ratio = statistics.bytes as f64 / far.all_bytes() as f64;
@@ -31,7 +31,7 @@ fn a_streamed_epoch_fetches_each_shard_once_in_bounded_memory_and_as_planned() {
     };
     let plan = far.plan(STREAMED);
     let cost = dataset
-        .bill([plan.clone()], plan.len() as u64, options)
+        .read_cost([plan.clone()], plan.len() as u64, options)
         .unwrap();
     assert_eq!(
         (cost.requests, cost.fetched),
@@ -49,7 +49,7 @@ fn a_global_shuffle_of_what_fits_fetches_each_shard_once() {
     let dataset = far.in_memory(8);
     for epoch in 0..2 {
         far.epoch(&dataset, Order::Shuffled { seed: 1, epoch });
-        assert_eq!(dataset.traffic().bytes, far.all_bytes());
+        assert_eq!(dataset.io_statistics().bytes, far.all_bytes());
     }
 }
 
@@ -74,7 +74,7 @@ fn a_global_shuffle_of_more_than_fits_is_right_if_not_cheap() {
         .flat_map(|batch| batch.unwrap().windows.clone())
         .collect();
     assert_eq!(seen, all);
-    let statistics = small.traffic();
+    let statistics = small.io_statistics();
     assert!(statistics.peak <= 3 * far.shard_bytes(), "{statistics:?}");
 }
 
@@ -99,7 +99,7 @@ fn a_slow_consumer_does_not_make_the_memory_grow() {
     let mut loader = far.loader(&dataset, STREAMED);
     let first = loader.next().unwrap().unwrap();
     std::thread::sleep(Duration::from_millis(300));
-    let statistics = dataset.traffic();
+    let statistics = dataset.io_statistics();
     assert!(statistics.peak <= 12 * far.shard_bytes(), "{statistics:?}");
     assert!(statistics.bytes < far.all_bytes() / 2, "{statistics:?}");
     drop(first);
@@ -130,7 +130,7 @@ fn what_networks_do_wrong_is_put_right() {
         far.server.trouble(trouble);
         far.epoch(&dataset, STREAMED);
         assert!(far.server.seen().faults > before, "{fault:?}");
-        assert!(dataset.traffic().retries > 0, "{fault:?}");
+        assert!(dataset.io_statistics().retries > 0, "{fault:?}");
         far.server.calm();
     }
 }

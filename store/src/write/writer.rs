@@ -336,7 +336,7 @@ impl DatasetWriter {
 /// The rows of each shard, at most so many.
 fn laid(trajectories: impl IntoIterator<Item = usize>, most: usize) -> Vec<usize> {
     let mut shards = Vec::new();
-    // Those of the shard that more trajectories may join.
+    // Rows of the shard that more trajectories may join.
     let mut rows = 0;
     for frames in trajectories {
         if rows > 0 && rows + frames > most {

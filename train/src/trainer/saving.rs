@@ -61,7 +61,7 @@ impl Trainer<'_> {
             self.log.push(Event::Read {
                 step: self.step,
                 data: source.domain.name.clone(),
-                traffic: source.traffic(),
+                traffic: source.io_statistics(),
             });
         }
         let snapshot = Snapshot {

@@ -87,7 +87,7 @@ pub fn run(session: &Session, args: &args::Bench) -> Result<Vec<Value>> {
             "get_range_mb_per_second": plain,
             "of_get_range": best.rate() / plain,
             "fetched_of_bytes": best.fetched as f64 / bytes as f64,
-            "traffic": dataset.traffic(),
+            "traffic": dataset.io_statistics(),
         }));
     }
     Ok(figures)
@@ -141,7 +141,7 @@ fn stream(session: &Session, dataset: &Arc<Dataset>, every: usize, epoch: u64) -
         batch: BATCH,
         ..LoaderOptions::default()
     };
-    let (began, before) = (Instant::now(), dataset.traffic().bytes);
+    let (began, before) = (Instant::now(), dataset.io_statistics().bytes);
     let mut windows = 0;
     for batch in Loader::spawn(Arc::clone(dataset), plan, options, session.handle()) {
         windows += batch?.windows.len();
@@ -149,6 +149,6 @@ fn stream(session: &Session, dataset: &Arc<Dataset>, every: usize, epoch: u64) -
     Ok(Epoch {
         seconds: began.elapsed().as_secs_f64(),
         windows,
-        fetched: dataset.traffic().bytes - before,
+        fetched: dataset.io_statistics().bytes - before,
     })
 }

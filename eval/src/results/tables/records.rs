@@ -55,7 +55,7 @@ pub struct RunRecord {
     pub tokens: f64,
     /// Time of the step function for a frame of one start.
     pub seconds_per_frame: f64,
-    /// Of the program.
+    /// Version of the program that made it.
     pub version: String,
     /// When it was committed, in milliseconds of Unix time.
     pub created: i64,

@@ -14,7 +14,7 @@ use super::writers::{Command, End, MANIFEST, statistics};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct World {
     objects: BTreeMap<Arc<str>, usize>,
-    /// Of each writer.
+    /// State of each writer.
     states: Vec<usize>,
     /// How often each may still be killed.
     kills: Vec<u8>,
