@@ -7,6 +7,7 @@
 
 mod flow;
 mod output;
+mod record;
 mod shear_flow;
 mod staged;
 mod turbulence;
@@ -24,7 +25,8 @@ use wellspring_store::{Reporter, Split};
 
 use crate::{Error, Result};
 use flow::Flow;
-use staged::Staged;
+use record::Record;
+use staged::{Staged, disk};
 pub use waves::{Packing, WaveField, Waves};
 
 /// The equations and set-ups that can be simulated.
@@ -163,7 +165,8 @@ impl SimulateOptions {
 /// Simulates trajectories and writes `OUT/data/SPLIT/*.hdf5`, one file for each; gives the files in order.
 ///
 /// The files are written to `OUT/data.partial`, which becomes `OUT/data` when all are complete. The next call
-/// removes the files of a killed one.
+/// removes the files of a killed one. Where the same simulations are there already, nothing is done:
+/// `OUT/data/simulation.json` says what was asked for.
 ///
 /// # Errors
 /// [`Error::Exists`] when there are files and they may not be replaced; [`Error::Simulating`];
@@ -175,7 +178,15 @@ pub fn simulate(
     reporter: &dyn Reporter,
 ) -> Result<Vec<PathBuf>> {
     options.validate(equation)?;
-    let staged = Staged::beside(&out.join("data"), options.overwrite)?;
+    let data = out.join("data");
+    if !options.overwrite {
+        let asked = Record::new(equation, options, Vec::new());
+        if let Some(files) = asked.find(&data).map_err(|source| disk(&data, source))? {
+            reporter.note("these simulations are there already");
+            return Ok(files);
+        }
+    }
+    let staged = Staged::beside(&data, options.overwrite)?;
     let trajectories = options.trajectories();
     let frames = trajectories.len() * options.frames;
     reporter.begin("simulating", Some(frames as u64), "frames");
@@ -195,10 +206,10 @@ pub fn simulate(
         })
         .collect();
     reporter.end();
-    let files = files?;
-    let files = files.iter().map(|file| staged.place(file)).collect();
-    staged.finish()?;
-    Ok(files)
+    let below = files?.iter().map(|file| staged.below(file)).collect();
+    let record = Record::new(equation, options, below);
+    staged.finish(&record)?;
+    Ok(record.paths(&data))
 }
 
 fn start(equation: Equation, shape: &[usize], random: &mut ChaCha8Rng) -> Result<Flow> {

@@ -174,7 +174,7 @@ pub use error::{Error, Result, with_causes};
 pub use loader::{Batch, Loader, LoaderOptions, ReadCost};
 pub use location::{
     DEFAULT_RETRY_FOR, Hold, Listing, Location, Version, begun_name, is_at, masked,
-    move_into_place, remove_left, report_outages,
+    move_into_place, remove_left, report_outages, sync_folder,
 };
 pub use manifest::{
     Affine, Attachment, Axis, AxisSelection, Boundary, BoundedChannel, Change, ChangeStart,

@@ -30,7 +30,7 @@ use object_store::path::Path;
 #[cfg(test)]
 pub(crate) use self::disk::Operation;
 pub(crate) use self::disk::remove;
-pub use self::disk::{is_at, move_into_place, remove_left};
+pub use self::disk::{is_at, move_into_place, remove_left, sync_folder};
 pub use self::hold::Hold;
 pub use self::leftovers::begun_name;
 pub use self::listing::Listing;

@@ -11,7 +11,6 @@
     missing_docs
 )]
 
-use candle_core::Device;
 use wellspring_store::{Boundary, Frames, Patch};
 use wellspring_train::{
     AdamW, DeviceChoice, ModelConfig, Pace, PatchSize, Perturbation, Precision, Strategy,
@@ -62,7 +61,6 @@ struct Trained {
     optimizer: AdamW,
     frames: Frames,
     patch: Patch,
-    device: Device,
 }
 
 impl Trained {
@@ -78,7 +76,6 @@ impl Trained {
             model: model.in_precision(precision),
             frames: Frames::new(7, 1, 4, space.to_vec(), values).unwrap(),
             patch: Patch::uniform(size, space.len()),
-            device,
         }
     }
 

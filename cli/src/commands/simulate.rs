@@ -1,5 +1,5 @@
 //! `wellspring simulate`: reads nothing and writes The Well's HDF5. The files get their final place when all are
-//! complete, so an interruption leaves none, and the same command starts over.
+//! complete, so an interruption leaves none, and the same command starts over. Once they are there it does nothing.
 
 use anyhow::{Context as _, Result};
 use wellspring_ingest::{Equation, SimulateOptions};

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use wellspring_store::{Split, is_at, move_into_place};
 
+use super::record::Record;
 use crate::{Error, Result};
 
 /// The folder of all simulations while they are written: nobody takes it for them, and it takes their place when
@@ -48,15 +49,15 @@ impl Staged {
         self.folder.join(split.to_string())
     }
 
-    /// Final path of a file in the temporary folder.
-    pub(super) fn place(&self, file: &Path) -> PathBuf {
-        let below = file.strip_prefix(&self.folder).unwrap_or(file);
-        self.data.join(below)
+    /// Path of a file below the temporary folder.
+    pub(super) fn below(&self, file: &Path) -> PathBuf {
+        file.strip_prefix(&self.folder).unwrap_or(file).to_owned()
     }
 
-    /// Moves all into place. What was there is moved away first, so that it is never there in part.
-    pub(super) fn finish(self) -> Result<()> {
+    /// Moves all into place with their record. What was there is moved away first, so that it is never there in part.
+    pub(super) fn finish(self, record: &Record) -> Result<()> {
         let failed = |source| disk(&self.data, source);
+        record.write(&self.folder).map_err(failed)?;
         let old = outdated(&self.folder);
         if self.data.exists() {
             fs::rename(&self.data, &old).map_err(failed)?;

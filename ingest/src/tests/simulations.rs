@@ -8,16 +8,19 @@ use super::convert;
 use crate::catalogue::inspect;
 use crate::{Equation, Error, IngestOptions, SimulateOptions, simulate};
 
-fn simulated(equation: Equation, shape: &[usize], folder: &Path) -> Vec<std::path::PathBuf> {
-    let options = SimulateOptions {
+fn small(equation: Equation, shape: &[usize]) -> SimulateOptions {
+    SimulateOptions {
         shape: shape.to_vec(),
         frames: 3,
         train: 2,
         valid: 1,
         test: 1,
         ..SimulateOptions::of(equation)
-    };
-    simulate(equation, folder, &options, &Silent).unwrap()
+    }
+}
+
+fn simulated(equation: Equation, shape: &[usize], folder: &Path) -> Vec<std::path::PathBuf> {
+    simulate(equation, folder, &small(equation, shape), &Silent).unwrap()
 }
 
 #[tokio::test]
@@ -75,6 +78,17 @@ fn simulations_are_not_written_over_unasked() {
     simulated(equation, &[16, 16], folder.path());
     let options = SimulateOptions::of(equation);
     let error = simulate(equation, folder.path(), &options, &Silent).unwrap_err();
+    assert!(matches!(error, Error::Exists { .. }), "{error}");
+    // The same once more is done; with a file gone it is not.
+    let there = simulated(equation, &[16, 16], folder.path());
+    std::fs::remove_file(&there[0]).unwrap();
+    let error = simulate(
+        equation,
+        folder.path(),
+        &small(equation, &[16, 16]),
+        &Silent,
+    )
+    .unwrap_err();
     assert!(matches!(error, Error::Exists { .. }), "{error}");
     for shape in [vec![16], vec![4, 4], vec![16, 1 << 20]] {
         let options = SimulateOptions {

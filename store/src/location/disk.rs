@@ -30,7 +30,7 @@ use object_store::{
 pub(crate) use operation::Operation;
 pub(crate) use staged::remove;
 use staged::{delete, write};
-pub use staged::{is_at, move_into_place, remove_left};
+pub use staged::{is_at, move_into_place, remove_left, sync_folder};
 
 /// Deletions at a time.
 const DELETIONS: usize = 10;

@@ -57,8 +57,11 @@ pub fn move_into_place(finished: &Path, place: &Path) -> io::Result<()> {
     sync_folder(place)
 }
 
-/// Makes a renamed or new name of a file last through a power cut.
-fn sync_folder(path: &Path) -> io::Result<()> {
+/// Makes the name of a file or folder, new or renamed, last through a power cut.
+///
+/// # Errors
+/// Whatever the disk gives.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
     let Some(folder) = path.parent().filter(|_| *SYNC) else {
         return Ok(());
     };
