@@ -31,7 +31,7 @@ pub use animation::{AnimationOptions, animate};
 use drawing::Drawing;
 use pixels::Pixels;
 pub use report::{ReportOptions, report};
-pub use select::{Selection, fields};
+pub use select::{FigureSelection, fields};
 use strokes::Strokes;
 pub(crate) use vector::escaped;
 use vector::{Paper, svg};
@@ -116,7 +116,7 @@ impl Figure {
 /// # Errors
 /// [`crate::Error::Unknown`] for what the results do not hold, [`crate::Error::Sql`],
 /// [`crate::Error::Malformed`] for frames that cannot be read.
-pub async fn figures(results: &Results, selection: &Selection) -> Result<Vec<Figure>> {
+pub async fn figures(results: &Results, selection: &FigureSelection) -> Result<Vec<Figure>> {
     let selection = &selection.resolved(results).await?;
     let strokes = Strokes::of(results).await?;
     let mut figures = Vec::new();

@@ -103,8 +103,8 @@ pub use evaluate::{
     Baseline, BaselineSubject, Description, EvalOptions, Evaluation, Schedule, Subject, evaluate,
 };
 pub use figures::{
-    AnimationOptions, Figure, ImageFormat, ReportOptions, Selection, animate, fields, figures,
-    report,
+    AnimationOptions, Figure, FigureSelection, ImageFormat, ReportOptions, animate, fields,
+    figures, report,
 };
 pub use metrics::{FieldMetrics, Line, Score, Spatial, Spectra, Temporal, artefact_ratio};
 pub use results::{OnExisting, RunRecord, TABLE_VERSION};

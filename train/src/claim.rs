@@ -19,11 +19,11 @@ use crate::{Error, Result};
 pub(crate) struct RunClaim {
     run: Location,
     place: Location,
-    held: Held,
+    held: LockFile,
 }
 
 #[derive(Debug)]
-enum Held {
+enum LockFile {
     /// A disk, without the file so far.
     Absent,
     /// A disk with the locked file, or with one that the file system cannot lock.
@@ -41,7 +41,7 @@ impl RunClaim {
         let place = run.join("lock");
         let held = match place.local_path() {
             Some(path) => locked(run, &path, reporter)?,
-            None => Held::Name {
+            None => LockFile::Name {
                 own: name(),
                 seen: place.get_version().await?.map(|(_, version)| version),
             },
@@ -56,15 +56,15 @@ impl RunClaim {
     /// [`Error::Busy`] where another process was faster, and what writing may give.
     pub(crate) async fn take(&mut self, reporter: &dyn Reporter) -> Result<()> {
         let taken = match (&self.held, self.place.local_path()) {
-            (Held::Absent, Some(path)) => {
+            (LockFile::Absent, Some(path)) => {
                 self.place.put_new(Vec::new()).await?;
                 self.held = locked(&self.run, &path, reporter)?;
                 true
             }
-            (Held::Absent | Held::File { .. }, _) => true,
-            (Held::Name { own, seen: None }, _) => self.place.put_new(own.clone()).await?,
+            (LockFile::Absent | LockFile::File { .. }, _) => true,
+            (LockFile::Name { own, seen: None }, _) => self.place.put_new(own.clone()).await?,
             (
-                Held::Name {
+                LockFile::Name {
                     own,
                     seen: Some(seen),
                 },
@@ -83,7 +83,7 @@ impl RunClaim {
     /// # Errors
     /// [`Error::Overtaken`], and what reading may give.
     pub(crate) async fn check(&self) -> Result<()> {
-        let Held::Name { own, .. } = &self.held else {
+        let LockFile::Name { own, .. } = &self.held else {
             return Ok(());
         };
         match self.place.get_opt().await? {
@@ -112,20 +112,20 @@ fn busy(run: &Location) -> Error {
 }
 
 /// The lock on a file, if it is there.
-fn locked(run: &Location, path: &Path, reporter: &dyn Reporter) -> Result<Held> {
+fn locked(run: &Location, path: &Path, reporter: &dyn Reporter) -> Result<LockFile> {
     let file = match OpenOptions::new().read(true).write(true).open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Held::Absent),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(LockFile::Absent),
         Err(source) => return Err(unlocked(run, source)),
     };
     match file.try_lock() {
-        Ok(()) => Ok(Held::File { _lock: Some(file) }),
+        Ok(()) => Ok(LockFile::File { _lock: Some(file) }),
         Err(TryLockError::WouldBlock) => Err(busy(run)),
         Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
             reporter.note(&format!(
                 "warning: the file system of {run} has no locks; see to it that no other process trains this run"
             ));
-            Ok(Held::File { _lock: None })
+            Ok(LockFile::File { _lock: None })
         }
         Err(TryLockError::Error(source)) => Err(unlocked(run, source)),
     }

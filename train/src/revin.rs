@@ -17,7 +17,7 @@ const EPSILON: f64 = 1e-4;
 
 /// Mean and scale of one sample's channel and of its changes.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Scale {
+struct ContextScale {
     mean: f64,
     std: f64,
     change_mean: f64,
@@ -35,8 +35,11 @@ pub(crate) struct Revin<'a> {
 /// The device of the computation, with its data.
 #[derive(Debug)]
 enum Way {
-    /// Here, by one [`Scale`] for each sample and channel.
-    Host { scales: Vec<Scale>, device: Device },
+    /// Here, by one [`ContextScale`] for each sample and channel.
+    Host {
+        scales: Vec<ContextScale>,
+        device: Device,
+    },
     /// On a GPU, with the frames in its memory.
     Gpu(Normalized),
 }
@@ -159,7 +162,7 @@ impl<'a> Revin<'a> {
 }
 
 /// The scale of every sample and channel over the first `time` frames: B · C scales, channels fastest.
-fn scales(frames: &Frames, time: usize) -> Vec<Scale> {
+fn scales(frames: &Frames, time: usize) -> Vec<ContextScale> {
     let channels = frames.channels();
     let scales = (0..frames.batch() * channels).into_par_iter();
     let scales = scales.map(|index| {
@@ -172,7 +175,7 @@ fn scales(frames: &Frames, time: usize) -> Vec<Scale> {
                 .map(|(&x, &before)| f64::from(x - before))
         });
         let (change_mean, change_std) = mean_and_std(changes);
-        Scale {
+        ContextScale {
             mean,
             std,
             change_mean,

@@ -24,7 +24,7 @@ pub fn run(session: &Session, args: &args::Demo) -> Result<()> {
     let demo = Demo {
         session,
         folder: args.out.clone(),
-        scale: Scale::of(args.size),
+        scale: DemoSize::of(args.size),
         seed: args.seed,
     };
     demo.clear()?;
@@ -40,7 +40,7 @@ pub fn run(session: &Session, args: &args::Demo) -> Result<()> {
 }
 
 /// Sizes of the demo.
-struct Scale {
+struct DemoSize {
     shape: Vec<usize>,
     frames: usize,
     trajectories: [usize; 3],
@@ -55,7 +55,7 @@ struct Scale {
     rollout: usize,
 }
 
-impl Scale {
+impl DemoSize {
     fn of(size: DemoSize) -> Self {
         match size {
             DemoSize::Tiny => Self {
@@ -91,7 +91,7 @@ impl Scale {
 struct Demo<'a> {
     session: &'a Session,
     folder: PathBuf,
-    scale: Scale,
+    scale: DemoSize,
     seed: u64,
 }
 

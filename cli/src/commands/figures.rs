@@ -2,7 +2,7 @@
 //! at all. An interruption leaves those that are written.
 
 use anyhow::Result;
-use wellspring_eval::{Results, Selection};
+use wellspring_eval::{FigureSelection, Results};
 
 use super::Session;
 use crate::args;
@@ -43,8 +43,8 @@ fn selections(
     session: &Session,
     results: &Results,
     args: &args::Figures,
-) -> Result<Vec<Selection>> {
-    let one = Selection {
+) -> Result<Vec<FigureSelection>> {
+    let one = FigureSelection {
         datasets: args.datasets.clone(),
         names: args.names.clone(),
         fields: args.fields.clone(),
@@ -53,7 +53,7 @@ fn selections(
         return Ok(vec![one]);
     }
     let fields = session.wait(wellspring_eval::fields(results, &one))?;
-    let of = |field| Selection {
+    let of = |field| FigureSelection {
         fields: vec![field],
         ..one.clone()
     };

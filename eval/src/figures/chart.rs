@@ -5,7 +5,7 @@ use plotters::style::Color as _;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::legend::Legend;
-use super::scale::{Scale, Tick};
+use super::scale::{AxisScale, Tick};
 use super::sheet::{Anchor, Failure, INK, Point, Sheet, Type, WIDTH};
 use super::style::{GREY, Marker, Stroke};
 
@@ -13,7 +13,7 @@ use super::style::{GREY, Marker, Stroke};
 #[derive(Debug, Clone)]
 pub(crate) struct Axis {
     pub(crate) label: String,
-    pub(crate) scale: Scale,
+    pub(crate) scale: AxisScale,
 }
 
 /// A named line.
@@ -291,8 +291,8 @@ mod tests {
         Chart::new(
             "VRMSE \"by\" lead".into(),
             [
-                axis("lead", Scale::Linear),
-                axis("VRMSE", Scale::Logarithmic),
+                axis("lead", AxisScale::Linear),
+                axis("VRMSE", AxisScale::Logarithmic),
             ],
             series.collect(),
             vec![comb],

@@ -6,7 +6,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::colours::ColourMap;
 use super::raster::{Plane, Raster};
-use super::scale::Scale;
+use super::scale::AxisScale;
 use super::sheet::{Anchor, Failure, Sheet, Type, WIDTH};
 use super::style::GREY;
 
@@ -99,7 +99,7 @@ impl Gallery {
     {
         let [low, high] = panel.map.ends().map(f64::from);
         let mut free = f64::NEG_INFINITY;
-        for tick in Scale::Linear.ticks(low, high, (self.wide() / 34.0).max(4.0) as usize) {
+        for tick in AxisScale::Linear.ticks(low, high, (self.wide() / 34.0).max(4.0) as usize) {
             let x = left + (tick.place - low) / (high - low) * self.wide();
             sheet.line(&[(x, top), (x, top + 3.0)], GREY.to_rgba(), 1.0)?;
             // Within the panel, so that neighbours' numbers stay apart.

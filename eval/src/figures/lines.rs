@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::chart::{Axis, Chart, Comb, Series};
-use super::scale::Scale;
-use super::select::Selection;
+use super::scale::AxisScale;
+use super::select::FigureSelection;
 use super::strokes::Strokes;
 use super::{Drawing, Figure};
 use crate::{Result, Results};
@@ -24,7 +24,7 @@ pub(super) struct Question {
 pub(super) type Subset = (String, String);
 
 /// The questions that do not depend on the axes of a grid.
-pub(super) fn questions(selection: &Selection) -> Vec<Question> {
+pub(super) fn questions(selection: &FigureSelection) -> Vec<Question> {
     let mut questions = vec![scaling(selection), by_lead(selection)];
     questions.push(bands(
         selection,
@@ -44,7 +44,7 @@ pub(super) fn questions(selection: &Selection) -> Vec<Question> {
     questions
 }
 
-fn scaling(selection: &Selection) -> Question {
+fn scaling(selection: &FigureSelection) -> Question {
     Question {
         id: "vrmse-by-tokens".into(),
         heading: "Error against tokens",
@@ -62,13 +62,13 @@ ORDER BY dataset, split, name, x",
             selection.fields()
         ),
         axes: [
-            axis("tokens of a frame", Scale::Binary),
-            axis("VRMSE, one step", Scale::Spread),
+            axis("tokens of a frame", AxisScale::Binary),
+            axis("VRMSE, one step", AxisScale::Spread),
         ],
     }
 }
 
-fn by_lead(selection: &Selection) -> Question {
+fn by_lead(selection: &FigureSelection) -> Question {
     Question {
         id: "vrmse-by-lead".into(),
         heading: "Error by lead",
@@ -78,14 +78,14 @@ fn by_lead(selection: &Selection) -> Question {
                 .into(),
         sql: lead_sql("by_lead", "vrmse", "rollout > 1", selection),
         axes: [
-            axis("lead, frames", Scale::Whole),
-            axis("VRMSE", Scale::Spread),
+            axis("lead, frames", AxisScale::Whole),
+            axis("VRMSE", AxisScale::Spread),
         ],
     }
 }
 
 fn bands(
-    selection: &Selection,
+    selection: &FigureSelection,
     id: &str,
     heading: &'static str,
     when: &str,
@@ -109,13 +109,13 @@ ORDER BY dataset, split, name, schedule, x",
             selection.fields()
         ),
         axes: [
-            axis("band, from large scales to small", Scale::Whole),
-            axis("NMSE in the band", Scale::Logarithmic),
+            axis("band, from large scales to small", AxisScale::Whole),
+            axis("NMSE in the band", AxisScale::Logarithmic),
         ],
     }
 }
 
-fn band_by_lead(selection: &Selection, band: u32) -> Question {
+fn band_by_lead(selection: &FigureSelection, band: u32) -> Question {
     let scales = ["largest", "middle", "smallest"][band as usize % 3];
     Question {
         id: format!("band-{band}-by-lead"),
@@ -131,14 +131,14 @@ fn band_by_lead(selection: &Selection, band: u32) -> Question {
             selection,
         ),
         axes: [
-            axis("lead, frames", Scale::Whole),
-            axis(&format!("NMSE in band {band}"), Scale::Logarithmic),
+            axis("lead, frames", AxisScale::Whole),
+            axis(&format!("NMSE in band {band}"), AxisScale::Logarithmic),
         ],
     }
 }
 
 /// A column of a view by lead.
-fn lead_sql(view: &str, column: &str, condition: &str, selection: &Selection) -> String {
+fn lead_sql(view: &str, column: &str, condition: &str, selection: &FigureSelection) -> String {
     format!(
         "SELECT dataset, split, name, schedule, CAST(lead AS DOUBLE) AS x, {} AS y
 FROM {view}
@@ -156,7 +156,7 @@ fn over_starts(column: &str) -> String {
     format!("sum({column} * starts) / sum(starts)")
 }
 
-pub(super) fn axis(label: &str, scale: Scale) -> Axis {
+pub(super) fn axis(label: &str, scale: AxisScale) -> Axis {
     Axis {
         label: label.into(),
         scale,
@@ -179,7 +179,7 @@ impl Question {
     pub(super) async fn figures(
         &self,
         results: &Results,
-        selection: &Selection,
+        selection: &FigureSelection,
         strokes: &Strokes,
         combs: &[(Subset, Vec<Comb>)],
     ) -> Result<Vec<Figure>> {
@@ -196,7 +196,7 @@ impl Question {
     fn figure(
         &self,
         (dataset, split): &Subset,
-        selection: &Selection,
+        selection: &FigureSelection,
         series: Vec<Series>,
         combs: Vec<Comb>,
     ) -> Option<Figure> {

@@ -3,7 +3,7 @@
 
 mod page;
 
-use crate::figures::{Selection, escaped, figures};
+use crate::figures::{FigureSelection, escaped, figures};
 use crate::sql::format::Cells;
 use crate::{Result, Results};
 use page::Page;
@@ -24,15 +24,15 @@ impl Default for ReportOptions {
 }
 
 /// A table of the page.
-struct Table {
+struct TableSection {
     id: &'static str,
     heading: &'static str,
     about: &'static str,
     sql: &'static str,
 }
 
-const TABLES: [Table; 2] = [
-    Table {
+const TABLES: [TableSection; 2] = [
+    TableSection {
         id: "leaderboard",
         heading: "Leaderboard",
         about: "Each evaluation's error one step ahead and at its last lead, mean over fields, trajectories and \
@@ -43,10 +43,10 @@ const TABLES: [Table; 2] = [
 FROM leaderboard
 ORDER BY dataset, split, vrmse, schedule",
     },
-    Table {
+    TableSection {
         id: "table1",
         heading: "Each model at each patch size",
-        about: "One-step VRMSE of each model at each of its patch sizes (the paper's Table 1).",
+        about: "One-step VRMSE of each model at each of its patch sizes (the paper's TableSection 1).",
         sql: "SELECT * FROM table1 ORDER BY dataset, split, strategy, name",
     },
 ];
@@ -64,7 +64,7 @@ pub async fn report(results: &Results, options: &ReportOptions) -> Result<String
         let cells = Cells::of(&results.sql(table.sql).await?)?;
         page.table(table.id, &cells, table.sql);
     }
-    for figure in figures(results, &Selection::default()).await? {
+    for figure in figures(results, &FigureSelection::default()).await? {
         page.figure(&figure)?;
     }
     let source = escaped(&results.location().to_string());

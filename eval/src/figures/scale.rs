@@ -1,8 +1,8 @@
-//! [`Scale`]: the spacing of a coordinate (linear or logarithmic), and its labels.
+//! [`AxisScale`]: the spacing of a coordinate (linear or logarithmic), and its labels.
 
 /// How a coordinate is spaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scale {
+pub(crate) enum AxisScale {
     Linear,
     /// Linear, labelled at whole numbers.
     Whole,
@@ -21,11 +21,11 @@ pub(crate) struct Tick {
     pub(crate) label: String,
 }
 
-/// Ratio of values from which [`Scale::Spread`] is logarithmic.
+/// Ratio of values from which [`AxisScale::Spread`] is logarithmic.
 const DECADES: f64 = 50.0;
 
-impl Scale {
-    /// Settles [`Scale::Spread`] for the values that are to be shown.
+impl AxisScale {
+    /// Settles [`AxisScale::Spread`] for the values that are to be shown.
     pub(crate) fn settle(self, values: impl Iterator<Item = f64> + Clone) -> Self {
         if self != Self::Spread {
             return self;
@@ -196,7 +196,7 @@ fn shortened(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn labels(scale: Scale, low: f64, high: f64) -> Vec<String> {
+    fn labels(scale: AxisScale, low: f64, high: f64) -> Vec<String> {
         let ticks = scale.ticks(scale.place(low), scale.place(high), 6);
         ticks.into_iter().map(|tick| tick.label).collect()
     }
@@ -204,27 +204,32 @@ mod tests {
     #[test]
     fn ticks_are_round_numbers() {
         for (scale, low, high, expected) in [
-            (Scale::Linear, 0.0, 1.0, "0.0 0.2 0.4 0.6 0.8 1.0"),
-            (Scale::Linear, -0.3, 0.3, "-0.3 -0.2 -0.1 0.0 0.1 0.2 0.3"),
-            (Scale::Linear, 12.0, 100.0, "20 40 60 80 100"),
+            (AxisScale::Linear, 0.0, 1.0, "0.0 0.2 0.4 0.6 0.8 1.0"),
             (
-                Scale::Linear,
+                AxisScale::Linear,
+                -0.3,
+                0.3,
+                "-0.3 -0.2 -0.1 0.0 0.1 0.2 0.3",
+            ),
+            (AxisScale::Linear, 12.0, 100.0, "20 40 60 80 100"),
+            (
+                AxisScale::Linear,
                 0.0,
                 3e-7,
                 "0 5e-8 1e-7 1.5e-7 2e-7 2.5e-7 3e-7",
             ),
             (
-                Scale::Linear,
+                AxisScale::Linear,
                 1_234_000.0,
                 1_240_000.0,
                 "1.234e6 1.235e6 1.236e6 1.237e6 1.238e6 1.239e6 1.24e6",
             ),
-            (Scale::Whole, 0.8, 3.2, "1 2 3"),
-            (Scale::Logarithmic, 1e-6, 1.0, "1e-6 1e-4 0.01 1"),
-            (Scale::Logarithmic, 0.04, 3.0, "0.05 0.1 0.2 0.5 1 2"),
-            (Scale::Logarithmic, 0.71, 0.79, "0.72 0.74 0.76 0.78"),
-            (Scale::Binary, 15.0, 300.0, "16 32 64 128 256"),
-            (Scale::Binary, 65.0, 100.0, "70 80 90 100"),
+            (AxisScale::Whole, 0.8, 3.2, "1 2 3"),
+            (AxisScale::Logarithmic, 1e-6, 1.0, "1e-6 1e-4 0.01 1"),
+            (AxisScale::Logarithmic, 0.04, 3.0, "0.05 0.1 0.2 0.5 1 2"),
+            (AxisScale::Logarithmic, 0.71, 0.79, "0.72 0.74 0.76 0.78"),
+            (AxisScale::Binary, 15.0, 300.0, "16 32 64 128 256"),
+            (AxisScale::Binary, 65.0, 100.0, "70 80 90 100"),
         ] {
             let found = labels(scale, low, high).join(" ");
             assert_eq!(found, expected, "{scale:?} {low} {high}");
@@ -233,20 +238,20 @@ mod tests {
 
     #[test]
     fn a_spread_is_logarithmic_only_over_decades() {
-        let settle = |values: &[f64]| Scale::Spread.settle(values.iter().copied());
-        assert_eq!(settle(&[0.1, 0.5]), Scale::Linear);
-        assert_eq!(settle(&[0.1, 50.0, f64::NAN]), Scale::Logarithmic);
-        assert_eq!(settle(&[0.0, 50.0]), Scale::Linear);
-        assert_eq!(settle(&[]), Scale::Linear);
+        let settle = |values: &[f64]| AxisScale::Spread.settle(values.iter().copied());
+        assert_eq!(settle(&[0.1, 0.5]), AxisScale::Linear);
+        assert_eq!(settle(&[0.1, 50.0, f64::NAN]), AxisScale::Logarithmic);
+        assert_eq!(settle(&[0.0, 50.0]), AxisScale::Linear);
+        assert_eq!(settle(&[]), AxisScale::Linear);
     }
 
     #[test]
     fn no_range_has_no_ticks_and_no_panic() {
         for scale in [
-            Scale::Linear,
-            Scale::Whole,
-            Scale::Logarithmic,
-            Scale::Binary,
+            AxisScale::Linear,
+            AxisScale::Whole,
+            AxisScale::Logarithmic,
+            AxisScale::Binary,
         ] {
             for (low, high) in [(0.0, 0.0), (f64::NAN, 1.0), (-1e300, 1e300)] {
                 assert!(scale.ticks(low, high, 6).len() <= 12, "{scale:?}");

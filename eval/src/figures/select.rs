@@ -1,4 +1,4 @@
-//! [`Selection`]: the data sets, evaluations and fields that figures show.
+//! [`FigureSelection`]: the data sets, evaluations and fields that figures show.
 
 use serde::Deserialize;
 
@@ -6,7 +6,7 @@ use crate::{Error, Result, Results};
 
 /// Data sets, names of runs, and fields; where a list is empty, all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selection {
+pub struct FigureSelection {
     /// Names of data sets, with or without what tells those of one name apart.
     pub datasets: Vec<String>,
     /// Names of what was evaluated.
@@ -20,7 +20,7 @@ struct ResultValue {
     value: String,
 }
 
-impl Selection {
+impl FigureSelection {
     /// The selection with each data set by the name that tells it from others of its name.
     ///
     /// # Errors
@@ -96,7 +96,7 @@ impl Selection {
 ///
 /// # Errors
 /// [`Error::Unknown`] for what the results do not hold, [`Error::Sql`].
-pub async fn fields(results: &Results, selection: &Selection) -> Result<Vec<String>> {
+pub async fn fields(results: &Results, selection: &FigureSelection) -> Result<Vec<String>> {
     let selection = selection.resolved(results).await?;
     let held: Vec<ResultValue> = results
         .rows(&format!(
@@ -136,15 +136,15 @@ mod tests {
 
     #[test]
     fn conditions_quote_what_they_hold() {
-        let selection = Selection {
+        let selection = FigureSelection {
             names: vec!["ckm".into(), "it's".into()],
-            ..Selection::default()
+            ..FigureSelection::default()
         };
         assert_eq!(selection.runs(), " AND name IN ('ckm', 'it''s')");
         assert_eq!(selection.fields(), "");
-        let selection = Selection {
+        let selection = FigureSelection {
             datasets: vec!["nova".into()],
-            ..Selection::default()
+            ..FigureSelection::default()
         };
         assert_eq!(selection.runs(), " AND dataset IN ('nova')");
     }

@@ -7,7 +7,7 @@ use super::colours::ColourMap;
 use super::gallery::{Gallery, Panel};
 use super::lines::{Subset, called};
 use super::raster::Plane;
-use super::select::Selection;
+use super::select::FigureSelection;
 use super::{Drawing, Figure};
 use crate::results::pictures::{self, Picture};
 use crate::sql::format::number;
@@ -32,7 +32,7 @@ struct Shot<'a> {
     picture: &'a Picture,
 }
 
-pub(super) async fn figures(results: &Results, selection: &Selection) -> Result<Vec<Figure>> {
+pub(super) async fn figures(results: &Results, selection: &FigureSelection) -> Result<Vec<Figure>> {
     let figures = drawn(results, selection).await?;
     match results.renew().await? {
         false => Ok(figures),
@@ -41,7 +41,7 @@ pub(super) async fn figures(results: &Results, selection: &Selection) -> Result<
     }
 }
 
-async fn drawn(results: &Results, selection: &Selection) -> Result<Vec<Figure>> {
+async fn drawn(results: &Results, selection: &FigureSelection) -> Result<Vec<Figure>> {
     let sql = best_sql(selection);
     let best: Vec<Best> = results.rows(&sql).await?;
     let mut figures = Vec::new();
@@ -56,7 +56,7 @@ async fn drawn(results: &Results, selection: &Selection) -> Result<Vec<Figure>> 
 }
 
 /// The best schedule of each name; baselines come last.
-fn best_sql(selection: &Selection) -> String {
+fn best_sql(selection: &FigureSelection) -> String {
     format!(
         "SELECT run, dataset, split, name, schedule
 FROM best_schedule
@@ -69,7 +69,7 @@ ORDER BY dataset, split, strategy = 'baseline', vrmse_last, name",
 /// A figure for each field that the first evaluation kept.
 async fn compared(
     results: &Results,
-    selection: &Selection,
+    selection: &FigureSelection,
     subset: &[Best],
     sql: &str,
 ) -> Result<Vec<Figure>> {

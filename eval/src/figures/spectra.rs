@@ -8,8 +8,8 @@ use serde::Deserialize;
 use super::Figure;
 use super::chart::Comb;
 use super::lines::{Question, Subset, axis};
-use super::scale::Scale;
-use super::select::{Selection, quoted};
+use super::scale::AxisScale;
+use super::select::{FigureSelection, quoted};
 use super::strokes::Strokes;
 use crate::{Result, Results};
 
@@ -36,7 +36,7 @@ struct Used {
 
 pub(super) async fn figures(
     results: &Results,
-    selection: &Selection,
+    selection: &FigureSelection,
     strokes: &Strokes,
 ) -> Result<Vec<Figure>> {
     let sides = sides(results, selection).await?;
@@ -78,7 +78,7 @@ pub(super) async fn figures(
 }
 
 /// One wave along n cells reaches to 3π/n radians per cell.
-async fn sides(results: &Results, selection: &Selection) -> Result<Vec<Side>> {
+async fn sides(results: &Results, selection: &FigureSelection) -> Result<Vec<Side>> {
     results
         .rows(&format!(
             "SELECT dataset, split, axis, round(3 * pi() / min(k_high)) AS cells
@@ -94,7 +94,7 @@ ORDER BY axis, dataset, split",
 /// The sizes that were used along any axis.
 async fn patches(
     results: &Results,
-    selection: &Selection,
+    selection: &FigureSelection,
 ) -> Result<BTreeMap<Subset, BTreeSet<u32>>> {
     let used: Vec<Used> = results
         .rows(&format!(
@@ -141,7 +141,7 @@ fn wavenumbers(patch: u32) -> Vec<f64> {
         .collect()
 }
 
-fn along_axis(selection: &Selection, name: &str) -> Question {
+fn along_axis(selection: &FigureSelection, name: &str) -> Question {
     Question {
         id: format!("residual-spectrum-{name}"),
         heading: "Residual spectrum",
@@ -152,13 +152,13 @@ fn along_axis(selection: &Selection, name: &str) -> Question {
         ),
         sql: residual_sql(name, "CAST(bin AS DOUBLE)", selection),
         axes: [
-            axis(&format!("waves along {name}"), Scale::Logarithmic),
-            axis("residual power / truth's", Scale::Logarithmic),
+            axis(&format!("waves along {name}"), AxisScale::Logarithmic),
+            axis("residual power / truth's", AxisScale::Logarithmic),
         ],
     }
 }
 
-fn isotropic(selection: &Selection) -> Question {
+fn isotropic(selection: &FigureSelection) -> Question {
     Question {
         id: "residual-spectrum-isotropic".into(),
         heading: "Residual spectrum",
@@ -167,13 +167,13 @@ fn isotropic(selection: &Selection) -> Question {
             .into(),
         sql: residual_sql(ISOTROPIC, "(k_low + k_high) / 2", selection),
         axes: [
-            axis("wavenumber, radians per cell", Scale::Logarithmic),
-            axis("residual power / truth's", Scale::Logarithmic),
+            axis("wavenumber, radians per cell", AxisScale::Logarithmic),
+            axis("residual power / truth's", AxisScale::Logarithmic),
         ],
     }
 }
 
-fn residual_sql(name: &str, x: &str, selection: &Selection) -> String {
+fn residual_sql(name: &str, x: &str, selection: &FigureSelection) -> String {
     let name = quoted(name);
     format!(
         "SELECT dataset, split, name, schedule, {x} AS x, avg(ratio) AS y

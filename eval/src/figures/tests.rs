@@ -68,7 +68,7 @@ impl Given {
     }
 
     async fn figures(&self) -> Vec<Figure> {
-        figures(&self.results().await, &Selection::default())
+        figures(&self.results().await, &FigureSelection::default())
             .await
             .unwrap()
     }

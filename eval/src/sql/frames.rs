@@ -58,14 +58,14 @@ impl Column {
 /// A data set that is opened when it is first read: of a table that came over a wire, only its place
 /// is known.
 #[derive(Debug, Clone)]
-pub(crate) struct Source {
+pub(crate) struct FrameSource {
     pub(crate) root: Location,
     /// Id of the manifest that the table was made for.
     pub(crate) id: String,
     scanner: Arc<OnceCell<Arc<Scanner>>>,
 }
 
-impl Source {
+impl FrameSource {
     /// A data set that is not open yet, with the id of its manifest.
     pub(crate) fn at(root: Location, id: String) -> Self {
         Self {
@@ -99,7 +99,7 @@ impl Source {
 /// The table.
 #[derive(Debug, Clone)]
 pub(crate) struct FramesTable {
-    pub(crate) source: Source,
+    pub(crate) source: FrameSource,
     pub(crate) columns: Vec<Column>,
     schema: SchemaRef,
 }
@@ -137,7 +137,7 @@ impl FramesTable {
         columns.push(Column::Time);
         columns.extend((0..channels.len()).map(Column::Channel));
         Self {
-            source: Source::of(dataset),
+            source: FrameSource::of(dataset),
             columns,
             schema: Arc::new(Schema::new(fields)),
         }
@@ -145,7 +145,7 @@ impl FramesTable {
 
     /// The table as another process described it.
     #[cfg(feature = "cluster")]
-    pub(crate) fn from_parts(source: Source, columns: Vec<Column>, schema: SchemaRef) -> Self {
+    pub(crate) fn from_parts(source: FrameSource, columns: Vec<Column>, schema: SchemaRef) -> Self {
         Self {
             source,
             columns,
@@ -228,7 +228,7 @@ impl TableProvider for FramesTable {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for FrameSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.root)
     }

@@ -39,10 +39,10 @@ pub(crate) enum Refusal {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Objects(Mutex<Held>);
+pub(crate) struct Objects(Mutex<StoredObjects>);
 
 #[derive(Debug, Default)]
-struct Held {
+struct StoredObjects {
     objects: BTreeMap<String, Object>,
     uploads: BTreeMap<String, BTreeMap<u32, Bytes>>,
     /// Writes and uploads so far: each gets a name from it.
@@ -52,7 +52,7 @@ struct Held {
 }
 
 impl Objects {
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, StoredObjects> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -138,7 +138,7 @@ impl Objects {
     }
 }
 
-impl Held {
+impl StoredObjects {
     fn name(&mut self) -> String {
         self.count += 1;
         format!("{:016x}", self.count)

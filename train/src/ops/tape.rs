@@ -52,7 +52,7 @@ impl Tape {
         start: &Tensor,
         body: impl FnOnce() -> std::result::Result<Tensor, E>,
     ) -> std::result::Result<(Tensor, Self), E> {
-        let recording = Held::begin(Recording {
+        let recording = OuterRecording::begin(Recording {
             on: true,
             records: Vec::new(),
             learns: HashSet::from([start.id()]),
@@ -74,7 +74,7 @@ impl Tape {
         gradient: Tensor,
         gradients: &mut Gradients,
     ) -> Result<()> {
-        let _learns = Held::begin(Recording {
+        let _learns = OuterRecording::begin(Recording {
             learns: self.learns,
             ..Recording::default()
         });
@@ -104,9 +104,9 @@ impl Tape {
 }
 
 /// The thread's recording for a while; the one before comes back after it.
-struct Held(Option<Recording>);
+struct OuterRecording(Option<Recording>);
 
-impl Held {
+impl OuterRecording {
     fn begin(recording: Recording) -> Self {
         Self(Some(RECORDING.replace(recording)))
     }
@@ -116,7 +116,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for OuterRecording {
     fn drop(&mut self) {
         if let Some(before) = self.0.take() {
             RECORDING.set(before);

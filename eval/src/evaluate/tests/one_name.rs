@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::figures::report;
 use crate::sample::waves_on;
-use crate::{AnimationOptions, ReportOptions, Results, Selection, View, animate, figures};
+use crate::{AnimationOptions, FigureSelection, ReportOptions, Results, View, animate, figures};
 
 /// Persistence and a model on two data sets that are both called nova, of 16 × 16 and 32 × 32 cells; the first one
 /// lies in two places.
@@ -76,7 +76,9 @@ fn each_has_its_figures() {
     let results = results(&runtime);
     runtime.block_on(async {
         let results = Results::open(&results, &Silent).await.unwrap();
-        let all = figures(&results, &Selection::default()).await.unwrap();
+        let all = figures(&results, &FigureSelection::default())
+            .await
+            .unwrap();
         let of = |label: &str| -> BTreeSet<String> {
             let names = all.iter().map(|figure| figure.name().to_owned());
             let own = names.filter(|name| name.contains(label));
@@ -86,9 +88,9 @@ fn each_has_its_figures() {
         assert_eq!(of("nova_16x16").len() * 2, all.len());
         let chosen = async |name: &str| {
             let datasets = vec![name.to_owned()];
-            let selection = Selection {
+            let selection = FigureSelection {
                 datasets,
-                ..Selection::default()
+                ..FigureSelection::default()
             };
             figures(&results, &selection).await.unwrap().len()
         };

@@ -27,7 +27,7 @@ use super::reach::Reach;
 use crate::results::tables::{RunFile, Table};
 use crate::sql::RunFiles;
 use crate::sql::engine::external;
-use crate::sql::frames::{Column, FramesScan, FramesTable, ScanSize, Source};
+use crate::sql::frames::{Column, FrameSource, FramesScan, FramesTable, ScanSize};
 use crate::sql::functions;
 use crate::sql::session::StorageOptions;
 
@@ -82,7 +82,7 @@ struct Frames {
 }
 
 impl Frames {
-    fn new(source: &Source, columns: &[Column], schema: &SchemaRef) -> Result<Self> {
+    fn new(source: &FrameSource, columns: &[Column], schema: &SchemaRef) -> Result<Self> {
         let stream = StreamWriter::try_new(Vec::new(), schema)?.into_inner()?;
         Ok(Self {
             root: source.root.to_string(),
@@ -93,9 +93,9 @@ impl Frames {
         })
     }
 
-    fn source(&self, storage: &StorageOptions) -> Result<Source> {
+    fn source(&self, storage: &StorageOptions) -> Result<FrameSource> {
         let root = Location::parse_with(&self.root, storage).map_err(external)?;
-        Ok(Source::at(root, self.id.clone()))
+        Ok(FrameSource::at(root, self.id.clone()))
     }
 
     fn schema(&self) -> Result<SchemaRef> {

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use wellspring_store::{FrameColumns, Scanner, ShardRows, Split};
 
 use super::selection::describe;
-use super::{Column, Source};
+use super::{Column, FrameSource};
 use crate::sql::engine::{external, shares};
 
 /// Rows of a batch where only the manifest is read.
@@ -30,7 +30,7 @@ const ROWS: usize = 8192;
 /// Reads columns of the pieces of shards that its input names.
 #[derive(Debug)]
 pub(crate) struct FramesScan {
-    pub(crate) source: Source,
+    pub(crate) source: FrameSource,
     pub(crate) columns: Vec<Column>,
     pub(crate) chosen: ScanSize,
     input: Arc<dyn ExecutionPlan>,
@@ -103,7 +103,7 @@ fn pieces(rows: &RecordBatch) -> Result<Vec<ShardRows>> {
 
 impl FramesScan {
     pub(crate) fn new(
-        source: Source,
+        source: FrameSource,
         columns: Vec<Column>,
         schema: SchemaRef,
         chosen: ScanSize,

@@ -151,10 +151,10 @@ async fn a_data_set_that_changed_is_not_mixed_with_what_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().to_str().unwrap();
     let dataset = plane(root).await;
-    let source = Source::at(dataset.location().clone(), "0123".into());
+    let source = FrameSource::at(dataset.location().clone(), "0123".into());
     let error = source.scanner().await.unwrap_err().to_string();
     assert!(error.contains("changed while it was being read"), "{error}");
-    let source = Source::at(dataset.location().clone(), dataset.manifest().id());
+    let source = FrameSource::at(dataset.location().clone(), dataset.manifest().id());
     assert_eq!(
         source.scanner().await.unwrap().dataset().manifest(),
         dataset.manifest()
