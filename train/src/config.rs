@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use wellspring_store::Location;
 
-use crate::{DeviceChoice, Error, Precision, Result, checkpoint};
+use crate::{DeviceChoice, Error, Precision, RateSchedule, Result, checkpoint};
 
 pub(crate) use data::mebibytes;
 pub use data::{DataConfig, Roots};
@@ -31,7 +31,7 @@ pub struct Config {
 /// The most steps of a run: a resumed one counts through them to find its place.
 pub(crate) const MOST_STEPS: u64 = 1_000_000_000;
 
-/// `[optim]`: AdamW, a linear warm-up and a cosine to zero.
+/// `[optim]`: AdamW, and a learning rate with a linear warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OptimConfig {
@@ -41,7 +41,11 @@ pub struct OptimConfig {
     pub weight_decay: f64,
     /// Steps of warm-up.
     pub warmup: u64,
-    /// The step at which the cosine ends. By default the number of steps that the run begins with; it is
+    /// What the rate does after the warm-up: cosine, constant, warmup-stable-decay or inverse-sqrt.
+    pub schedule: RateSchedule,
+    /// Part of the horizon over which warmup-stable-decay falls to zero.
+    pub decay: f64,
+    /// The step at which the schedule ends. By default the number of steps that the run begins with; it is
     /// written into its configuration, so that a run that is extended keeps its schedule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub horizon: Option<u64>,
@@ -57,6 +61,8 @@ impl Default for OptimConfig {
             lr: 1e-3,
             weight_decay: 1e-4,
             warmup: 500,
+            schedule: RateSchedule::default(),
+            decay: 0.2,
             horizon: None,
             clip: None,
         }
@@ -235,6 +241,9 @@ impl Config {
             let positive = clip.is_finite() && clip > 0.0;
             need(positive, "optim.clip", clip, "a positive number")?;
         }
+        let decay = self.optim.decay;
+        let part = decay > 0.0 && decay <= 1.0;
+        need(part, "optim.decay", decay, "more than 0 and at most 1")?;
         let lr = self.optim.lr;
         need(
             lr.is_finite() && lr > 0.0,
@@ -373,6 +382,9 @@ mod tests {
             ("[optim]\nclip = 0.0", "optim.clip"),
             ("[optim]\nclip = inf", "optim.clip"),
             ("[optim]\nhorizon = 0", "optim.horizon"),
+            ("[optim]\ndecay = 0.0", "optim.decay"),
+            ("[optim]\ndecay = nan", "optim.decay"),
+            ("[optim]\nschedule = \"linear\"", "warmup-stable-decay"),
         ] {
             let error = Config::from_toml(text).unwrap_err().to_string();
             assert!(error.contains(key), "{error}");

@@ -101,7 +101,7 @@ pub use import::{StateDict, import};
 pub use log::Event;
 pub use model::{Parameters, Perturbation, Surrogate};
 pub use ops::Gradients;
-pub use optim::{AdamW, Descent, Pace};
+pub use optim::{AdamW, Descent, Pace, RateSchedule};
 pub use predictor::Predictor;
 pub use step::{predict, training_gradients, training_loss};
 pub use stop::Stop;

@@ -1,15 +1,17 @@
 //! The optimizer: AdamW's state for all weights of a model, and the schedule of the learning rate.
 
+mod schedule;
+
 use std::collections::BTreeMap;
-use std::f64::consts::PI;
 
 use candle_core::{DType, Device, Tensor, Var};
 
-use crate::config::OptimConfig;
 use crate::model::Parameters;
 pub use crate::ops::{Descent, Pace};
 use crate::ops::{Gradients, Moving, adamw};
 use crate::{Error, Result, tensors};
+pub use schedule::RateSchedule;
+pub(crate) use schedule::learning_rate;
 
 /// Moments of every weight, and the steps taken.
 #[derive(Debug)]
@@ -96,17 +98,6 @@ impl AdamW {
         self.steps = steps;
         Ok(())
     }
-}
-
-/// The learning rate of a step, counted from 0: a linear warm-up, then a cosine that is zero from step
-/// `horizon` on.
-pub(crate) fn learning_rate(optim: &OptimConfig, step: u64, horizon: u64) -> f64 {
-    let warmup = optim.warmup.min(horizon);
-    if step < warmup {
-        return optim.lr * (step + 1) as f64 / warmup as f64;
-    }
-    let done = (step - warmup) as f64 / (horizon - warmup).max(1) as f64;
-    optim.lr * 0.5 * (1.0 + (PI * done.min(1.0)).cos())
 }
 
 #[cfg(test)]
@@ -201,23 +192,5 @@ mod tests {
             );
             assert!(parameters.variables().all(|var| values(var) == [1.0, 1.0]));
         }
-    }
-
-    #[test]
-    fn the_rate_rises_then_falls_to_zero() {
-        let optim = OptimConfig {
-            lr: 1.0,
-            warmup: 10,
-            ..OptimConfig::default()
-        };
-        let rate = |step| learning_rate(&optim, step, 110);
-        assert_eq!(rate(0), 0.1);
-        assert_eq!(rate(9), 1.0);
-        assert_eq!(rate(10), 1.0);
-        assert!((rate(60) - 0.5).abs() < 1e-12);
-        assert!(rate(109) < 1e-3 && rate(109) > 0.0);
-        assert!(learning_rate(&optim, 3, 4) > 0.0);
-        // A run that goes on beyond the horizon stays where the schedule ended.
-        assert_eq!((rate(110), rate(5000)), (0.0, 0.0));
     }
 }

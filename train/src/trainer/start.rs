@@ -34,7 +34,7 @@ impl Trainer<'_> {
             }
         }
         let horizon = self.horizon();
-        if self.steps > horizon {
+        if self.steps > horizon && self.config.optim.schedule.ends() {
             reporter.note(&format!(
                 "warning: the learning rate is {} from step {horizon} on, where its schedule ends, and there \
                  are {} steps; --set optim.horizon={} stretches the schedule, and changes the rate at once",
