@@ -36,7 +36,7 @@ demo:
 	@$(target)/release/wellspring demo --out $(demo)
 
 test:
-	@$(cargo) test --release --locked --workspace --features "$(features)"
+	@$(cargo) test --release --locked --workspace --no-fail-fast --features "$(features)"
 
 test-crash:
 	@export WELLSPRING_CRASH=all; $(cargo) test --release --locked --workspace --features "$(features)" --test program -- crash:: --nocapture

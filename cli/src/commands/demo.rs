@@ -24,7 +24,7 @@ pub fn run(session: &Session, args: &args::Demo) -> Result<()> {
     let demo = Demo {
         session,
         folder: args.out.clone(),
-        scale: DemoSize::of(args.size),
+        extent: DemoExtent::of(args.size),
         seed: args.seed,
     };
     demo.clear()?;
@@ -39,8 +39,8 @@ pub fn run(session: &Session, args: &args::Demo) -> Result<()> {
     demo.farewell(&report, began)
 }
 
-/// Sizes of the demo.
-struct DemoSize {
+/// What a size of the demo stands for.
+struct DemoExtent {
     shape: Vec<usize>,
     frames: usize,
     trajectories: [usize; 3],
@@ -55,7 +55,7 @@ struct DemoSize {
     rollout: usize,
 }
 
-impl DemoSize {
+impl DemoExtent {
     fn of(size: DemoSize) -> Self {
         match size {
             DemoSize::Tiny => Self {
@@ -91,7 +91,7 @@ impl DemoSize {
 struct Demo<'a> {
     session: &'a Session,
     folder: PathBuf,
-    scale: DemoSize,
+    extent: DemoExtent,
     seed: u64,
 }
 
@@ -141,10 +141,10 @@ impl Demo<'_> {
 
     fn simulate(&self) -> Result<()> {
         let equation = Equation::ShearFlow;
-        let [train, valid, test] = self.scale.trajectories;
+        let [train, valid, test] = self.extent.trajectories;
         let options = SimulateOptions {
-            shape: self.scale.shape.clone(),
-            frames: self.scale.frames,
+            shape: self.extent.shape.clone(),
+            frames: self.extent.frames,
             train,
             valid,
             test,
@@ -176,11 +176,11 @@ impl Demo<'_> {
     }
 
     fn train(&self, strategy: Strategy) -> Result<()> {
-        let scale = &self.scale;
+        let extent = &self.extent;
         let elastic = strategy != Strategy::Fixed;
         let mut config = Config::default();
         config.data.root = self.at("dataset").to_string_lossy().into_owned().into();
-        config.data.context = scale.context;
+        config.data.context = extent.context;
         config.model = ModelConfig {
             strategy,
             patches: if elastic {
@@ -188,19 +188,19 @@ impl Demo<'_> {
             } else {
                 vec![16.into()]
             },
-            dim: scale.dim,
-            heads: scale.heads,
-            blocks: scale.blocks,
+            dim: extent.dim,
+            heads: extent.heads,
+            blocks: extent.blocks,
             groups: 4,
             ..ModelConfig::default()
         };
         config.optim.warmup = 50;
         config.train.steps = if elastic {
-            scale.steps
+            extent.steps
         } else {
-            scale.fixed_steps
+            extent.fixed_steps
         };
-        config.train.batch = scale.batch;
+        config.train.batch = extent.batch;
         config.train.seed = self.seed;
         let run = self.location(&format!("runs/{}", model_name(strategy)))?;
         self.stage(&format!("trained {}", model_name(strategy)), || {
@@ -219,7 +219,7 @@ impl Demo<'_> {
             dataset: self.session.wait(Dataset::open(&root))?,
             results: self.location("results")?,
             options: EvalOptions {
-                rollout: self.scale.rollout,
+                rollout: self.extent.rollout,
                 // The folder is the demo's own, and so are the names in it.
                 existing: OnExisting::Replace,
                 ..EvalOptions::default()
@@ -227,7 +227,7 @@ impl Demo<'_> {
         };
         self.stage("rolled them out, cyclically and at each patch", || {
             let ndim = evaluator.dataset.schema().grid.ndim();
-            let persistence = Baseline::Persistence.with_context(self.scale.context, ndim);
+            let persistence = Baseline::Persistence.with_context(self.extent.context, ndim);
             evaluator.baseline(self.session, &persistence, "persistence")?;
             for strategy in [Strategy::Ckm, Strategy::Csm, Strategy::Fixed] {
                 let name = model_name(strategy);
@@ -276,8 +276,8 @@ impl Demo<'_> {
              wellspring eval {folder}/runs/csm {folder}/dataset -r {folder}/results --schedule random:1 --rollout {}\n  \
              wellspring train {folder}/runs/ckm/config.toml --out {folder}/runs/longer --set train.steps={}\n",
             began.elapsed().as_secs_f64(),
-            self.scale.rollout,
-            self.scale.steps * 4
+            self.extent.rollout,
+            self.extent.steps * 4
         ))
     }
 }
