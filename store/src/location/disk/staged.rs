@@ -90,7 +90,12 @@ struct Staged {
 
 impl Staged {
     fn beside(place: &Path) -> io::Result<Self> {
-        let mut number = 1_u64;
+        // `folder/` has no name beside which anything could be written.
+        if place.as_os_str().as_encoded_bytes().ends_with(b"/") {
+            let reason = "this is the name of a folder, not of a file";
+            return Err(io::Error::new(ErrorKind::IsADirectory, reason));
+        }
+        let (mut number, mut folders_made) = (1_u64, 0);
         loop {
             let mut path = place.as_os_str().to_owned();
             path.push(format!("#{number}"));
@@ -110,7 +115,11 @@ impl Staged {
                         number += 1;
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::NotFound => make_folders(place)?,
+                // Another process may remove an empty folder at once, but not for ever: a link to nowhere stays.
+                Err(error) if error.kind() == ErrorKind::NotFound && folders_made < 10 => {
+                    make_folders(place)?;
+                    folders_made += 1;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -213,6 +222,26 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+
+    #[test]
+    fn a_folder_is_not_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a/", "a/b/"] {
+            let written = write(&folder.path().join(name), false, |_| Ok(()));
+            assert_eq!(written.unwrap_err().kind(), ErrorKind::IsADirectory);
+        }
+        assert!(names(folder.path()).is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_nowhere_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("gone/away", &link).unwrap();
+        let written = write(&link.join("file"), false, |_| Ok(()));
+        assert_eq!(written.unwrap_err().kind(), ErrorKind::NotFound);
+    }
 
     fn names(folder: &Path) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(folder)
