@@ -84,7 +84,7 @@ impl Reporter for Terminal {
                 unit => format!("{done} {unit}"),
             };
             let seconds = stage.bar.elapsed().as_secs_f64();
-            stage.print(&format!("  {:<28} {amount} in {seconds:.1} s", stage.name));
+            line(&format!("  {:<28} {amount} in {seconds:.1} s", stage.name));
         }
     }
 
@@ -93,12 +93,6 @@ impl Reporter for Terminal {
             return;
         }
         self.line(&format!("  {message}"));
-    }
-}
-
-impl Stage {
-    fn print(&self, text: &str) {
-        line(text);
     }
 }
 

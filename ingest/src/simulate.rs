@@ -25,7 +25,7 @@ use wellspring_store::{Reporter, Split};
 
 use crate::{Error, Result};
 use flow::Flow;
-use record::Record;
+use record::{Record, Request};
 use staged::{Staged, disk};
 pub use waves::{Packing, WaveField, Waves};
 
@@ -179,12 +179,12 @@ pub fn simulate(
 ) -> Result<Vec<PathBuf>> {
     options.validate(equation)?;
     let data = out.join("data");
-    if !options.overwrite {
-        let asked = Record::new(equation, options, Vec::new());
-        if let Some(files) = asked.find(&data).map_err(|source| disk(&data, source))? {
-            reporter.note("these simulations are there already");
-            return Ok(files);
-        }
+    let request = Request::new(equation, options);
+    if !options.overwrite
+        && let Some(files) = request.find(&data).map_err(|source| disk(&data, source))?
+    {
+        reporter.note("these simulations are there already");
+        return Ok(files);
     }
     let staged = Staged::beside(&data, options.overwrite)?;
     let trajectories = options.trajectories();
@@ -206,8 +206,8 @@ pub fn simulate(
         })
         .collect();
     reporter.end();
-    let below = files?.iter().map(|file| staged.below(file)).collect();
-    let record = Record::new(equation, options, below);
+    let files = files?.iter().map(|file| staged.below(file)).collect();
+    let record = Record { request, files };
     staged.finish(&record)?;
     Ok(record.paths(&data))
 }
