@@ -39,6 +39,34 @@ pub enum Event {
         /// The part of it that waited for data.
         waited: f64,
     },
+    /// The model was measured on windows that it does not learn from.
+    Validation {
+        /// Steps taken.
+        step: u64,
+        /// The data set.
+        data: String,
+        /// A patch size, or the sizes of a cyclic rollout in their order: `4,8,16`.
+        patch: String,
+        /// Frames ahead: 1 for one step, else the length of the rollout whose errors are averaged.
+        lead: u64,
+        /// Mean VRMSE over fields, windows and leads.
+        vrmse: f64,
+        /// Time that it took.
+        seconds: f64,
+    },
+    /// A step left all weights as they were: its loss or its gradient was not finite.
+    Skipped {
+        /// Counted from 1.
+        step: u64,
+        /// Data set drawn.
+        data: String,
+        /// Patch size drawn.
+        patch: String,
+        /// The loss and the norm of the gradient.
+        what: String,
+        /// Trajectories and first steps of its windows.
+        windows: String,
+    },
     /// What reading a data set has cost this process so far; with each checkpoint.
     Read {
         /// Steps taken.
@@ -53,7 +81,11 @@ pub enum Event {
 impl Event {
     fn step(&self) -> u64 {
         match self {
-            Self::Start { step, .. } | Self::Step { step, .. } | Self::Read { step, .. } => *step,
+            Self::Start { step, .. }
+            | Self::Step { step, .. }
+            | Self::Validation { step, .. }
+            | Self::Skipped { step, .. }
+            | Self::Read { step, .. } => *step,
         }
     }
 }
