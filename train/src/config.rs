@@ -2,6 +2,7 @@
 
 mod data;
 mod model;
+mod preset;
 
 use std::collections::BTreeSet;
 
@@ -13,6 +14,7 @@ use crate::{DeviceChoice, Error, Precision, RateSchedule, Result, checkpoint};
 pub(crate) use data::mebibytes;
 pub use data::{DataConfig, Roots};
 pub use model::{Mlp, ModelConfig, PatchSize, Strategy};
+pub use preset::Preset;
 
 /// Everything that determines a run; it is written to the run, and starts an equal run again.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -128,7 +130,12 @@ impl Config {
     /// [`Error::Config`] for an unknown key or a wrong type, [`Error::Value`] for a value that
     /// cannot be.
     pub fn from_toml(text: &str) -> Result<Self> {
-        let config: Self = toml::from_str(text).map_err(|error| Error::Config {
+        let read = || match text.parse::<toml::Table>()? {
+            typed if typed.contains_key("preset") => preset::unfolded(typed)?.try_into(),
+            // From the text itself: errors show its lines.
+            _ => toml::from_str(text),
+        };
+        let config: Self = read().map_err(|error: toml::de::Error| Error::Config {
             reason: error.to_string().trim_end().to_owned(),
         })?;
         config.validate()?;

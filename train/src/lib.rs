@@ -91,7 +91,8 @@ mod tests;
 pub use bench::{StepBench, StepFigure, bench_step};
 pub use checkpoint::{Checkpoint, State};
 pub use config::{
-    Config, DataConfig, Mlp, ModelConfig, OptimConfig, PatchSize, Roots, Strategy, TrainConfig,
+    Config, DataConfig, Mlp, ModelConfig, OptimConfig, PatchSize, Preset, Roots, Strategy,
+    TrainConfig,
 };
 pub use device::{DeviceChoice, Precision};
 pub use domain::{Domain, Domains, Unseen};

@@ -8,7 +8,7 @@
 mod ckm;
 mod csm;
 mod fixed;
-mod initial;
+pub(crate) mod initial;
 mod modulation;
 mod padding;
 mod parameters;

@@ -10,6 +10,7 @@ use clap::Args;
 Every key except data.root has a default, so a configuration file may be short or absent:
   wellspring train --set data.root=ds --set model.strategy=ckm --out runs/ckm
   wellspring train config.toml --out runs/ckm --set train.steps=2000
+  wellspring train --set preset=paper-25M --set data.root=ds --out runs/25M   the paper's recipe, key by key yours
   wellspring train --out runs/ckm --resume             continue from the newest sound checkpoint
   wellspring train --out runs/ckm --resume --set train.steps=4000 --set optim.horizon=4000
   wellspring train --out runs/ckm --resume --from 500 --set optim.lr=3e-4   go back to an earlier checkpoint
