@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use wellspring_store::{Dataset, Location, Reporter};
 
-use crate::checkpoint::{self, Checkpoint, Snapshot, fresh};
+use crate::checkpoint::{self, Checkpoint, CheckpointChoice, Learned, fresh};
 use crate::claim::{RunClaim, refuse_held};
 use crate::domain::{Domain, Domains};
 use crate::model::Surrogate;
 use crate::optim::AdamW;
+use crate::progress::Progress;
 use crate::{Config, Error, Result, leftovers};
 
 /// Weights from elsewhere: a PyTorch state dict with the model's names and shapes, as safetensors.
@@ -47,16 +48,15 @@ pub async fn import(
     }
     refuse_held(run).await?;
     refuse_trained(run).await?;
-    let optimizer = AdamW::new(model.parameters())?;
-    claim.take(reporter).await?;
-    leftovers::sweep(run).await?;
-    let snapshot = Snapshot {
-        step: 0,
-        loss: None,
+    let learned = Learned {
         domains: &domains,
         parameters: model.parameters(),
-        optimizer: &optimizer,
+        optimizer: &AdamW::new(model.parameters())?,
+        average: None,
     };
+    let snapshot = learned.snapshot(0, None, Progress::default())?;
+    claim.take(reporter).await?;
+    leftovers::sweep(run).await?;
     snapshot.write(run, &claim).await?;
     match run.join("config.toml").put_new(text).await? {
         true => Ok(()),
@@ -79,7 +79,7 @@ async fn is_made(
         return Ok(false);
     }
     let weights = model.parameters().to_safetensors()?;
-    let there = Checkpoint::find(run, Some(0), reporter).await;
+    let there = Checkpoint::find(run, CheckpointChoice::Step(0).into(), reporter).await;
     Ok(there.is_ok_and(|there| there.weights() == weights))
 }
 

@@ -215,6 +215,14 @@ impl Surrogate {
         })
     }
 
+    /// This model with other weights of the same names and shapes.
+    pub(crate) fn with_parameters(&self, parameters: Parameters) -> Self {
+        Self {
+            parameters,
+            ..self.clone()
+        }
+    }
+
     /// A model that shares these weights as constants: a pass records nothing, and frees each layer's
     /// input as it goes.
     pub(crate) fn frozen(&self) -> Self {

@@ -5,10 +5,10 @@ use wellspring_store::{Frames, Location, Patch, Reporter};
 use crate::checkpoint::Checkpoint;
 use crate::domain::{Domain, Domains};
 use crate::model::Surrogate;
-use crate::{Config, DeviceChoice, Precision, Result, step};
+use crate::{Config, DeviceChoice, ModelChoice, Precision, Result, step};
 
 /// A model with the weights of a checkpoint.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Predictor {
     config: Config,
     domains: Domains,
@@ -18,31 +18,43 @@ pub struct Predictor {
 }
 
 impl Predictor {
-    /// Loads a run's checkpoint, the newest sound one unless a step is named; `reporter` hears of
-    /// damaged ones that are passed over.
+    /// Loads a model of a run; `reporter` hears of damaged checkpoints that are passed over.
     ///
     /// # Errors
-    /// [`crate::Error::NoCheckpoint`], `NoSoundCheckpoint`, `Damaged`, `Weights`, `Device`.
+    /// [`crate::Error::NoCheckpoint`], `NoBest`, `NoSoundCheckpoint`, `Damaged`, `Weights`, `Device`.
     pub async fn load(
         run: &Location,
-        step: Option<u64>,
+        choice: ModelChoice,
         device: DeviceChoice,
         reporter: &dyn Reporter,
     ) -> Result<Self> {
         let config = Config::load(run).await?;
-        let checkpoint = Checkpoint::find(run, step, reporter).await?;
-        let mut model = checkpoint.model(&config, device)?;
-        if device == DeviceChoice::Cpu {
+        let checkpoint = Checkpoint::find(run, choice, reporter).await?;
+        let model = checkpoint.model(&config, device)?;
+        let (step, weights) = (checkpoint.state.step, checkpoint.weights_id());
+        let domains = checkpoint.state.domains;
+        Ok(Self::new(config, domains, step, weights, model))
+    }
+
+    /// A model after some steps.
+    pub(crate) fn new(
+        config: Config,
+        domains: Domains,
+        step: u64,
+        weights: String,
+        mut model: Surrogate,
+    ) -> Self {
+        if model.device().is_cpu() {
             // bf16 saves no time there.
             model = model.in_precision(Precision::F32);
         }
-        Ok(Self {
+        Self {
             config,
-            step: checkpoint.state.step,
-            weights: checkpoint.state.weights().to_owned(),
-            domains: checkpoint.state.domains,
+            domains,
+            step,
+            weights,
             model,
-        })
+        }
     }
 
     /// The configuration that it was trained with.
@@ -63,7 +75,7 @@ impl Predictor {
         self.step
     }
 
-    /// Identity of what it has learned.
+    /// Identity of what it has learned; empty for a model in training.
     #[must_use]
     pub fn weights(&self) -> &str {
         &self.weights
@@ -98,10 +110,13 @@ impl Predictor {
     ///
     /// # Errors
     /// [`crate::Error::Shape`] for channels or types of boundaries that it has not learned.
-    pub fn on(mut self, domain: &Domain) -> Result<Self> {
+    pub fn on(&self, domain: &Domain) -> Result<Self> {
         let places = self.domains.places(domain)?;
-        self.model = self.model.view(places, domain.boundaries.clone())?;
-        Ok(self)
+        let model = self.model.view(places, domain.boundaries.clone())?;
+        Ok(Self {
+            model,
+            ..self.clone()
+        })
     }
 
     /// The frame after a context (T, B, C, *space) of stored values: (1, B, C, *space).

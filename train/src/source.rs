@@ -7,6 +7,7 @@ use wellspring_store::{Batch, Dataset, IoStatistics, Patch};
 
 use crate::domain::{Domain, Domains, Unseen};
 use crate::feed::{Feed, Mix};
+use crate::loss::{Loss, check_fields};
 use crate::model::Surrogate;
 use crate::{Config, Result, Stop};
 
@@ -15,6 +16,8 @@ pub(crate) struct Source {
     pub(crate) domain: Domain,
     /// The model's weights for its channels and boundaries.
     pub(crate) model: Surrogate,
+    /// What is made small of its channels' errors.
+    pub(crate) loss: Loss,
     /// The configured patch sizes, each checked on its grid.
     pub(crate) patches: Vec<Patch>,
     feed: Feed,
@@ -37,6 +40,7 @@ impl Source {
         }
         Ok(Self {
             domain,
+            loss: Loss::new(&config.loss, dataset.schema(), &model.device())?,
             model,
             patches,
             feed: Feed::new(config, dataset)?,
@@ -72,6 +76,7 @@ impl Sources {
         domains: &Domains,
         model: &Surrogate,
     ) -> Result<Self> {
+        check_fields(&config.loss, datasets.iter().map(|data| data.schema()))?;
         let open = |dataset| Source::new(config, dataset, domains, model);
         let list = datasets
             .into_iter()

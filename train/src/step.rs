@@ -3,13 +3,14 @@
 use candle_core::{Tensor, Var};
 use wellspring_store::{Frames, Patch};
 
+use crate::loss::Loss;
 use crate::model::{Perturbation, Surrogate};
-use crate::ops::{Gradients, Tape, backward_from, mse};
+use crate::ops::{Gradients, Tape, backward_from};
 use crate::revin::Revin;
 use crate::{Error, Result};
 
-/// Mean squared error of the normalized change, over every context frame for a causal model, else
-/// the last: a scalar that `backward` can start from. Frames are (T + 1, B, C, *space).
+/// The loss of the normalized change, over every context frame for a causal model, else the last: a
+/// scalar that `backward` can start from. Frames are (T + 1, B, C, *space).
 ///
 /// # Errors
 /// As [`Surrogate::forward`].
@@ -18,13 +19,14 @@ pub fn training_loss(
     frames: &Frames,
     patch: &Patch,
     perturbation: &Perturbation,
+    loss: &Loss,
 ) -> Result<Tensor> {
     let time = context(frames, 1)?;
     let revin = Revin::of(frames, time, &model.device())?;
     let input = revin.input()?;
     let output = model.forward_perturbed(&input, patch, perturbation)?;
     let target = revin.target(time - output.dim(0)?)?;
-    Ok(mse(&output, &target)?)
+    loss.of(&output, &target)
 }
 
 /// The loss of [`training_loss`] as a constant, and its gradients. `limit` is the memory, in bytes, for what blocks
@@ -39,6 +41,7 @@ pub fn training_gradients(
     frames: &Frames,
     patch: &Patch,
     perturbation: &Perturbation,
+    loss: &Loss,
     limit: u64,
 ) -> Result<(Tensor, Gradients)> {
     let time = context(frames, 1)?;
@@ -66,7 +69,7 @@ pub fn training_gradients(
         let end = Var::from_tensor(&output)?;
         let output = pass.decode(&end)?;
         let target = revin.target(time - output.dim(0)?)?;
-        let loss = mse(&output, &target)?;
+        let loss = loss.of(&output, &target)?;
         let mut found = loss.backward()?;
         gradients.take(&mut found, model.parameters().variables())?;
         (loss.detach(), slope_of(found.remove(&end), &end)?)

@@ -12,7 +12,11 @@ use crate::settings;
 
 pub fn export(session: &Session, args: &args::Export) -> Result<()> {
     let run = session.locate(&args.run)?;
-    let checkpoint = session.wait(Checkpoint::find(&run, args.step, &session.reporter))?;
+    let checkpoint = session.wait(Checkpoint::find(
+        &run,
+        args.model.choice(),
+        &session.reporter,
+    ))?;
     let out = session.locate(&args.out)?;
     session.wait(out.put(checkpoint.weights().to_vec()))?;
     line(&format!(
