@@ -20,5 +20,6 @@ mod resume;
 mod sources;
 mod the_well;
 mod urls;
+mod validation;
 mod verbose;
 mod writers;

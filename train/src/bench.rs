@@ -1,8 +1,6 @@
 //! Times a forward pass and a training step, at the sizes of the paper's models with six causal frames. The
 //! cases on a CPU match the PyTorch reference's benchmark, those on CUDA `tests/cuda/step.py`.
 
-mod memory;
-
 use std::time::Instant;
 
 use candle_core::Device;
@@ -11,9 +9,9 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use wellspring_store::{Boundary, Frames, Patch};
 
-use self::memory::{peak_mib, reset_peak};
 use crate::config::{ModelConfig, Strategy};
 use crate::device::activation_bytes;
+use crate::memory::{peak_mib, reset_peak};
 use crate::model::{Perturbation, Surrogate};
 use crate::optim::{AdamW, Pace};
 use crate::{DeviceChoice, Loss, Precision, Result, predict, training_gradients};

@@ -62,6 +62,7 @@
 // A dependency that nothing uses is to be removed. Tests have more of them.
 #![cfg_attr(not(test), warn(unused_crate_dependencies))]
 
+mod augment;
 mod bench;
 mod checkpoint;
 mod claim;
@@ -74,6 +75,7 @@ mod import;
 mod leftovers;
 mod log;
 mod loss;
+mod memory;
 mod model;
 mod ops;
 mod optim;
@@ -94,8 +96,8 @@ mod tests;
 pub use bench::{StepBench, StepFigure, bench_step};
 pub use checkpoint::{Checkpoint, CheckpointChoice, ModelChoice, State, WeightChoice};
 pub use config::{
-    Config, DataConfig, LossConfig, LossKind, Mlp, ModelConfig, OptimConfig, Optimizer, PatchSize,
-    Preset, Roots, Strategy, TrainConfig, ValidationConfig,
+    AugmentConfig, Config, DataConfig, LossConfig, LossKind, Mlp, ModelConfig, OptimConfig,
+    Optimizer, PatchSize, Preset, Roots, Strategy, TrainConfig, ValidationConfig,
 };
 pub use device::{DeviceChoice, Precision};
 pub use domain::{Domain, Domains, Unseen};
@@ -111,5 +113,5 @@ pub use predictor::Predictor;
 pub use progress::{Best, Progress};
 pub use step::{predict, training_gradients, training_loss};
 pub use stop::Stop;
-pub use trainer::{Outcome, Start, TrainOptions, train};
+pub use trainer::{Outcome, Start, TrainFigure, TrainOptions, bench_train, train};
 pub use validation::{Measurement, Validate, ValidationError};

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use wellspring_store::{Batch, Dataset, IoStatistics, Patch};
 
+use crate::augment::Augment;
 use crate::domain::{Domain, Domains, Unseen};
-use crate::feed::{Feed, Mix};
+use crate::feed::{Feeds, Mix};
 use crate::loss::{Loss, check_fields};
 use crate::model::Surrogate;
 use crate::{Config, Result, Stop};
@@ -16,11 +17,13 @@ pub(crate) struct Source {
     pub(crate) domain: Domain,
     /// The model's weights for its channels and boundaries.
     pub(crate) model: Surrogate,
+    /// Random changes of its batches.
+    augment: Option<Augment>,
     /// What is made small of its channels' errors.
     pub(crate) loss: Loss,
     /// The configured patch sizes, each checked on its grid.
     pub(crate) patches: Vec<Patch>,
-    feed: Feed,
+    feeds: Feeds,
 }
 
 impl Source {
@@ -40,26 +43,39 @@ impl Source {
         }
         Ok(Self {
             domain,
+            augment: match config.augment.changes_values() {
+                false => None,
+                true => Some(Augment::new(&config.augment, &dataset, config.train.seed)?),
+            },
             loss: Loss::new(&config.loss, dataset.schema(), &model.device())?,
             model,
             patches,
-            feed: Feed::new(config, dataset)?,
+            feeds: Feeds::new(config, dataset)?,
         })
     }
 
-    /// The next batch, of this epoch or the one after; nothing where it was asked to stop meanwhile.
-    pub(crate) fn next(&mut self, runtime: &Handle, stop: &Stop) -> Result<Option<Batch>> {
-        self.feed.next(runtime, stop)
+    /// The batch of a step, of this epoch or the one after; nothing where it was asked to stop meanwhile.
+    pub(crate) fn next(
+        &mut self,
+        step: u64,
+        runtime: &Handle,
+        stop: &Stop,
+    ) -> Result<Option<Batch>> {
+        let mut batch = self.feeds.of_mut(step).next(runtime, stop)?;
+        if let (Some(batch), Some(augment)) = (&mut batch, &self.augment) {
+            augment.apply(&mut batch.frames, step);
+        }
+        Ok(batch)
     }
 
     /// What it holds that the model does not see.
     pub(crate) fn unseen(&self) -> Unseen {
-        Unseen::of(&self.feed.dataset)
+        Unseen::of(self.feeds.dataset())
     }
 
     /// What reading it has cost.
     pub(crate) fn io_statistics(&self) -> IoStatistics {
-        self.feed.dataset.io_statistics()
+        self.feeds.dataset().io_statistics()
     }
 }
 
@@ -82,7 +98,7 @@ impl Sources {
             .into_iter()
             .map(open)
             .collect::<Result<Vec<Source>>>()?;
-        let feeds: Vec<&Feed> = list.iter().map(|source| &source.feed).collect();
+        let feeds: Vec<&Feeds> = list.iter().map(|source| &source.feeds).collect();
         Ok(Self {
             mix: Mix::new(config, &feeds),
             list,
@@ -92,7 +108,7 @@ impl Sources {
     /// Goes to where a run stands after some steps.
     pub(crate) fn after(mut self, steps: u64) -> Self {
         for step in 0..steps {
-            self.of_mut(step).feed.given += 1;
+            self.of_mut(step).feeds.of_mut(step).given += 1;
         }
         self
     }
@@ -101,7 +117,7 @@ impl Sources {
     pub(crate) fn epoch_steps(&self) -> u64 {
         self.list
             .iter()
-            .map(|source| source.feed.epoch_steps())
+            .map(|source| source.feeds.epoch_steps())
             .sum()
     }
 

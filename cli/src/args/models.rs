@@ -19,7 +19,7 @@ Every key except data.root has a default, so a configuration file may be short o
   wellspring train --out runs/both --set 'data.root=[\"ds1\", \"ds2\"]'   one model for several data sets
   wellspring train --out runs/3d --set data.root=ds3 --set 'model.patches=[16, \"16x8x8\"]'
 
-Ctrl-C, SIGTERM or SIGHUP writes a checkpoint and stops, with exit code 130, 143 or 129; --resume continues with
+Ctrl-C, SIGTERM or SIGHUP writes a checkpoint and stops, with exit code 130, 0 or 129; --resume continues with
 the same result as without the interruption. Only one process at a time can write a run. --from STEP deletes the
 checkpoints after that step, and the log's lines of later steps.
 The resolved configuration is written to RUN/config.toml; with --resume, --set changes it. The learning

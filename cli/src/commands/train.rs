@@ -119,6 +119,7 @@ fn account(config: &Config, datasets: &[Arc<Dataset>], outcome: &Outcome) -> Res
     }
     let mut taken = config.clone();
     (taken.train.steps, taken.train.epochs) = (outcome.step, None);
+    taken.train.hours = None;
     let readings = wellspring_train::readings(&taken, datasets, outcome.begun)?;
     let roots = config.data.root.list();
     for ((root, dataset), reading) in roots.iter().zip(datasets).zip(&readings) {
