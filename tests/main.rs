@@ -19,7 +19,7 @@ mod results;
 mod resume;
 mod sources;
 mod the_well;
+mod training;
 mod urls;
-mod validation;
 mod verbose;
 mod writers;

@@ -11,6 +11,7 @@ use wellspring_store::{Boundary, Frames, Patch};
 
 use crate::config::{ModelConfig, Strategy};
 use crate::device::activation_bytes;
+use crate::estimate::peak_bytes;
 use crate::memory::{peak_mib, reset_peak};
 use crate::model::{Perturbation, Surrogate};
 use crate::optim::{AdamW, Pace};
@@ -138,6 +139,8 @@ pub struct StepFigure {
     /// Most memory in use by then, in MiB: the process's, or of CUDA's pool; nothing where the system
     /// does not tell.
     pub peak_mib: Option<f64>,
+    /// What `train --estimate` says of it, in MiB.
+    pub estimated_mib: f64,
 }
 
 /// Times the chosen cases; `each` hears of every figure at once.
@@ -207,6 +210,9 @@ fn time(
             .map(drop)
     })?;
     let peak_mib = peak_mib(device);
+    let shape = [context.time(), batch];
+    let limit = activation_bytes(device)?;
+    let estimated = peak_bytes(&model, &patch, case.grid.space, shape, limit)?;
     let forward_seconds = seconds(bench, device, || {
         predict(&model, &context, &patch).map(drop)
     })?;
@@ -226,6 +232,7 @@ fn time(
         forward_seconds,
         step_seconds,
         peak_mib,
+        estimated_mib: estimated as f64 / f64::from(1 << 20),
     })
 }
 

@@ -70,6 +70,7 @@ mod config;
 mod device;
 mod domain;
 mod error;
+mod estimate;
 mod feed;
 mod import;
 mod leftovers;
@@ -102,6 +103,7 @@ pub use config::{
 pub use device::{DeviceChoice, Precision};
 pub use domain::{Domain, Domains, Unseen};
 pub use error::{Error, Result};
+pub use estimate::{MemoryEstimate, StepMemory, estimate};
 pub use feed::{Reading, readings};
 pub use import::{StateDict, import};
 pub use log::Event;

@@ -1,4 +1,4 @@
-//! Validation while a run goes on.
+//! What a training measures of its model, and says beforehand of its memory.
 
 use crate::program::{SMALL, Workplace};
 
@@ -50,4 +50,38 @@ fn a_data_set_without_a_split_to_validate_by_is_told_and_trained_on() {
     assert!(said.err.contains("no best checkpoint"), "{said:?}");
     let said = place.run("eval run ds --step second");
     assert_eq!(said.code, 2, "{said:?}");
+}
+
+#[test]
+fn the_memory_of_a_run_is_told_beforehand() {
+    let place = Workplace::new().with_data_set();
+    let estimate = |more: &str| place.run(&format!("train --out run {SMALL} --estimate {more}"));
+    let said = estimate("--memory 1");
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(
+        said.out.contains("parameters") && said.out.contains("1.0 GiB"),
+        "{said:?}"
+    );
+    let rows: Vec<Vec<&str>> = said
+        .out
+        .lines()
+        .filter(|line| line.starts_with("shear_flow"))
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let tokens: Vec<&str> = rows.iter().map(|row| row[2]).collect();
+    assert_eq!(tokens, ["64", "16", "4"]);
+    let batches: Vec<usize> = rows.iter().map(|row| row[5].parse().unwrap()).collect();
+    assert!(batches[0] > 1 && batches.is_sorted(), "{batches:?}");
+    // What the largest batch takes is what there is, and one more is too much.
+    let peak = |batch: usize| -> f64 {
+        let said = estimate(&format!("--memory 1 --set train.batch={batch}"));
+        let row = said.out.lines().find(|line| line.starts_with("shear_flow"));
+        let row: Vec<&str> = row.unwrap().split_whitespace().collect();
+        row[4].parse().unwrap()
+    };
+    assert!(peak(batches[0]) <= 1024.0 && peak(2 * batches[0]) > 1024.0);
+    let said = estimate("--memory 0.001");
+    assert!(said.out.contains("none fits"), "{said:?}");
+    assert_eq!(estimate("--memory 0").code, 2);
+    assert!(!place.path("run").exists());
 }
