@@ -158,7 +158,7 @@ async fn a_channel_that_hardly_varies_is_named() {
         let (_, manifest, notes) = made(folder.path(), &options()).await;
         let manifest = manifest.unwrap();
         let std = manifest.statistics.channel("pressure").unwrap().std;
-        let found = manifest.affine().unwrap().scale[0];
+        let found = manifest.normalizer().unwrap().channels()[0].scale;
         assert!((found / scale - 1.0).abs() < 1e-6, "{found:e}");
         let note = notes.iter().find(|note| note.contains("pressure")).unwrap();
         for number in [std, found] {

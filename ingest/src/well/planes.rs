@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use wellspring_store::AxisSelection;
+use wellspring_store::{AxisSelection, ChannelMap, Transform};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::block::{self, ArrayBox, Failure, Scratch, Values};
@@ -141,39 +141,93 @@ impl<'a> FieldReader<'a> {
         )
     }
 
-    /// Fills planes with a slab of a frame, one for each component, mapping every value.
+    /// Fills planes with a slab of a frame, one for each component, mapping every value to its stored one.
     ///
     /// # Errors
     /// [`Error::Bytes`], [`Error::Layout`], [`Error::Read`]; [`Error::Unwritten`];
-    /// [`Error::NotFinite`] for a value that is not a number, [`Error::TooLarge`] for one that f32 cannot
-    /// hold, as it is or mapped.
-    pub(crate) fn planes<M: Fn(f64) -> f32 + Copy>(
+    /// [`Error::NotFinite`] for a value that is not a number, [`Error::NotTransformable`] for one without a
+    /// transform, [`Error::TooLarge`] for one that f32 cannot hold, as it is or mapped.
+    pub(crate) fn planes(
         &mut self,
         sample: usize,
         step: usize,
         slab: &Slab,
-        maps: &[M],
+        maps: &[ChannelMap],
         planes: &mut [&mut [f32]],
     ) -> Result<()> {
-        self.fill(
+        let filled = self.fill(
             sample,
             step,
             slab,
             planes,
             |gather, stored, component, plane| {
-                let map = maps[component];
-                match stored {
-                    Stored::F32(values) => {
-                        gather.plane(values, component, |x| map(x.into()), plane);
-                    }
-                    // One that readers could not give back must not pass because it fits when mapped.
-                    Stored::F64(values) => {
-                        let map = |x: f64| if x.fits() { map(x) } else { f32::NAN };
-                        gather.plane(values, component, map, plane);
+                let normalized = maps[component].normalized();
+                match maps[component].transform {
+                    None => mapped(gather, stored, component, normalized, plane),
+                    Some(transform) => {
+                        let map = |x| normalized(transform.forward(x));
+                        mapped(gather, stored, component, map, plane);
                     }
                 }
             },
-        )
+        );
+        match (filled, maps.first().and_then(|map| map.transform)) {
+            (Err(Error::TooLarge { value, .. }), Some(transform)) => {
+                Err(self.not_transformable(transform, value, sample, step))
+            }
+            (filled, _) => filled,
+        }
+    }
+
+    /// Takes a plane of raw values through a transform.
+    ///
+    /// # Errors
+    /// [`Error::NotTransformable`] for a value without one.
+    pub(crate) fn transform_plane<X: Cell>(
+        &self,
+        transform: Transform,
+        sample: usize,
+        step: usize,
+        plane: &mut [X],
+    ) -> Result<()> {
+        for x in plane {
+            let value = (*x).into();
+            let transformed = transform.forward(value);
+            if !transformed.is_finite() {
+                return Err(self.not_transformable(transform, value, sample, step));
+            }
+            *x = X::of_f64(transformed);
+        }
+        Ok(())
+    }
+
+    /// Why a value of the field, which is a number, cannot be taken through a transform and stored.
+    pub(crate) fn not_transformable(
+        &self,
+        transform: Transform,
+        value: f64,
+        trajectory: usize,
+        step: usize,
+    ) -> Error {
+        let (file, object) = (self.file.well.named.clone(), self.field.path.clone());
+        if value.fits() && !transform.forward(value).is_finite() {
+            return Error::NotTransformable {
+                file,
+                object,
+                field: self.field.field.name.clone(),
+                value,
+                transform,
+                trajectory,
+                step,
+            };
+        }
+        Error::TooLarge {
+            file,
+            object,
+            value,
+            trajectory,
+            step,
+        }
     }
 
     /// Fills planes with a slab of a frame, each by `plane_of` the stored values and a component.
@@ -401,6 +455,24 @@ impl<'a> FieldReader<'a> {
                 object,
                 source,
             },
+        }
+    }
+}
+
+/// Fills a plane with a component of stored values, each mapped.
+fn mapped(
+    gather: &Gather,
+    stored: Stored<'_>,
+    component: usize,
+    map: impl Fn(f64) -> f32 + Copy,
+    plane: &mut [f32],
+) {
+    match stored {
+        Stored::F32(values) => gather.plane(values, component, |x| map(x.into()), plane),
+        // One that readers could not give back must not pass because it fits when mapped.
+        Stored::F64(values) => {
+            let map = |x: f64| if x.fits() { map(x) } else { f32::NAN };
+            gather.plane(values, component, map, plane);
         }
     }
 }
