@@ -16,6 +16,7 @@ mod remote;
 mod scales;
 mod selection;
 mod simulations;
+mod transforms;
 mod unwritten;
 
 use std::path::Path;
