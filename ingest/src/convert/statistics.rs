@@ -119,19 +119,19 @@ fn add_frames<X: Cell>(
             let mut planes: Vec<&mut [X]> = now.iter_mut().map(Vec::as_mut_slice).collect();
             let at = catalogue.step_of_file(step);
             reader.raw_planes(held.sample, at, &slab, &mut planes)?;
-            let counts = step >= steps.start;
-            if counts {
+            let is_of_piece = step >= steps.start;
+            if is_of_piece {
                 look(reader, step)?;
             }
             if let Some(transform) = field.transform(catalogue) {
                 for (moments, plane) in moments.iter_mut().zip(&mut now) {
-                    if counts {
+                    if is_of_piece {
                         moments.add_own(plane);
                     }
                     reader.transform_plane(transform, held.sample, at, plane)?;
                 }
             }
-            if counts {
+            if is_of_piece {
                 let pairs = now.iter().zip(&before);
                 for (moments, (now, before)) in moments.iter_mut().zip(pairs) {
                     moments.add(now, (step > 0).then_some(before.as_slice()));
