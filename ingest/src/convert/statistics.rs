@@ -92,7 +92,7 @@ fn frames(
             refuse_fill(catalogue, id, field, step, reader.fill_value(fills))
         };
         let steps = steps.clone();
-        // What f64 tells apart f32 may not: a small change of a large number.
+        // What f64 tells apart f32 may not: a small change of a large number, or of a logarithm.
         match reader.is_wide() || field.transform(catalogue).is_some() {
             true => add_frames::<f64>(catalogue, field, &mut reader, held, steps, look, own)?,
             false => add_frames::<f32>(catalogue, field, &mut reader, held, steps, look, own)?,

@@ -134,6 +134,7 @@ impl<'a> FieldReader<'a> {
             step,
             slab,
             planes,
+            None,
             |gather, stored, component, plane| match stored {
                 Stored::F32(values) => gather.plane(values, component, X::of_f32, plane),
                 Stored::F64(values) => gather.plane(values, component, X::of_f64, plane),
@@ -155,11 +156,12 @@ impl<'a> FieldReader<'a> {
         maps: &[ChannelMap],
         planes: &mut [&mut [f32]],
     ) -> Result<()> {
-        let filled = self.fill(
+        self.fill(
             sample,
             step,
             slab,
             planes,
+            maps.first().and_then(|map| map.transform),
             |gather, stored, component, plane| {
                 let normalized = maps[component].normalized();
                 match maps[component].transform {
@@ -170,13 +172,7 @@ impl<'a> FieldReader<'a> {
                     }
                 }
             },
-        );
-        match (filled, maps.first().and_then(|map| map.transform)) {
-            (Err(Error::TooLarge { value, .. }), Some(transform)) => {
-                Err(self.not_transformable(transform, value, sample, step))
-            }
-            (filled, _) => filled,
-        }
+        )
     }
 
     /// Takes a plane of raw values through a transform.
@@ -194,49 +190,22 @@ impl<'a> FieldReader<'a> {
             let value = (*x).into();
             let transformed = transform.forward(value);
             if !transformed.is_finite() {
-                return Err(self.not_transformable(transform, value, sample, step));
+                return Err(self.refused(value, Some(transform), sample, step));
             }
             *x = X::of_f64(transformed);
         }
         Ok(())
     }
 
-    /// Why a value of the field, which is a number, cannot be taken through a transform and stored.
-    pub(crate) fn not_transformable(
-        &self,
-        transform: Transform,
-        value: f64,
-        trajectory: usize,
-        step: usize,
-    ) -> Error {
-        let (file, object) = (self.file.well.named.clone(), self.field.path.clone());
-        if value.fits() && !transform.forward(value).is_finite() {
-            return Error::NotTransformable {
-                file,
-                object,
-                field: self.field.field.name.clone(),
-                value,
-                transform,
-                trajectory,
-                step,
-            };
-        }
-        Error::TooLarge {
-            file,
-            object,
-            value,
-            trajectory,
-            step,
-        }
-    }
-
-    /// Fills planes with a slab of a frame, each by `plane_of` the stored values and a component.
+    /// Fills planes with a slab of a frame, each by `plane_of` the stored values and a component. The `transform` is
+    /// what it takes them through.
     fn fill<X: Cell>(
         &mut self,
         sample: usize,
         step: usize,
         slab: &Slab,
         planes: &mut [&mut [X]],
+        transform: Option<Transform>,
         plane_of: impl Fn(&Gather, Stored<'_>, usize, &mut [X]),
     ) -> Result<()> {
         self.load(sample, step, slab)?;
@@ -258,7 +227,7 @@ impl<'a> FieldReader<'a> {
             plane_of(&gather, self.stored(), component, plane);
             if !finite(plane) {
                 let value = self.unfit(&gather, component, plane);
-                return Err(self.refused(value, sample, step));
+                return Err(self.refused(value, transform, sample, step));
             }
         }
         Ok(())
@@ -305,20 +274,38 @@ impl<'a> FieldReader<'a> {
         cell.map_or(f64::NAN, |(value, _)| value)
     }
 
-    /// Why a value cannot be taken.
-    fn refused(&self, value: f64, trajectory: usize, step: usize) -> Error {
+    /// Why a value cannot be taken, as it is or through a transform.
+    fn refused(
+        &self,
+        value: f64,
+        transform: Option<Transform>,
+        trajectory: usize,
+        step: usize,
+    ) -> Error {
         let (file, object) = (self.file.well.named.clone(), self.field.path.clone());
-        match value.is_finite() {
-            true => Error::TooLarge {
+        if !value.is_finite() {
+            return Error::NotFinite {
                 file,
                 object,
+                trajectory,
+                step,
+            };
+        }
+        let fails = |transform: &Transform| !transform.forward(value).is_finite();
+        match transform.filter(fails).filter(|_| value.fits()) {
+            Some(transform) => Error::NotTransformable {
+                file,
+                object,
+                field: self.field.field.name.clone(),
                 value,
+                transform,
                 trajectory,
                 step,
             },
-            false => Error::NotFinite {
+            None => Error::TooLarge {
                 file,
                 object,
+                value,
                 trajectory,
                 step,
             },
