@@ -175,7 +175,7 @@ impl Catalogue {
     }
 
     /// Gives the fields the transforms that a data set's fields of these names have.
-    pub(crate) fn transform_like(&mut self, other: &Schema) {
+    pub(crate) fn set_transforms_of(&mut self, other: &Schema) {
         for field in &mut self.schema.fields {
             let known = other.fields.iter().find(|known| known.name == field.name);
             field.transform = known.and_then(|known| known.transform);

@@ -78,7 +78,7 @@ impl Addition {
         let recorded = made.map(|made| made.selection.clone()).unwrap_or_default();
         let selection = joined(recorded, &options.selection);
         let mut catalogue = work::catalogue(source, &selection, reporter).await?;
-        catalogue.transform_like(&before.schema);
+        catalogue.set_transforms_of(&before.schema);
         Ok(Self {
             before,
             catalogue: Arc::new(catalogue),

@@ -84,7 +84,7 @@ async fn catalogue(
     let names: BTreeSet<&str> = made.map(|source| name(&source.name)).collect();
     let is_needed = |below: &str| names.is_empty() || names.contains(name(below));
     let mut catalogue = work::catalogue_of(source, selection, is_needed, reporter).await?;
-    catalogue.transform_like(&manifest.schema);
+    catalogue.set_transforms_of(&manifest.schema);
     let mut wanted: BTreeMap<(Split, &str), Vec<&Trajectory>> = BTreeMap::new();
     for (&split, held) in &manifest.splits {
         for trajectory in &held.trajectories {

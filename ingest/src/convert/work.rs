@@ -48,7 +48,7 @@ impl Work {
         reporter: &dyn Reporter,
     ) -> Result<WorkStart> {
         let mut catalogue = catalogue(source, &options.selection, reporter).await?;
-        catalogue.schema.transform(&options.transforms)?;
+        catalogue.schema.set_transforms(&options.transforms)?;
         let catalogue = Arc::new(catalogue);
         let given = given(options, &catalogue).await?;
         let key = key(&catalogue, options, given.as_ref())?;

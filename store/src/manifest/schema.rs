@@ -182,7 +182,7 @@ impl Schema {
     ///
     /// # Errors
     /// [`Error::Choice`] for a field that is not there, and for a logarithm of a field that is not a scalar.
-    pub fn transform(&mut self, transforms: &BTreeMap<String, Transform>) -> Result<()> {
+    pub fn set_transforms(&mut self, transforms: &BTreeMap<String, Transform>) -> Result<()> {
         let names: Vec<String> = self.fields.iter().map(|field| field.name.clone()).collect();
         for (name, transform) in transforms {
             let field = self.fields.iter_mut().find(|field| field.name == *name);
@@ -317,7 +317,7 @@ mod tests {
         let give = |name: &str, transform: &str| {
             let mut schema = plane();
             let transforms = BTreeMap::from([(name.to_owned(), transform.parse().unwrap())]);
-            schema.transform(&transforms).map(|()| schema)
+            schema.set_transforms(&transforms).map(|()| schema)
         };
         let schema = give("velocity", "asinh:2").unwrap();
         schema.validate().unwrap();

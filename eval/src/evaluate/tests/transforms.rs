@@ -142,18 +142,18 @@ fn a_transform_changes_no_error_and_no_spectrum() {
         *known = known.max(value.abs());
     }
     assert!(expected["metric density vrmse 1 0"] > 0.1, "{expected:?}");
-    // Beside the momentum the density is nothing: by the length over both it is noise of the momentum's small values.
-    let is_noise = |key: &str| key.starts_with("metric density dtw");
+    // Time warping compares directions, which a momentum near zero has not got in f32 without a transform.
+    let is_noise = |key: &str| key.contains(" dtw_");
+    let mut apart = Vec::new();
     for (key, value) in expected.iter().filter(|(key, _)| !is_noise(key)) {
         let scale = match key.starts_with("metric") {
             true => value.abs(),
             false => largest[&kind(key)],
         };
-        let apart = (found[key] - value).abs();
-        assert!(
-            apart <= 1e-5 * scale || found[key].to_bits() == value.to_bits(),
-            "{key}: {} instead of {value}",
-            found[key]
-        );
+        let is_near = (found[key] - value).abs() <= 1e-5 * scale;
+        if !is_near && found[key].to_bits() != value.to_bits() {
+            apart.push(format!("{key}: {} instead of {value}", found[key]));
+        }
     }
+    assert!(apart.is_empty(), "{apart:#?}");
 }
