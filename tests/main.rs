@@ -20,6 +20,7 @@ mod resume;
 mod sources;
 mod the_well;
 mod training;
+mod transforms;
 mod urls;
 mod verbose;
 mod writers;

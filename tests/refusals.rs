@@ -120,7 +120,7 @@ fn a_manifest_from_the_future_is_refused() {
     refused(
         &place.run("inspect ds"),
         1,
-        &["format version 99", "reads versions 1 to 2"],
+        &["format version 99", "reads versions 1 to 3"],
     );
     refused(
         &place.run(&format!("train --out run {SMALL}")),

@@ -15,7 +15,9 @@
 //! of means. An evaluation measures stored values and scales the results, so that 10⁻³ on a mean of 10⁸
 //! and fields of 10⁻³⁰ or 10³⁰ keep their digits. Ratios are guarded by The Well's ε = 10⁻⁷ in the field's
 //! units. If the field's standard deviation is below 10⁻² or above 10¹², they are guarded by 10⁻⁷ of its
-//! variance instead, and the evaluation says so.
+//! variance instead, and the evaluation says so. Values of a field with a transform are taken back to its own units,
+//! in f64, before they are measured: errors of a data set with transforms are those of the same data without, and
+//! both are one task.
 //!
 //! **Tables.** An evaluation writes Parquet files: a row in `runs`, its `metrics` and `spectra`, and a
 //! few frames for pictures. The row is written last; without it the evaluation does not exist, so

@@ -1,6 +1,7 @@
 //! [`FieldMetrics`]: metrics of a predicted field, by The Well's definitions, in f64.
 //!
-//! Truth and prediction are stored values, with the [`Channel`] that converts them to the field's units.
+//! Truth and prediction are stored values, with the [`Channel`] that converts them to the field's units. Values that a
+//! transform was applied to are taken back before they are measured, in f64; of all others the errors are scaled.
 
 mod artefact;
 mod channel;
@@ -121,6 +122,21 @@ impl FieldMetrics {
         prediction: &[f32],
         channel: Channel,
     ) -> Result<Score> {
+        if channel.transform.is_none() {
+            return self.score_scaled(truth, prediction, channel);
+        }
+        let own =
+            |stored: &[f32]| -> Vec<f64> { stored.iter().map(|&x| channel.value(x)).collect() };
+        self.score_scaled(&own(truth), &own(prediction), channel.in_own_units())
+    }
+
+    /// Measures the values of one field, which the channel's units scale.
+    fn score_scaled<X: Copy + Into<f64>>(
+        &self,
+        truth: &[X],
+        prediction: &[X],
+        channel: Channel,
+    ) -> Result<Score> {
         let power = self.transform.powers_in(channel.units, truth, prediction)?;
         let guard = channel.guard.square;
         let [of_truth, of_prediction] = [Relative::Truth, Relative::Prediction]
@@ -128,7 +144,10 @@ impl FieldMetrics {
             .map(|reference| self.bands.errors_guarded(&power[2], reference, guard));
         Ok(Score {
             spatial: Spatial::of_stored(truth, prediction, channel),
-            nonfinite: prediction.iter().filter(|x| !x.is_finite()).count(),
+            nonfinite: prediction
+                .iter()
+                .filter(|&&x| !x.into().is_finite())
+                .count(),
             bands: of_truth,
             bands_of_prediction: of_prediction.iter().map(|band| band.nmse).collect(),
             spectra: self.spectra(&power),

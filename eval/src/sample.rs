@@ -53,7 +53,7 @@ pub(crate) async fn plane(root: &str) -> Dataset {
         for (trajectory, step) in (0..trajectories).flat_map(|t| (0..FRAMES).map(move |s| (t, s))) {
             let values = frame(trajectory, step);
             let mut frame = Frames::new(1, 1, 3, vec![N, N], values).unwrap();
-            writer.affine().normalize(&mut frame);
+            writer.normalizer().normalize(&mut frame);
             let key = (trajectory as u32, step as u32);
             shard.push(key, 0.5 * step as f64, &frame).unwrap();
         }
@@ -96,6 +96,7 @@ pub(crate) async fn waves_on(root: &str, name: &str, n: usize, shift: f64, scale
         mean_delta: 0.0,
         std_delta: deviation,
         rms_delta: deviation,
+        own_std: None,
     };
     let options = WriterOptions {
         schema: Schema::periodic(name, &[("x", n), ("y", n)], &[("u", TensorOrder::Scalar)]),
@@ -109,7 +110,7 @@ pub(crate) async fn waves_on(root: &str, name: &str, n: usize, shift: f64, scale
     let root = Location::parse(root).unwrap();
     let writer = DatasetWriter::create(&root, options).await.unwrap();
     let mut shard = writer.shard(Split::Test, 0).unwrap();
-    let stored = writer.affine().stored(0);
+    let map = writer.normalizer().channels()[0];
     for (trajectory, step) in (0..2).flat_map(|t| (0..FRAMES).map(move |s| (t, s))) {
         let value = |cell: usize| {
             let wave = of(
@@ -117,7 +118,7 @@ pub(crate) async fn waves_on(root: &str, name: &str, n: usize, shift: f64, scale
                 f64::from(trajectory),
                 (cell / n) as f64 / n as f64,
             );
-            stored(shift + scale * wave)
+            map.stored(shift + scale * wave)
         };
         let values = (0..n * n).map(value).collect();
         let frame = Frames::new(1, 1, 1, vec![n, n], values).unwrap();

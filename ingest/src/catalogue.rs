@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 use wellspring_store::{
-    Attachment, AxisSelection, Contents, Reporter, Schema, Selection, Split, Trajectory,
+    Attachment, AxisSelection, Contents, Reporter, Schema, Selection, Split, Trajectory, Transform,
 };
 
 use self::survey::Survey;
@@ -56,6 +56,13 @@ pub(crate) struct TakenField {
     pub(crate) time_varying: bool,
     /// Channels of the field among those of the frames, or of the constants.
     pub(crate) channels: Range<usize>,
+}
+
+impl TakenField {
+    /// What the field's values go through before they are normalized.
+    pub(crate) fn transform(&self, catalogue: &Catalogue) -> Option<Transform> {
+        catalogue.schema.fields[self.place].transform
+    }
 }
 
 /// A trajectory and its place in the source.
@@ -165,6 +172,14 @@ impl Catalogue {
             }
         }
         Ok(())
+    }
+
+    /// Gives the fields the transforms that a data set's fields of these names have.
+    pub(crate) fn set_transforms_of(&mut self, other: &Schema) {
+        for field in &mut self.schema.fields {
+            let known = other.fields.iter().find(|known| known.name == field.name);
+            field.transform = known.and_then(|known| known.transform);
+        }
     }
 
     /// Keeps only some trajectories.

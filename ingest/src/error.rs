@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use wellspring_store::Transform;
+
 use crate::Finding;
 
 /// A result of this crate.
@@ -226,6 +228,29 @@ pub enum Error {
         step: usize,
     },
 
+    /// A value that the transform of its field cannot take.
+    #[error(
+        "{file}: {object} is {value:e} at trajectory {trajectory}, step {step}, and {transform} of that is not a \
+         number; {}",
+        remedy(transform, field)
+    )]
+    NotTransformable {
+        /// The file.
+        file: String,
+        /// The field.
+        object: String,
+        /// Name of the field.
+        field: String,
+        /// The value, in the field's units.
+        value: f64,
+        /// What it was to go through.
+        transform: Transform,
+        /// Sample in the file.
+        trajectory: usize,
+        /// Frame.
+        step: usize,
+    },
+
     /// A folder or file could not be made or moved.
     #[error("cannot write {path}")]
     Disk {
@@ -301,7 +326,19 @@ impl Error {
             Self::Refused { .. }
                 | Self::NotFinite { .. }
                 | Self::TooLarge { .. }
+                | Self::NotTransformable { .. }
                 | Self::Unwritten { .. }
         )
+    }
+}
+
+/// What to do about a value that a transform cannot take.
+fn remedy(transform: &Transform, field: &str) -> String {
+    match transform {
+        Transform::Log10 => format!(
+            "take --transform {field}=asinh:SCALE, with the least magnitude that matters as SCALE, or leave the \
+             trajectory out (--exclude-trajectory)"
+        ),
+        Transform::Asinh(_) => format!("take a larger SCALE in --transform {field}=asinh:SCALE"),
     }
 }

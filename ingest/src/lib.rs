@@ -22,6 +22,11 @@
 //! spread one over machines. Equal sources and options give equal bytes, however the work was divided. A
 //! [`Selection`](wellspring_store::Selection) takes some fields, trajectories, cells or frames.
 //!
+//! **Transforming.** [`IngestOptions::transforms`] lets the values of some fields go through a
+//! [`Transform`](wellspring_store::Transform), a logarithm for example, before statistics are gathered and values
+//! are normalized. The schema keeps it, so everything that adds to the data set, makes it later or repairs it does the
+//! same. A value that has no transform ends the ingest, with its field, trajectory and step.
+//!
 //! **On demand.** [`promise`] gathers the statistics, or takes those of the options, and makes no
 //! shards. [`open`] opens a data set whose shards are made when they are first read, and recorded as
 //! an ingest records them; an ingest with the same options makes the rest.

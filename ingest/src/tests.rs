@@ -16,6 +16,7 @@ mod remote;
 mod scales;
 mod selection;
 mod simulations;
+mod transforms;
 mod unwritten;
 
 use std::path::Path;
@@ -81,7 +82,7 @@ async fn every_quirk_comes_back_as_it_was() {
         assert_eq!(manifest.schema.channels(), channels);
         for sample in 0..SAMPLES {
             let mut frames = dataset.read(Split::Train, sample, 0..FRAMES).await.unwrap();
-            manifest.affine().unwrap().denormalize(&mut frames);
+            manifest.normalizer().unwrap().denormalize(&mut frames);
             compare(&frames, sample);
         }
     }
@@ -130,8 +131,8 @@ async fn what_is_no_field_is_kept_too() {
     let times = dataset.times(Split::Train, 0, 0..FRAMES).await.unwrap();
     assert_eq!(times, [0.0, 0.25, 0.5, 0.75, 1.0]);
     let mut depth = dataset.constants(Split::Train, 1).await.unwrap().unwrap();
-    let affine = manifest.constant_affine().unwrap();
-    affine.denormalize(&mut depth);
+    let normalizer = manifest.constant_normalizer().unwrap();
+    normalizer.denormalize(&mut depth);
     for cell in 0..24 {
         assert!((f64::from(depth.data()[cell]) - value(&[1, cell % 6])).abs() < 1e-5);
     }

@@ -163,21 +163,26 @@ impl Transform {
         self.powers_in(Units::OWN, truth, prediction)
     }
 
-    /// |X|² of truth, prediction and residual in a field's units, from stored values. The residual is
+    /// |X|² of truth, prediction and residual in a field's units, from stored values of f32 or f64. The residual is
     /// transformed by itself, so that it keeps its accuracy however small it is; the prediction is the sum of
     /// the two others. The shift is added to the mode k = 0 alone, where it belongs: however large it is, it
     /// costs the other modes no digit.
     ///
     /// # Errors
     /// [`Error::Length`].
-    pub fn powers_in(&self, units: Units, truth: &[f32], prediction: &[f32]) -> Result<[Power; 3]> {
+    pub fn powers_in<X: Copy + Into<f64>>(
+        &self,
+        units: Units,
+        truth: &[X],
+        prediction: &[X],
+    ) -> Result<[Power; 3]> {
         self.check(truth.len(), self.cells())?;
         self.check(prediction.len(), self.cells())?;
         let cells = prediction.iter().zip(truth);
         let scale = units.scale;
-        let residual = cells.map(|(&x, &y)| scale * (f64::from(x) - f64::from(y)));
+        let residual = cells.map(|(&x, &y)| scale * (x.into() - y.into()));
         let residual = self.transform(residual);
-        let mut truth = self.transform(truth.iter().map(|&y| scale * f64::from(y)));
+        let mut truth = self.transform(truth.iter().map(|&y| scale * y.into()));
         truth[0].re += units.shift * self.cells() as f64;
         let prediction = truth.iter().zip(&residual).map(|(y, r)| y + r);
         let prediction = self.squared(prediction);

@@ -23,11 +23,13 @@
 //! **Values.** stored = (x − shift) / scale in f64, rounded once: mean and standard deviation
 //! (`zscore`), 0 and root mean square (`rms`), or 0 and 1 (`none`), by The Well's definitions of the
 //! [`Statistics`]. A scale is at least The Well's 10⁻⁴, or that times the channel's root mean square where
-//! this is less than 1 ([`ScaleBound`]), so that units of any size are stored alike. [`Affine`] goes both
-//! ways.
+//! this is less than 1 ([`ScaleBound`]), so that units of any size are stored alike. If a field has a
+//! [`Transform`] in the schema (`log10`, or `asinh:SCALE` for asinh(value / SCALE)), x is its transformed value, and
+//! its statistics are of those; else x is its value. [`Normalizer`] goes both ways. Whoever reads shards without this
+//! program undoes both: value = 10^(stored · scale + shift), or SCALE · sinh(stored · scale + shift).
 //!
-//! **Manifest.** JSON: format version (2 where the bound of a scale is not 10⁻⁴, which programs that know
-//! version 1 alone would misread, else 1), [`Schema`] (grid, coordinates, boundary types per axis and
+//! **Manifest.** JSON: format version (3 where a field has a transform, else 2 where the bound of a scale is not
+//! 10⁻⁴, which earlier programs would misread, else 1), [`Schema`] (grid, coordinates, boundary types per axis and
 //! side, fields), dtype, compression, normalization, statistics, and for each split its
 //! [`Trajectory`]s (source, frames, parameters) and [`Shard`]s (path, rows, bytes, XXH3-64). A reader
 //! refuses another version before it looks at anything else. Keys that version 1 does not name are
@@ -119,7 +121,7 @@
 //!     let mut shard = writer.shard(Split::Train, 0)?;
 //!     for (step, values) in [[1.0, 3.0], [2.0, 4.0]].into_iter().enumerate() {
 //!         let mut frame = Frames::new(1, 1, 1, vec![2], values.to_vec())?;
-//!         writer.affine().normalize(&mut frame);
+//!         writer.normalizer().normalize(&mut frame);
 //!         shard.push((0, step as u32), step as f64, &frame)?;
 //!     }
 //!     let held = SplitManifest {
@@ -138,11 +140,11 @@
 //!
 //! let order = Order::Shuffled { seed: 0, epoch: 0 };
 //! let plan = Plan::new(dataset.manifest(), Split::Train, WindowSpec::of_length(2), order, Share::WHOLE)?;
-//! let affine = dataset.manifest().affine()?;
+//! let normalizer = dataset.manifest().normalizer()?;
 //! let loader = Loader::spawn(Arc::new(dataset), plan, LoaderOptions::default(), runtime.handle());
 //! for batch in loader {
 //!     let mut batch = batch?;
-//!     affine.denormalize(&mut batch.frames);
+//!     normalizer.denormalize(&mut batch.frames);
 //!     assert_eq!(batch.frames.channel(1, 0, 0), [2.0, 4.0]);
 //! }
 //! # Ok(())
@@ -177,11 +179,12 @@ pub use location::{
     move_into_place, remove_left, report_outages, sync_folder,
 };
 pub use manifest::{
-    Affine, Attachment, Axis, AxisSelection, Boundary, BoundedChannel, Change, ChangeStart,
-    ChannelMoments, ChannelStatistics, Compression, Contents, Dtype, FORMAT_VERSION, Fate, Field,
-    Grid, Head, Litter, Manifest, Moments, Normalization, NotFinite, Provenance, ScaleBound,
-    Schema, Selection, Shard, ShardId, SourceRecord, Split, SplitManifest, Statistics, StoredValue,
-    TensorOrder, Trajectory, checksum, drop_split, litter, purge, sealed,
+    AsinhScale, Attachment, Axis, AxisSelection, Boundary, BoundedChannel, Change, ChangeStart,
+    ChannelMap, ChannelMoments, ChannelStatistics, Compression, Contents, Dtype, FORMAT_VERSION,
+    Fate, Field, Grid, Head, Litter, Manifest, Moments, Normalization, Normalizer, NotFinite,
+    Provenance, ScaleBound, Schema, Selection, Shard, ShardId, SourceRecord, Split, SplitManifest,
+    Statistics, StoredValue, TensorOrder, Trajectory, Transform, checksum, drop_split, litter,
+    purge, sealed,
 };
 pub use plan::{Order, Plan, Share};
 pub use read::{

@@ -6,6 +6,7 @@ mod schema;
 pub mod sealed;
 mod split;
 mod stats;
+mod transform;
 mod validation;
 
 use std::collections::BTreeMap;
@@ -23,19 +24,22 @@ pub use schema::{Axis, Boundary, Field, Grid, Schema, TensorOrder};
 pub(crate) use split::check;
 pub use split::{Shard, ShardId, Split, SplitManifest, Trajectory, checksum};
 pub use stats::{
-    Affine, BoundedChannel, ChannelMoments, ChannelStatistics, Moments, Normalization, ScaleBound,
-    Statistics,
+    BoundedChannel, ChannelMap, ChannelMoments, ChannelStatistics, Moments, Normalization,
+    Normalizer, ScaleBound, Statistics,
 };
+pub use transform::{AsinhScale, Transform};
 
-/// The latest version that this program reads. It writes version 1 if a program that knows only version 1
-/// reads equal values, and this one if [`Manifest::scale_bound`] is [`ScaleBound::Relative`].
-pub const FORMAT_VERSION: u32 = 2;
+/// The latest version that this program reads. It writes the earliest that reads the same values: 3 where a field has
+/// a [`Transform`], else 2 where [`Manifest::scale_bound`] is [`ScaleBound::Relative`], else 1.
+pub const FORMAT_VERSION: u32 = 3;
 
-/// The version of a data set with this bound.
-pub(crate) fn version_of(bound: ScaleBound) -> u32 {
-    match bound {
-        ScaleBound::Absolute => 1,
-        ScaleBound::Relative => 2,
+/// The version of a data set with this schema and this bound.
+pub(crate) fn version_of(schema: &Schema, bound: ScaleBound) -> u32 {
+    let is_transformed = schema.fields.iter().any(|field| field.transform.is_some());
+    match (is_transformed, bound) {
+        (true, _) => 3,
+        (false, ScaleBound::Relative) => 2,
+        (false, ScaleBound::Absolute) => 1,
     }
 }
 
@@ -129,7 +133,7 @@ pub struct Manifest {
     pub compression: Compression,
     /// How stored values are normalized.
     pub normalization: Normalization,
-    /// Statistics of the channels in field units, by which values are normalized.
+    /// Statistics of the channels, by which values are normalized: in field units, or of transformed values.
     pub statistics: Statistics,
     /// Lower bound of the scales by which values are divided.
     #[serde(default, skip_serializing_if = "is_absolute")]
@@ -257,25 +261,26 @@ impl Manifest {
         })
     }
 
-    /// The map between field units and stored values, for the channels that vary in time.
+    /// The maps between field units and stored values, for the channels that vary in time.
     ///
     /// # Errors
     /// [`Error::Malformed`] when a channel has no statistics, which no manifest that was read or
     /// written lacks.
-    pub fn affine(&self) -> Result<Affine> {
-        self.affine_of(&self.schema.channels())
+    pub fn normalizer(&self) -> Result<Normalizer> {
+        self.normalizer_of(true)
     }
 
-    /// [`Manifest::affine`] for the fields that do not vary in time.
+    /// [`Manifest::normalizer`] for the fields that do not vary in time.
     ///
     /// # Errors
-    /// As [`Manifest::affine`].
-    pub fn constant_affine(&self) -> Result<Affine> {
-        self.affine_of(&self.schema.constant_channels())
+    /// As [`Manifest::normalizer`].
+    pub fn constant_normalizer(&self) -> Result<Normalizer> {
+        self.normalizer_of(false)
     }
 
-    fn affine_of(&self, channels: &[String]) -> Result<Affine> {
+    fn normalizer_of(&self, time_varying: bool) -> Result<Normalizer> {
+        let channels = self.schema.channel_transforms(time_varying);
         self.statistics
-            .affine(self.normalization, self.scale_bound, channels)
+            .normalizer(self.normalization, self.scale_bound, channels)
     }
 }

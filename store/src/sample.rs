@@ -121,7 +121,7 @@ pub(crate) async fn write(
         let mut shard = writer.shard(Split::Train, index)?;
         for &(trajectory, step) in &rows[range] {
             let mut frame = frame(trajectory, step);
-            writer.affine().normalize(&mut frame);
+            writer.normalizer().normalize(&mut frame);
             shard.push((trajectory as u32, step as u32), 0.5 * step as f64, &frame)?;
         }
         shards.push(shard.finish().await?);
@@ -129,7 +129,7 @@ pub(crate) async fn write(
     let mut constants = writer.constants(Split::Train)?;
     for trajectory in 0..frames.len() {
         let mut mask = mask(trajectory);
-        writer.constant_affine().normalize(&mut mask);
+        writer.constant_normalizer().normalize(&mut mask);
         constants.push((trajectory as u32, 0), 0.0, &mask)?;
     }
     let held = SplitManifest {

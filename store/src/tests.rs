@@ -38,7 +38,7 @@ async fn round_trip(
     sample::write(root, &FRAMES, options).await.unwrap();
     let dataset = sample::open(root).await;
     assert!(flaws(root).await.is_empty());
-    let affine = dataset.manifest().affine().unwrap();
+    let normalizer = dataset.manifest().normalizer().unwrap();
     let tolerance = match dtype {
         Dtype::F32 => 1e-6,
         Dtype::F16 => 2e-3,
@@ -48,7 +48,7 @@ async fn round_trip(
             .read(Split::Train, trajectory, 0..frames)
             .await
             .unwrap();
-        affine.denormalize(&mut read);
+        normalizer.denormalize(&mut read);
         for step in 0..frames {
             let expected = sample::frame(trajectory, step);
             for (x, y) in read.frame(step).data().iter().zip(expected.data()) {
@@ -193,12 +193,12 @@ fn the_loader_delivers_every_window_and_goes_on_where_it_was() {
 async fn a_manifest_from_the_future_is_refused_by_its_version() {
     let root = Location::parse("memory:///ds").unwrap();
     root.join("manifest.json")
-        .put(r#"{"format_version": 3, "shape": "unknown"}"#)
+        .put(r#"{"format_version": 4, "shape": "unknown"}"#)
         .await
         .unwrap();
     let error = Dataset::open(&root).await.unwrap_err();
     assert!(
-        matches!(error, Error::UnsupportedFormat { found: 3, .. }),
+        matches!(error, Error::UnsupportedFormat { found: 4, .. }),
         "{error}"
     );
 }
@@ -303,9 +303,9 @@ async fn version_1_opens_for_ever() {
     let root = Location::parse("tests/data/v1").unwrap();
     let dataset = sample::open(&root).await;
     assert!(flaws(&root).await.is_empty());
-    let affine = dataset.manifest().affine().unwrap();
+    let normalizer = dataset.manifest().normalizer().unwrap();
     let mut read = dataset.read(Split::Train, 1, 0..4).await.unwrap();
-    affine.denormalize(&mut read);
+    normalizer.denormalize(&mut read);
     for (x, y) in read.frame(2).data().iter().zip(sample::frame(1, 2).data()) {
         assert!((x - y).abs() <= 1e-5, "{x} {y}");
     }

@@ -1,11 +1,11 @@
 //! The domain of a model: the states of one data set, or of several that share a vocabulary of named
 //! channels.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use wellspring_store::{Boundary, Dataset, Manifest, Split};
+use wellspring_store::{Boundary, Dataset, Manifest, Split, Transform};
 
 use crate::{Error, Result};
 
@@ -25,6 +25,9 @@ pub struct Domain {
     pub space: Vec<usize>,
     /// Boundary types per axis, low and high.
     pub boundaries: Vec<[Boundary; 2]>,
+    /// Transforms of the channels that have one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub transforms: BTreeMap<String, Transform>,
 }
 
 impl Domain {
@@ -39,6 +42,31 @@ impl Domain {
             channels: schema.channels(),
             space: schema.grid.shape(),
             boundaries: schema.boundaries(),
+            transforms: schema
+                .channel_transforms(true)
+                .into_iter()
+                .filter_map(|(channel, transform)| Some((channel, transform?)))
+                .collect(),
+        }
+    }
+
+    /// Refuses another domain that has a channel of this one with another transform: by its name, a model takes it
+    /// for the same quantity.
+    fn transforms_as(&self, other: &Self) -> Result<()> {
+        let shared = other.channels.iter();
+        let mut shared = shared.filter(|channel| self.channels.contains(channel));
+        let words = |domain: &Self, channel| match domain.transforms.get(channel) {
+            Some(transform) => format!("{transform} of {channel} as in {}", domain.name),
+            None => format!("{channel} without a transform as in {}", domain.name),
+        };
+        match shared.find(|&channel| self.transforms.get(channel) != other.transforms.get(channel))
+        {
+            None => Ok(()),
+            Some(channel) => Err(Error::Shape {
+                what: "transforms of the data sets of a model (ingest --transform)",
+                expected: words(self, channel),
+                found: words(other, channel),
+            }),
         }
     }
 
@@ -121,7 +149,8 @@ impl TryFrom<Vec<Domain>> for Domains {
 
 impl Domains {
     /// # Errors
-    /// [`Error::Value`] without any, [`Error::Shape`] where grids have different numbers of axes.
+    /// [`Error::Value`] without any, [`Error::Shape`] where grids have different numbers of axes, or a channel
+    /// different transforms.
     pub fn new(domains: Vec<Domain>) -> Result<Self> {
         let Some(first) = domains.first() else {
             return Err(Error::Value {
@@ -145,6 +174,11 @@ impl Domains {
                 expected: format!("{axes} as in {}", first.name),
                 found: format!("{} in {}", other.space.len(), other.name),
             });
+        }
+        let pairs = domains.iter().zip(1..);
+        for (domain, next) in pairs {
+            let mut others = domains[next..].iter();
+            others.try_for_each(|other| domain.transforms_as(other))?;
         }
         Ok(Self(domains))
     }
@@ -175,8 +209,10 @@ impl Domains {
     /// Places of a domain's channels in the vocabulary.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a channel or a type of boundary that no model of these domains has seen.
+    /// [`Error::Shape`] for a channel, its transform or a type of boundary that no model of these domains has seen.
     pub(crate) fn places(&self, domain: &Domain) -> Result<Vec<u32>> {
+        self.iter()
+            .try_for_each(|seen| seen.transforms_as(domain))?;
         let vocabulary = self.vocabulary();
         let place = |channel: &String| vocabulary.iter().position(|known| known == channel);
         let places: Option<Vec<usize>> = domain.channels.iter().map(place).collect();
@@ -216,6 +252,7 @@ mod tests {
             channels: channels.iter().map(ToString::to_string).collect(),
             space: vec![32, 32],
             boundaries: vec![[boundary; 2]; 2],
+            transforms: BTreeMap::new(),
         }
     }
 
@@ -246,6 +283,28 @@ mod tests {
             "fields that do not vary in time (mask) and scalars (Reynolds, Schmidt) are not inputs of the model"
         );
         assert!(Unseen::default().is_empty());
+    }
+
+    #[test]
+    fn a_channel_has_one_transform() {
+        let plain = domain(&["velocity_x", "density"], Boundary::Open);
+        let mut logarithm = plain.clone();
+        let log10 = ("density".to_owned(), Transform::Log10);
+        logarithm.transforms = BTreeMap::from([log10]);
+        let error = Domains::new(vec![plain.clone(), logarithm.clone()]).unwrap_err();
+        assert!(error.to_string().contains("log10 of density"), "{error}");
+        let known = Domains::new(vec![logarithm.clone()]).unwrap();
+        known.places(&logarithm).unwrap();
+        let error = known.places(&plain).unwrap_err().to_string();
+        assert!(error.contains("density without a transform"), "{error}");
+        let text = serde_json::to_string(&known).unwrap();
+        assert!(text.contains("log10"), "{text}");
+        assert_eq!(serde_json::from_str::<Domains>(&text).unwrap(), known);
+        assert!(
+            !serde_json::to_string(&plain)
+                .unwrap()
+                .contains("transforms")
+        );
     }
 
     #[test]

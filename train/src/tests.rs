@@ -101,7 +101,7 @@ fn waves(runtime: &Runtime, of: &Waves) -> Arc<Dataset> {
         for (trajectory, step) in (0..2).flat_map(|t| (0..8).map(move |s| (t, s))) {
             let key = (trajectory as u32, step as u32);
             let mut frame = frame(trajectory, step);
-            writer.affine().normalize(&mut frame);
+            writer.normalizer().normalize(&mut frame);
             shard.push(key, step as f64, &frame).unwrap();
         }
         let trajectory = Trajectory {

@@ -94,6 +94,7 @@ Examples:
   wellspring ingest /data/the_well/shear_flow s3://bucket/shear_flow --dtype f16 --compression zstd
   wellspring ingest sims ds --normalization zscore --stats /data/the_well/shear_flow/stats.yaml
   wellspring ingest sims small --fields velocity --crop 0..128,64..192 --stride 2 --time-stride 5
+  wellspring ingest sims ds --transform density=log10 --transform velocity=asinh:0.1
   wellspring ingest more ds --append
   wellspring ingest sims ds --exclude 'old/*' --exclude-trajectory run_7.hdf5#3 --allow time
   wellspring ingest hf://datasets/polymathic-ai/shear_flow ds --on-demand
@@ -122,6 +123,12 @@ pub struct Ingest {
         default_value = Compression::None.name()
     )]
     pub compression: Compression,
+
+    /// Transform a field before it is normalized, for fields that span decades: log10 (positive scalars), or
+    /// asinh:SCALE (any values; a line below SCALE, a logarithm above). Models see transformed values; metrics,
+    /// pictures and SQL have the field's own units. May be given several times
+    #[arg(long, value_name = "FIELD=KIND", conflicts_with = "stats")]
+    pub transform: Vec<String>,
 
     /// How values are normalized before they are stored
     #[arg(
@@ -196,7 +203,7 @@ pub struct Ingest {
     pub on_demand: bool,
 
     /// Add trajectories to an existing data set, stored in the same way
-    #[arg(long, conflicts_with_all = ["dtype", "compression", "normalization", "stats", "shard_mib",
+    #[arg(long, conflicts_with_all = ["dtype", "compression", "transform", "normalization", "stats", "shard_mib",
         "fields", "trajectories", "crop", "stride", "time_stride"])]
     pub append: bool,
 }

@@ -1,11 +1,11 @@
 //! `wellspring ingest`: reads The Well's HDF5, and writes shards and, last, the manifest. An interruption
 //! leaves no data set, but files from which the same command continues.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
 use wellspring_ingest::{FindingKind, IngestOptions, Part, Stage};
-use wellspring_store::{AxisSelection, Manifest, Selection};
+use wellspring_store::{AxisSelection, Error as StoreError, Manifest, Selection, Transform};
 
 use super::Session;
 use crate::args;
@@ -16,6 +16,7 @@ pub fn run(session: &Session, args: &args::Ingest) -> Result<()> {
     let options = options(session, args)?;
     let manifest = session
         .wait(convert(session, args, &options))
+        .map_err(misused)
         .with_context(|| format!("cannot ingest {}", args.source))?;
     if let Some(manifest) = manifest {
         line(&summary(&manifest, &args.root));
@@ -68,6 +69,7 @@ fn options(session: &Session, args: &args::Ingest) -> Result<IngestOptions> {
     Ok(IngestOptions {
         dtype: args.dtype,
         compression: args.compression,
+        transforms: transforms(&args.transform)?,
         normalization: args.normalization,
         stats: args
             .stats
@@ -80,6 +82,27 @@ fn options(session: &Session, args: &args::Ingest) -> Result<IngestOptions> {
         memory_bytes: args.memory_mib.saturating_mul(1 << 20),
         overwrite: args.overwrite,
     })
+}
+
+/// `FIELD=KIND` of each field.
+fn transforms(texts: &[String]) -> Result<BTreeMap<String, Transform>> {
+    let mut transforms = BTreeMap::new();
+    for text in texts {
+        let Some((field, kind)) = text.rsplit_once('=').filter(|(field, _)| !field.is_empty())
+        else {
+            misuse!(
+                "--transform {text}: write FIELD=KIND, such as density=log10 or density=asinh:1e-3"
+            );
+        };
+        let transform: Transform = typed(kind.parse())?;
+        match transforms.insert(field.to_owned(), transform) {
+            Some(other) if other != transform => {
+                misuse!("--transform gives {field} both {other} and {transform}")
+            }
+            _ => {}
+        }
+    }
+    Ok(transforms)
 }
 
 fn selection(args: &args::Ingest) -> Result<Selection> {
@@ -179,6 +202,16 @@ fn every(text: &str) -> Result<usize> {
 /// What cannot be read as it was typed is a misuse.
 pub fn typed<T, E: std::fmt::Display>(answer: Result<T, E>) -> Result<T> {
     answer.map_err(|error| Misuse(error.to_string()).into())
+}
+
+/// What the source does not offer a choice of is a misuse.
+fn misused(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref() {
+        Some(wellspring_ingest::Error::Store(choice @ StoreError::Choice { .. })) => {
+            Misuse(choice.to_string()).into()
+        }
+        _ => error,
+    }
 }
 
 /// Describes a data set in one line.

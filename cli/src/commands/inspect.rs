@@ -92,7 +92,14 @@ fn data_set(manifest: &Manifest) -> String {
         } else {
             ", the same in all trajectories"
         };
-        let _ = writeln!(text, "  {:<16} {rank}{constant}{shared}", field.name);
+        let transform = field.transform.map_or_else(String::new, |transform| {
+            format!(", transformed by {transform}")
+        });
+        let _ = writeln!(
+            text,
+            "  {:<16} {rank}{constant}{shared}{transform}",
+            field.name
+        );
     }
     text += &channels(manifest);
     text += &parameters(manifest);
@@ -150,11 +157,14 @@ fn channels(manifest: &Manifest) -> String {
         "\n{:<18} {:>12} {:>12} {:>12} {:>12}\n",
         "channels:", "mean", "std", "mean change", "std change"
     );
-    for channel in schema.channels().iter().chain(&schema.constant_channels()) {
-        if let Ok(held) = manifest.statistics.channel(channel) {
+    let varying = schema.channel_transforms(true).into_iter();
+    for (channel, transform) in varying.chain(schema.channel_transforms(false)) {
+        if let Ok(held) = manifest.statistics.channel(&channel) {
+            let transform =
+                transform.map_or_else(String::new, |transform| format!("  {transform}"));
             let _ = writeln!(
                 text,
-                "  {channel:<16} {:>12} {:>12} {:>12} {:>12}",
+                "  {channel:<16} {:>12} {:>12} {:>12} {:>12}{transform}",
                 digits(held.mean),
                 digits(held.std),
                 digits(held.mean_delta),

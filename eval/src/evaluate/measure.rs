@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use wellspring_store::{Affine, Dataset, Frames, Manifest, Reporter, Split, Window, WindowSpec};
+use wellspring_store::{
+    Dataset, Frames, Manifest, Normalizer, Reporter, Split, Window, WindowSpec,
+};
 
 use super::spectra::{Names, SpectrumSums};
 use super::unfinished::{Progress, SavedProgress, Unfinished};
@@ -82,7 +84,7 @@ pub(super) struct Measurer<'a> {
     /// Names of the channels, and what their stored values mean.
     names: Vec<String>,
     channels: Vec<Channel>,
-    affine: Affine,
+    normalizer: Normalizer,
     metrics: FieldMetrics,
     draft: Draft,
     spectra: SpectrumSums,
@@ -121,7 +123,7 @@ impl<'a> Measurer<'a> {
             context: record.context as usize,
             names: manifest.schema.channels(),
             channels: channels(manifest)?,
-            affine: manifest.affine()?,
+            normalizer: manifest.normalizer()?,
             metrics,
             draft,
             spectra,
@@ -143,8 +145,8 @@ impl<'a> Measurer<'a> {
         let kept = self.options.keep.saturating_sub(predicted.first);
         if kept > 0 && is_pictured(predicted.lead, self.options.rollout) {
             // Pictures are in the fields' own units, as far as f32 holds them.
-            self.affine.denormalize(&mut truth);
-            self.affine.denormalize(&mut predicted.prediction);
+            self.normalizer.denormalize(&mut truth);
+            self.normalizer.denormalize(&mut predicted.prediction);
             self.picture(&truth, &predicted, kept.min(predicted.windows.len()));
         }
         match predicted.progress {
@@ -278,23 +280,31 @@ impl<'a> Measurer<'a> {
 
 /// What the stored values of a data set's channels mean.
 pub(super) fn channels(manifest: &Manifest) -> Result<Vec<Channel>> {
-    let affine = manifest.affine()?;
-    let names = manifest.schema.channels();
-    let maps = affine.shift.iter().zip(&affine.scale);
-    let channel = |(name, (&shift, &scale)): (&String, (&f64, &f64))| {
-        let statistics = manifest.statistics.0.get(name);
-        let deviation = statistics.map_or(0.0, |statistics| statistics.std);
-        Channel::new(shift, scale, deviation)
-    };
-    Ok(names.iter().zip(maps).map(channel).collect())
+    let (normalizer, deviations) = (manifest.normalizer()?, deviations(manifest));
+    let maps = normalizer.channels().iter().zip(deviations);
+    Ok(maps
+        .map(|(map, (_, deviation))| Channel::of(map, deviation))
+        .collect())
+}
+
+/// Standard deviation of each channel over the data set, in the field's units; 0 if it is not known.
+fn deviations(manifest: &Manifest) -> Vec<(String, f64)> {
+    let channels = manifest.schema.channel_transforms(true).into_iter();
+    let deviations = channels.map(|(name, transform)| {
+        let held = manifest.statistics.0.get(&name);
+        let deviation = held.and_then(|held| match transform {
+            None => Some(held.std),
+            Some(_) => held.own_std,
+        });
+        (name, deviation.unwrap_or(0.0))
+    });
+    deviations.collect()
 }
 
 /// Reports the fields whose ratios have another guard than The Well's ε.
 pub(super) fn tell_guards(manifest: &Manifest, reporter: &dyn Reporter) -> Result<()> {
-    for (name, channel) in manifest.schema.channels().iter().zip(channels(manifest)?) {
+    for ((name, deviation), channel) in deviations(manifest).iter().zip(channels(manifest)?) {
         if !channel.has_the_wells_guard() {
-            let statistics = manifest.statistics.0.get(name);
-            let deviation = statistics.map_or(0.0, |statistics| statistics.std);
             reporter.note(&format!(
                 "{name} has a standard deviation of {deviation:.3e}: ε in its relative errors is 1e-7 of its variance, \
                  not The Well's 1e-7 in its units"

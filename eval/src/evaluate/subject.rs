@@ -51,7 +51,8 @@ pub struct Description {
     pub weights: Option<String>,
 }
 
-/// A prediction without a learned model, which models must beat.
+/// A prediction without a learned model, which models must beat. Like a model, it sees stored values: of a field with a
+/// transform, the mean and the line are of transformed values, and persistence is the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Baseline {
     /// Persistence: repeats the last frame.

@@ -22,12 +22,13 @@ pub(super) struct Task {
 }
 
 /// Everything that distinguishes two tasks. It leaves out the other splits, the generation, the
-/// sizes of shards, their compression, and the program that wrote them.
+/// sizes of shards, their compression, and the program that wrote them. If the sources are known, it leaves out
+/// normalization and transforms too: they change how models see the values, and the values only by rounding.
 #[derive(Serialize)]
 struct Identity<'a> {
     name: &'a str,
     grid: &'a Grid,
-    fields: &'a [Field],
+    fields: Vec<Field>,
     dtype: Dtype,
     split: Split,
     stride: usize,
@@ -53,15 +54,21 @@ impl Task {
     /// When there is no such split.
     pub(super) fn new(manifest: &Manifest, split: Split, stride: usize) -> Result<Self> {
         let (schema, held) = (&manifest.schema, manifest.split(split)?);
+        let values = values(manifest, split)?;
+        let mut identified = schema.fields.clone();
+        if let Values::Sources(_) = values {
+            let fields = identified.iter_mut();
+            fields.for_each(|field| field.transform = None);
+        }
         let identity = Identity {
             name: &schema.name,
             grid: &schema.grid,
-            fields: &schema.fields,
+            fields: identified,
             dtype: manifest.dtype,
             split,
             stride,
             trajectories: &held.trajectories,
-            values: values(manifest, split)?,
+            values,
         };
         let text = serde_json::to_vec(&identity).map_err(|error| Error::Malformed {
             object: format!("the manifest of {}", schema.name),
@@ -106,7 +113,9 @@ fn at_stride(name: &str, words: &str, stride: usize) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use wellspring_store::{Compression, Provenance, Selection, Shard};
+    use wellspring_store::{
+        Attachment, Compression, Provenance, Selection, Shard, SourceRecord, Transform,
+    };
 
     use super::*;
     use crate::sample::plane;
@@ -139,6 +148,30 @@ mod tests {
         });
         assert_ne!(one.id(), other.id());
         assert_eq!(id(&one), id(&other));
+    }
+
+    #[tokio::test]
+    async fn a_transform_is_another_task_only_where_nothing_tells_that_the_values_are_the_same() {
+        let by_hand = manifest().await;
+        let mut made = by_hand.clone();
+        made.provenance = Some(Provenance {
+            program: "another".into(),
+            key: "k".into(),
+            selection: Selection::default(),
+            shard_bytes: 1,
+            sources: vec![SourceRecord {
+                name: "a.hdf5".into(),
+                split: Split::Test,
+                bytes: 1,
+                checksum: "c".into(),
+                structure: Attachment::of("sources", "json", b"{}"),
+            }],
+        });
+        for (held, is_same) in [(by_hand, false), (made, true)] {
+            let mut transformed = held.clone();
+            transformed.schema.fields[0].transform = Some(Transform::Log10);
+            assert_eq!(id(&held) == id(&transformed), is_same);
+        }
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 mod existing;
 mod one_name;
 mod scales;
+mod transforms;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

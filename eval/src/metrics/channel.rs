@@ -1,4 +1,4 @@
-//! [`Channel`]: a field's units, and the guard in the denominators of its ratios.
+//! [`Channel`]: a field's units and transform, and the guard in the denominators of its ratios.
 //!
 //! The Well adds ε = 10⁻⁷ to every denominator ([`EPSILON`]), whatever the field's units are. That guards data whose
 //! numbers are about 1. It dominates every ratio of a field of 10⁻²⁴, and is negligible for one of 10³⁰, whose
@@ -10,6 +10,7 @@
 use std::ops::RangeInclusive;
 
 use wellspring_spectra::{EPSILON, Units};
+use wellspring_store::{ChannelMap, Transform};
 
 /// Standard deviations of fields in ordinary units.
 const ORDINARY: RangeInclusive<f64> = 1e-2..=1e12;
@@ -17,7 +18,9 @@ const ORDINARY: RangeInclusive<f64> = 1e-2..=1e12;
 /// Conversion of a channel's stored values to the field's own units, and the guard of its ratios.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Channel {
+    /// Units of the transformed values, where there is a transform.
     pub(super) units: Units,
+    pub(super) transform: Option<Transform>,
     pub(super) guard: Guard,
 }
 
@@ -55,6 +58,7 @@ impl Channel {
     /// Values in the field's own units, guarded as The Well does.
     pub(crate) const OWN: Self = Self {
         units: Units::OWN,
+        transform: None,
         guard: Guard {
             square: EPSILON,
             plain: EPSILON,
@@ -66,8 +70,33 @@ impl Channel {
     pub(crate) fn new(shift: f64, scale: f64, deviation: f64) -> Self {
         Self {
             units: Units { shift, scale },
+            transform: None,
             guard: Guard::of(deviation),
         }
+    }
+
+    /// The channel of a map, of a field whose standard deviation over the data set is `deviation`, in its units.
+    pub(crate) fn of(map: &ChannelMap, deviation: f64) -> Self {
+        Self {
+            transform: map.transform,
+            ..Self::new(map.shift, map.scale, deviation)
+        }
+    }
+
+    /// The field with values in its own units already.
+    pub(super) fn in_own_units(self) -> Self {
+        Self {
+            units: Units::OWN,
+            transform: None,
+            ..self
+        }
+    }
+
+    /// A stored value in the field's units.
+    pub(super) fn value(&self, stored: f32) -> f64 {
+        let value = self.units.value(f64::from(stored));
+        self.transform
+            .map_or(value, |transform| transform.inverse(value))
     }
 
     /// Whether its ratios are guarded by The Well's ε as it is.

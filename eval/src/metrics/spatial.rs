@@ -45,9 +45,14 @@ impl Spatial {
         Self::of_stored(truth, prediction, Channel::OWN)
     }
 
-    /// Measures one field, in its own units, from stored values. Both slices hold all cells of the field.
-    pub(crate) fn of_stored(truth: &[f32], prediction: &[f32], channel: Channel) -> Self {
-        let Channel { units, guard } = channel;
+    /// Measures one field, in its own units, from values that the channel's units scale. Both slices hold all
+    /// cells of the field.
+    pub(crate) fn of_stored<X: Copy + Into<f64>>(
+        truth: &[X],
+        prediction: &[X],
+        channel: Channel,
+    ) -> Self {
+        let Channel { units, guard, .. } = channel;
         let (scale, squared) = (units.scale.abs(), units.scale * units.scale);
         let n = truth.len().max(1) as f64;
         let cells = Cells { truth, prediction };
@@ -106,12 +111,12 @@ impl Spatial {
 }
 
 /// The cells of a field.
-struct Cells<'a> {
-    truth: &'a [f32],
-    prediction: &'a [f32],
+struct Cells<'a, X> {
+    truth: &'a [X],
+    prediction: &'a [X],
 }
 
-impl Cells<'_> {
+impl<X: Copy + Into<f64>> Cells<'_, X> {
     fn sums<const N: usize>(&self, terms: impl Fn(f64, f64) -> [f64; N]) -> [f64; N] {
         self.fold(|sum, x| sum + x, terms)
     }
@@ -122,7 +127,7 @@ impl Cells<'_> {
         join: impl Fn(f64, f64) -> f64,
         terms: impl Fn(f64, f64) -> [f64; N],
     ) -> [f64; N] {
-        let terms = |(&y, &x): (&f32, &f32)| terms(f64::from(y), f64::from(x));
+        let terms = |(&y, &x): (&X, &X)| terms(y.into(), x.into());
         let (truth, rest_of_truth) = self.truth.as_chunks::<LANES>();
         let (prediction, rest_of_prediction) = self.prediction.as_chunks::<LANES>();
         let mut lanes = [[0.0; LANES]; N];

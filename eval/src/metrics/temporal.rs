@@ -10,7 +10,6 @@
 //! frame over the channels adds fields of different units.
 
 use rayon::prelude::*;
-use wellspring_spectra::Units;
 use wellspring_store::Frames;
 
 use super::channel::Channel;
@@ -64,8 +63,8 @@ impl Temporal {
         places
             .map(|(index, channel)| {
                 let (dtw_distance, dtw_path_distortion) = warp(
-                    &unit(prediction, batch, index, channel.units, &lengths_x),
-                    &unit(truth, batch, index, channel.units, &lengths_y),
+                    &unit(prediction, batch, index, *channel, &lengths_x),
+                    &unit(truth, batch, index, *channel, &lengths_y),
                 );
                 Self {
                     histogram_w1: histogram_w1(
@@ -102,22 +101,28 @@ fn histogram_w1(truth: &[f32], prediction: &[f32], channel: Channel) -> f64 {
     if prediction.iter().any(|x| !x.is_finite()) {
         return f64::NAN;
     }
-    let Channel { units, guard } = channel;
     let sorted = |values: &[f32]| {
         let mut values = values.to_vec();
         values.sort_unstable_by(f32::total_cmp);
         values
     };
     let pairs = sorted(truth).into_iter().zip(sorted(prediction));
-    let apart: f64 = pairs
-        .map(|(y, x)| (f64::from(x) - f64::from(y)).abs())
-        .sum();
-    let square: f64 = truth
-        .iter()
-        .map(|&y| units.value(f64::from(y)).powi(2))
-        .sum();
+    // Transforms ascend, so stored values have the order of those in the field's units.
+    let apart = match channel.transform {
+        // A difference needs no shift.
+        None => {
+            let stored: f64 = pairs
+                .map(|(y, x)| (f64::from(x) - f64::from(y)).abs())
+                .sum();
+            channel.units.scale.abs() * stored
+        }
+        Some(_) => pairs
+            .map(|(y, x)| (channel.value(x) - channel.value(y)).abs())
+            .sum(),
+    };
+    let square: f64 = truth.iter().map(|&y| channel.value(y).powi(2)).sum();
     let n = truth.len() as f64;
-    units.scale.abs() * apart / n / (square / n + guard.square)
+    apart / n / (square / n + channel.guard.square)
 }
 
 /// Length over the channels at every point of every frame.
@@ -129,7 +134,7 @@ fn lengths(frames: &Frames, batch: usize, channels: &[Channel]) -> Vec<Vec<f64>>
             squares
                 .iter_mut()
                 .zip(values)
-                .for_each(|(sum, &x)| *sum += channel.units.value(f64::from(x)).powi(2));
+                .for_each(|(sum, &x)| *sum += channel.value(x).powi(2));
         }
         squares.iter().map(|square| square.sqrt()).collect()
     };
@@ -140,14 +145,14 @@ fn lengths(frames: &Frames, batch: usize, channels: &[Channel]) -> Vec<Vec<f64>>
 fn unit(
     frames: &Frames,
     batch: usize,
-    channel: usize,
-    units: Units,
+    index: usize,
+    channel: Channel,
     lengths: &[Vec<f64>],
 ) -> Vec<Vec<f64>> {
     let scaled = |(time, lengths): (usize, &Vec<f64>)| {
-        let values = frames.channel(time, batch, channel).iter().zip(lengths);
+        let values = frames.channel(time, batch, index).iter().zip(lengths);
         values
-            .map(|(&x, length)| units.value(f64::from(x)) / length)
+            .map(|(&x, length)| channel.value(x) / length)
             .collect()
     };
     lengths.iter().enumerate().map(scaled).collect()

@@ -24,8 +24,8 @@
 //! `start` is the step of the first context frame, `lead` counts predicted frames from 1.
 //!
 //! `runs.task` identifies what was predicted: name, grid, fields, split, trajectories and their values, and the
-//! stride. It does not depend on where the data set lies or on its other splits, whereas `dataset_id`
-//! identifies the data set's manifest. A model that sees and predicts only every second frame is compared only
+//! stride. It does not depend on where the data set lies or on its other splits, nor, if the sources are known, on
+//! how their values are transformed and normalized, whereas `dataset_id` identifies the data set's manifest. A model that sees and predicts only every second frame is compared only
 //! with others like it: `dataset` is then `shear_flow every 2`, and `dataset_id` ends in `/2`. Two data sets
 //! may have one name. In SQL `runs.dataset` is therefore a name that no other task of the split has: if names
 //! are equal, it adds the difference (`supernova_explosion 64x64`). `runs.dataset_name`, which exists only in

@@ -1,10 +1,11 @@
 //! Options of an ingest: how to convert, and which part of the work to do.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-use wellspring_store::{Compression, Dtype, Location, Normalization, Selection};
+use wellspring_store::{Compression, Dtype, Location, Normalization, Selection, Transform};
 
 use crate::{Error, Result};
 
@@ -15,10 +16,14 @@ pub struct IngestOptions {
     pub dtype: Dtype,
     /// Compression of the shards.
     pub compression: Compression,
+    /// What the values of fields go through before they are normalized, by the fields' names. Statistics are of
+    /// transformed values.
+    pub transforms: BTreeMap<String, Transform>,
     /// How values are normalized.
     pub normalization: Normalization,
     /// The Well's `stats.yaml` to normalize by; without it, statistics of the training split (of
-    /// every split, where there is none to train on).
+    /// every split, where there is none to train on). It is refused beside transforms: it does not say whether it
+    /// is of transformed values.
     pub stats: Option<Location>,
     /// The part of the source that is taken.
     pub selection: Selection,
@@ -38,6 +43,7 @@ impl Default for IngestOptions {
         Self {
             dtype: Dtype::F32,
             compression: Compression::None,
+            transforms: BTreeMap::new(),
             normalization: Normalization::Zscore,
             stats: None,
             selection: Selection::default(),

@@ -108,13 +108,10 @@ impl Checking<'_> {
     /// Looks at a frame in field units; the checksum is of the stored values.
     fn glance(&self, frames: &Frames, step: usize, channel: usize) -> Glance {
         let stored = frames.channel(step, 0, channel);
-        let affine = self.dataset.affine();
-        let (shift, scale) = (affine.shift[channel], affine.scale[channel]);
-        let mut values: Vec<f32> = stored
-            .iter()
-            .map(|&value| (f64::from(value) * scale + shift) as f32)
-            .collect();
-        if self.is_zero(stored, affine.stored(channel)(0.0)) {
+        let map = self.dataset.normalizer().channels()[channel];
+        let mut values = stored.to_vec();
+        map.denormalize(&mut values);
+        if self.is_zero(stored, map.stored(0.0)) {
             values.fill(0.0);
         }
         let odd = values.iter_mut().filter(|value| !value.is_finite());
@@ -130,6 +127,9 @@ impl Checking<'_> {
             Dtype::F16 => 1e-3,
         };
         let first = stored.first().copied().unwrap_or_default();
-        (first - zero).abs() <= precision * zero.abs() && stored.iter().all(|&x| x == first)
+        // A logarithm is never that of zero.
+        zero.is_finite()
+            && (first - zero).abs() <= precision * zero.abs()
+            && stored.iter().all(|&x| x == first)
     }
 }

@@ -19,7 +19,7 @@ use crate::findings::judge;
 use crate::findings::{Finding, FindingKind};
 use crate::{Error, Result};
 
-/// Adds the trajectories of a source to a data set, normalized and stored as its own. Only these options
+/// Adds the trajectories of a source to a data set, transformed, normalized and stored as its own. Only these options
 /// count: threads, memory, what the selection leaves out and accepts, and `overwrite`, which replaces another
 /// work that was begun and not finished. The old generation stays readable. After an interruption the data
 /// set has all of the new trajectories or none; the same call continues, and does nothing if all are there.
@@ -77,7 +77,8 @@ impl Addition {
         let made = before.provenance.as_ref();
         let recorded = made.map(|made| made.selection.clone()).unwrap_or_default();
         let selection = joined(recorded, &options.selection);
-        let catalogue = work::catalogue(source, &selection, reporter).await?;
+        let mut catalogue = work::catalogue(source, &selection, reporter).await?;
+        catalogue.set_transforms_of(&before.schema);
         Ok(Self {
             before,
             catalogue: Arc::new(catalogue),

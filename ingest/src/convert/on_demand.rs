@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use wellspring_store::{
     CacheOptions, Compression, Dataset, Dtype, Error as StoreError, Location, Manifest,
-    Normalization, Reporter, Selection, Shard, ShardId, ShardProvider, Silent,
+    Normalization, Reporter, Selection, Shard, ShardId, ShardProvider, Silent, Transform,
 };
 
 use crate::catalogue::options::{IngestOptions, Part};
@@ -50,6 +50,7 @@ pub async fn promise(
         selection: options.selection.clone(),
         dtype: options.dtype,
         compression: options.compression,
+        transforms: options.transforms.clone(),
         normalization: options.normalization,
         shard_bytes: options.shard_bytes,
     };
@@ -111,6 +112,8 @@ struct Promise {
     selection: Selection,
     dtype: Dtype,
     compression: Compression,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    transforms: BTreeMap<String, Transform>,
     normalization: Normalization,
     shard_bytes: u64,
 }
@@ -123,6 +126,7 @@ impl Promise {
         Ok(IngestOptions {
             dtype: self.dtype,
             compression: self.compression,
+            transforms: self.transforms.clone(),
             normalization: self.normalization,
             stats: self.stats.as_deref().map(locate).transpose()?,
             selection: self.selection.clone(),

@@ -84,6 +84,7 @@ async fn catalogue(
     let names: BTreeSet<&str> = made.map(|source| name(&source.name)).collect();
     let is_needed = |below: &str| names.is_empty() || names.contains(name(below));
     let mut catalogue = work::catalogue_of(source, selection, is_needed, reporter).await?;
+    catalogue.set_transforms_of(&manifest.schema);
     let mut wanted: BTreeMap<(Split, &str), Vec<&Trajectory>> = BTreeMap::new();
     for (&split, held) in &manifest.splits {
         for trajectory in &held.trajectories {
@@ -153,8 +154,9 @@ impl Repair<'_> {
         let wanted = &held.shards[index];
         let rows = self.rows(split, index)?;
         let shard = self.writer.frames_at(&wanted.path)?;
-        let affine = self.writer.affine().clone();
-        let filled = fill(Arc::clone(&self.catalogue), split, rows, affine, shard).await?;
+        let normalizer = self.writer.normalizer().clone();
+        let catalogue = Arc::clone(&self.catalogue);
+        let filled = fill(catalogue, split, rows, normalizer, shard).await?;
         self.put(filled, wanted).await
     }
 
@@ -171,8 +173,8 @@ impl Repair<'_> {
             return Err(self.unlike(format!("it has not all trajectories of {}", wanted.path)));
         }
         let shard = self.writer.constants_at(&wanted.path)?;
-        let affine = self.writer.constant_affine();
-        let filled = fill_constants(&self.catalogue, split, 0, affine, shard).await?;
+        let normalizer = self.writer.constant_normalizer();
+        let filled = fill_constants(&self.catalogue, split, 0, normalizer, shard).await?;
         self.put(filled, wanted).await
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use wellspring_store::{Affine, Frames, Row as StoredRow, ShardWriter, Split};
+use wellspring_store::{Frames, Normalizer, Row as StoredRow, ShardWriter, Split};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::catalogue::{Catalogue, EntryId, Row, TakenField};
@@ -28,7 +28,7 @@ pub(crate) async fn fill(
     catalogue: Arc<Catalogue>,
     split: Split,
     rows: Vec<Row>,
-    affine: Affine,
+    normalizer: Normalizer,
     shard: ShardWriter,
 ) -> Result<Filled> {
     let entries = rows.iter().map(|row| row.entry);
@@ -38,7 +38,7 @@ pub(crate) async fn fill(
             catalogue: &catalogue,
             split,
             files: &files,
-            affine: &affine,
+            normalizer: &normalizer,
             readers: None,
             watch: Watch::new(&catalogue, split),
         };
@@ -70,7 +70,7 @@ struct Filling<'a> {
     catalogue: &'a Catalogue,
     split: Split,
     files: &'a BTreeMap<usize, Arc<OpenFile>>,
-    affine: &'a Affine,
+    normalizer: &'a Normalizer,
     /// Index and readers of the file that was read last.
     readers: Option<(usize, Readers<'a>)>,
     watch: Watch<'a>,
@@ -124,10 +124,7 @@ impl Filling<'_> {
         }
         for (field, reader) in self.readers.iter_mut().flat_map(|(_, readers)| readers) {
             let taken = field.channels.clone();
-            let maps: Vec<_> = taken
-                .clone()
-                .map(|channel| self.affine.stored(channel))
-                .collect();
+            let maps = &self.normalizer.channels()[taken.clone()];
             let fills = catalogue.fills(entry.file, field);
             let mut seen: Vec<Option<Glance>> = vec![None; rows.len()];
             for slab in reader.slabs() {
@@ -139,7 +136,7 @@ impl Filling<'_> {
                         .map(|values| &mut values[at.clone()])
                         .collect();
                     let step = catalogue.step_of_file(row.step);
-                    reader.planes(entry.sample, step, &slab, &maps, &mut planes)?;
+                    reader.planes(entry.sample, step, &slab, maps, &mut planes)?;
                     let glance = reader.glance(fills);
                     sum.update(&glance.checksum.to_le_bytes());
                     seen[place] = Some(match seen[place].take() {
@@ -162,24 +159,29 @@ pub(crate) async fn fill_constants(
     catalogue: &Arc<Catalogue>,
     split: Split,
     first: usize,
-    affine: &Affine,
+    normalizer: &Normalizer,
     mut shard: ShardWriter,
 ) -> Result<Filled> {
     let (mut digests, mut tracks) = (Vec::new(), Vec::new());
     let space = catalogue.schema.grid.shape();
     for (index, held) in catalogue.splits[&split].iter().enumerate() {
-        let own = affine.clone();
+        let own = normalizer.clone();
         let read = move |reader: &mut FieldReader<'_>,
                          sample,
                          slab: &Slab,
                          channels,
                          planes: &mut [&mut [f32]]| {
             let channels: Range<usize> = channels;
-            let maps: Vec<_> = channels.map(|channel| own.stored(channel)).collect();
-            reader.planes(sample, 0, slab, &maps, planes)
+            reader.planes(sample, 0, slab, &own.channels()[channels], planes)
         };
         let read = constant_frame(catalogue, EntryId { split, index }, read).await?;
-        let frame = Frames::new(1, 1, affine.shift.len(), space.clone(), read.values)?;
+        let frame = Frames::new(
+            1,
+            1,
+            normalizer.channels().len(),
+            space.clone(),
+            read.values,
+        )?;
         shard.push((number(first + index)?, 0), held.times[0], &frame)?;
         let mut sum = Xxh3::new();
         read.sums

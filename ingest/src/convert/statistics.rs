@@ -1,4 +1,4 @@
-//! First pass: statistics of the training split.
+//! First pass: statistics of the training split, of transformed values where a field has a transform.
 //!
 //! The frames are cut into pieces that depend on the source alone, and the pieces' moments are merged
 //! in order: the result has the same bits however many threads or machines gathered them.
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use wellspring_store::{ChannelMoments, ChannelStatistics, Split, Statistics};
 
-use crate::catalogue::{Catalogue, Entry, EntryId};
+use crate::catalogue::{Catalogue, Entry, EntryId, TakenField};
 use crate::convert::watch::{Watch, refuse_fill};
 use crate::findings::track::Track;
 use crate::well::glance::Glance;
@@ -106,10 +106,10 @@ fn frames(
             refuse_fill(catalogue, id, field, step, reader.fill_value(fills))
         };
         let steps = steps.clone();
-        // What f64 tells apart f32 may not: a small change of a large number.
-        match reader.is_wide() {
-            true => add_frames::<f64>(catalogue, &mut reader, held, steps, look, own)?,
-            false => add_frames::<f32>(catalogue, &mut reader, held, steps, look, own)?,
+        // What f64 tells apart f32 may not: a small change of a large number, or of a logarithm.
+        match reader.is_wide() || field.transform(catalogue).is_some() {
+            true => add_frames::<f64>(catalogue, field, &mut reader, held, steps, look, own)?,
+            false => add_frames::<f32>(catalogue, field, &mut reader, held, steps, look, own)?,
         }
     }
     Ok(moments)
@@ -118,6 +118,7 @@ fn frames(
 /// Adds some steps of a field to the moments of its channels, once `look` lets them pass.
 fn add_frames<X: Cell>(
     catalogue: &Catalogue,
+    field: &TakenField,
     reader: &mut FieldReader<'_>,
     held: &Entry,
     steps: Range<usize>,
@@ -132,8 +133,19 @@ fn add_frames<X: Cell>(
             let mut planes: Vec<&mut [X]> = now.iter_mut().map(Vec::as_mut_slice).collect();
             let at = catalogue.step_of_file(step);
             reader.raw_planes(held.sample, at, &slab, &mut planes)?;
-            if step >= steps.start {
+            let is_of_piece = step >= steps.start;
+            if is_of_piece {
                 look(reader, step)?;
+            }
+            if let Some(transform) = field.transform(catalogue) {
+                for (moments, plane) in moments.iter_mut().zip(&mut now) {
+                    if is_of_piece {
+                        moments.add_own(plane);
+                    }
+                    reader.transform_plane(transform, held.sample, at, plane)?;
+                }
+            }
+            if is_of_piece {
                 let pairs = now.iter().zip(&before);
                 for (moments, (now, before)) in moments.iter_mut().zip(pairs) {
                     moments.add(now, (step > 0).then_some(before.as_slice()));
@@ -146,12 +158,23 @@ fn add_frames<X: Cell>(
 }
 
 async fn constants(catalogue: &Arc<Catalogue>, split: Split) -> Result<Vec<ChannelMoments>> {
-    let mut moments = vec![ChannelMoments::default(); catalogue.schema.constant_channels().len()];
+    let channels = catalogue.schema.channel_transforms(false);
+    let mut moments = vec![ChannelMoments::default(); channels.len()];
     for index in 0..catalogue.splits[&split].len() {
-        let read =
-            |reader: &mut FieldReader<'_>, sample, slab: &Slab, _, planes: &mut [&mut [f64]]| {
-                reader.raw_planes(sample, 0, slab, planes)
-            };
+        let channels = channels.clone();
+        let read = move |reader: &mut FieldReader<'_>,
+                         sample,
+                         slab: &Slab,
+                         own: Range<usize>,
+                         planes: &mut [&mut [f64]]| {
+            reader.raw_planes(sample, 0, slab, planes)?;
+            for (plane, (_, transform)) in planes.iter_mut().zip(&channels[own]) {
+                if let Some(transform) = *transform {
+                    reader.transform_plane(transform, sample, 0, plane)?;
+                }
+            }
+            Ok(())
+        };
         let frame = constant_frame(catalogue, EntryId { split, index }, read).await?;
         let cells = catalogue.schema.grid.cells();
         for (moments, values) in moments.iter_mut().zip(frame.values.chunks(cells)) {

@@ -47,7 +47,9 @@ impl Work {
         options: &IngestOptions,
         reporter: &dyn Reporter,
     ) -> Result<WorkStart> {
-        let catalogue = Arc::new(catalogue(source, &options.selection, reporter).await?);
+        let mut catalogue = catalogue(source, &options.selection, reporter).await?;
+        catalogue.schema.set_transforms(&options.transforms)?;
+        let catalogue = Arc::new(catalogue);
         let given = given(options, &catalogue).await?;
         let key = key(&catalogue, options, given.as_ref())?;
         let change = match Change::renew(root, &key, options.overwrite).await? {
@@ -332,6 +334,13 @@ async fn given(options: &IngestOptions, catalogue: &Catalogue) -> Result<Option<
     let Some(place) = &options.stats else {
         return Ok(None);
     };
+    if let Some((field, transform)) = options.transforms.first_key_value() {
+        let reason = format!(
+            "{place} does not say whether it is of {field} or of its {transform}: gather the statistics of \
+             transformed fields (leave --stats out)"
+        );
+        return Err(Error::Selection { reason });
+    }
     let bytes = place.get().await?;
     let text = String::from_utf8_lossy(&bytes);
     let (schema, normalization) = (&catalogue.schema, options.normalization);
@@ -347,7 +356,7 @@ fn key(
 ) -> Result<String> {
     let names = catalogue.files.iter().map(|file| (file.split, &file.below));
     let sources: Vec<_> = names.zip(&catalogue.described).collect();
-    let whole = serde_json::json!({
+    let mut whole = serde_json::json!({
         "program": program(),
         "sources": sources,
         "selection": options.selection,
@@ -357,6 +366,10 @@ fn key(
         "statistics": given,
         "shard_bytes": options.shard_bytes,
     });
+    // Left out where there are none, so that works without transforms keep their keys.
+    if !options.transforms.is_empty() {
+        whole["transforms"] = serde_json::json!(options.transforms);
+    }
     Ok(checksum(whole.to_string().as_bytes()))
 }
 

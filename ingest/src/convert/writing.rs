@@ -52,10 +52,11 @@ impl Writing<'_> {
         let Some(index) = id.index else { return Ok(()) };
         let Output { writer, layout } = self.output;
         let shard = writer.shard(id.split, index)?;
-        let (rows, affine) = (layout.rows(id.split, index), writer.affine().clone());
+        let rows = layout.rows(id.split, index);
+        let normalizer = writer.normalizer().clone();
         let bytes = rows.len() as u64 * self.catalogue.frame_bytes();
         let catalogue = Arc::clone(self.catalogue);
-        let filled = fill(catalogue, id.split, rows, affine, shard).await?;
+        let filled = fill(catalogue, id.split, rows, normalizer, shard).await?;
         self.keep(id, filled).await?;
         self.reporter.advance(bytes);
         Ok(())
@@ -70,14 +71,14 @@ impl Writing<'_> {
     ) -> Result<()> {
         let id = ShardId { split, index: None };
         let Output { writer, layout } = self.output;
-        let affine = writer.constant_affine();
+        let normalizer = writer.constant_normalizer();
         let known = self.ledger.shard(id);
-        if affine.shift.is_empty() || known.await?.is_some() {
+        if normalizer.channels().is_empty() || known.await?.is_some() {
             return Ok(());
         }
         let shard = earlier(writer.constants(split)?).await?;
         let first = layout.first(split);
-        let filled = fill_constants(self.catalogue, split, first, affine, shard).await?;
+        let filled = fill_constants(self.catalogue, split, first, normalizer, shard).await?;
         self.keep(id, filled).await
     }
 

@@ -31,7 +31,7 @@ async fn trajectories_are_added_and_read_like_the_others() {
     assert!(verify(&root, &Silent).await.unwrap().1.is_empty());
     let dataset = Dataset::open(&root).await.unwrap();
     let mut read = dataset.read(Split::Train, 6, 0..9).await.unwrap();
-    new.affine().unwrap().denormalize(&mut read);
+    new.normalizer().unwrap().denormalize(&mut read);
     let later = more.path().join("data/train/later.hdf5");
     let later = Location::parse(later.to_str().unwrap()).unwrap();
     let (_, own) = crate::read_frame(&later, 0, 4).await.unwrap();

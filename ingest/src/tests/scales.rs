@@ -11,7 +11,7 @@ use super::place;
 use crate::simulate::waves::Packing;
 use crate::{Error, IngestOptions, ingest};
 
-const SHAPE: [usize; 4] = [2, 9, 8, 12];
+pub(super) const SHAPE: [usize; 4] = [2, 9, 8, 12];
 
 /// Values of order 1 that differ in all cells and steps.
 fn wave(i: usize) -> f64 {
@@ -19,7 +19,7 @@ fn wave(i: usize) -> f64 {
 }
 
 /// A file whose pressure has these values, in f32 or f64.
-fn write(folder: &Path, split: &str, wide: bool, value: impl Fn(usize) -> f64) {
+pub(super) fn write(folder: &Path, split: &str, wide: bool, value: impl Fn(usize) -> f64) {
     let path = folder.join(format!("data/{split}/waves.hdf5"));
     waves(Packing::Contiguous).write(&path, 1).unwrap();
     let file = hdf5::File::open_rw(&path).unwrap();
@@ -158,7 +158,7 @@ async fn a_channel_that_hardly_varies_is_named() {
         let (_, manifest, notes) = made(folder.path(), &options()).await;
         let manifest = manifest.unwrap();
         let std = manifest.statistics.channel("pressure").unwrap().std;
-        let found = manifest.affine().unwrap().scale[0];
+        let found = manifest.normalizer().unwrap().channels()[0].scale;
         assert!((found / scale - 1.0).abs() < 1e-6, "{found:e}");
         let note = notes.iter().find(|note| note.contains("pressure")).unwrap();
         for number in [std, found] {

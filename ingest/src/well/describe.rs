@@ -102,6 +102,7 @@ fn header(
             sample_varying: at.flag(&dataset, "sample_varying", true)?,
             order,
             name,
+            transform: None,
         },
         dim_varying: at.flags(&dataset, "dim_varying")?,
         shape: dataset.shape(),

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use wellspring_store::AxisSelection;
+use wellspring_store::{AxisSelection, ChannelMap, Transform};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::block::{self, ArrayBox, Failure, Scratch, Values};
@@ -134,6 +134,7 @@ impl<'a> FieldReader<'a> {
             step,
             slab,
             planes,
+            None,
             |gather, stored, component, plane| match stored {
                 Stored::F32(values) => gather.plane(values, component, X::of_f32, plane),
                 Stored::F64(values) => gather.plane(values, component, X::of_f64, plane),
@@ -141,18 +142,18 @@ impl<'a> FieldReader<'a> {
         )
     }
 
-    /// Fills planes with a slab of a frame, one for each component, mapping every value.
+    /// Fills planes with a slab of a frame, one for each component, mapping every value to its stored one.
     ///
     /// # Errors
     /// [`Error::Bytes`], [`Error::Layout`], [`Error::Read`]; [`Error::Unwritten`];
-    /// [`Error::NotFinite`] for a value that is not a number, [`Error::TooLarge`] for one that f32 cannot
-    /// hold, as it is or mapped.
-    pub(crate) fn planes<M: Fn(f64) -> f32 + Copy>(
+    /// [`Error::NotFinite`] for a value that is not a number, [`Error::NotTransformable`] for one without a
+    /// transform, [`Error::TooLarge`] for one that f32 cannot hold, as it is or mapped.
+    pub(crate) fn planes(
         &mut self,
         sample: usize,
         step: usize,
         slab: &Slab,
-        maps: &[M],
+        maps: &[ChannelMap],
         planes: &mut [&mut [f32]],
     ) -> Result<()> {
         self.fill(
@@ -160,29 +161,51 @@ impl<'a> FieldReader<'a> {
             step,
             slab,
             planes,
+            maps.first().and_then(|map| map.transform),
             |gather, stored, component, plane| {
-                let map = maps[component];
-                match stored {
-                    Stored::F32(values) => {
-                        gather.plane(values, component, |x| map(x.into()), plane);
-                    }
-                    // One that readers could not give back must not pass because it fits when mapped.
-                    Stored::F64(values) => {
-                        let map = |x: f64| if x.fits() { map(x) } else { f32::NAN };
-                        gather.plane(values, component, map, plane);
+                let normalized = maps[component].normalized();
+                match maps[component].transform {
+                    None => mapped(gather, stored, component, normalized, plane),
+                    Some(transform) => {
+                        let map = |x| normalized(transform.forward(x));
+                        mapped(gather, stored, component, map, plane);
                     }
                 }
             },
         )
     }
 
-    /// Fills planes with a slab of a frame, each by `plane_of` the stored values and a component.
+    /// Takes a plane of raw values through a transform.
+    ///
+    /// # Errors
+    /// [`Error::NotTransformable`] for a value without one.
+    pub(crate) fn transform_plane<X: Cell>(
+        &self,
+        transform: Transform,
+        sample: usize,
+        step: usize,
+        plane: &mut [X],
+    ) -> Result<()> {
+        for x in plane {
+            let value = (*x).into();
+            let transformed = transform.forward(value);
+            if !transformed.is_finite() {
+                return Err(self.refused(value, Some(transform), sample, step));
+            }
+            *x = X::of_f64(transformed);
+        }
+        Ok(())
+    }
+
+    /// Fills planes with a slab of a frame, each by `plane_of` the stored values and a component. The `transform` is
+    /// what it takes them through.
     fn fill<X: Cell>(
         &mut self,
         sample: usize,
         step: usize,
         slab: &Slab,
         planes: &mut [&mut [X]],
+        transform: Option<Transform>,
         plane_of: impl Fn(&Gather, Stored<'_>, usize, &mut [X]),
     ) -> Result<()> {
         self.load(sample, step, slab)?;
@@ -204,7 +227,7 @@ impl<'a> FieldReader<'a> {
             plane_of(&gather, self.stored(), component, plane);
             if !finite(plane) {
                 let value = self.unfit(&gather, component, plane);
-                return Err(self.refused(value, sample, step));
+                return Err(self.refused(value, transform, sample, step));
             }
         }
         Ok(())
@@ -251,20 +274,38 @@ impl<'a> FieldReader<'a> {
         cell.map_or(f64::NAN, |(value, _)| value)
     }
 
-    /// Why a value cannot be taken.
-    fn refused(&self, value: f64, trajectory: usize, step: usize) -> Error {
+    /// Why a value cannot be taken, as it is or through a transform.
+    fn refused(
+        &self,
+        value: f64,
+        transform: Option<Transform>,
+        trajectory: usize,
+        step: usize,
+    ) -> Error {
         let (file, object) = (self.file.well.named.clone(), self.field.path.clone());
-        match value.is_finite() {
-            true => Error::TooLarge {
+        if !value.is_finite() {
+            return Error::NotFinite {
                 file,
                 object,
+                trajectory,
+                step,
+            };
+        }
+        let fails = |transform: &Transform| !transform.forward(value).is_finite();
+        match transform.filter(fails).filter(|_| value.fits()) {
+            Some(transform) => Error::NotTransformable {
+                file,
+                object,
+                field: self.field.field.name.clone(),
                 value,
+                transform,
                 trajectory,
                 step,
             },
-            false => Error::NotFinite {
+            None => Error::TooLarge {
                 file,
                 object,
+                value,
                 trajectory,
                 step,
             },
@@ -401,6 +442,24 @@ impl<'a> FieldReader<'a> {
                 object,
                 source,
             },
+        }
+    }
+}
+
+/// Fills a plane with a component of stored values, each mapped.
+fn mapped(
+    gather: &Gather,
+    stored: Stored<'_>,
+    component: usize,
+    map: impl Fn(f64) -> f32 + Copy,
+    plane: &mut [f32],
+) {
+    match stored {
+        Stored::F32(values) => gather.plane(values, component, |x| map(x.into()), plane),
+        // One that readers could not give back must not pass because it fits when mapped.
+        Stored::F64(values) => {
+            let map = |x: f64| if x.fits() { map(x) } else { f32::NAN };
+            gather.plane(values, component, map, plane);
         }
     }
 }

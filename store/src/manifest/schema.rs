@@ -1,8 +1,10 @@
 //! The schema of a data set: its grid and its fields, in The Well's terms.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Result, Transform};
 
 /// Boundary condition at one end of an axis; The Well has three kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -90,6 +92,9 @@ pub struct Field {
     pub time_varying: bool,
     /// Whether it differs from trajectory to trajectory.
     pub sample_varying: bool,
+    /// What its values go through before they are normalized; none where they stay as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transform: Option<Transform>,
 }
 
 impl Field {
@@ -137,6 +142,7 @@ impl Schema {
             order,
             time_varying: true,
             sample_varying: true,
+            transform: None,
         };
         Self {
             name: name.into(),
@@ -160,6 +166,51 @@ impl Schema {
         self.channels_where(|field| !field.time_varying)
     }
 
+    /// The channels that vary in time, or those that do not, each with its transform.
+    #[must_use]
+    pub fn channel_transforms(&self, time_varying: bool) -> Vec<(String, Option<Transform>)> {
+        let fields = self.fields.iter();
+        let fields = fields.filter(|field| field.time_varying == time_varying);
+        let channels = fields.flat_map(|field| {
+            let channels = field.channels(&self.grid).into_iter();
+            channels.map(|channel| (channel, field.transform))
+        });
+        channels.collect()
+    }
+
+    /// Gives fields their transforms, by name.
+    ///
+    /// # Errors
+    /// [`Error::Choice`] for a field that is not there, and for a logarithm of a field that is not a scalar.
+    pub fn set_transforms(&mut self, transforms: &BTreeMap<String, Transform>) -> Result<()> {
+        let names: Vec<String> = self.fields.iter().map(|field| field.name.clone()).collect();
+        for (name, transform) in transforms {
+            let field = self.fields.iter_mut().find(|field| field.name == *name);
+            let field = field.ok_or_else(|| Error::Choice {
+                text: name.clone(),
+                what: "field that is taken",
+                choices: names.join(" or "),
+            })?;
+            field.transform = Some(*transform);
+        }
+        match self.logarithm_of_components() {
+            None => Ok(()),
+            Some(field) => Err(Error::Choice {
+                text: field.name.clone(),
+                what: "scalar field, as log10 needs one",
+                choices: "asinh:SCALE for it, which takes components of either sign".into(),
+            }),
+        }
+    }
+
+    /// A field with several components and a logarithm.
+    fn logarithm_of_components(&self) -> Option<&Field> {
+        let is_odd = |field: &&Field| {
+            field.transform == Some(Transform::Log10) && field.order != TensorOrder::Scalar
+        };
+        self.fields.iter().find(is_odd)
+    }
+
     fn channels_where(&self, wanted: impl Fn(&Field) -> bool) -> Vec<String> {
         self.fields
             .iter()
@@ -178,7 +229,7 @@ impl Schema {
     ///
     /// # Errors
     /// [`Error::Malformed`] for an empty grid, no field that varies in time, two channels of one
-    /// name, or one named as a column of the shards; [`Error::FrameTooLarge`].
+    /// name, one named as a column of the shards, or a logarithm of a vector; [`Error::FrameTooLarge`].
     pub fn validate(&self) -> Result<()> {
         let wrong =
             |reason: String| Err(Error::malformed(format!("schema of {}", self.name), reason));
@@ -222,7 +273,10 @@ impl Schema {
                 return wrong(format!("the column name {channel} is taken twice"));
             }
         }
-        Ok(())
+        match self.logarithm_of_components() {
+            None => Ok(()),
+            Some(field) => wrong(format!("log10 of {}, which is not a scalar", field.name)),
+        }
     }
 }
 
@@ -238,6 +292,7 @@ mod tests {
             order: TensorOrder::Tensor,
             time_varying: true,
             sample_varying: true,
+            transform: None,
         });
         schema
     }
@@ -255,6 +310,41 @@ mod tests {
         ];
         assert_eq!(plane().channels(), expected);
         assert_eq!(plane().constant_channels(), ["mask"]);
+    }
+
+    #[test]
+    fn transforms_are_of_fields_that_are_there_and_logarithms_of_scalars() {
+        let give = |name: &str, transform: &str| {
+            let mut schema = plane();
+            let transforms = BTreeMap::from([(name.to_owned(), transform.parse().unwrap())]);
+            schema.set_transforms(&transforms).map(|()| schema)
+        };
+        let schema = give("velocity", "asinh:2").unwrap();
+        schema.validate().unwrap();
+        let asinh = Some("asinh:2".parse().unwrap());
+        let transforms = |schema: &Schema, time_varying| -> Vec<Option<Transform>> {
+            let channels = schema.channel_transforms(time_varying).into_iter();
+            channels.map(|(_, transform)| transform).collect()
+        };
+        let expected = [None, asinh, asinh, None, None, None, None];
+        assert_eq!(transforms(&schema, true), expected);
+        assert_eq!(transforms(&schema, false), [None]);
+        let log = give("mask", "log10").unwrap();
+        assert_eq!(transforms(&log, false), [Some(Transform::Log10)]);
+        let unknown = give("density", "log10").unwrap_err().to_string();
+        for name in ["density", "pressure", "velocity", "D", "mask"] {
+            assert!(unknown.contains(name), "{unknown}");
+        }
+        let vector = give("velocity", "log10").unwrap_err().to_string();
+        assert!(
+            vector.contains("velocity") && vector.contains("asinh"),
+            "{vector}"
+        );
+        let mut odd = plane();
+        odd.fields
+            .iter_mut()
+            .for_each(|field| field.transform = Some(Transform::Log10));
+        assert!(odd.validate().is_err());
     }
 
     #[test]

@@ -1,20 +1,21 @@
-//! Statistics of channels, and the affine map that shards are normalized by.
+//! Statistics of channels, and the maps that shards are normalized by.
 //!
 //! They are The Well's: mean, standard deviation (of the population) and root mean square over
-//! trajectories, time and space, and the same of the differences between successive frames.
+//! trajectories, time and space, and the same of the differences between successive frames. Those of a field with
+//! a [`Transform`] are of its transformed values.
 
-mod affine;
 mod moments;
+mod normalizer;
 mod yaml;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Result, Transform};
 
-pub use affine::{Affine, Normalization};
 pub use moments::{ChannelMoments, Moments};
+pub use normalizer::{ChannelMap, Normalization, Normalizer};
 
 /// The Well clips denominators from below at this value.
 const MIN_SCALE: f64 = 1e-4;
@@ -53,7 +54,7 @@ pub struct BoundedChannel {
     pub scale: f64,
 }
 
-/// Six numbers on one channel, in the field's own units.
+/// Six numbers on one channel: in the field's own units, or of its transformed values where it has a transform.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ChannelStatistics {
     /// Mean.
@@ -68,6 +69,9 @@ pub struct ChannelStatistics {
     pub std_delta: f64,
     /// Root mean square of that change.
     pub rms_delta: f64,
+    /// Standard deviation in the field's own units, where a transform makes it another number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_std: Option<f64>,
 }
 
 /// Statistics of every channel, constant ones included, by name.
@@ -87,19 +91,18 @@ impl Statistics {
             .ok_or_else(|| Error::malformed("statistics", format!("no channel {name}")))
     }
 
-    /// The map from field units to stored values, for these channels.
+    /// The maps from field units to stored values, for channels with their transforms.
     ///
     /// # Errors
     /// When a channel has no statistics, or such that nothing can be normalized by.
-    pub fn affine(
+    pub fn normalizer(
         &self,
         normalization: Normalization,
         bound: ScaleBound,
-        channels: &[String],
-    ) -> Result<Affine> {
-        let mut affine = Affine::default();
-        for channel in channels {
-            let held = self.channel(channel)?;
+        channels: impl IntoIterator<Item = (String, Option<Transform>)>,
+    ) -> Result<Normalizer> {
+        let map = |(channel, transform): (String, _)| {
+            let held = self.channel(&channel)?;
             let (shift, scale) = match held.spread(normalization) {
                 Some((shift, spread)) => (shift, spread.max(bound.of(held.rms))),
                 None => (0.0, 1.0),
@@ -108,10 +111,13 @@ impl Statistics {
                 let reason = format!("{channel} cannot be normalized by {shift} and {scale}");
                 return Err(Error::malformed("statistics", reason));
             }
-            affine.shift.push(shift);
-            affine.scale.push(scale);
-        }
-        Ok(affine)
+            Ok(ChannelMap {
+                transform,
+                shift,
+                scale,
+            })
+        };
+        channels.into_iter().map(map).collect()
     }
 
     /// The bound that a new data set of these statistics has: The Well's own wherever the other gives
@@ -162,6 +168,7 @@ impl ChannelStatistics {
         mean_delta: 0.0,
         std_delta: 0.0,
         rms_delta: 0.0,
+        own_std: None,
     };
 }
 
@@ -179,8 +186,8 @@ mod tests {
             ..ChannelStatistics::ZERO
         };
         let statistics = Statistics(BTreeMap::from([("u".into(), held)]));
-        let affine = statistics.affine(Normalization::Zscore, bound, &["u".into()]);
-        affine.unwrap().scale[0]
+        let normalizer = statistics.normalizer(Normalization::Zscore, bound, [("u".into(), None)]);
+        normalizer.unwrap().channels()[0].scale
     }
 
     #[test]
@@ -219,9 +226,9 @@ mod tests {
             ..ChannelStatistics::ZERO
         };
         let statistics = Statistics(BTreeMap::from([("u".into(), held)]));
-        let affine = |bound| statistics.affine(Normalization::Rms, bound, &["u".into()]);
-        let error = affine(ScaleBound::Relative).unwrap_err().to_string();
+        let map = |bound| statistics.normalizer(Normalization::Rms, bound, [("u".into(), None)]);
+        let error = map(ScaleBound::Relative).unwrap_err().to_string();
         assert!(error.contains('u'), "{error}");
-        affine(ScaleBound::Absolute).unwrap();
+        map(ScaleBound::Absolute).unwrap();
     }
 }

@@ -35,8 +35,12 @@ impl Manifest {
                 "no generation comes after this one",
             ));
         }
-        if self.format_version < version_of(self.scale_bound) {
-            let reason = format!("version {} has no scale bound", self.format_version);
+        let needed = version_of(&self.schema, self.scale_bound);
+        if self.format_version < needed {
+            let reason = format!(
+                "version {} has no scale bound or transform, and it says what version {needed} does",
+                self.format_version
+            );
             return Err(Error::malformed(object, reason));
         }
         for (split, held) in &self.splits {
@@ -90,8 +94,8 @@ impl Manifest {
                 return Err(Error::malformed(object, reason));
             }
         }
-        self.affine()?;
-        self.constant_affine().map(drop)
+        self.normalizer()?;
+        self.constant_normalizer().map(drop)
     }
 
     /// Whether the files of a split can hold the rows that they are said to.

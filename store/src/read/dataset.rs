@@ -12,8 +12,8 @@ use crate::read::cache::{CacheOptions, Lease, ShardCache};
 use crate::read::io_statistics::{Counters, IoStatistics};
 use crate::shard::ShardData;
 use crate::{
-    Affine, Error, Frames, Location, Manifest, Result, Schema, ShardProvider, Split, Value, Window,
-    WindowSpec,
+    Error, Frames, Location, Manifest, Normalizer, Result, Schema, ShardProvider, Split, Value,
+    Window, WindowSpec,
 };
 
 /// A data set that can be read.
@@ -21,7 +21,7 @@ use crate::{
 pub struct Dataset {
     root: Location,
     manifest: Arc<Manifest>,
-    affine: Affine,
+    normalizer: Normalizer,
     index: BTreeMap<Split, RowIndex>,
     cache: Arc<ShardCache>,
     options: CacheOptions,
@@ -78,7 +78,7 @@ impl Dataset {
         let manifest = Arc::new(manifest);
         let index = manifest.splits.iter();
         Ok(Self {
-            affine: manifest.affine()?,
+            normalizer: manifest.normalizer()?,
             index: index
                 .map(|(&split, held)| (split, RowIndex::of(split, held)))
                 .collect(),
@@ -118,10 +118,10 @@ impl Dataset {
         &self.manifest.schema
     }
 
-    /// The map between field units and stored values, for the channels that vary in time.
+    /// The maps between field units and stored values, for the channels that vary in time.
     #[must_use]
-    pub fn affine(&self) -> &Affine {
-        &self.affine
+    pub fn normalizer(&self) -> &Normalizer {
+        &self.normalizer
     }
 
     /// The provider that makes shards when they are first read, for a data set on demand.

@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 
 use crate::plan::rows::RowIndex;
 use crate::shard::{self, KEYS, ShardIndex};
-use crate::{Affine, Dataset, Dtype, Error, Result, Split};
+use crate::{Dataset, Dtype, Error, Normalizer, Result, Split};
 
 /// Record batches of a piece that are read at once.
 const AHEAD: usize = 2;
@@ -48,7 +48,7 @@ pub struct ShardRows {
 pub struct Scanner {
     dataset: Arc<Dataset>,
     columns: SchemaRef,
-    affine: Affine,
+    normalizer: Normalizer,
     rows: BTreeMap<Split, RowIndex>,
     indices: Mutex<HashMap<String, Arc<OnceCell<Arc<ShardIndex>>>>>,
 }
@@ -61,7 +61,7 @@ impl Scanner {
         let schema = &manifest.schema;
         Self {
             columns: shard::columns(&schema.grid, &schema.channels(), manifest.dtype),
-            affine: dataset.affine().clone(),
+            normalizer: dataset.normalizer().clone(),
             rows: manifest
                 .splits
                 .iter()
@@ -219,22 +219,23 @@ impl Scanner {
         field: &Field,
     ) -> Result<ArrayRef, arrow::error::ArrowError> {
         let list = stored.as_fixed_size_list();
-        let (scale, shift) = (self.affine.scale[channel], self.affine.shift[channel]);
-        let value = |x: f32| (f64::from(x) * scale + shift) as f32;
-        let values: Float32Array = match list.values().data_type() {
+        let mut values: Vec<f32> = match list.values().data_type() {
             DataType::Float16 => {
                 let halves = list.values().as_primitive::<Float16Type>().values();
-                halves.iter().map(|x| value(x.to_f32())).collect()
+                halves.iter().map(|x| x.to_f32()).collect()
             }
-            _ => {
-                let floats = list.values().as_primitive::<Float32Type>().values();
-                floats.iter().map(|&x| value(x)).collect()
-            }
+            _ => list
+                .values()
+                .as_primitive::<Float32Type>()
+                .values()
+                .to_vec(),
         };
+        self.normalizer.channels()[channel].denormalize(&mut values);
         let DataType::FixedSizeList(item, width) = field.data_type() else {
             return Ok(Arc::clone(stored));
         };
-        let list = FixedSizeListArray::try_new(Arc::clone(item), *width, Arc::new(values), None)?;
+        let values = Arc::new(Float32Array::from(values));
+        let list = FixedSizeListArray::try_new(Arc::clone(item), *width, values, None)?;
         Ok(Arc::new(list))
     }
 

@@ -96,11 +96,11 @@ impl Far {
 
     /// Reads an epoch and compares every value with what was written.
     pub(super) fn epoch(&self, dataset: &Arc<Dataset>, order: Order) -> BTreeSet<Window> {
-        let affine = self.manifest.affine().unwrap();
+        let normalizer = self.manifest.normalizer().unwrap();
         let mut seen = BTreeSet::new();
         for batch in self.loader(dataset, order) {
             let mut batch = batch.unwrap();
-            affine.denormalize(&mut batch.frames);
+            normalizer.denormalize(&mut batch.frames);
             for (place, window) in batch.windows.iter().enumerate() {
                 for time in 0..3 {
                     let step = window.start as usize + time;

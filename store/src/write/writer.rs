@@ -7,8 +7,8 @@ use arrow::datatypes::SchemaRef;
 use crate::manifest::version_of;
 use crate::shard::BufferPool;
 use crate::{
-    Affine, Attachment, BoundedChannel, Change, Compression, Dtype, Error, Head, Location,
-    Manifest, Normalization, Offsets, Provenance, Result, ScaleBound, Schema, Shard, ShardId,
+    Attachment, BoundedChannel, Change, Compression, Dtype, Error, Head, Location, Manifest,
+    Normalization, Normalizer, Offsets, Provenance, Result, ScaleBound, Schema, Shard, ShardId,
     ShardWriter, Split, SplitManifest, Statistics, Trajectory, shard,
 };
 
@@ -37,8 +37,8 @@ pub struct WriterOptions {
 pub struct DatasetWriter {
     options: WriterOptions,
     columns: SchemaRef,
-    affine: Affine,
-    constant_affine: Affine,
+    normalizer: Normalizer,
+    constant_normalizer: Normalizer,
     scale_bound: ScaleBound,
     /// What names its files and puts its manifest in place.
     change: Change,
@@ -107,16 +107,15 @@ impl DatasetWriter {
 
     fn new(change: Change, options: WriterOptions, scale_bound: ScaleBound) -> Result<Self> {
         let channels = options.schema.channels();
-        let affine = |channels: &[String]| {
-            let normalization = options.normalization;
-            options
-                .statistics
-                .affine(normalization, scale_bound, channels)
+        let normalizer = |time_varying| {
+            let channels = options.schema.channel_transforms(time_varying);
+            let statistics = &options.statistics;
+            statistics.normalizer(options.normalization, scale_bound, channels)
         };
         Ok(Self {
             columns: shard::columns(&options.schema.grid, &channels, options.dtype),
-            affine: affine(&channels)?,
-            constant_affine: affine(&options.schema.constant_channels())?,
+            normalizer: normalizer(true)?,
+            constant_normalizer: normalizer(false)?,
             scale_bound,
             options,
             change,
@@ -144,16 +143,16 @@ impl DatasetWriter {
         }
     }
 
-    /// The map from field units to stored values.
+    /// The maps from field units to stored values.
     #[must_use]
-    pub fn affine(&self) -> &Affine {
-        &self.affine
+    pub fn normalizer(&self) -> &Normalizer {
+        &self.normalizer
     }
 
-    /// [`DatasetWriter::affine`] for the fields that do not vary in time.
+    /// [`DatasetWriter::normalizer`] for the fields that do not vary in time.
     #[must_use]
-    pub fn constant_affine(&self) -> &Affine {
-        &self.constant_affine
+    pub fn constant_normalizer(&self) -> &Normalizer {
+        &self.constant_normalizer
     }
 
     /// The channels that vary so little that they are divided by the lower bound of scales.
@@ -317,7 +316,7 @@ impl DatasetWriter {
     ) -> Result<Manifest> {
         let options = self.options.clone();
         let manifest = Manifest {
-            format_version: version_of(self.scale_bound),
+            format_version: version_of(&options.schema, self.scale_bound),
             schema: options.schema,
             dtype: options.dtype,
             compression: options.compression,

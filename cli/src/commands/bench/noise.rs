@@ -37,7 +37,7 @@ pub async fn write() -> Result<(TempDir, Location)> {
     };
     let writer = DatasetWriter::create(&root, options).await?;
     let mut frame = frame.clone();
-    writer.affine().normalize(&mut frame);
+    writer.normalizer().normalize(&mut frame);
     let mut shards = Vec::new();
     for (index, rows) in writer.shards([FRAMES; TRAJECTORIES]).ranges().enumerate() {
         let mut shard = writer.shard(Split::Train, index)?;

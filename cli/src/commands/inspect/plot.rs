@@ -75,7 +75,7 @@ fn read(session: &Session, args: &args::Inspect) -> Result<(Schema, Frames)> {
         },
     };
     let mut frame = session.wait(dataset.read(split, trajectory, step..step + 1))?;
-    manifest.affine()?.denormalize(&mut frame);
+    manifest.normalizer()?.denormalize(&mut frame);
     Ok((manifest.schema.clone(), frame))
 }
 

@@ -132,7 +132,7 @@ async fn zero_takes_the_place_of_what_is_not_finite_where_that_is_asked_for() {
     assert_eq!(manifest.provenance.as_ref().unwrap().selection, zeroes);
     let dataset = Dataset::open(&root).await.unwrap();
     let mut frames = dataset.read(Split::Train, 1, 0..FRAMES).await.unwrap();
-    manifest.affine().unwrap().denormalize(&mut frames);
+    manifest.normalizer().unwrap().denormalize(&mut frames);
     for step in 0..FRAMES {
         let pressure = frames.channel(step, 0, 0);
         assert!(pressure[..10].iter().all(|x| x.abs() < 1e-6));

@@ -66,6 +66,10 @@ impl Moments {
         (self.variance() + self.mean * self.mean).sqrt()
     }
 
+    fn is_empty(&self) -> bool {
+        self.count == 0.0
+    }
+
     fn variance(&self) -> f64 {
         if self.count > 0.0 {
             self.spread / self.count
@@ -160,6 +164,9 @@ pub struct ChannelMoments {
     pub value: Moments,
     /// Moments of the differences between successive frames.
     pub delta: Moments,
+    /// Moments of the values in the field's own units, where [`ChannelMoments::value`] is of transformed ones.
+    #[serde(default, skip_serializing_if = "Moments::is_empty")]
+    pub own: Moments,
 }
 
 impl ChannelMoments {
@@ -171,12 +178,18 @@ impl ChannelMoments {
         }
     }
 
+    /// Takes in the values that a frame of the channel has before its transform.
+    pub fn add_own<X: Copy + Into<f64>>(&mut self, frame: &[X]) {
+        self.own = self.own.merge(one_pass(frame, Into::into));
+    }
+
     /// Moments over both.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
         Self {
             value: self.value.merge(other.value),
             delta: self.delta.merge(other.delta),
+            own: self.own.merge(other.own),
         }
     }
 }
@@ -190,6 +203,7 @@ impl From<ChannelMoments> for ChannelStatistics {
             mean_delta: moments.delta.mean(),
             std_delta: moments.delta.std(),
             rms_delta: moments.delta.rms(),
+            own_std: (!moments.own.is_empty()).then(|| moments.own.std()),
         }
     }
 }

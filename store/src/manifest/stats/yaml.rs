@@ -74,12 +74,19 @@ impl Kind {
 }
 
 impl Statistics {
-    /// The file that The Well's loaders read: kind → field → number or list of components.
+    /// The file that The Well's loaders read: kind → field → number or list of components. Comments, which
+    /// those loaders skip, name the fields whose statistics are of transformed values.
     ///
     /// # Errors
     /// When a channel of the schema has no statistics.
     pub fn to_yaml(&self, schema: &Schema) -> Result<String> {
         let mut yaml = String::new();
+        for field in &schema.fields {
+            if let Some(transform) = field.transform {
+                let name = key(&field.name)?;
+                let _ = writeln!(yaml, "# {name}: of values transformed by {transform}");
+            }
+        }
         for kind in &KINDS {
             let _ = writeln!(yaml, "{}:", kind.name);
             let mut fields: Vec<&Field> = schema.fields.iter().collect();
@@ -241,6 +248,7 @@ mod tests {
                 mean_delta: -x,
                 std_delta: x / 3.0,
                 rms_delta: x,
+                own_std: None,
             };
             (channel, held)
         });
@@ -264,6 +272,18 @@ mod tests {
             let read = Statistics::from_yaml(&text, &schema(), Normalization::Rms, "stats.yaml");
             assert_eq!(read.unwrap(), written, "{text}");
         }
+    }
+
+    #[test]
+    fn a_comment_tells_of_a_transform_and_readers_skip_it() {
+        let plain = statistics(1.0).to_yaml(&schema()).unwrap();
+        let mut schema = schema();
+        schema.fields[0].transform = Some("asinh:1e-3".parse().unwrap());
+        let text = statistics(1.0).to_yaml(&schema).unwrap();
+        let comment = "# u: of values transformed by asinh:1e-3\n";
+        assert_eq!(text, format!("{comment}{plain}"));
+        let read = Statistics::from_yaml(&text, &schema, Normalization::Rms, "stats.yaml");
+        assert_eq!(read.unwrap(), statistics(1.0));
     }
 
     #[test]
