@@ -169,7 +169,9 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use array::{Frames, Length, Offsets, Patch, Value, Window, WindowSpec};
+pub use array::{
+    Conditioning, Conditions, Context, Frames, Length, Offsets, Patch, Value, Window, WindowSpec,
+};
 pub use error::{Error, Result, with_causes};
 pub use loader::{Batch, Loader, LoaderOptions, ReadCost};
 pub use location::{
