@@ -13,7 +13,8 @@ use wellspring_store::{Location, Reporter, checksum, sealed};
 use crate::claim::RunClaim;
 use crate::config::MOST_STEPS;
 use crate::domain::Domains;
-use crate::model::{Parameters, Surrogate};
+use crate::inputs::InputReader;
+use crate::model::{Columns, Parameters, Surrogate};
 use crate::optim::AdamW;
 use crate::{Config, DeviceChoice, Error, Result, tensors};
 
@@ -277,10 +278,10 @@ impl Checkpoint {
         let model = fresh(config, domains, &device.open()?)?;
         let File { object, bytes } = &self.model;
         model.parameters().load_safetensors(bytes, object)?;
-        model.view(
-            domains.places(domains.first())?,
-            domains.first().boundaries.clone(),
-        )
+        let first = domains.first();
+        let seen = InputReader::new(first, domains)?.places();
+        let model = model.view(domains.places(first)?, first.boundaries.clone())?;
+        model.seeing(seen)
     }
 
     /// AdamW as it was, where the checkpoint was opened to go on training; else as it begins.
@@ -297,7 +298,10 @@ impl Checkpoint {
 pub(crate) fn fresh(config: &Config, domains: &Domains, device: &Device) -> Result<Surrogate> {
     let model = Surrogate::new(
         &config.model,
-        domains.vocabulary().len(),
+        Columns {
+            fields: domains.vocabulary().len(),
+            inputs: domains.inputs().len(),
+        },
         domains.first().boundaries.clone(),
         config.train.seed,
         device,

@@ -10,9 +10,12 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tokio::runtime::Handle;
 use wellspring_store::{
-    Batch, Dataset, Loader, LoaderOptions, Order, Plan, ReadCost, Share, Split, WindowSpec,
+    Batch, Conditioning, Dataset, Loader, LoaderOptions, Order, Plan, ReadCost, Share, Split,
+    WindowSpec,
 };
 
+use crate::domain::{Domain, Domains};
+use crate::inputs::InputReader;
 use crate::{Config, Result, Stop};
 
 /// A data set of a run, with its order and its loader.
@@ -29,7 +32,12 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    pub(crate) fn new(config: &Config, dataset: Arc<Dataset>) -> Result<Self> {
+    /// What batches have beside frames is what the model sees.
+    pub(crate) fn new(
+        config: &Config,
+        dataset: Arc<Dataset>,
+        conditions: Conditioning,
+    ) -> Result<Self> {
         let spec = WindowSpec {
             stride: config.data.stride,
             every: config.data.every,
@@ -44,6 +52,7 @@ impl Feed {
             options: LoaderOptions {
                 batch: config.train.batch,
                 threads: config.data.threads,
+                conditions,
                 ..LoaderOptions::default()
             },
             seed: config.train.seed,
@@ -206,7 +215,10 @@ impl Reading {
 pub fn readings(config: &Config, datasets: &[Arc<Dataset>], from: u64) -> Result<Vec<Reading>> {
     let mut feeds = Vec::new();
     for dataset in datasets {
-        feeds.push(Feed::new(config, Arc::clone(dataset))?);
+        let domain = Domain::of(dataset, &config.model.inputs)?;
+        let domains = Domains::new(vec![domain.clone()])?;
+        let conditions = InputReader::new(&domain, &domains)?.conditioning();
+        feeds.push(Feed::new(config, Arc::clone(dataset), conditions)?);
     }
     let mix = Mix::new(config, &feeds.iter().collect::<Vec<_>>());
     let mut steps = vec![0; feeds.len()];

@@ -6,7 +6,7 @@ use wellspring_store::{Dataset, Location, Reporter};
 
 use crate::checkpoint::{self, Checkpoint, Snapshot, fresh};
 use crate::claim::{RunClaim, refuse_held};
-use crate::domain::{Domain, Domains};
+use crate::domain::Domains;
 use crate::model::Surrogate;
 use crate::optim::AdamW;
 use crate::{Config, Error, Result, leftovers};
@@ -34,7 +34,7 @@ pub async fn import(
     reporter: &dyn Reporter,
 ) -> Result<()> {
     config.validate()?;
-    let domains = Domains::new(datasets.iter().map(|data| Domain::of(data)).collect())?;
+    let domains = Domains::of_run(datasets, config).await?;
     let mut claim = RunClaim::open(run, reporter).await?;
     let model = fresh(config, &domains, &config.train.device.open()?)?;
     model

@@ -1,5 +1,6 @@
 //! The data sets of a run, each with the model's weights for its channels and grid.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -7,8 +8,9 @@ use wellspring_store::{Batch, Dataset, IoStatistics, Patch};
 
 use crate::domain::{Domain, Domains, Unseen};
 use crate::feed::{Feed, Mix};
+use crate::inputs::{InputReader, InputValues};
 use crate::model::Surrogate;
-use crate::{Config, Result, Stop};
+use crate::{Config, InputKind, Result, Stop};
 
 /// A data set of a run, with the model for its channels and grid.
 pub(crate) struct Source {
@@ -17,18 +19,20 @@ pub(crate) struct Source {
     pub(crate) model: Surrogate,
     /// The configured patch sizes, each checked on its grid.
     pub(crate) patches: Vec<Patch>,
+    inputs: InputReader,
     feed: Feed,
 }
 
 impl Source {
     fn new(
         config: &Config,
-        dataset: Arc<Dataset>,
+        (dataset, domain): (Arc<Dataset>, &Domain),
         domains: &Domains,
         model: &Surrogate,
     ) -> Result<Self> {
-        let domain = Domain::of(&dataset);
-        let model = model.view(domains.places(&domain)?, domain.boundaries.clone())?;
+        let inputs = InputReader::new(domain, domains)?;
+        let model = model.view(domains.places(domain)?, domain.boundaries.clone())?;
+        let model = model.seeing(inputs.places())?;
         let mut patches = Vec::new();
         for size in &config.model.patches {
             let patch = size.on(domain.space.len())?;
@@ -36,11 +40,21 @@ impl Source {
             patches.push(patch);
         }
         Ok(Self {
-            domain,
+            domain: domain.clone(),
             model,
             patches,
-            feed: Feed::new(config, dataset)?,
+            feed: Feed::new(config, dataset, inputs.conditioning())?,
+            inputs,
         })
+    }
+
+    /// What the model sees of a batch beside the frames of the context.
+    ///
+    /// # Errors
+    /// [`crate::Error::Input`] for a value that is missing or not finite.
+    pub(crate) fn inputs(&self, batch: &Batch) -> Result<Option<InputValues>> {
+        let time = batch.frames.time().saturating_sub(1);
+        self.inputs.values(&batch.conditions, &batch.frames, time)
     }
 
     /// The next batch, of this epoch or the one after; nothing where it was asked to stop meanwhile.
@@ -48,9 +62,14 @@ impl Source {
         self.feed.next(runtime, stop)
     }
 
-    /// What it holds that the model does not see.
-    pub(crate) fn unseen(&self) -> Unseen {
-        Unseen::of(&self.feed.dataset)
+    /// What a person should know of what the model sees of it.
+    pub(crate) fn remarks(&self, kinds: &BTreeSet<InputKind>) -> Vec<String> {
+        let (name, unseen) = (&self.domain.name, Unseen::of(&self.feed.dataset, kinds));
+        let unseen = (!unseen.is_empty())
+            .then(|| format!("{name}: {unseen}; {} makes them", unseen.remedy(kinds)));
+        let lacking = self.domain.lacks(kinds).into_iter();
+        let lacking = lacking.map(|kind| format!("{name} has no {kind} for model.inputs"));
+        unseen.into_iter().chain(lacking).collect()
     }
 
     /// What reading it has cost.
@@ -72,9 +91,10 @@ impl Sources {
         domains: &Domains,
         model: &Surrogate,
     ) -> Result<Self> {
-        let open = |dataset| Source::new(config, dataset, domains, model);
+        let open = |known| Source::new(config, known, domains, model);
         let list = datasets
             .into_iter()
+            .zip(domains.iter())
             .map(open)
             .collect::<Result<Vec<Source>>>()?;
         let feeds: Vec<&Feed> = list.iter().map(|source| &source.feed).collect();

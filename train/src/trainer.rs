@@ -22,13 +22,13 @@ use crate::checkpoint::fresh;
 use crate::claim::{RunClaim, refuse_held};
 use crate::config::mebibytes;
 use crate::device;
-use crate::domain::{Domain, Domains};
+use crate::domain::Domains;
 use crate::log::{Event, Log};
 use crate::model::{Perturbation, Surrogate};
 use crate::optim::{AdamW, Descent, Pace, learning_rate};
 use crate::previous::{Previous, refuse_unfinished};
 use crate::source::Sources;
-use crate::{Config, Error, Result, Stop, training_gradients};
+use crate::{Config, Error, Example, Result, Stop, training_gradients};
 use data_wait::DataWait;
 pub use options::{Start, TrainOptions};
 
@@ -147,7 +147,7 @@ impl<'a> Trainer<'a> {
         let TrainOptions {
             config, datasets, ..
         } = options;
-        let domains = Domains::new(datasets.iter().map(|data| Domain::of(data)).collect())?;
+        let domains = runtime.block_on(Domains::of_run(&datasets, config))?;
         let device = config.train.device.open()?;
         let (model, optimizer) = match before {
             Some(Previous { checkpoint, .. }) => {
@@ -295,9 +295,19 @@ impl<'a> Trainer<'a> {
         patch: &Patch,
         perturbation: &Perturbation,
     ) -> Result<Descent> {
-        let model = &self.sources.of(self.step).model;
-        let (loss, gradients) =
-            training_gradients(model, &batch.frames, patch, perturbation, self.activations)?;
+        let source = self.sources.of(self.step);
+        let inputs = source.inputs(&batch)?;
+        let example = Example {
+            frames: &batch.frames,
+            inputs: inputs.as_ref(),
+        };
+        let (loss, gradients) = training_gradients(
+            &source.model,
+            example,
+            patch,
+            perturbation,
+            self.activations,
+        )?;
         let optim = &self.config.optim;
         let pace = Pace {
             lr: self.rate(self.step),

@@ -53,7 +53,8 @@ impl Subject for Counted {
         Ok(sizes.map(|(size, n)| n / *size).product())
     }
 
-    fn step(&self, context: &Frames, patch: &Patch) -> Result<Frames, SubjectError> {
+    fn step(&self, context: Context<'_>, patch: &Patch) -> Result<Frames, SubjectError> {
+        let context = context.frames;
         if self.steps.fetch_add(1, Ordering::SeqCst) == self.fails_at {
             return Err("interrupted".into());
         }

@@ -122,6 +122,7 @@ async fn moments_that_are_not_finite_are_never_written() {
         channels: vec!["u".into(), "v".into()],
         space: vec![32, 32],
         boundaries: vec![[Boundary::Periodic; 2]; 2],
+        inputs: Vec::new(),
     }])
     .unwrap();
     let mut claim = RunClaim::open(&run, &Silent).await.unwrap();

@@ -28,9 +28,8 @@ impl Trainer<'_> {
     pub(super) fn start(&mut self, start: Start, reporter: &dyn Reporter) -> Result<()> {
         self.config.optim.horizon.get_or_insert(self.steps.max(1));
         for source in self.sources.iter() {
-            let unseen = source.unseen();
-            if !unseen.is_empty() {
-                reporter.note(&format!("{}: {unseen}", source.domain.name));
+            for remark in source.remarks(&self.config.model.inputs) {
+                reporter.note(&remark);
             }
         }
         let horizon = self.horizon();
