@@ -98,7 +98,7 @@ pub use device::{DeviceChoice, Precision};
 pub use domain::{Domain, Domains, Unseen};
 pub use error::{Error, Result};
 pub use feed::{Reading, readings};
-pub use import::{StateDict, import};
+pub use import::{Matched, StateDict, fine_tune, import};
 pub use inputs::{Column, Example, Input, InputKind, InputValues, Side};
 pub use log::Event;
 pub use model::{Columns, Parameters, Perturbation, Surrogate};

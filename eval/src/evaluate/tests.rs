@@ -1,5 +1,6 @@
 //! Evaluations of small data sets, checked by the tables that they write.
 
+mod conditions;
 mod existing;
 mod one_name;
 mod scales;
