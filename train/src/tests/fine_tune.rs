@@ -50,7 +50,7 @@ fn channels_are_matched_by_name() {
         "taken over by name: u; begun afresh: w dt; left out: v"
     );
     let (learned, begun) = (tensors(&run, &run.place, 9), tensors(&run, &place, 0));
-    let domains = crate::Domains::of_run(&[Arc::clone(&other)], &config);
+    let domains = async { crate::Domains::of_run(&[Arc::clone(&other)], &config).await };
     let domains = run.runtime.block_on(domains).unwrap();
     let fresh = crate::checkpoint::fresh(&config, &domains, &Device::Cpu).unwrap();
     for (name, weight) in fresh.parameters().iter() {

@@ -182,7 +182,7 @@ fn inputs_are_normalized_channels_after_the_state() {
     };
     let dataset = runtime.block_on(parting.write());
     let config = parting_config(&InputKind::ALL);
-    let domains = Domains::of_run(&[Arc::clone(&dataset)], &config);
+    let domains = async { Domains::of_run(&[Arc::clone(&dataset)], &config).await };
     let domains = runtime.block_on(domains).unwrap();
     let reader = InputReader::new(domains.first(), &domains).unwrap();
     assert_eq!(reader.conditioning(), Conditioning::Everything);
@@ -321,7 +321,7 @@ fn inputs_are_never_in_the_loss() {
         let mut config = parting_config(&InputKind::ALL);
         config.model.strategy = strategy;
         config.model.patches = vec![size.into()];
-        let domains = Domains::of_run(&[Arc::clone(&one)], &config);
+        let domains = async { Domains::of_run(&[Arc::clone(&one)], &config).await };
         let domains = runtime.block_on(domains).unwrap();
         let model = crate::checkpoint::fresh(&config, &domains, &Device::Cpu).unwrap();
         let (frames, conditions) = both(&runtime, &one, WindowSpec::of_length(4));
