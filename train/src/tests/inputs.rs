@@ -64,7 +64,9 @@ impl Parting {
         let mut statistics = BTreeMap::from([("u".to_owned(), moments.into())]);
         if let Some(offsets) = self.mask {
             let mut moments = ChannelMoments::default();
-            offsets.map(|offset| moments.add(ramp(offset).data(), None));
+            for offset in offsets {
+                moments.add(ramp(offset).data(), None);
+            }
             statistics.insert("mask".into(), moments.into());
         }
         WriterOptions {
