@@ -588,3 +588,48 @@ fn what_is_asked_for_and_not_there_is_told() {
         []
     );
 }
+
+/// Loss and gradient of the embedding by GPU kernels, where inputs are joined to the frames on the device.
+#[test]
+fn inputs_on_kernels_are_those_of_the_cpu() {
+    let runtime = Runtime::new().unwrap();
+    let parting = Parting {
+        mask: Some([0.0, 1.0]),
+        ..Parting::default()
+    };
+    let dataset = [runtime.block_on(parting.write())];
+    let config = parting_config(&InputKind::ALL);
+    let domains = runtime
+        .block_on(Domains::of_run(&dataset, &config))
+        .unwrap();
+    let reader = InputReader::new(domains.first(), &domains).unwrap();
+    let (frames, conditions) = both(&runtime, &dataset[0], WindowSpec::of_length(4));
+    let values = reader.values(&conditions, &frames, 3).unwrap();
+    let learned = |device: &Device| {
+        let model = crate::checkpoint::fresh(&config, &domains, device).unwrap();
+        let example = Example {
+            frames: &frames,
+            inputs: values.as_ref(),
+        };
+        let (patch, still) = (Patch::uniform(16, 2), Perturbation::none());
+        let found = training_gradients(&model, example, &patch, &still, u64::MAX);
+        let (loss, gradients) = found.unwrap();
+        let mut all = model.parameters().iter();
+        let (_, weight) = all
+            .find(|(name, _)| *name == "space_bag.linear.weight")
+            .unwrap();
+        let slope = gradients.get(weight).unwrap().flatten_all().unwrap();
+        let loss: f32 = loss.to_scalar().unwrap();
+        (loss, slope.to_vec1::<f32>().unwrap())
+    };
+    let (loss, slope) = learned(&Device::Cpu);
+    let (found, slope_found) = crate::ops::testing::on_kernels(learned);
+    assert!((found - loss).abs() < 1e-3 * loss, "{found} {loss}");
+    let most = slope.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+    for (found, expected) in slope_found.iter().zip(&slope) {
+        assert!(
+            (found - expected).abs() < 5e-3 * most,
+            "{found} {expected} {most}"
+        );
+    }
+}
