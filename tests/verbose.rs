@@ -12,7 +12,13 @@ fn what_takes_how_long_is_told_on_demand() {
     };
 
     let told = place.do_it("ingest -v src ds").err;
-    assert!(has(&told, &["INFO", "statistics", "time.busy"]), "{told}");
+    assert!(
+        has(
+            &told,
+            &["INFO", "statistics{of=train 0, frames 0 to", "time.busy"]
+        ),
+        "{told}"
+    );
     assert!(
         has(&told, &["INFO", "fill shard", "split=train", "rows="]),
         "{told}"

@@ -22,6 +22,11 @@ pub fn resolve(file: Option<&Path>, overrides: &[String]) -> Result<Config> {
 
 /// Lays `--set` over the configuration that a run holds.
 pub fn resumed(place: &Location, held: &[u8], overrides: &[String]) -> Result<Config> {
+    if overrides.iter().any(|text| text.starts_with("preset=")) {
+        misuse!(
+            "--set preset: a run that continues has a value for every key; set the keys that are to change"
+        );
+    }
     let name = format!("the run's configuration {place}");
     let text = std::str::from_utf8(held).with_context(|| format!("{name} is not text"))?;
     laid_over(&name, table(&name, text)?, overrides)
@@ -102,6 +107,8 @@ mod tests {
         let config = resolve(Some(&file), &["optim.lr=0.25".into()]).unwrap();
         assert_eq!(config.optim.lr, 0.25);
         assert_eq!(config.data.root.list(), ["ds"]);
+        let config = resolve(Some(&file), &["preset=paper-25M".into()]).unwrap();
+        assert_eq!((config.optim.lr, config.model.dim), (0.1, 384));
     }
 
     #[test]
@@ -118,6 +125,8 @@ mod tests {
         // Steps are instead of epochs.
         let config = over(&["train.steps=30"]);
         assert_eq!((config.train.steps, config.train.epochs), (30, None));
+        let error = resumed(&place, held, &["preset=released".into()]).unwrap_err();
+        assert!(format!("{error:#}").contains("set the keys"), "{error:#}");
         let error = resumed(&place, b"[train", &[]).unwrap_err();
         assert!(
             format!("{error:#}").contains("run/config.toml"),

@@ -11,6 +11,7 @@ mod spectra;
 mod subject;
 mod task;
 mod unfinished;
+mod window_sample;
 
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
@@ -29,6 +30,7 @@ pub use schedule::Schedule;
 pub use subject::{Baseline, BaselineSubject, Description, Subject};
 use task::Task;
 use unfinished::{Costs, Progress, Unfinished};
+pub use window_sample::{SampleOptions, WindowSample};
 
 /// What is evaluated, on what, and how.
 #[derive(Clone, Copy)]

@@ -101,7 +101,8 @@ mod sql;
 
 pub use error::{Error, Result, SubjectError};
 pub use evaluate::{
-    Baseline, BaselineSubject, Description, EvalOptions, Evaluation, Schedule, Subject, evaluate,
+    Baseline, BaselineSubject, Description, EvalOptions, Evaluation, SampleOptions, Schedule,
+    Subject, WindowSample, evaluate,
 };
 pub use figures::{
     AnimationOptions, Figure, FigureSelection, ImageFormat, ReportOptions, animate, fields,

@@ -6,7 +6,8 @@ use std::error::Error;
 
 use wellspring_store::{Boundary, Frames, Patch};
 use wellspring_train::{
-    AdamW, DeviceChoice, ModelConfig, Pace, Perturbation, Precision, Surrogate, training_gradients,
+    AdamW, DeviceChoice, Loss, ModelConfig, Pace, Perturbation, Precision, Surrogate,
+    training_gradients,
 };
 
 const FRAMES: usize = 7;
@@ -36,11 +37,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             &waves(step)?,
             &patch,
             &Perturbation::none(),
+            &Loss::default(),
             u64::MAX,
         )?;
         let pace = Pace {
             lr: 1e-3,
             decay: 1e-4,
+            l2: 0.0,
             clip: None,
         };
         let taken = optimizer.step(model.parameters(), &loss, &gradients, pace)?;

@@ -16,7 +16,7 @@ use crate::config::{ModelConfig, Strategy};
 use crate::device::activation_bytes;
 use crate::model::{Perturbation, Surrogate};
 use crate::optim::{AdamW, Pace};
-use crate::{DeviceChoice, Precision, Result, predict, training_gradients};
+use crate::{DeviceChoice, Loss, Precision, Result, predict, training_gradients};
 
 /// A model, a grid and the patch sizes to time.
 struct Case {
@@ -195,11 +195,13 @@ fn time(
             &frames,
             &patch,
             &Perturbation::none(),
+            &Loss::default(),
             activation_bytes(device)?,
         )?;
         let pace = Pace {
             lr: 1e-3,
             decay: 1e-4,
+            l2: 0.0,
             clip: None,
         };
         optimizer

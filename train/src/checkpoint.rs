@@ -1,26 +1,38 @@
-//! Checkpoints: `checkpoints/STEP/{model,optimizer}.safetensors` and, written last, `state.json`
-//! with their checksums and its own. A folder without `state.json` is left by an interruption and does not count.
+//! Checkpoints: `checkpoints/STEP/{model,optimizer}.safetensors`, `average.safetensors` where the run has a moving
+//! average of its weights, and, written last, `state.json` with their checksums and its own. A folder without
+//! `state.json` is left by an interruption and does not count.
 //!
 //! The newest checkpoint is the newest one whose files have the right checksums and hold only finite numbers;
 //! newer ones that are passed over are reported. A checkpoint with other numbers is never written.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod choice;
+mod folders;
+mod snapshot;
+
+use std::collections::BTreeMap;
 
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use wellspring_store::{Location, Reporter, checksum, sealed};
 
-use crate::claim::RunClaim;
 use crate::config::MOST_STEPS;
 use crate::domain::Domains;
 use crate::inputs::InputReader;
-use crate::model::{Columns, Parameters, Surrogate};
-use crate::optim::AdamW;
+use crate::model::{Columns, Surrogate};
+use crate::optim::{AdamW, Average};
+use crate::progress::Progress;
 use crate::{Config, DeviceChoice, Error, Result, tensors};
+pub use choice::{CheckpointChoice, ModelChoice, WeightChoice};
+pub(crate) use folders::{Keep, begun, delete, folders, forget_after, retain, steps};
+pub(crate) use snapshot::Learned;
 
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
+const AVERAGE: &str = "average.safetensors";
 const STATE: &str = "state.json";
+
+/// Files that a checkpoint may have beside its state.
+const FILES: [&str; 3] = [MODEL, OPTIMIZER, AVERAGE];
 
 /// `state.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,15 +43,20 @@ pub struct State {
     pub loss: Option<f32>,
     /// What the model is made for.
     pub domains: Domains,
+    /// Where the run stands beside its step; begins anew in early checkpoints.
+    #[serde(default)]
+    pub progress: Progress,
     /// Checksums (XXH3-64) of the other files.
     checksums: BTreeMap<String, String>,
 }
 
 impl State {
-    /// Identity of the weights: the checksum of their file.
-    #[must_use]
-    pub fn weights(&self) -> &str {
-        self.checksums.get(MODEL).map_or("", String::as_str)
+    /// The file of some weights: the average is the trained weights where there is none.
+    fn weight_file(&self, weights: WeightChoice) -> &'static str {
+        match weights {
+            WeightChoice::Average if self.checksums.contains_key(AVERAGE) => AVERAGE,
+            _ => MODEL,
+        }
     }
 
     /// The state of a checkpoint in the folder of some step.
@@ -95,8 +112,15 @@ pub struct Checkpoint {
     /// Content of its `state.json`.
     pub state: State,
     model: File,
-    /// Moments of AdamW, where they were asked for.
-    optimizer: Option<File>,
+    /// What only training needs, where it was asked for.
+    training: Option<Training>,
+}
+
+/// Files that training goes on from, beside the weights.
+#[derive(Debug, Clone)]
+struct Training {
+    optimizer: File,
+    average: Option<File>,
 }
 
 /// The bytes of a file that are those that were written.
@@ -109,84 +133,42 @@ struct File {
 /// What of a checkpoint is needed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Need {
-    /// Only the weights, for predictions.
-    Weights,
-    /// Also the optimizer's moments, to resume training.
-    Moments,
-}
-
-/// What a run has learned after a step.
-pub(crate) struct Snapshot<'a> {
-    pub(crate) step: u64,
-    pub(crate) loss: Option<f32>,
-    pub(crate) domains: &'a Domains,
-    pub(crate) parameters: &'a Parameters,
-    pub(crate) optimizer: &'a AdamW,
-}
-
-impl Snapshot<'_> {
-    /// Makes it a checkpoint of a run; what is there under the same step is written over. Nothing of it stays where
-    /// it fails.
-    ///
-    /// # Errors
-    /// [`Error::NotFinite`] before anything is written, [`Error::Overtaken`], and what writing may give.
-    pub(crate) async fn write(&self, run: &Location, claim: &RunClaim) -> Result<()> {
-        let files = [
-            (MODEL, self.parameters.to_safetensors()?),
-            (OPTIMIZER, self.optimizer.to_safetensors()?),
-        ];
-        let folder = folder(run, self.step);
-        for (name, bytes) in &files {
-            tensors::check_finite(bytes, &folder.join(name).to_string())?;
-        }
-        claim.check().await?;
-        let written = self.write_files(&folder, files, claim).await;
-        if matches!(written, Err(Error::Store(_))) && claim.check().await.is_ok() {
-            // A full disk needs the room; what stays is removed by the next training.
-            delete(run, self.step).await.ok();
-        }
-        written
-    }
-
-    async fn write_files(
-        &self,
-        folder: &Location,
-        files: [(&str, Vec<u8>); 2],
-        claim: &RunClaim,
-    ) -> Result<()> {
-        let mut checksums = BTreeMap::new();
-        for (name, bytes) in files {
-            checksums.insert(name.to_owned(), checksum(&bytes));
-            folder.join(name).put(bytes).await?;
-        }
-        let state = State {
-            step: self.step,
-            loss: self.loss,
-            domains: self.domains.clone(),
-            checksums,
-        };
-        let place = folder.join(STATE);
-        let text = sealed::to_json(&state).map_err(|error| damaged(&place, error))?;
-        claim.check().await?;
-        Ok(place.put(text).await?)
-    }
+    /// Only some weights, for predictions.
+    Weights(WeightChoice),
+    /// Everything, to resume training.
+    Training,
 }
 
 impl Checkpoint {
-    /// The checkpoint after a step, or the newest sound one; `reporter` hears what is passed over.
+    /// A checkpoint with some of its weights; `reporter` hears what is passed over.
     ///
     /// # Errors
-    /// [`Error::NoCheckpoint`] when there is none, [`Error::Damaged`] when the one that was named is,
-    /// [`Error::NoSoundCheckpoint`] when all are.
-    pub async fn find(run: &Location, step: Option<u64>, reporter: &dyn Reporter) -> Result<Self> {
-        let found = match step {
-            Some(step) => Some(Self::named(run, step, Need::Weights).await?),
-            None => Self::newest(run, Need::Weights, reporter).await?,
-        };
-        found.ok_or_else(|| Error::NoCheckpoint {
+    /// [`Error::NoCheckpoint`] when there is none, [`Error::NoBest`] where the best was asked for and no validation
+    /// found one, [`Error::Damaged`] when the one that was named is, [`Error::NoSoundCheckpoint`] when all are.
+    pub async fn find(
+        run: &Location,
+        choice: ModelChoice,
+        reporter: &dyn Reporter,
+    ) -> Result<Self> {
+        let need = Need::Weights(choice.weights);
+        let none = || Error::NoCheckpoint {
             run: run.to_string(),
             which: String::new(),
-        })
+        };
+        let step = match choice.checkpoint {
+            CheckpointChoice::Step(step) => step,
+            CheckpointChoice::Newest => {
+                return Self::newest(run, need, reporter).await?.ok_or_else(none);
+            }
+            CheckpointChoice::Best => {
+                let newest = Self::newest(run, need, reporter).await?.ok_or_else(none)?;
+                let best = newest.state.progress.best.ok_or_else(|| Error::NoBest {
+                    run: run.to_string(),
+                })?;
+                best.step
+            }
+        };
+        Self::named(run, step, need).await
     }
 
     /// The checkpoint that training can go on from, after a step or the newest; none where none was ever
@@ -197,8 +179,8 @@ impl Checkpoint {
         reporter: &dyn Reporter,
     ) -> Result<Option<Self>> {
         match step {
-            Some(step) => Self::named(run, step, Need::Moments).await.map(Some),
-            None => Self::newest(run, Need::Moments, reporter).await,
+            Some(step) => Self::named(run, step, Need::Training).await.map(Some),
+            None => Self::newest(run, Need::Training, reporter).await,
         }
     }
 
@@ -250,15 +232,15 @@ impl Checkpoint {
     }
 
     async fn open(run: &Location, step: u64, need: Need) -> Result<Self> {
-        let folder = folder(run, step);
+        let folder = folders::folder(run, step);
         let state = State::read(&folder.join(STATE), step).await?;
-        let optimizer = match need {
-            Need::Weights => None,
-            Need::Moments => Some(state.file(&folder, OPTIMIZER).await?),
+        let (model, training) = match need {
+            Need::Weights(weights) => (state.weight_file(weights), None),
+            Need::Training => (MODEL, Some(Training::open(&state, &folder).await?)),
         };
         Ok(Self {
-            model: state.file(&folder, MODEL).await?,
-            optimizer,
+            model: state.file(&folder, model).await?,
+            training,
             state,
         })
     }
@@ -267,6 +249,12 @@ impl Checkpoint {
     #[must_use]
     pub fn weights(&self) -> &[u8] {
         &self.model.bytes
+    }
+
+    /// Identity of the weights: the checksum of their file.
+    #[must_use]
+    pub fn weights_id(&self) -> String {
+        checksum(&self.model.bytes)
     }
 
     /// A model with this checkpoint's weights, for the channels and boundaries of its first domain.
@@ -284,13 +272,37 @@ impl Checkpoint {
         model.seeing(seen)
     }
 
-    /// AdamW as it was, where the checkpoint was opened to go on training; else as it begins.
-    pub(crate) fn optimizer(&self, parameters: &Parameters) -> Result<AdamW> {
-        let mut optimizer = AdamW::new(parameters)?;
-        if let Some(File { object, bytes }) = &self.optimizer {
-            optimizer.load_safetensors(bytes, self.state.step, object)?;
+    /// Takes an optimizer, and a moving average of the weights, to where they were.
+    pub(crate) fn restore(
+        &self,
+        optimizer: &mut AdamW,
+        average: Option<&mut Average>,
+    ) -> Result<()> {
+        let Some(training) = &self.training else {
+            return Ok(());
+        };
+        let updates = self.state.progress.updates.unwrap_or(self.state.step);
+        let File { object, bytes } = &training.optimizer;
+        optimizer.load_safetensors(bytes, updates, object)?;
+        match (average, &training.average) {
+            (Some(average), Some(File { object, bytes })) => {
+                average.load_safetensors(bytes, object)
+            }
+            _ => Ok(()),
         }
-        Ok(optimizer)
+    }
+}
+
+impl Training {
+    async fn open(state: &State, folder: &Location) -> Result<Self> {
+        let average = match state.weight_file(WeightChoice::Average) {
+            AVERAGE => Some(state.file(folder, AVERAGE).await?),
+            _ => None,
+        };
+        Ok(Self {
+            optimizer: state.file(folder, OPTIMIZER).await?,
+            average,
+        })
     }
 }
 
@@ -307,75 +319,6 @@ pub(crate) fn fresh(config: &Config, domains: &Domains, device: &Device) -> Resu
         device,
     )?;
     Ok(model.in_precision(config.train.precision))
-}
-
-/// Deletes all but the last `keep` checkpoints up to a step. Those of later steps are damaged, or the run
-/// would not be here; it comes by and writes them again.
-pub(crate) async fn retain(run: &Location, keep: usize, step: u64) -> Result<()> {
-    let mut steps = steps(run).await?;
-    steps.retain(|&held| held <= step);
-    for &step in &steps[..steps.len().saturating_sub(keep)] {
-        delete(run, step).await?;
-    }
-    Ok(())
-}
-
-/// Deletes the checkpoints after a step, the newest first, so that one that is stopped leaves a run that
-/// was never further; gives their steps.
-pub(crate) async fn forget_after(run: &Location, step: u64) -> Result<Vec<u64>> {
-    let mut later = steps(run).await?;
-    later.retain(|&held| held > step);
-    for &step in later.iter().rev() {
-        delete(run, step).await?;
-    }
-    Ok(later)
-}
-
-/// Deletes a checkpoint. The state goes first, so a half-deleted one is none.
-pub(crate) async fn delete(run: &Location, step: u64) -> Result<()> {
-    for name in [STATE, MODEL, OPTIMIZER] {
-        folder(run, step).join(name).delete().await?;
-    }
-    if let Some(path) = folder(run, step).local_path() {
-        // An object store has no folders; a disk would keep an empty one, which hurts nobody.
-        tokio::fs::remove_dir(path).await.ok();
-    }
-    Ok(())
-}
-
-/// Steps whose checkpoints have no state: their writing was stopped.
-pub(crate) async fn begun(run: &Location) -> Result<Vec<u64>> {
-    let states: BTreeSet<u64> = steps(run).await?.into_iter().collect();
-    Ok((&folders(run).await? - &states).into_iter().collect())
-}
-
-/// Steps with a state, ascending.
-pub(crate) async fn steps(run: &Location) -> Result<Vec<u64>> {
-    let files = files(run).await?.into_iter();
-    let states = files.filter(|(_, name)| name == STATE);
-    Ok(states.map(|(step, _)| step).collect())
-}
-
-/// Steps with a folder, which an interrupted writing may have left without a state.
-pub(crate) async fn folders(run: &Location) -> Result<BTreeSet<u64>> {
-    let files = files(run).await?.into_iter();
-    Ok(files.map(|(step, _)| step).collect())
-}
-
-/// Files of every checkpoint, by the step of its folder; other names are ignored.
-async fn files(run: &Location) -> Result<BTreeSet<(u64, String)>> {
-    let root = run.join("checkpoints");
-    let held = root.list().await?;
-    let file = |object: &Location| {
-        let path = object.below(&root)?;
-        let (folder, name) = path.split_once('/')?;
-        Some((folder.parse().ok()?, name.to_owned()))
-    };
-    Ok(held.iter().filter_map(file).collect())
-}
-
-fn folder(run: &Location, step: u64) -> Location {
-    run.join("checkpoints").join(&format!("{step:08}"))
 }
 
 /// A file that must be there.

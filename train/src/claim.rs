@@ -9,25 +9,26 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
+use std::sync::Arc;
 
 use wellspring_store::{Location, Reporter, Version};
 
 use crate::{Error, Result};
 
-/// The right to write a run.
-#[derive(Debug)]
+/// The right to write a run. Its copies are one right.
+#[derive(Debug, Clone)]
 pub(crate) struct RunClaim {
     run: Location,
     place: Location,
     held: LockFile,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum LockFile {
     /// A disk, without the file so far.
     Absent,
     /// A disk with the locked file, or with one that the file system cannot lock.
-    File { _lock: Option<File> },
+    File { _lock: Option<Arc<File>> },
     /// No disk: this process's name, and the version of the object to replace by it.
     Name { own: String, seen: Option<Version> },
 }
@@ -119,7 +120,9 @@ fn locked(run: &Location, path: &Path, reporter: &dyn Reporter) -> Result<LockFi
         Err(source) => return Err(unlocked(run, source)),
     };
     match file.try_lock() {
-        Ok(()) => Ok(LockFile::File { _lock: Some(file) }),
+        Ok(()) => Ok(LockFile::File {
+            _lock: Some(Arc::new(file)),
+        }),
         Err(TryLockError::WouldBlock) => Err(busy(run)),
         Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
             reporter.note(&format!(

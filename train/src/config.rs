@@ -1,18 +1,28 @@
 //! The configuration of a run. Every key has a default but `data.root`.
 
 mod data;
+mod loss;
 mod model;
+mod optim;
+mod preset;
+mod train;
+mod validation;
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use wellspring_store::Location;
 
-use crate::{DeviceChoice, Error, Precision, RateSchedule, Result, checkpoint};
+use crate::{Error, Result, checkpoint};
 
 pub(crate) use data::mebibytes;
 pub use data::{DataConfig, Roots};
+pub use loss::{LossConfig, LossKind};
 pub use model::{Mlp, ModelConfig, PatchSize, Strategy};
+pub use optim::{OptimConfig, Optimizer};
+pub use preset::Preset;
+pub use train::TrainConfig;
+pub use validation::ValidationConfig;
 
 /// Everything that determines a run; it is written to the run, and starts an equal run again.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -24,102 +34,16 @@ pub struct Config {
     pub model: ModelConfig,
     /// The optimizer.
     pub optim: OptimConfig,
+    /// What the optimizer makes small.
+    pub loss: LossConfig,
     /// Length and course of the training.
     pub train: TrainConfig,
+    /// Measurements of the model while it is trained.
+    pub validation: ValidationConfig,
 }
 
 /// The most steps of a run: a resumed one counts through them to find its place.
 pub(crate) const MOST_STEPS: u64 = 1_000_000_000;
-
-/// `[optim]`: AdamW, and a learning rate with a linear warm-up.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct OptimConfig {
-    /// Highest learning rate.
-    pub lr: f64,
-    /// Decoupled weight decay.
-    pub weight_decay: f64,
-    /// Steps of warm-up.
-    pub warmup: u64,
-    /// What the rate does after the warm-up: cosine, constant, warmup-stable-decay or inverse-sqrt.
-    pub schedule: RateSchedule,
-    /// Part of the horizon over which warmup-stable-decay falls to zero.
-    pub decay: f64,
-    /// The step at which the schedule ends. By default the number of steps that the run begins with; it is
-    /// written into its configuration, so that a run that is extended keeps its schedule.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub horizon: Option<u64>,
-    /// Largest norm of the gradient over all weights; a larger gradient is scaled to it. By default no
-    /// limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub clip: Option<f64>,
-}
-
-impl Default for OptimConfig {
-    fn default() -> Self {
-        Self {
-            lr: 1e-3,
-            weight_decay: 1e-4,
-            warmup: 500,
-            schedule: RateSchedule::default(),
-            decay: 0.2,
-            horizon: None,
-            clip: None,
-        }
-    }
-}
-
-/// `[train]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TrainConfig {
-    /// Total number of steps.
-    pub steps: u64,
-    /// Total number of passes over the data, instead of `steps`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub epochs: Option<u64>,
-    /// Windows of a step.
-    pub batch: usize,
-    /// Seed of the weights, the order of windows and the drawing of patch sizes.
-    pub seed: u64,
-    /// Whether to shift the grid under the patches at random: periodic axes are rolled, and other axes of
-    /// a csm model are padded by one patch more, split at random.
-    pub jitter: bool,
-    /// Stochastic depth: the probability with which the last block's residuals are left out of a sample.
-    /// It is zero for the first block, and linear in between.
-    pub drop_path: f64,
-    /// Memory in MiB for tensors that blocks keep until their backward pass. If all blocks need more, the
-    /// first ones are computed again instead. By default 512 on a CPU, and three quarters of the free
-    /// memory on a GPU when training begins.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub activations_mib: Option<u64>,
-    /// Device to train on: cpu or cuda.
-    pub device: DeviceChoice,
-    /// Precision of products: f32, tf32 or bf16.
-    pub precision: Precision,
-    /// Number of steps between two checkpoints.
-    pub checkpoint_every: u64,
-    /// Number of newest checkpoints that are kept.
-    pub keep: usize,
-}
-
-impl Default for TrainConfig {
-    fn default() -> Self {
-        Self {
-            steps: 20_000,
-            epochs: None,
-            batch: 2,
-            seed: 0,
-            jitter: false,
-            drop_path: 0.0,
-            activations_mib: None,
-            device: DeviceChoice::Cpu,
-            precision: Precision::F32,
-            checkpoint_every: 500,
-            keep: 2,
-        }
-    }
-}
 
 impl Config {
     /// Reads TOML.
@@ -128,8 +52,13 @@ impl Config {
     /// [`Error::Config`] for an unknown key or a wrong type, [`Error::Value`] for a value that
     /// cannot be.
     pub fn from_toml(text: &str) -> Result<Self> {
-        let config: Self = toml::from_str(text).map_err(|error| Error::Config {
-            reason: error.to_string().trim_end().to_owned(),
+        let read = || match text.parse::<toml::Table>()? {
+            typed if typed.contains_key("preset") => preset::unfolded(typed)?.try_into(),
+            // From the text itself: errors show its lines.
+            _ => toml::from_str(text),
+        };
+        let config: Self = read().map_err(|error: toml::de::Error| Error::Config {
+            reason: with_nearest(error.to_string().trim_end()),
         })?;
         config.validate()?;
         Ok(config)
@@ -161,11 +90,15 @@ impl Config {
         Self::from_toml(text).map_err(|error| damaged(error.to_string()))
     }
 
-    /// Total number of steps, if an epoch has `epoch` steps.
+    /// Total number of steps, if an epoch has `epoch` steps; the most that there can be where the clock ends the
+    /// run.
     ///
     /// # Errors
     /// [`Error::Value`] for more than a run can have.
     pub(crate) fn steps(&self, epoch: u64) -> Result<u64> {
+        if self.train.hours.is_some() {
+            return Ok(MOST_STEPS);
+        }
         let Some(epochs) = self.train.epochs else {
             return Ok(self.train.steps);
         };
@@ -222,49 +155,10 @@ impl Config {
     pub fn validate(&self) -> Result<()> {
         self.model.validate()?;
         self.data.validate()?;
-        let train = &self.train;
-        let steps = format!("at most {MOST_STEPS}");
-        need(
-            train.steps <= MOST_STEPS,
-            "train.steps",
-            train.steps,
-            &steps,
-        )?;
-        counted("train.batch", train.batch as u64, 1_000_000)?;
-        need(train.keep > 0, "train.keep", train.keep, "at least 1")?;
-        let every = train.checkpoint_every;
-        need(every > 0, "train.checkpoint_every", every, "at least 1")?;
-        if let Some(horizon) = self.optim.horizon {
-            need(horizon > 0, "optim.horizon", horizon, "at least 1")?;
-        }
-        if let Some(clip) = self.optim.clip {
-            let positive = clip.is_finite() && clip > 0.0;
-            need(positive, "optim.clip", clip, "a positive number")?;
-        }
-        let decay = self.optim.decay;
-        let part = decay > 0.0 && decay <= 1.0;
-        need(part, "optim.decay", decay, "more than 0 and at most 1")?;
-        let lr = self.optim.lr;
-        need(
-            lr.is_finite() && lr > 0.0,
-            "optim.lr",
-            lr,
-            "a positive number",
-        )?;
-        let decay = self.optim.weight_decay;
-        need(
-            (0.0..1.0).contains(&decay),
-            "optim.weight_decay",
-            decay,
-            "a number from 0 to 1",
-        )?;
-        let drop = self.train.drop_path;
-        need(
-            (0.0..1.0).contains(&drop),
-            "train.drop_path",
-            drop,
-            "from 0 to less than 1",
-        )?;
+        self.optim.validate()?;
+        self.loss.validate()?;
+        self.train.validate()?;
+        self.validation.validate()?;
         let base = self.model.base;
         let beyond = |patch: &PatchSize| patch.sizes().is_some_and(|p| p.iter().any(|&p| p > base));
         need(
@@ -281,6 +175,20 @@ impl Config {
             });
         }
         Ok(())
+    }
+}
+
+/// An error's words, with the known key that is most like an unknown one.
+fn with_nearest(words: &str) -> String {
+    let quoted = words.split('`').skip(1).step_by(2);
+    let mut keys = quoted.skip_while(|_| !words.contains("unknown field"));
+    let Some(unknown) = keys.next() else {
+        return words.to_owned();
+    };
+    let known = keys.map(|key| (strsim::jaro_winkler(unknown, key), key));
+    match known.max_by(|(a, _), (b, _)| a.total_cmp(b)) {
+        Some((likeness, key)) if likeness > 0.7 => format!("{words}; did you mean {key}?"),
+        _ => words.to_owned(),
     }
 }
 
@@ -314,6 +222,26 @@ mod tests {
             config
         );
         assert_eq!(Config::from_toml("").unwrap(), config);
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_one() {
+        for (text, nearest) in [
+            ("[optim]\nlearning_rat = 1", Some("lr")),
+            ("[optim]\nweight_decai = 1", Some("weight_decay")),
+            ("[train]\nepoch = 1", Some("epochs")),
+            ("[train]\nqqq = 1", None),
+            ("[validaton]\nevery = 1", Some("validation")),
+            ("preset = \"released\"\n[loss]\nweight = 1", Some("weights")),
+        ] {
+            let error = Config::from_toml(text).unwrap_err().to_string();
+            let mean = error.split("did you mean ").nth(1);
+            assert_eq!(
+                mean.map(|key| key.trim_end_matches('?')),
+                nearest,
+                "{error}"
+            );
+        }
     }
 
     #[test]
@@ -385,6 +313,18 @@ mod tests {
             ("[optim]\ndecay = 0.0", "optim.decay"),
             ("[optim]\ndecay = nan", "optim.decay"),
             ("[optim]\nschedule = \"linear\"", "warmup-stable-decay"),
+            ("[optim]\nema = 1.0", "optim.ema"),
+            ("[optim]\naccumulate = 0", "optim.accumulate"),
+            ("[loss]\nkind = \"l1\"", "relative-l2"),
+            ("[loss]\ndelta = 0.0", "loss.delta"),
+            ("[loss]\nweights = { u = -1.0 }", "loss.weights"),
+            ("[train]\nhours = 0.0", "train.hours"),
+            ("[train]\nkeep_every = 0", "train.keep_every"),
+            ("[validation]\nwindows = 0", "validation.windows"),
+            (
+                "[validation]\nevery = 0\npatience = 3",
+                "validation.patience",
+            ),
         ] {
             let error = Config::from_toml(text).unwrap_err().to_string();
             assert!(error.contains(key), "{error}");

@@ -101,6 +101,15 @@ pub enum Error {
         which: String,
     },
 
+    /// A run of which no validation was ever finite.
+    #[error(
+        "{run} has no best checkpoint: it was not validated (validation.every, and a split `valid` of the data set)"
+    )]
+    NoBest {
+        /// The run.
+        run: String,
+    },
+
     /// A file of a run that is not what was written.
     #[error("{object} is damaged: {reason}; restore it from a copy, or take another checkpoint")]
     Damaged {
@@ -187,7 +196,7 @@ pub enum Error {
     },
 
     /// A loss, a gradient or a weight that left the numbers.
-    #[error("{what} at step {step}; {}", after_divergence(*kept))]
+    #[error("{what}; {}", after_divergence(*kept))]
     Diverged {
         /// The step.
         step: u64,

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use wellspring_store::{Dataset, Location, Reporter};
 
-use crate::checkpoint::{self, Checkpoint, Snapshot, fresh};
+use crate::checkpoint::{self, Checkpoint, CheckpointChoice, Learned, fresh};
 use crate::claim::{RunClaim, refuse_held};
 use crate::domain::Domains;
 use crate::model::Surrogate;
 use crate::optim::AdamW;
-use crate::{Config, Error, Result, leftovers};
+use crate::progress::Progress;
+use crate::{Config, Error, ModelChoice, Result, leftovers};
 pub use matched::Matched;
 
 /// Weights from elsewhere: a PyTorch state dict with the model's names and shapes, as safetensors.
@@ -45,7 +46,7 @@ pub async fn import(
     begin(config, &domains, &model, run, reporter).await
 }
 
-/// Begins a run with the weights of another run's checkpoint, the newest sound one unless a step is named: a
+/// Begins a run with the weights of one of another run's checkpoints: a
 /// checkpoint of step 0. Channels and inputs are matched by name; those that the other run does not have begin
 /// afresh. Says which.
 ///
@@ -55,11 +56,11 @@ pub async fn fine_tune(
     config: &Config,
     datasets: &[Arc<Dataset>],
     run: &Location,
-    (source, step): (&Location, Option<u64>),
+    (source, choice): (&Location, ModelChoice),
     reporter: &dyn Reporter,
 ) -> Result<Matched> {
     config.validate()?;
-    let checkpoint = Checkpoint::find(source, step, reporter).await?;
+    let checkpoint = Checkpoint::find(source, choice, reporter).await?;
     let domains = Domains::of_run(datasets, config).await?;
     let matched = Matched::of(&domains, &checkpoint.state.domains);
     let model = fresh(config, &domains, &config.train.device.open()?)?;
@@ -86,16 +87,15 @@ async fn begin(
     }
     refuse_held(run).await?;
     refuse_trained(run).await?;
-    let optimizer = AdamW::new(model.parameters())?;
-    claim.take(reporter).await?;
-    leftovers::sweep(run).await?;
-    let snapshot = Snapshot {
-        step: 0,
-        loss: None,
+    let learned = Learned {
         domains,
         parameters: model.parameters(),
-        optimizer: &optimizer,
+        optimizer: &AdamW::new(model.parameters())?,
+        average: None,
     };
+    let snapshot = learned.snapshot(0, None, Progress::default())?;
+    claim.take(reporter).await?;
+    leftovers::sweep(run).await?;
     snapshot.write(run, &claim).await?;
     match run.join("config.toml").put_new(text).await? {
         true => Ok(()),
@@ -118,7 +118,7 @@ async fn is_made(
         return Ok(false);
     }
     let weights = model.parameters().to_safetensors()?;
-    let there = Checkpoint::find(run, Some(0), reporter).await;
+    let there = Checkpoint::find(run, CheckpointChoice::Step(0).into(), reporter).await;
     Ok(there.is_ok_and(|there| there.weights() == weights))
 }
 

@@ -9,10 +9,11 @@ use crate::Result;
 use crate::checkpoint;
 
 /// Files of a run, and of a checkpoint.
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
     "config.toml",
     "log.jsonl",
     "lock",
+    "average.safetensors",
     "model.safetensors",
     "optimizer.safetensors",
     "state.json",

@@ -79,25 +79,29 @@ mod import;
 mod inputs;
 mod leftovers;
 mod log;
+mod loss;
 mod model;
 mod ops;
 mod optim;
 mod predictor;
 mod previous;
+mod progress;
 mod revin;
 mod source;
 mod step;
 mod stop;
 mod tensors;
 mod trainer;
+mod validation;
 
 #[cfg(test)]
 mod tests;
 
 pub use bench::{StepBench, StepFigure, bench_step};
-pub use checkpoint::{Checkpoint, State};
+pub use checkpoint::{Checkpoint, CheckpointChoice, ModelChoice, State, WeightChoice};
 pub use config::{
-    Config, DataConfig, Mlp, ModelConfig, OptimConfig, PatchSize, Roots, Strategy, TrainConfig,
+    Config, DataConfig, LossConfig, LossKind, Mlp, ModelConfig, OptimConfig, Optimizer, PatchSize,
+    Preset, Roots, Strategy, TrainConfig, ValidationConfig,
 };
 pub use device::{DeviceChoice, Precision};
 pub use domain::{Domain, Domains, Unseen};
@@ -106,10 +110,13 @@ pub use feed::{Reading, readings};
 pub use import::{Matched, StateDict, fine_tune, import};
 pub use inputs::{Column, Example, Input, InputKind, InputValues, Side};
 pub use log::Event;
+pub use loss::Loss;
 pub use model::{Columns, Parameters, Perturbation, Surrogate};
 pub use ops::Gradients;
 pub use optim::{AdamW, Descent, Pace, RateSchedule};
 pub use predictor::Predictor;
+pub use progress::{Best, Progress};
 pub use step::{predict, training_gradients, training_loss};
 pub use stop::Stop;
 pub use trainer::{Outcome, Start, TrainOptions, train};
+pub use validation::{Measurement, Validate, ValidationError};

@@ -8,7 +8,7 @@
 mod ckm;
 mod csm;
 mod fixed;
-mod initial;
+pub(crate) mod initial;
 mod modulation;
 mod padding;
 mod parameters;
@@ -266,6 +266,14 @@ impl Surrogate {
             batch,
             space,
         })
+    }
+
+    /// This model with other weights of the same names and shapes.
+    pub(crate) fn with_parameters(&self, parameters: Parameters) -> Self {
+        Self {
+            parameters,
+            ..self.clone()
+        }
     }
 
     /// A model that shares these weights as constants: a pass records nothing, and frees each layer's

@@ -1,5 +1,7 @@
-//! The optimizer: AdamW's state for all weights of a model, and the schedule of the learning rate.
+//! The optimizer: AdamW's state for all weights of a model, their moving average, and the schedule of the learning
+//! rate.
 
+mod average;
 mod schedule;
 
 use std::collections::BTreeMap;
@@ -10,6 +12,7 @@ use crate::model::Parameters;
 pub use crate::ops::{Descent, Pace};
 use crate::ops::{Gradients, Moving, adamw};
 use crate::{Error, Result, tensors};
+pub(crate) use average::Average;
 pub use schedule::RateSchedule;
 pub(crate) use schedule::learning_rate;
 
@@ -26,8 +29,13 @@ impl AdamW {
     /// # Errors
     /// [`Error::Candle`] when memory runs out.
     pub fn new(parameters: &Parameters) -> Result<Self> {
+        Self::except(parameters, |_| false)
+    }
+
+    /// Before the first step, of all weights but those that are frozen.
+    pub(crate) fn except(parameters: &Parameters, frozen: impl Fn(&str) -> bool) -> Result<Self> {
         let mut moments = BTreeMap::new();
-        for (name, var) in parameters.iter() {
+        for (name, var) in parameters.iter().filter(|(name, _)| !frozen(name)) {
             let zeros = || Var::zeros(var.shape(), DType::F32, var.device());
             moments.insert(name.to_owned(), (zeros()?, zeros()?));
         }
@@ -64,6 +72,11 @@ impl AdamW {
         Ok(found)
     }
 
+    /// Steps that have moved weights.
+    pub(crate) fn updates(&self) -> u64 {
+        self.steps
+    }
+
     /// Moments as safetensors: `NAME.first` and `NAME.second`.
     pub(crate) fn to_safetensors(&self) -> Result<Vec<u8>> {
         let moments = self.moments.iter().flat_map(|(name, (first, second))| {
@@ -73,7 +86,8 @@ impl AdamW {
         tensors::write(moments)
     }
 
-    /// Goes on after `steps` steps with moments that [`AdamW::to_safetensors`] wrote.
+    /// Goes on after `steps` steps with moments that [`AdamW::to_safetensors`] wrote. Those of weights that were
+    /// frozen before begin at zero.
     pub(crate) fn load_safetensors(
         &mut self,
         bytes: &[u8],
@@ -89,9 +103,12 @@ impl AdamW {
         for (name, (first, second)) in &self.moments {
             for (kind, var) in [("first", first), ("second", second)] {
                 let key = format!("{name}.{kind}");
-                let moment = held.get(&key).filter(|held| held.dims() == var.dims());
-                let moment = moment
-                    .ok_or_else(|| refused(format!("{key} is missing or of another shape")))?;
+                let Some(moment) = held.get(&key) else {
+                    continue;
+                };
+                if moment.dims() != var.dims() {
+                    return Err(refused(format!("{key} has another shape")));
+                }
                 var.set(&moment.to_device(var.device())?)?;
             }
         }
@@ -141,6 +158,7 @@ mod tests {
             let pace = Pace {
                 lr: 0.5,
                 decay: 0.0,
+                l2: 0.0,
                 clip,
             };
             let gradients = gradients(&loss, &parameters);
@@ -172,6 +190,7 @@ mod tests {
         let pace = Pace {
             lr: 0.5,
             decay: 0.1,
+            l2: 0.0,
             clip: Some(1.0),
         };
         // 0 · ∞ is not a number, and ∞ · w has a gradient that is infinite.

@@ -6,10 +6,10 @@ use crate::checkpoint::Checkpoint;
 use crate::domain::{Domain, Domains};
 use crate::inputs::{Example, InputReader};
 use crate::model::Surrogate;
-use crate::{Config, DeviceChoice, Precision, Result, step};
+use crate::{Config, DeviceChoice, ModelChoice, Precision, Result, step};
 
 /// A model with the weights of a checkpoint.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Predictor {
     config: Config,
     domains: Domains,
@@ -20,32 +20,44 @@ pub struct Predictor {
 }
 
 impl Predictor {
-    /// Loads a run's checkpoint, the newest sound one unless a step is named; `reporter` hears of
-    /// damaged ones that are passed over.
+    /// Loads a model of a run; `reporter` hears of damaged checkpoints that are passed over.
     ///
     /// # Errors
-    /// [`crate::Error::NoCheckpoint`], `NoSoundCheckpoint`, `Damaged`, `Weights`, `Device`.
+    /// [`crate::Error::NoCheckpoint`], `NoBest`, `NoSoundCheckpoint`, `Damaged`, `Weights`, `Device`.
     pub async fn load(
         run: &Location,
-        step: Option<u64>,
+        choice: ModelChoice,
         device: DeviceChoice,
         reporter: &dyn Reporter,
     ) -> Result<Self> {
         let config = Config::load(run).await?;
-        let checkpoint = Checkpoint::find(run, step, reporter).await?;
-        let mut model = checkpoint.model(&config, device)?;
-        if device == DeviceChoice::Cpu {
+        let checkpoint = Checkpoint::find(run, choice, reporter).await?;
+        let model = checkpoint.model(&config, device)?;
+        let (step, weights) = (checkpoint.state.step, checkpoint.weights_id());
+        let domains = checkpoint.state.domains;
+        Self::new(config, domains, step, weights, model)
+    }
+
+    /// A model after some steps, for the inputs of its first domain.
+    pub(crate) fn new(
+        config: Config,
+        domains: Domains,
+        step: u64,
+        weights: String,
+        mut model: Surrogate,
+    ) -> Result<Self> {
+        if model.device().is_cpu() {
             // bf16 saves no time there.
             model = model.in_precision(Precision::F32);
         }
-        let domains = &checkpoint.state.domains;
+        let inputs = InputReader::new(domains.first(), &domains)?;
         Ok(Self {
+            model: model.seeing(inputs.places())?,
+            inputs,
             config,
-            inputs: InputReader::new(domains.first(), domains)?,
-            step: checkpoint.state.step,
-            weights: checkpoint.state.weights().to_owned(),
-            domains: checkpoint.state.domains,
-            model,
+            domains,
+            step,
+            weights,
         })
     }
 
@@ -67,7 +79,7 @@ impl Predictor {
         self.step
     }
 
-    /// Identity of what it has learned.
+    /// Identity of what it has learned; empty for a model in training.
     #[must_use]
     pub fn weights(&self) -> &str {
         &self.weights
@@ -102,12 +114,15 @@ impl Predictor {
     ///
     /// # Errors
     /// [`crate::Error::Shape`] for channels or types of boundaries that it has not learned.
-    pub fn on(mut self, domain: &Domain) -> Result<Self> {
+    pub fn on(&self, domain: &Domain) -> Result<Self> {
         let places = self.domains.places(domain)?;
-        self.inputs = InputReader::new(domain, &self.domains)?;
+        let inputs = InputReader::new(domain, &self.domains)?;
         let model = self.model.view(places, domain.boundaries.clone())?;
-        self.model = model.seeing(self.inputs.places())?;
-        Ok(self)
+        Ok(Self {
+            model: model.seeing(inputs.places())?,
+            inputs,
+            ..self.clone()
+        })
     }
 
     /// What goes with the frames of a context, for the inputs that it sees.

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use wellspring_store::{Batch, Dataset, IoStatistics, Patch};
+use wellspring_store::{Batch, Conditions, Dataset, Frames, IoStatistics, Patch};
 
 use crate::domain::{Domain, Domains, Unseen};
 use crate::feed::{Feed, Mix};
 use crate::inputs::{InputReader, InputValues};
+use crate::loss::{Loss, check_fields};
 use crate::model::Surrogate;
 use crate::{Config, InputKind, Result, Stop};
 
@@ -17,6 +18,8 @@ pub(crate) struct Source {
     pub(crate) domain: Domain,
     /// The model's weights for its channels and boundaries.
     pub(crate) model: Surrogate,
+    /// What is made small of its channels' errors.
+    pub(crate) loss: Loss,
     /// The configured patch sizes, each checked on its grid.
     pub(crate) patches: Vec<Patch>,
     inputs: InputReader,
@@ -41,6 +44,7 @@ impl Source {
         }
         Ok(Self {
             domain: domain.clone(),
+            loss: Loss::new(&config.loss, dataset.schema(), &model.device())?,
             model,
             patches,
             feed: Feed::new(config, dataset, inputs.conditioning())?,
@@ -48,13 +52,17 @@ impl Source {
         })
     }
 
-    /// What the model sees of a batch beside the frames of the context.
+    /// What the model sees beside the frames of a context, which are all but the last.
     ///
     /// # Errors
     /// [`crate::Error::Input`] for a value that is missing or not finite.
-    pub(crate) fn inputs(&self, batch: &Batch) -> Result<Option<InputValues>> {
-        let time = batch.frames.time().saturating_sub(1);
-        self.inputs.values(&batch.conditions, &batch.frames, time)
+    pub(crate) fn inputs(
+        &self,
+        conditions: &[Conditions],
+        frames: &Frames,
+    ) -> Result<Option<InputValues>> {
+        let time = frames.time().saturating_sub(1);
+        self.inputs.values(conditions, frames, time)
     }
 
     /// The next batch, of this epoch or the one after; nothing where it was asked to stop meanwhile.
@@ -91,6 +99,7 @@ impl Sources {
         domains: &Domains,
         model: &Surrogate,
     ) -> Result<Self> {
+        check_fields(&config.loss, datasets.iter().map(|data| data.schema()))?;
         let open = |known| Source::new(config, known, domains, model);
         let list = datasets
             .into_iter()

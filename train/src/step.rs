@@ -4,13 +4,14 @@ use candle_core::{Tensor, Var};
 use wellspring_store::{Frames, Patch};
 
 use crate::inputs::Example;
+use crate::loss::Loss;
 use crate::model::{Perturbation, Surrogate};
-use crate::ops::{Gradients, Tape, backward_from, mse};
+use crate::ops::{Gradients, Tape, backward_from};
 use crate::revin::Revin;
 use crate::{Error, Result};
 
-/// Mean squared error of the normalized change, over every context frame for a causal model, else
-/// the last: a scalar that `backward` can start from. Frames are (T + 1, B, C, *space).
+/// The loss of the normalized change, over every context frame for a causal model, else the last: a
+/// scalar that `backward` can start from. Frames are (T + 1, B, C, *space).
 ///
 /// # Errors
 /// As [`Surrogate::forward`].
@@ -19,6 +20,7 @@ pub fn training_loss<'a>(
     example: impl Into<Example<'a>>,
     patch: &Patch,
     perturbation: &Perturbation,
+    loss: &Loss,
 ) -> Result<Tensor> {
     let example = example.into();
     let time = context(example.frames, 1)?;
@@ -26,7 +28,7 @@ pub fn training_loss<'a>(
     let input = example.input(&revin)?;
     let output = model.forward_perturbed(&input, patch, perturbation)?;
     let target = revin.target(time - output.dim(0)?)?;
-    Ok(mse(&output, &target)?)
+    loss.of(&output, &target)
 }
 
 /// The loss of [`training_loss`] as a constant, and its gradients. `limit` is the memory, in bytes, for what blocks
@@ -41,6 +43,7 @@ pub fn training_gradients<'a>(
     example: impl Into<Example<'a>>,
     patch: &Patch,
     perturbation: &Perturbation,
+    loss: &Loss,
     limit: u64,
 ) -> Result<(Tensor, Gradients)> {
     let example = example.into();
@@ -69,7 +72,7 @@ pub fn training_gradients<'a>(
         let end = Var::from_tensor(&output)?;
         let output = pass.decode(&end)?;
         let target = revin.target(time - output.dim(0)?)?;
-        let loss = mse(&output, &target)?;
+        let loss = loss.of(&output, &target)?;
         let mut found = loss.backward()?;
         gradients.take(&mut found, model.parameters().variables())?;
         (loss.detach(), slope_of(found.remove(&end), &end)?)

@@ -6,12 +6,14 @@ mod finite;
 mod gradients;
 mod inputs;
 mod kernels;
+mod learning;
 mod padding;
 mod races;
 mod resume;
 mod run;
 mod scales;
 mod trouble;
+mod validating;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,9 +24,9 @@ use tokio::runtime::Runtime;
 use wellspring_store::*;
 
 use crate::{
-    Checkpoint, Config, Error, Mlp, ModelConfig, PatchSize, Perturbation, Precision, Predictor,
-    Start, Stop, Strategy, Surrogate, TrainOptions, predict, train, training_gradients,
-    training_loss,
+    Checkpoint, CheckpointChoice, Config, Error, Loss, Mlp, ModelChoice, ModelConfig, PatchSize,
+    Perturbation, Precision, Predictor, Start, Stop, Strategy, Surrogate, TrainOptions, predict,
+    train, training_gradients, training_loss,
 };
 
 /// Two trajectories of travelling waves.
@@ -151,7 +153,7 @@ fn memory() -> Location {
 
 /// What a run has learned.
 fn weights(runtime: &Runtime, run: &Location) -> Vec<u8> {
-    let found = runtime.block_on(Checkpoint::find(run, None, &Silent));
+    let found = runtime.block_on(Checkpoint::find(run, ModelChoice::default(), &Silent));
     found.unwrap().weights().to_vec()
 }
 
@@ -181,6 +183,7 @@ fn a_resumed_run_equals_an_undisturbed_one() {
             config: &config,
             datasets: vec![Arc::clone(&dataset)],
             start,
+            validator: None,
             stop,
         };
         train(run, options, runtime.handle(), reporter)
@@ -207,7 +210,7 @@ fn a_resumed_run_equals_an_undisturbed_one() {
     let predictor = runtime
         .block_on(Predictor::load(
             &parts,
-            None,
+            ModelChoice::default(),
             crate::DeviceChoice::Cpu,
             &Silent,
         ))
@@ -230,6 +233,7 @@ fn training_learns_the_waves() {
         config: &config,
         datasets: vec![dataset],
         start: Start::New,
+        validator: None,
         stop: &Stop::default(),
     };
     let outcome = train(&run, options, runtime.handle(), &Silent).unwrap();
@@ -262,6 +266,7 @@ fn a_vocabulary_of_fields_serves_several_data_sets() {
             config: &config,
             datasets: both.clone(),
             start: Start::Resume,
+            validator: None,
             stop,
         };
         train(run, options, runtime.handle(), reporter).unwrap()
@@ -274,7 +279,12 @@ fn a_vocabulary_of_fields_serves_several_data_sets() {
     assert_eq!(weights(&whole), weights(&parts));
 
     let load = || {
-        let loaded = Predictor::load(&whole, None, crate::DeviceChoice::Cpu, &Silent);
+        let loaded = Predictor::load(
+            &whole,
+            ModelChoice::default(),
+            crate::DeviceChoice::Cpu,
+            &Silent,
+        );
         runtime.block_on(loaded).unwrap()
     };
     assert_eq!(load().domains().vocabulary(), ["u", "v", "w"]);

@@ -1,36 +1,41 @@
 //! [`train()`]: a whole run, from windows through steps to checkpoints.
 //!
-//! A checkpoint that cannot be written does not end the run: it is reported, and the next one is tried. If data
-//! cannot be read any longer, a checkpoint of the last step is written before the run ends with the error.
+//! A checkpoint is written while the next steps are taken. One that cannot be written does not end the run: it is
+//! reported, and the next one is tried. If data cannot be read any longer, a checkpoint of the last step is written
+//! before the run ends with the error.
 //!
 //! A step is a pure function of (configuration, data sets, step): its windows, its patch size and its learning
-//! rate. So a run that is resumed from a checkpoint ends with the same bytes as one that was never stopped.
+//! rate. So a run that is resumed from a checkpoint ends with the same bytes as one that was never stopped. Only
+//! the schedule of a run that the clock ends (`train.hours`) depends on the time.
 
+mod clock;
 mod data_wait;
+mod learning;
 mod options;
 mod saving;
 mod start;
+mod validating;
 
-use std::time::Instant;
-
-use rand::{Rng as _, SeedableRng as _};
-use rand_chacha::ChaCha8Rng;
 use tokio::runtime::Handle;
-use wellspring_store::{Batch, Location, Patch, Reporter};
+use wellspring_store::{Location, Reporter};
 
 use crate::checkpoint::fresh;
 use crate::claim::{RunClaim, refuse_held};
 use crate::config::mebibytes;
 use crate::device;
 use crate::domain::Domains;
-use crate::log::{Event, Log};
-use crate::model::{Perturbation, Surrogate};
-use crate::optim::{AdamW, Descent, Pace, learning_rate};
+use crate::log::Log;
+use crate::model::Surrogate;
+use crate::optim::{AdamW, Average};
 use crate::previous::{Previous, refuse_unfinished};
+use crate::progress::{Best, Progress};
 use crate::source::Sources;
-use crate::{Config, Error, Example, Result, Stop, training_gradients};
+use crate::validation::Validate;
+use crate::{Config, Error, Result, Stop};
+use clock::Clock;
 use data_wait::DataWait;
 pub use options::{Start, TrainOptions};
+use saving::Writing;
 
 /// The result of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,6 +47,8 @@ pub struct Outcome {
     /// Mean loss of the last steps, at most a hundred; of a finished run, that of its last. None where
     /// no step was taken.
     pub loss: Option<f32>,
+    /// The best validation, where there was one.
+    pub best: Option<Best>,
     /// Numbers that the model has learned.
     pub parameters: usize,
     /// Whether it was asked to stop before its end.
@@ -51,7 +58,7 @@ pub struct Outcome {
 /// Trains a model on one data set or several and writes it to `run`. This blocks: call it from a thread that
 /// is not the runtime's.
 ///
-/// A resumed run that has all its steps is not changed. Differences from the run's first configuration are
+/// A resumed run that has reached its end is not changed. Differences from the run's first configuration are
 /// reported, and so are parts of the data that no model sees. When `stop` is requested, it writes a checkpoint
 /// after the current step and returns.
 ///
@@ -78,14 +85,20 @@ pub fn train(
     let (start, stop) = (options.start, options.stop);
     let mut trainer = Trainer::new(run, options, claim, before.as_ref(), runtime)?;
     if let Some(before) = before {
-        if trainer.step >= trainer.steps {
+        if trainer.is_done() {
             trainer.tidy(reporter);
             return Ok(trainer.outcome(trainer.step, before.checkpoint.state.loss, false));
         }
         trainer.go_on(&before, reporter)?;
     }
     trainer.start(start, reporter)?;
-    reporter.begin("training", Some(trainer.steps), "steps");
+    let total = trainer
+        .config
+        .train
+        .hours
+        .is_none()
+        .then_some(trainer.steps);
+    reporter.begin("training", total, "steps");
     reporter.advance(trainer.step);
     let outcome = trainer.run(stop, reporter);
     reporter.end();
@@ -118,54 +131,67 @@ struct Trainer<'a> {
     run: &'a Location,
     claim: RunClaim,
     runtime: &'a Handle,
+    validator: Option<&'a dyn Validate>,
     domains: Domains,
     /// Bytes for what blocks keep until their backward pass.
     activations: u64,
     model: Surrogate,
     optimizer: AdamW,
+    average: Option<Average>,
     sources: Sources,
     log: Log,
     wait: DataWait,
+    clock: Clock,
     /// Steps taken, and in all.
     step: u64,
     steps: u64,
+    progress: Progress,
+    /// Losses of the last steps, at most a hundred.
+    losses: Vec<f32>,
     /// Whether weights and moments are those after `step` steps, and not between two.
     whole: bool,
-    /// The step of the newest checkpoint.
+    /// The step of the newest checkpoint, and the one that is being written.
     kept: Option<u64>,
+    writing: Option<Writing>,
 }
 
 impl<'a> Trainer<'a> {
     /// Writes nothing yet.
     fn new(
         run: &'a Location,
-        options: TrainOptions<'_>,
+        options: TrainOptions<'a>,
         claim: RunClaim,
         before: Option<&Previous>,
         runtime: &'a Handle,
     ) -> Result<Self> {
         let TrainOptions {
-            config, datasets, ..
+            config,
+            datasets,
+            validator,
+            ..
         } = options;
         let domains = runtime.block_on(Domains::of_run(&datasets, config))?;
         let device = config.train.device.open()?;
-        let (model, optimizer) = match before {
-            Some(Previous { checkpoint, .. }) => {
-                let model = checkpoint.model(config, config.train.device)?;
-                let optimizer = checkpoint.optimizer(model.parameters())?;
-                (model, optimizer)
-            }
-            None => {
-                let model = fresh(config, &domains, &device)?;
-                let optimizer = AdamW::new(model.parameters())?;
-                (model, optimizer)
-            }
+        let checkpoint = before.map(|before| &before.checkpoint);
+        let model = match checkpoint {
+            Some(checkpoint) => checkpoint.model(config, config.train.device)?,
+            None => fresh(config, &domains, &device)?,
         };
+        let optim = &config.optim;
+        optim.check_frozen(model.parameters().iter().map(|(name, _)| name))?;
+        let mut optimizer = AdamW::except(model.parameters(), |name| optim.freezes(name))?;
+        let average = |decay| Average::of(model.parameters(), decay);
+        let mut average = optim.ema.map(average).transpose()?;
+        if let Some(checkpoint) = checkpoint {
+            checkpoint.restore(&mut optimizer, average.as_mut())?;
+        }
         let activations = match config.train.activations_mib {
             Some(mib) => mebibytes(mib),
             None => device::activation_bytes(&device)?,
         };
-        let kept = before.map(|before| before.checkpoint.state.step);
+        let kept = checkpoint.map(|checkpoint| checkpoint.state.step);
+        let progress = checkpoint.map(|checkpoint| checkpoint.state.progress);
+        let progress = progress.unwrap_or_default();
         let step = kept.unwrap_or(0);
         let sources = Sources::new(config, datasets, &domains, &model)?;
         let steps = config.steps(sources.epoch_steps())?;
@@ -174,27 +200,24 @@ impl<'a> Trainer<'a> {
             run,
             claim,
             runtime,
+            validator,
             domains,
             activations,
             model,
             optimizer,
+            average,
             sources: sources.after(step),
             log: Log::default(),
             wait: DataWait::default(),
+            clock: Clock::new(config.train.hours, progress.seconds),
             step,
             steps,
+            progress,
+            losses: Vec::new(),
             whole: true,
             kept,
+            writing: None,
         })
-    }
-
-    /// The step at which the schedule of the learning rate ends.
-    fn horizon(&self) -> u64 {
-        self.config.optim.horizon.unwrap_or(self.steps)
-    }
-
-    fn rate(&self, step: u64) -> f64 {
-        learning_rate(&self.config.optim, step, self.horizon())
     }
 
     fn outcome(&self, begun: u64, loss: Option<f32>, stopped: bool) -> Outcome {
@@ -202,135 +225,51 @@ impl<'a> Trainer<'a> {
             step: self.step,
             begun,
             loss,
+            best: self.progress.best,
             parameters: self.model.parameters().count(),
             stopped,
         }
     }
 
-    /// The patch size of a step, the same on every machine, and what it adds at random.
-    fn draw(&self, step: u64, batch: usize) -> (Patch, Perturbation) {
-        let train = &self.config.train;
-        let mut rng = ChaCha8Rng::seed_from_u64(train.seed);
-        rng.set_stream(step + 1);
-        let patches = &self.sources.of(step).patches;
-        let patch = patches[rng.random_range(0..patches.len())].clone();
-        let mut perturbation = Perturbation::none();
-        if train.jitter {
-            perturbation = perturbation.jitter(&patch, &mut rng);
-        }
-        if train.drop_path > 0.0 {
-            let blocks = self.config.model.blocks;
-            perturbation = perturbation.drop_path(train.drop_path, blocks, batch, &mut rng);
-        }
-        (patch, perturbation)
+    /// Whether the run has reached its end: its steps, its time, or a model that gets no better.
+    fn is_done(&self) -> bool {
+        let patience = self.config.validation.patience;
+        let gets_no_better = patience.is_some_and(|patience| self.progress.stale >= patience);
+        self.step >= self.steps || self.clock.is_over() || gets_no_better
     }
 
     fn run(&mut self, stop: &Stop, reporter: &dyn Reporter) -> Result<Outcome> {
         let begun = self.step;
-        let mut recent = Vec::new();
         let _heed = stop.heed();
-        while self.step < self.steps && !stop.asked() {
+        while !self.is_done() && !stop.asked() {
             match self.advance(stop, reporter) {
-                Ok(Some(loss)) => recent.push(loss),
-                Ok(None) => break,
+                Ok(true) => {}
+                Ok(false) => break,
                 Err(error) => {
-                    self.leave(recent.last().copied(), &error, reporter);
+                    self.leave(&error, reporter);
                     return Err(error);
                 }
             }
         }
-        if self.kept != Some(self.step) {
-            let (step, kept) = (self.step, self.kept);
-            self.save(recent.last().copied(), reporter)
-                .map_err(|error| match error {
-                    Error::Store(_) => Error::Unsaved {
-                        step,
-                        kept,
-                        source: Box::new(error),
-                    },
-                    error => error,
-                })?;
-        }
-        let last = &recent[recent.len().saturating_sub(100)..];
-        let mean = (!last.is_empty()).then(|| last.iter().sum::<f32>() / last.len() as f32);
-        Ok(self.outcome(begun, mean, self.step < self.steps))
+        self.finish(reporter)?;
+        let sum: f32 = self.losses.iter().sum();
+        let mean = (!self.losses.is_empty()).then(|| sum / self.losses.len() as f32);
+        Ok(self.outcome(begun, mean, !self.is_done()))
     }
 
-    /// One step, and a checkpoint after it where one is due; gives the loss, or nothing where it was asked
-    /// to stop while it waited for data.
-    fn advance(&mut self, stop: &Stop, reporter: &dyn Reporter) -> Result<Option<f32>> {
-        let began = Instant::now();
-        let source = self.sources.of_mut(self.step);
-        let data = source.domain.name.clone();
-        let Some(batch) = source.next(self.runtime, stop)? else {
-            return Ok(None);
-        };
-        let waited = began.elapsed().as_secs_f64();
-        let (patch, perturbation) = self.draw(self.step, batch.frames.batch());
-        let Descent { loss, norm } = self.learn(batch, &patch, &perturbation)?;
-        let seconds = began.elapsed().as_secs_f64();
-        tracing::debug!(step = self.step, loss, %patch, seconds, waited, "step");
-        self.wait.add(waited, seconds);
-        self.log.push(Event::Step {
-            step: self.step,
-            loss,
-            data,
-            patch: patch.to_string(),
-            lr: self.rate(self.step - 1),
-            norm: Some(norm),
-            seconds,
-            waited,
-        });
+    /// One step, with a validation and a checkpoint after it where they are due. False where it was asked to stop
+    /// while it waited for data.
+    fn advance(&mut self, stop: &Stop, reporter: &dyn Reporter) -> Result<bool> {
+        if !self.learn(stop, reporter)? {
+            return Ok(false);
+        }
         reporter.advance(1);
-        if self.step.is_multiple_of(self.config.train.checkpoint_every) {
-            self.save_or_tell(loss, reporter)?;
+        let is_best = self.validate_if_due(reporter);
+        self.progress.seconds = self.clock.used();
+        if is_best || self.step.is_multiple_of(self.config.train.checkpoint_every) {
+            self.save(reporter)?;
         }
-        Ok(Some(loss))
-    }
-
-    /// The loss and its gradient's norm are looked at after all of a step was asked of the device.
-    fn learn(
-        &mut self,
-        batch: Batch,
-        patch: &Patch,
-        perturbation: &Perturbation,
-    ) -> Result<Descent> {
-        let source = self.sources.of(self.step);
-        let inputs = source.inputs(&batch)?;
-        let example = Example {
-            frames: &batch.frames,
-            inputs: inputs.as_ref(),
-        };
-        let (loss, gradients) = training_gradients(
-            &source.model,
-            example,
-            patch,
-            perturbation,
-            self.activations,
-        )?;
-        let optim = &self.config.optim;
-        let pace = Pace {
-            lr: self.rate(self.step),
-            decay: optim.weight_decay,
-            clip: optim.clip,
-        };
-        let parameters = self.model.parameters();
-        self.whole = false;
-        let found = self.optimizer.step(parameters, &loss, &gradients, pace)?;
-        self.whole = true;
-        if !found.is_finite() {
-            let Descent { loss, norm } = found;
-            let what = format!(
-                "with patches of {patch} the loss is {loss} and its gradient's norm {norm}"
-            );
-            return Err(self.diverged(self.step + 1, what));
-        }
-        self.step += 1;
-        Ok(found)
-    }
-
-    fn diverged(&self, step: u64, what: String) -> Error {
-        let kept = self.kept;
-        Error::Diverged { step, what, kept }
+        self.settle_if_written(reporter)?;
+        Ok(true)
     }
 }

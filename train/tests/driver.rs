@@ -13,7 +13,7 @@
 
 use wellspring_store::{Boundary, Frames, Patch};
 use wellspring_train::{
-    AdamW, DeviceChoice, ModelConfig, Pace, PatchSize, Perturbation, Precision, Strategy,
+    AdamW, DeviceChoice, Loss, ModelConfig, Pace, PatchSize, Perturbation, Precision, Strategy,
     Surrogate, predict, training_gradients,
 };
 
@@ -85,12 +85,14 @@ impl Trained {
             &self.frames,
             &self.patch,
             &Perturbation::none(),
+            &Loss::default(),
             u64::MAX,
         )
         .unwrap();
         let pace = Pace {
             lr: 1e-3,
             decay: 1e-4,
+            l2: 0.0,
             clip: Some(1.0),
         };
         self.optimizer

@@ -17,8 +17,8 @@ use candle_core::{DType, Device, Tensor, safetensors};
 use serde::Deserialize;
 use wellspring_store::{Boundary, Frames, Patch};
 use wellspring_train::{
-    AdamW, DeviceChoice, Gradients, Mlp, ModelConfig, Pace, PatchSize, Perturbation, Precision,
-    Strategy, Surrogate, predict, training_loss,
+    AdamW, DeviceChoice, Gradients, Loss, Mlp, ModelConfig, Pace, PatchSize, Perturbation,
+    Precision, Strategy, Surrogate, predict, training_loss,
 };
 
 /// The fixture's metadata.
@@ -257,7 +257,14 @@ fn compare_outputs_and_gradients(fixture: &Fixture, worst: &mut Worst) {
         assert_eq!(output.dims(), expected.dims());
         worst.compare("output", &tag, &flat(&output), &flat(expected));
 
-        let loss = training_loss(&model, &frames, &patch, &Perturbation::none()).unwrap();
+        let loss = training_loss(
+            &model,
+            &frames,
+            &patch,
+            &Perturbation::none(),
+            &Loss::default(),
+        )
+        .unwrap();
         worst.compare(
             "loss",
             &tag,
@@ -328,6 +335,7 @@ fn compare_training(fixture: &Fixture, worst: &mut Worst) {
             &frames,
             &patches[step % patches.len()],
             &Perturbation::none(),
+            &Loss::default(),
         )
         .unwrap();
         let mut gradients = Gradients::default();
@@ -340,6 +348,7 @@ fn compare_training(fixture: &Fixture, worst: &mut Worst) {
         let pace = Pace {
             lr: 1e-3,
             decay: 1e-4,
+            l2: 0.0,
             clip: None,
         };
         let found = optimizer

@@ -7,6 +7,7 @@ use wellspring_eval::{Format, ImageFormat, OnExisting};
 use wellspring_train::DeviceChoice;
 
 use super::Remote;
+use super::models::ModelArgs;
 use super::words::one_of;
 
 /// Roll a model out and write its errors and spectra as tables
@@ -18,6 +19,7 @@ Examples:
   wellspring eval runs/ckm ds -r results --schedule 16x8x8         one p per axis
   wellspring eval runs/ckm ds -r results --schedule random:7
   wellspring eval runs/ckm ds -r results --schedule budget:250     small patches where the model is least sure
+  wellspring eval runs/ckm ds -r results --step best               the checkpoint with the best validation
   wellspring eval runs/ckm ds -r results --bands 0,0.4,0.8,1.6,4.5 errors in other bands
   wellspring eval persistence ds -r results --rollout 20           the baseline to beat
 
@@ -56,9 +58,8 @@ pub struct Eval {
     #[arg(long)]
     pub name: Option<String>,
 
-    /// Step of the checkpoint; by default the last one
-    #[arg(long)]
-    pub step: Option<u64>,
+    #[command(flatten)]
+    pub model: ModelArgs,
 
     /// Steps between two starts in a trajectory; by default the length of a rollout
     #[arg(long, value_name = "STEPS")]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use wellspring_train::{CheckpointChoice, ModelChoice, WeightChoice};
 
 /// Train a surrogate model
 #[derive(Debug, Args)]
@@ -10,6 +11,7 @@ use clap::Args;
 Every key except data.root has a default, so a configuration file may be short or absent:
   wellspring train --set data.root=ds --set model.strategy=ckm --out runs/ckm
   wellspring train config.toml --out runs/ckm --set train.steps=2000
+  wellspring train --set preset=paper-25M --set data.root=ds --out runs/25M   the paper's recipe, key by key yours
   wellspring train --out runs/ckm --resume             continue from the newest sound checkpoint
   wellspring train --out runs/ckm --resume --set train.steps=4000 --set optim.horizon=4000
   wellspring train --out runs/ckm --resume --from 500 --set optim.lr=3e-4   go back to an earlier checkpoint
@@ -22,7 +24,13 @@ the same result as without the interruption. Only one process at a time can writ
 checkpoints after that step, and the log's lines of later steps.
 The resolved configuration is written to RUN/config.toml; with --resume, --set changes it. The learning
 rate's schedule ends at optim.horizon, by default the train.steps of the first start: more steps alone do not
-change it. optim.clip=1.0 limits the gradient's norm. If no whole number of patches covers an axis, the grid
+change it. optim.clip=1.0 limits the gradient's norm. train.hours=12 ends the run by the clock instead.
+
+Every validation.every steps, and at the end, the model predicts windows of the data set's split `valid`. The
+checkpoint with the best mean VRMSE is kept (wellspring eval RUN DS --step best), and validation.patience=5 ends the
+run after five validations in a row without a better one.
+
+If no whole number of patches covers an axis, the grid
 is padded: periodically along a periodic axis, else with its edge.")]
 pub struct Train {
     /// A TOML configuration
@@ -73,6 +81,28 @@ pub struct Plan {
     pub json: bool,
 }
 
+/// Which model of a run
+#[derive(Debug, Clone, Copy, Args)]
+pub struct ModelArgs {
+    /// The checkpoint: a step, "best" by validation, or "newest", the newest sound one
+    #[arg(long, default_value = "newest")]
+    pub step: CheckpointChoice,
+
+    /// The weights: "average", their moving average where the run has one (optim.ema), or "trained"
+    #[arg(long, default_value = "average")]
+    pub weights: WeightChoice,
+}
+
+impl ModelArgs {
+    /// The choice that was typed.
+    pub fn choice(self) -> ModelChoice {
+        ModelChoice {
+            checkpoint: self.step,
+            weights: self.weights,
+        }
+    }
+}
+
 /// Write a checkpoint's weights as a PyTorch state dict in safetensors
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -85,9 +115,8 @@ pub struct Export {
     /// The file to write: a path or a URL
     pub out: String,
 
-    /// Step of the checkpoint; by default the newest sound one
-    #[arg(long)]
-    pub step: Option<u64>,
+    #[command(flatten)]
+    pub model: ModelArgs,
 }
 
 /// Start a run from a PyTorch state dict in safetensors
@@ -106,9 +135,9 @@ pub struct Import {
     /// A TOML configuration of the model; by default that of the run
     pub config: Option<PathBuf>,
 
-    /// Of a run: the checkpoint of this step; by default the newest sound one
-    #[arg(long, value_name = "STEP")]
-    pub step: Option<u64>,
+    /// Of a run: a step, "best" by validation, or "newest", the newest sound one
+    #[arg(long, default_value = "newest")]
+    pub step: CheckpointChoice,
 
     /// The run to write: a folder or a URL
     #[arg(long, value_name = "RUN")]

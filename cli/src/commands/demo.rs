@@ -8,7 +8,9 @@ use anyhow::{Context as _, Result};
 use wellspring_eval::{Baseline, EvalOptions, Format, OnExisting, ReportOptions, Results};
 use wellspring_ingest::{Equation, IngestOptions, SimulateOptions};
 use wellspring_store::{Dataset, Location};
-use wellspring_train::{Config, DeviceChoice, ModelConfig, Predictor, Start, Strategy};
+use wellspring_train::{
+    Config, DeviceChoice, ModelChoice, ModelConfig, Predictor, Start, Strategy,
+};
 
 use super::{Session, eval, print, report, train};
 use crate::args::{self, DemoSize};
@@ -233,7 +235,7 @@ impl Demo<'_> {
                 let name = model_name(strategy);
                 let run = self.location(&format!("runs/{name}"))?;
                 let (device, reporter) = (DeviceChoice::Cpu, &self.session.reporter);
-                let predictor = Predictor::load(&run, None, device, reporter);
+                let predictor = Predictor::load(&run, ModelChoice::default(), device, reporter);
                 let predictor = self.session.wait(predictor)?;
                 let schedules: &[&str] = match strategy {
                     Strategy::Fixed => &["16"],
@@ -241,7 +243,7 @@ impl Demo<'_> {
                 };
                 let schedules: Vec<String> =
                     schedules.iter().map(|&text| text.to_owned()).collect();
-                evaluator.model(self.session, predictor, name, &schedules)?;
+                evaluator.model(self.session, &predictor, name, &schedules)?;
             }
             Ok(())
         })

@@ -52,13 +52,13 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
             let predictor = session
                 .wait(Predictor::load(
                     &run,
-                    args.step,
+                    args.model.choice(),
                     args.device,
                     &session.reporter,
                 ))
                 .with_context(|| format!("cannot load a model from {run}"))?;
             let name = args.name.as_deref().or(run.name()).unwrap_or("model");
-            evaluator.model(session, predictor, name, &args.schedules)?
+            evaluator.model(session, &predictor, name, &args.schedules)?
         }
     };
     for record in records.iter().flatten() {
@@ -98,7 +98,7 @@ impl Evaluator {
     pub fn model(
         &self,
         session: &Session,
-        predictor: Predictor,
+        predictor: &Predictor,
         name: &str,
         schedules: &[String],
     ) -> Result<Vec<Option<RunRecord>>> {
@@ -119,7 +119,7 @@ impl Evaluator {
                 Err(error) => misuse!("--schedule: {error}"),
             }
         };
-        let subject = ModelSubject(&predictor, patches);
+        let subject = ModelSubject::new(&predictor)?;
         schedules
             .iter()
             .map(|schedule| self.evaluate(session, &subject, name, schedule))
@@ -147,7 +147,13 @@ impl Evaluator {
 }
 
 /// A model as a step function, and its patch sizes.
-struct ModelSubject<'a>(&'a Predictor, Vec<Patch>);
+pub struct ModelSubject<'a>(&'a Predictor, Vec<Patch>);
+
+impl<'a> ModelSubject<'a> {
+    pub fn new(predictor: &'a Predictor) -> Result<Self> {
+        Ok(Self(predictor, predictor.patches()?))
+    }
+}
 
 impl Subject for ModelSubject<'_> {
     fn description(&self) -> Description {

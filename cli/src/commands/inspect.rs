@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use wellspring_eval::{Format, Results};
 use wellspring_store::{CacheOptions, Location, Manifest};
-use wellspring_train::{Checkpoint, Config};
+use wellspring_train::{Checkpoint, Config, ModelChoice};
 
 use super::Session;
 use crate::args;
@@ -228,7 +228,7 @@ fn parameters(manifest: &Manifest) -> String {
 async fn run_folder(session: &Session, run: &Location) -> Result<String> {
     let config = Config::load(run).await?;
     let mut text = format!("run {run}\n\n{}", config.to_toml()?);
-    match Checkpoint::find(run, None, &session.reporter).await {
+    match Checkpoint::find(run, ModelChoice::default(), &session.reporter).await {
         Ok(checkpoint) => {
             let state = checkpoint.state;
             let loss = state

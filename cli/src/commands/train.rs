@@ -1,11 +1,13 @@
 //! `wellspring train`: reads a configuration and a data set, and writes a run. On Ctrl-C, SIGTERM or SIGHUP it
 //! writes a checkpoint and stops; `--resume` continues from the newest sound one.
 
+mod validator;
+
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use wellspring_store::{Dataset, Location};
-use wellspring_train::{Config, Outcome, Start, TrainOptions};
+use wellspring_train::{Config, Outcome, Start, TrainOptions, Validate};
 
 use super::Session;
 use super::plan::compared;
@@ -13,6 +15,7 @@ use crate::args;
 use crate::failure::misuse;
 use crate::progress::line;
 use crate::{interrupt, settings};
+use validator::Validator;
 
 pub fn run(session: &Session, args: &args::Train) -> Result<()> {
     let run = session.locate(&args.out)?;
@@ -43,8 +46,11 @@ pub fn run(session: &Session, args: &args::Train) -> Result<()> {
         let loss = outcome
             .loss
             .map_or_else(String::new, |loss| format!(", loss {loss:.4}"));
+        let best = outcome.best.map_or_else(String::new, |best| {
+            format!(", best VRMSE {:.4} at step {}", best.vrmse, best.step)
+        });
         line(&format!(
-            "{out}: {} parameters, {step} steps{loss}; next: {next}",
+            "{out}: {} parameters, {step} steps{loss}{best}; next: {next}",
             outcome.parameters,
         ));
     }
@@ -77,10 +83,12 @@ pub fn open(session: &Session, config: &Config) -> Result<Vec<Arc<Dataset>>> {
 pub fn train(session: &Session, config: &Config, run: &Location, start: Start) -> Result<Outcome> {
     let stop = interrupt::stop(session.handle())?;
     let datasets = open(session, config)?;
+    let validator = Validator::of(config, &datasets, session.handle());
     let options = TrainOptions {
         config,
         datasets: datasets.clone(),
         start,
+        validator: validator.as_ref().map(|found| found as &dyn Validate),
         stop: &stop,
     };
     let outcome = wellspring_train::train(run, options, session.handle(), &session.reporter)

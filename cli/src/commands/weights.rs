@@ -4,7 +4,7 @@
 
 use anyhow::Result;
 use wellspring_store::Location;
-use wellspring_train::{Checkpoint, Config, StateDict};
+use wellspring_train::{Checkpoint, CheckpointChoice, Config, ModelChoice, StateDict};
 
 use super::Session;
 use crate::args;
@@ -14,7 +14,11 @@ use crate::settings;
 
 pub fn export(session: &Session, args: &args::Export) -> Result<()> {
     let run = session.locate(&args.run)?;
-    let checkpoint = session.wait(Checkpoint::find(&run, args.step, &session.reporter))?;
+    let checkpoint = session.wait(Checkpoint::find(
+        &run,
+        args.model.choice(),
+        &session.reporter,
+    ))?;
     let out = session.locate(&args.out)?;
     session.wait(out.put(checkpoint.weights().to_vec()))?;
     line(&format!(
@@ -45,11 +49,15 @@ pub fn import(session: &Session, args: &args::Import) -> Result<()> {
     let datasets = super::train::open(session, &config)?;
     let reporter = &session.reporter;
     if held.is_some() {
-        let source = (&source, args.step);
+        let choice = ModelChoice {
+            checkpoint: args.step,
+            ..ModelChoice::default()
+        };
+        let source = (&source, choice);
         let begun = wellspring_train::fine_tune(&config, &datasets, &run, source, reporter);
         line(&format!("{}: {}", args.out, session.wait(begun)?));
     } else {
-        if args.step.is_some() {
+        if args.step != CheckpointChoice::Newest {
             misuse!("--step: {} is no run, so it has no steps", args.weights);
         }
         let bytes = session.wait(source.get())?;

@@ -243,3 +243,58 @@ fn strides_are_tasks_of_their_own() {
         plane,8,0.7057,1.0\nplane every 2,4,1.4114,1.0\n";
     assert_eq!(text, expected);
 }
+
+/// The mean that training validates by is that of the rows of an evaluation, for the same windows.
+#[test]
+fn a_sample_of_windows_has_the_errors_of_the_tables() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let dataset = runtime.block_on(plane("memory:///plane"));
+    let schedule = Schedule::parse("4,8", 2).unwrap();
+    let subject = Counted::failing_at(usize::MAX);
+    let options = EvalOptions {
+        split: Split::Train,
+        rollout: 2,
+        every: Some(1),
+        ..options()
+    };
+    let results = Location::parse("memory:///results").unwrap();
+    let evaluation = Evaluation {
+        subject: &subject,
+        name: "c",
+        schedule: &schedule,
+        dataset: &dataset,
+        options: &options,
+    };
+    evaluate(&results, evaluation, runtime.handle(), &Silent).unwrap();
+    for windows in [1, 4, 99] {
+        let sampled = SampleOptions {
+            split: Split::Train,
+            windows,
+            rollout: 2,
+            seed: 3,
+            batch: 3,
+        };
+        let sample = WindowSample::draw(&dataset, [1, 1], sampled, runtime.handle()).unwrap();
+        assert_eq!(sample.windows().len(), windows.min(2 * (FRAMES - 2)));
+        let chosen = sample.windows().iter();
+        let chosen: Vec<String> = chosen
+            .map(|window| format!("({}, {})", window.trajectory, window.start))
+            .collect();
+        let query = format!(
+            "SELECT avg(value) AS mean FROM metrics WHERE metric = 'vrmse' AND (trajectory, start) IN ({})",
+            chosen.join(", ")
+        );
+        let answer = runtime.block_on(async {
+            let database = Database::new().unwrap();
+            database.add_results(&results, &Silent).await.unwrap();
+            database.sql(&query).await.unwrap()
+        });
+        let text = String::from_utf8(Format::Csv.write(&answer).unwrap()).unwrap();
+        let expected: f64 = text.lines().nth(1).unwrap().parse().unwrap();
+        let found = sample.vrmse(&subject, &schedule).unwrap();
+        assert!(
+            (found - expected).abs() < 1e-12 * expected,
+            "{found} {expected}"
+        );
+    }
+}

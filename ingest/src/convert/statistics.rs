@@ -4,6 +4,7 @@
 //! in order: the result has the same bits however many threads or machines gathered them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -29,6 +30,19 @@ pub(crate) enum Piece {
     Frames(EntryId, Range<usize>),
     /// The fields of a split that do not vary in time.
     Constants(Split),
+}
+
+/// For the log: `train 3, frames 16 to 31`.
+impl fmt::Display for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frames(EntryId { split, index }, steps) => {
+                let last = steps.end.saturating_sub(1);
+                write!(f, "{split} {index}, frames {} to {last}", steps.start)
+            }
+            Self::Constants(split) => write!(f, "{split}, constants"),
+        }
+    }
 }
 
 /// All pieces, in order.
@@ -64,7 +78,7 @@ impl Piece {
     }
 
     /// Moments of each channel.
-    #[tracing::instrument(name = "statistics", level = "info", skip_all, fields(piece = ?self))]
+    #[tracing::instrument(name = "statistics", level = "info", skip_all, fields(of = %self))]
     pub(crate) async fn moments(self, catalogue: Arc<Catalogue>) -> Result<Vec<ChannelMoments>> {
         let (id, steps) = match self {
             Self::Frames(id, steps) => (id, steps),

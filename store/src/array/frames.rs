@@ -173,6 +173,26 @@ impl<T: Copy> Frames<T> {
         }
     }
 
+    /// The samples of a range, copied.
+    ///
+    /// # Panics
+    /// When the range is not within the batch.
+    #[must_use]
+    pub fn slice_batch(&self, range: Range<usize>) -> Self {
+        let sample = self.channels * self.cells();
+        let frames = self.data.chunks_exact((self.batch * sample).max(1));
+        let samples = range.start * sample..range.end * sample;
+        Self {
+            batch: range.len(),
+            data: frames
+                .flat_map(|frame| &frame[samples.clone()])
+                .copied()
+                .collect(),
+            space: self.space.clone(),
+            ..*self
+        }
+    }
+
     /// Slides a window of frames on: drops the oldest and appends `next`, (1, B, C, *space).
     ///
     /// # Errors

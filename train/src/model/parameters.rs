@@ -44,6 +44,22 @@ impl Parameters {
         })
     }
 
+    /// The same values in variables of their own.
+    pub(crate) fn copy(&self) -> Result<Self> {
+        let copied = |(name, var): (&String, &Var)| {
+            Ok((
+                name.clone(),
+                Var::from_tensor(&var.as_detached_tensor().copy()?)?,
+            ))
+        };
+        let vars: BTreeMap<String, Var> = self.vars.iter().map(copied).collect::<Result<_>>()?;
+        let tensor = |(name, var): (&String, &Var)| (name.clone(), var.as_tensor().clone());
+        Ok(Self {
+            tensors: vars.iter().map(tensor).collect(),
+            vars,
+        })
+    }
+
     /// Tensors that share the variables' values, now and after each step, but record no gradients.
     pub(crate) fn frozen(&self) -> Self {
         let value = |(name, var): (&String, &Var)| (name.clone(), var.as_detached_tensor());

@@ -1,6 +1,8 @@
 //! [`Perturbation`]: the random part of a forward pass in training. It is drawn beforehand, so that the
 //! pass itself is a function of its arguments.
 
+use std::ops::Range;
+
 use candle_core::{Device, Tensor};
 use rand::Rng;
 use wellspring_store::Patch;
@@ -54,6 +56,18 @@ impl Perturbation {
             .map(|rate| [factors(rate), factors(rate)])
             .collect();
         self
+    }
+
+    /// That of some samples of the batch.
+    pub(crate) fn of(&self, samples: Range<usize>) -> Self {
+        let part = |factors: &Vec<f32>| factors[samples.clone()].to_vec();
+        let residuals = self.residuals.iter();
+        Self {
+            shift: self.shift.clone(),
+            residuals: residuals
+                .map(|[time, space]| [part(time), part(space)])
+                .collect(),
+        }
     }
 
     pub(super) fn shift(&self, axis: usize) -> usize {

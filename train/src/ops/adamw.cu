@@ -1,7 +1,7 @@
 // AdamW for all weights at once (Loshchilov and Hutter 2019), with clipping by the norm of the gradient over all
 // of them. With gradient g at step t:
 //
-//   g <- g * min(1, limit / (norm + 1e-6))
+//   g <- g * min(1, limit / (norm + 1e-6)) + l2 w
 //   m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g^2
 //   w <- w - lr (decay w + m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps))
 //
@@ -51,11 +51,11 @@ DEVICE double block_sum(double x) {
 }
 
 struct Rule {
-  float clip, keep, rate, scale;
+  float clip, keep, rate, scale, l2;
 };
 
 DEVICE void move(float &w, float &m, float &v, float g, const Rule &rule) {
-  g *= rule.clip;
+  g = g * rule.clip + rule.l2 * w;
   m = BETA1 * m + (1 - BETA1) * g;
   v = BETA2 * v + (1 - BETA2) * (g * g);
   w = w * rule.keep - rule.rate * (m / (sqrtf(v) * rule.scale + EPSILON));
@@ -96,8 +96,8 @@ KERNEL adamw_norm_f32(const double *squares, int count, const float *loss, float
 // Nothing moves where the factor is NaN.
 KERNEL adamw_update_f32(Table<float *> weights, Table<float *> firsts, Table<float *> seconds,
                         Table<const float *> gradients, Table<size_t> sizes, const double *found, float keep,
-                        float rate, float scale) {
-  const Rule rule = {float(found[2]), keep, rate, scale};
+                        float rate, float scale, float l2) {
+  const Rule rule = {float(found[2]), keep, rate, scale, l2};
   if (isnan(rule.clip)) return;
   const Part mine = part(sizes);
   float *const weight = weights.at[mine.weight], *const first = firsts.at[mine.weight];

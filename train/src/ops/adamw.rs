@@ -1,5 +1,6 @@
 //! AdamW in place (Loshchilov and Hutter 2019) for all weights at once: with gradient g at step t,
 //!
+//! g ← g + λ₂ w, which is Adam with L2 regularization where λ = 0 (Kingma and Ba 2015),
 //! m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g²,
 //! w ← w − η (λ w + m/(1 − β₁ᵗ) / (√(v/(1 − β₂ᵗ)) + ε)).
 //!
@@ -33,8 +34,10 @@ pub(crate) struct Moving<'a> {
 pub struct Pace {
     /// Learning rate.
     pub lr: f64,
-    /// Decoupled weight decay.
+    /// Decoupled weight decay: AdamW's.
     pub decay: f64,
+    /// Weight decay as a part of the gradient, after clipping: Adam's.
+    pub l2: f64,
     /// The largest norm of a gradient, over all weights.
     pub clip: Option<f64>,
 }
@@ -77,10 +80,14 @@ fn one_by_one(all: &[Moving<'_>], loss: &Tensor, step: u64, pace: Pace) -> Resul
         let update = Update::new(step, pace);
         let factor = pace.clip.map_or(1.0, |limit| limit / (found.norm + 1e-6));
         for moving in all {
-            match factor < 1.0 {
-                true => move_one(moving, &(moving.gradient * factor)?, &update)?,
-                false => move_one(moving, moving.gradient, &update)?,
+            let mut gradient = moving.gradient.clone();
+            if factor < 1.0 {
+                gradient = (gradient * factor)?;
             }
+            if pace.l2 > 0.0 {
+                gradient = (gradient + (moving.weight.as_detached_tensor() * pace.l2)?)?;
+            }
+            move_one(moving, &gradient, &update)?;
         }
     }
     Ok(found)
@@ -95,6 +102,16 @@ fn move_one(moving: &Moving<'_>, gradient: &Tensor, update: &Update) -> Result<(
     moving
         .weight
         .inplace_op3(moving.first, moving.second, update)
+}
+
+/// e ← β e + (1 − β) w: a moving average of a weight.
+pub(crate) fn average(average: &Var, weight: &Var, beta: f64) -> Result<()> {
+    if Route::of(average) == Route::Cpu {
+        let (beta, power) = (beta as f32, 1);
+        return average.inplace_op2(weight, &Moment { beta, power });
+    }
+    let [average_, weight] = [average, weight].map(Var::as_detached_tensor);
+    average.set(&((average_ * beta)? + (weight * (1.0 - beta))?)?)
 }
 
 /// m ← β m + (1 − β) gᵏ.
@@ -193,6 +210,12 @@ mod tests {
 
     #[test]
     fn the_first_steps_are_those_of_the_formula() {
+        for (decay, l2) in [(0.1, 0.0), (0.0, 0.1)] {
+            first_steps(decay, l2);
+        }
+    }
+
+    fn first_steps(decay: f64, l2: f64) {
         let of =
             |values: &[f32]| Var::from_tensor(&Tensor::new(values, &Device::Cpu).unwrap()).unwrap();
         let (weight, first, second) = (of(&[1.0, -2.0]), of(&[0.0, 0.0]), of(&[0.0, 0.0]));
@@ -200,7 +223,8 @@ mod tests {
         let loss = Tensor::new(1.0_f32, &Device::Cpu).unwrap();
         let pace = Pace {
             lr: 1e-2,
-            decay: 0.1,
+            decay,
+            l2,
             clip: None,
         };
         for step in 1..4 {
@@ -214,13 +238,14 @@ mod tests {
             };
             adamw(&[moving], &loss, step, pace).unwrap();
             for i in 0..2 {
-                m[i] = 0.9 * m[i] + 0.1 * g[i];
-                v[i] = 0.999 * v[i] + 0.001 * g[i] * g[i];
+                let g = g[i] + l2 * w[i];
+                m[i] = 0.9 * m[i] + 0.1 * g;
+                v[i] = 0.999 * v[i] + 0.001 * g * g;
                 let (mean, square) = (
                     m[i] / (1.0 - 0.9_f64.powi(step as i32)),
                     v[i] / (1.0 - 0.999_f64.powi(step as i32)),
                 );
-                w[i] -= 1e-2 * (0.1 * w[i] + mean / (square.sqrt() + 1e-8));
+                w[i] -= 1e-2 * (decay * w[i] + mean / (square.sqrt() + 1e-8));
             }
             let found: Vec<f32> = weight.to_vec1().unwrap();
             assert!(

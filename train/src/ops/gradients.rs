@@ -33,6 +33,22 @@ impl Gradients {
         Ok(())
     }
 
+    /// Adds others, times a factor.
+    ///
+    /// # Errors
+    /// Those of Candle.
+    pub(crate) fn add_all(&mut self, others: Self, factor: f64) -> Result<()> {
+        for (id, gradient) in others.0 {
+            let gradient = (gradient * factor)?;
+            let sum = match self.0.remove(&id) {
+                Some(before) => (before + gradient)?,
+                None => gradient,
+            };
+            self.0.insert(id, sum);
+        }
+        Ok(())
+    }
+
     /// Takes the gradient of a tensor out.
     pub(crate) fn remove(&mut self, x: &Tensor) -> Option<Tensor> {
         self.0.remove(&x.id())

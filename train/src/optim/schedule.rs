@@ -29,25 +29,27 @@ impl RateSchedule {
     }
 }
 
-/// The learning rate of a step, counted from 0, with a schedule that ends at step `horizon`.
-pub(crate) fn learning_rate(optim: &OptimConfig, step: u64, horizon: u64) -> f64 {
+/// The learning rate of a step, counted from 0, with a schedule that ends at step `horizon`, which is not always a
+/// whole number.
+pub(crate) fn learning_rate(optim: &OptimConfig, step: u64, horizon: f64) -> f64 {
     let warmup = match optim.schedule.ends() {
-        true => optim.warmup.min(horizon),
-        false => optim.warmup,
+        true => (optim.warmup as f64).min(horizon),
+        false => optim.warmup as f64,
     };
+    let step = step as f64;
     if step < warmup {
-        return optim.lr * (step + 1) as f64 / warmup as f64;
+        return optim.lr * ((step + 1.0) / warmup).min(1.0);
     }
     // Of the steps between warm-up and horizon, the share that is done.
-    let share = (step - warmup) as f64 / horizon.saturating_sub(warmup).max(1) as f64;
+    let share = (step - warmup) / (horizon - warmup).max(1.0);
     let factor = match optim.schedule {
         RateSchedule::Constant => 1.0,
         RateSchedule::Cosine => 0.5 * (1.0 + (PI * share.min(1.0)).cos()),
         RateSchedule::WarmupStableDecay => {
-            let left = horizon.saturating_sub(step) as f64 / horizon as f64;
+            let left = (horizon - step).max(0.0) / horizon;
             (left / optim.decay).min(1.0)
         }
-        RateSchedule::InverseSqrt => (warmup.max(1) as f64 / (step + 1) as f64).sqrt(),
+        RateSchedule::InverseSqrt => (warmup.max(1.0) / (step + 1.0)).sqrt(),
     };
     optim.lr * factor
 }
@@ -68,13 +70,13 @@ mod tests {
     #[test]
     fn a_cosine_rises_then_falls_to_zero() {
         let optim = optim(RateSchedule::Cosine);
-        let rate = |step| learning_rate(&optim, step, 110);
+        let rate = |step| learning_rate(&optim, step, 110.0);
         assert_eq!(rate(0), 0.1);
         assert_eq!(rate(9), 1.0);
         assert_eq!(rate(10), 1.0);
         assert!((rate(60) - 0.5).abs() < 1e-12);
         assert!(rate(109) < 1e-3 && rate(109) > 0.0);
-        assert!(learning_rate(&optim, 3, 4) > 0.0);
+        assert!(learning_rate(&optim, 3, 4.0) > 0.0);
         // A run that goes on beyond the horizon stays where the schedule ended.
         assert_eq!((rate(110), rate(5000)), (0.0, 0.0));
     }
@@ -82,7 +84,7 @@ mod tests {
     #[test]
     fn a_stable_rate_falls_over_the_last_part() {
         let optim = optim(RateSchedule::WarmupStableDecay);
-        let rate = |step| learning_rate(&optim, step, 100);
+        let rate = |step| learning_rate(&optim, step, 100.0);
         assert_eq!((rate(4), rate(10), rate(80)), (0.5, 1.0, 1.0));
         assert!((rate(90) - 0.5).abs() < 1e-12);
         assert!((rate(99) - 0.05).abs() < 1e-12);
@@ -96,13 +98,13 @@ mod tests {
             (RateSchedule::InverseSqrt, 0.5),
         ] {
             let optim = optim(schedule);
-            for horizon in [1, 10, 1000] {
+            for horizon in [1.0, 10.0, 1000.0] {
                 let rate = |step| learning_rate(&optim, step, horizon);
                 assert_eq!((rate(4), rate(9), rate(39)), (0.5, 1.0, later));
             }
         }
         let steps: Vec<f64> = (0..100)
-            .map(|step| learning_rate(&optim(RateSchedule::InverseSqrt), step, 1))
+            .map(|step| learning_rate(&optim(RateSchedule::InverseSqrt), step, 1.0))
             .collect();
         assert!(steps[9..].windows(2).all(|pair| pair[0] > pair[1]));
     }

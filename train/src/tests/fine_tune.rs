@@ -9,7 +9,7 @@ use super::*;
 use crate::{InputKind, Matched, fine_tune};
 
 fn tensors(run: &Run, place: &Location, step: u64) -> HashMap<String, Tensor> {
-    let found = Checkpoint::find(place, Some(step), &Silent);
+    let found = Checkpoint::find(place, CheckpointChoice::Step(step).into(), &Silent);
     let found = run.runtime.block_on(found).unwrap();
     candle_core::safetensors::load_buffer(found.weights(), &Device::Cpu).unwrap()
 }
@@ -21,7 +21,13 @@ fn tuned(
     place: &Location,
 ) -> crate::Result<Matched> {
     let datasets = [Arc::clone(dataset)];
-    let begun = fine_tune(config, &datasets, place, (&run.place, None), &run.notes);
+    let begun = fine_tune(
+        config,
+        &datasets,
+        place,
+        (&run.place, ModelChoice::default()),
+        &run.notes,
+    );
     run.runtime.block_on(begun)
 }
 
@@ -78,6 +84,7 @@ fn channels_are_matched_by_name() {
         config: &config,
         datasets: vec![other],
         start: Start::Resume,
+        validator: None,
         stop: &Stop::default(),
     };
     let outcome = train(&place, options, run.runtime.handle(), &run.notes).unwrap();

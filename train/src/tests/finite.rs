@@ -2,9 +2,9 @@
 
 use super::run::{Run, nine_steps};
 use super::*;
-use crate::Domains;
-use crate::checkpoint::Snapshot;
+use crate::checkpoint::Learned;
 use crate::claim::RunClaim;
+use crate::{Domains, Progress};
 
 #[test]
 fn a_run_that_diverges_names_the_step_and_leaves_the_checkpoint_before() {
@@ -13,6 +13,7 @@ fn a_run_that_diverges_names_the_step_and_leaves_the_checkpoint_before() {
         let mut config = nine_steps();
         config.optim.lr = 1e36;
         config.optim.warmup = 0;
+        config.train.max_skipped = 0;
         config.train.checkpoint_every = every;
         let error = run.go(&config).unwrap_err();
         let said = error.to_string();
@@ -93,7 +94,7 @@ fn a_checkpoint_that_is_not_finite_is_passed_over() {
     assert_eq!(run.loaded().unwrap().step(), 6);
     let told = run.told();
     assert!(told.contains("infinite or not a number"), "{told}");
-    let named = Checkpoint::find(&run.place, Some(9), &Silent);
+    let named = Checkpoint::find(&run.place, CheckpointChoice::Step(9).into(), &Silent);
     let error = run.runtime.block_on(named).unwrap_err();
     assert!(matches!(error, Error::Damaged { .. }), "{error}");
     run.go(&nine_steps()).unwrap();
@@ -130,13 +131,13 @@ async fn moments_that_are_not_finite_are_never_written() {
     for (value, written) in [(f32::INFINITY, false), (1e38, true)] {
         let moments = with_value(optimizer.to_safetensors().unwrap(), value);
         optimizer.load_safetensors(&moments, 3, "it").unwrap();
-        let snapshot = Snapshot {
-            step: 3,
-            loss: None,
+        let learned = Learned {
             domains: &domains,
             parameters: model.parameters(),
             optimizer: &optimizer,
+            average: None,
         };
+        let snapshot = learned.snapshot(3, None, Progress::default()).unwrap();
         let done = snapshot.write(&run, &claim).await;
         let files = run.join(folder).list().await.unwrap();
         assert_eq!(files.is_empty(), !written, "{files:?}");

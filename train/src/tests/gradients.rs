@@ -37,11 +37,12 @@ fn blocks_computed_again_give_the_same_gradients() {
     let sides = vec![[Boundary::Wall; 2], [Boundary::Periodic; 2]];
     let model = Surrogate::new(&config, 2, sides, 0, &Device::Cpu).unwrap();
     let (patch, none) = (Patch::uniform(8, 2), Perturbation::none());
-    let loss = training_loss(&model, &frames, &patch, &none).unwrap();
+    let loss = training_loss(&model, &frames, &patch, &none, &Loss::default()).unwrap();
     let whole = loss.backward().unwrap();
     // A block's activations are 28 arrays of 6 items with 16 tokens of 32 features.
     for limit in [0, 28 * 6 * 16 * 32 * 4, u64::MAX] {
-        let (value, parts) = training_gradients(&model, &frames, &patch, &none, limit).unwrap();
+        let (value, parts) =
+            training_gradients(&model, &frames, &patch, &none, &Loss::default(), limit).unwrap();
         let [value, loss] = [&value, &loss].map(|loss| loss.to_scalar::<f32>().unwrap());
         assert!((value - loss).abs() < 1e-6);
         for (name, var) in model.parameters().iter() {
@@ -77,10 +78,16 @@ fn every_parameter_of_every_model_gets_a_gradient() {
         let walls = vec![[Boundary::Wall, Boundary::Open], [Boundary::Periodic; 2]];
         let model = Surrogate::new(&config, 2, walls, 0, &Device::Cpu).unwrap();
         let patch = Patch::uniform(size, 2);
-        let gradients = training_loss(&model, &frames, &patch, &Perturbation::none())
-            .unwrap()
-            .backward()
-            .unwrap();
+        let gradients = training_loss(
+            &model,
+            &frames,
+            &patch,
+            &Perturbation::none(),
+            &Loss::default(),
+        )
+        .unwrap()
+        .backward()
+        .unwrap();
         for (name, var) in model.parameters().iter() {
             let gradient = gradients
                 .get(var)
@@ -127,7 +134,8 @@ fn bf16_is_near_f32_and_every_weight_learns() {
         let still = Perturbation::none();
         let gradients = |model, limit| {
             let (loss, gradients) =
-                training_gradients(model, &frames, &patch, &still, limit).unwrap();
+                training_gradients(model, &frames, &patch, &still, &Loss::default(), limit)
+                    .unwrap();
             (loss.to_scalar::<f32>().unwrap(), gradients)
         };
         let ((loss, gradient), (near, rounded)) =

@@ -146,6 +146,7 @@ fn go(
         config,
         datasets: datasets.to_vec(),
         start: Start::Resume,
+        validator: None,
         stop: &Stop::default(),
     };
     train(run, options, runtime.handle(), &Silent)
@@ -283,7 +284,12 @@ fn a_model_that_sees_a_scalar_tells_trajectories_apart() {
             config.optim.lr = 3e-3;
             let run = memory();
             go(&runtime, &config, &dataset, &run).unwrap();
-            let predictor = Predictor::load(&run, None, crate::DeviceChoice::Cpu, &Silent);
+            let predictor = Predictor::load(
+                &run,
+                ModelChoice::default(),
+                crate::DeviceChoice::Cpu,
+                &Silent,
+            );
             let predictor = runtime.block_on(predictor).unwrap();
             let (frames, conditions) = both(&runtime, &dataset[0], WindowSpec::of_length(4));
             let context = frames.slice_time(0..3);
@@ -345,10 +351,11 @@ fn inputs_are_never_in_the_loss() {
                 inputs: values.as_ref(),
             };
             let (patch, still) = (Patch::uniform(size, 2), Perturbation::none());
-            let whole = training_loss(&model, example, &patch, &still).unwrap();
+            let whole = training_loss(&model, example, &patch, &still, &Loss::default()).unwrap();
             let whole: f32 = whole.to_scalar().unwrap();
             let (parts, gradients) =
-                training_gradients(&model, example, &patch, &still, u64::MAX).unwrap();
+                training_gradients(&model, example, &patch, &still, &Loss::default(), u64::MAX)
+                    .unwrap();
             let parts: f32 = parts.to_scalar().unwrap();
             assert!((parts - whole).abs() <= 1e-5 * whole, "{parts} {whole}");
             assert!(gradients.get(weight).is_some());
@@ -382,6 +389,7 @@ fn a_run_with_inputs_goes_on_bit_for_bit() {
         config: &config,
         datasets: dataset.to_vec(),
         start: Start::New,
+        validator: None,
         stop: &stop,
     };
     let reporter = StopAfter(AtomicU64::new(4), &stop);
@@ -398,7 +406,7 @@ fn a_run_with_inputs_goes_on_bit_for_bit() {
     assert!(error.contains("[model] is not the one"), "{error}");
 
     let found = runtime
-        .block_on(Checkpoint::find(&parts, None, &Silent))
+        .block_on(Checkpoint::find(&parts, ModelChoice::default(), &Silent))
         .unwrap();
     let domains = Domains::of_run(&dataset, &config);
     assert_eq!(found.state.domains, runtime.block_on(domains).unwrap());
@@ -462,7 +470,12 @@ fn data_sets_share_a_vocabulary_of_inputs() {
     let outcome = go(&runtime, &config, &datasets, &run).unwrap();
     assert!(outcome.loss.unwrap().is_finite());
     let load = || {
-        let loaded = Predictor::load(&run, None, crate::DeviceChoice::Cpu, &Silent);
+        let loaded = Predictor::load(
+            &run,
+            ModelChoice::default(),
+            crate::DeviceChoice::Cpu,
+            &Silent,
+        );
         runtime.block_on(loaded).unwrap()
     };
     for (dataset, wanted) in datasets
@@ -520,7 +533,12 @@ fn what_an_input_lacks_is_named() {
     let config = parting_config(&[InputKind::Scalars]);
     let run = memory();
     go(&runtime, &config, &sound, &run).unwrap();
-    let predictor = Predictor::load(&run, None, crate::DeviceChoice::Cpu, &Silent);
+    let predictor = Predictor::load(
+        &run,
+        ModelChoice::default(),
+        crate::DeviceChoice::Cpu,
+        &Silent,
+    );
     let predictor = runtime.block_on(predictor).unwrap();
     let (frames, mut conditions) = both(&runtime, &sound[0], WindowSpec::of_length(4));
     conditions[1]
@@ -576,6 +594,7 @@ fn what_is_asked_for_and_not_there_is_told() {
         config: &config,
         datasets: dataset.to_vec(),
         start: Start::New,
+        validator: None,
         stop: &Stop::default(),
     };
     train(&memory(), options, runtime.handle(), &notes).unwrap();
@@ -612,7 +631,7 @@ fn inputs_on_kernels_are_those_of_the_cpu() {
             inputs: values.as_ref(),
         };
         let (patch, still) = (Patch::uniform(16, 2), Perturbation::none());
-        let found = training_gradients(&model, example, &patch, &still, u64::MAX);
+        let found = training_gradients(&model, example, &patch, &still, &Loss::default(), u64::MAX);
         let (loss, gradients) = found.unwrap();
         let mut all = model.parameters().iter();
         let (_, weight) = all

@@ -23,12 +23,14 @@ fn stepped(config: &ModelConfig, precision: Precision, limit: u64, device: &Devi
     let pace = Pace {
         lr: 1e-3,
         decay: 0.1,
+        l2: 0.0,
         clip: Some(0.5),
     };
     let mut optimizer = AdamW::new(model.parameters()).unwrap();
     let mut gradients = BTreeMap::new();
     let descents = [0, 1].map(|_| {
-        let (loss, found) = training_gradients(&model, &frames, &patch, &still, limit).unwrap();
+        let (loss, found) =
+            training_gradients(&model, &frames, &patch, &still, &Loss::default(), limit).unwrap();
         for (name, var) in model.parameters().iter() {
             let gradient = found.get(var).expect("every weight gets a gradient");
             gradients.insert(name.to_owned(), gradient.to_device(&Device::Cpu).unwrap());

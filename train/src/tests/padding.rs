@@ -118,11 +118,17 @@ fn a_grid_that_no_patch_divides_is_learned_and_continued() {
             config: &config,
             datasets: vec![Arc::clone(&dataset)],
             start: Start::New,
+            validator: None,
             stop: &Stop::default(),
         };
         let outcome = train(&run, options, runtime.handle(), &Silent).unwrap();
         assert!(outcome.loss.unwrap().is_finite(), "{strategy:?}");
-        let loaded = Predictor::load(&run, None, crate::DeviceChoice::Cpu, &Silent);
+        let loaded = Predictor::load(
+            &run,
+            ModelChoice::default(),
+            crate::DeviceChoice::Cpu,
+            &Silent,
+        );
         let predictor = runtime.block_on(loaded).unwrap();
         let context = runtime
             .block_on(dataset.read(Split::Train, 0, 0..3))

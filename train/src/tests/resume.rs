@@ -57,7 +57,7 @@ fn the_schedule_is_the_one_that_a_run_began_with() {
     longer.go(&more).unwrap();
     let rates = longer.rates();
     assert_eq!(rates[..5], schedule[..5]);
-    assert_eq!(rates[5], crate::optim::learning_rate(&more.optim, 5, 12));
+    assert_eq!(rates[5], crate::optim::learning_rate(&more.optim, 5, 12.0));
     assert!(rates[11] > 0.0);
     let notes = longer.told();
     assert!(notes.contains("optim.horizon = 12 (was 9)"), "{notes}");
@@ -86,7 +86,7 @@ fn imported_weights_begin_a_schedule_of_their_own() {
     tuned.go(&config).unwrap();
     assert_eq!(tuned.config().optim.horizon, Some(4));
     let rates: Vec<f64> = (0..4)
-        .map(|step| crate::optim::learning_rate(&config.optim, step, 4))
+        .map(|step| crate::optim::learning_rate(&config.optim, step, 4.0))
         .collect();
     assert_eq!(tuned.rates(), rates);
 }
@@ -187,7 +187,7 @@ fn a_checkpoint_that_is_named_is_that_one_or_none() {
     let run = Run::new();
     run.go(&nine_steps()).unwrap();
     let named = |step| {
-        let found = Checkpoint::find(&run.place, Some(step), &Silent);
+        let found = Checkpoint::find(&run.place, CheckpointChoice::Step(step).into(), &Silent);
         run.runtime.block_on(found)
     };
     assert_eq!(named(9).unwrap().state.step, 9);

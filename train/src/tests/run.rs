@@ -59,6 +59,7 @@ impl Run {
             config,
             datasets: vec![Arc::clone(&self.dataset)],
             start: Start::Resume,
+            validator: None,
             stop,
         };
         train(&self.place, options, self.runtime.handle(), reporter)
@@ -69,6 +70,7 @@ impl Run {
             config,
             datasets: vec![Arc::clone(&self.dataset)],
             start,
+            validator: None,
             stop: &Stop::default(),
         };
         train(&self.place, options, self.runtime.handle(), &self.notes)
@@ -160,7 +162,7 @@ impl Run {
 
     pub(super) fn loaded(&self) -> crate::Result<Predictor> {
         let device = crate::DeviceChoice::Cpu;
-        let loaded = Predictor::load(&self.place, None, device, &self.notes);
+        let loaded = Predictor::load(&self.place, ModelChoice::default(), device, &self.notes);
         self.runtime.block_on(loaded)
     }
 }

@@ -18,6 +18,7 @@ fn units_do_not_change_what_is_learned() {
             config: &config,
             datasets: vec![waves(&runtime, &of)],
             start: Start::New,
+            validator: None,
             stop: &Stop::default(),
         };
         let outcome = train(&memory(), options, runtime.handle(), &Silent);

@@ -191,6 +191,7 @@ fn where_data_cannot_be_read_any_longer_the_last_step_is_kept() {
             config: &config,
             datasets: vec![Arc::clone(&run.dataset), Arc::clone(second)],
             start: Start::Resume,
+            validator: None,
             stop: &Stop::default(),
         };
         train(place, options, run.runtime.handle(), reporter)

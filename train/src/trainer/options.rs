@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wellspring_store::Dataset;
 
-use crate::{Config, Stop};
+use crate::{Config, Stop, Validate};
 
 /// What [`train()`](crate::train()) trains, and from where on.
 #[derive(Clone)]
@@ -15,6 +15,9 @@ pub struct TrainOptions<'a> {
     pub datasets: Vec<Arc<Dataset>>,
     /// Where the run begins.
     pub start: Start,
+    /// Measures the model while it is trained, as `config.validation` says; none where there is nothing to measure
+    /// it on.
+    pub validator: Option<&'a dyn Validate>,
     /// When it is asked, the run writes a checkpoint after the current step and ends.
     pub stop: &'a Stop,
 }

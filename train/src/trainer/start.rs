@@ -26,14 +26,19 @@ impl Trainer<'_> {
 
     /// Makes the run this process's, and says once what a person should know of it.
     pub(super) fn start(&mut self, start: Start, reporter: &dyn Reporter) -> Result<()> {
-        self.config.optim.horizon.get_or_insert(self.steps.max(1));
+        if self.config.train.hours.is_none() {
+            self.config.optim.horizon.get_or_insert(self.steps.max(1));
+        }
         for source in self.sources.iter() {
             for remark in source.remarks(&self.config.model.inputs) {
                 reporter.note(&remark);
             }
         }
-        let horizon = self.horizon();
-        if self.steps > horizon && self.config.optim.schedule.ends() {
+        if let Some(horizon) = self.config.optim.horizon
+            && self.steps > horizon
+            && self.config.optim.schedule.ends()
+            && self.config.train.hours.is_none()
+        {
             reporter.note(&format!(
                 "warning: the learning rate is {} from step {horizon} on, where its schedule ends, and there \
                  are {} steps; --set optim.horizon={} stretches the schedule, and changes the rate at once",
@@ -88,9 +93,9 @@ impl Trainer<'_> {
 
     /// Removes from a finished run what a process that was killed at its end had not removed yet.
     pub(super) fn tidy(&mut self, reporter: &dyn Reporter) {
-        let (run, runtime, keep) = (self.run, self.runtime, self.config.train.keep);
+        let (run, runtime, keep) = (self.run, self.runtime, self.keep());
         let tidied = runtime.block_on(async {
-            if checkpoint::steps(run).await?.len() > keep || leftovers::are_in(run).await? {
+            if checkpoint::steps(run).await?.len() > keep.newest || leftovers::are_in(run).await? {
                 self.claim.take(reporter).await?;
                 leftovers::sweep(run).await?;
                 checkpoint::retain(run, keep, self.step).await?;

@@ -66,6 +66,7 @@ fn program(sizes: &[usize], step: u64, pace: Pace) -> Result<Program> {
     let args = args![squares, int(summed)?, program.input(0), limit, found];
     program.launch("adamw_norm", DType::F32, extent(1, 1024), args);
     let Update { keep, rate, scale } = Update::new(step, pace);
+    let l2 = pace.l2 as f32;
     for (group, &sizes) in groups.iter().enumerate() {
         let [weights, firsts, seconds, gradients] =
             [0, 1, 2, 3].map(|role| table(&program, group, role));
@@ -79,6 +80,7 @@ fn program(sizes: &[usize], step: u64, pace: Pace) -> Result<Program> {
             keep,
             rate,
             scale,
+            l2,
         ];
         program.launch("adamw_update", DType::F32, extent(blocks(sizes), 256), args);
     }
@@ -154,13 +156,23 @@ mod tests {
     const PACE: Pace = Pace {
         lr: 1e-2,
         decay: 0.1,
+        l2: 0.0,
         clip: None,
     };
 
     #[test]
     fn kernels_move_all_weights_as_the_cpu_does() {
-        for clip in [None, Some(0.5), Some(1e9)] {
-            let pace = Pace { clip, ..PACE };
+        let l2 = Pace {
+            decay: 0.0,
+            l2: 0.1,
+            ..PACE
+        };
+        let clips = [None, Some(0.5), Some(1e9)];
+        for pace in clips
+            .map(|clip| Pace { clip, ..PACE })
+            .into_iter()
+            .chain([l2])
+        {
             let (found, ours) = on_kernels(|device| {
                 let model = Model::new(device);
                 let found = model.step(by_kernels, 2.5, pace);
@@ -174,7 +186,7 @@ mod tests {
                 "{ours:?} {theirs:?}"
             );
             for (a, b) in found.iter().zip(expected.values()) {
-                assert!((a - b).abs() <= 1e-6 * (1.0 + b.abs()), "{clip:?}: {a} {b}");
+                assert!((a - b).abs() <= 1e-6 * (1.0 + b.abs()), "{pace:?}: {a} {b}");
             }
         }
     }

@@ -1,0 +1,124 @@
+//! [`Validator`]: measures a model in training by what `eval` measures, on windows of the split `valid`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::runtime::Handle;
+use wellspring_eval::{SampleOptions, Schedule, WindowSample};
+use wellspring_store::{Dataset, Patch, Split};
+use wellspring_train::{Config, Domain, Measurement, Predictor, Validate, ValidationError};
+
+use crate::commands::eval::ModelSubject;
+use crate::progress::line;
+
+/// The data sets of a run that have windows to validate by.
+pub struct Validator<'a> {
+    datasets: Vec<&'a Dataset>,
+    config: &'a Config,
+    runtime: &'a Handle,
+}
+
+impl<'a> Validator<'a> {
+    /// A validator for a run, where it is to be validated; says which data sets have nothing to validate by.
+    pub fn of(
+        config: &'a Config,
+        datasets: &'a [Arc<Dataset>],
+        runtime: &'a Handle,
+    ) -> Option<Self> {
+        if config.validation.every == 0 {
+            return None;
+        }
+        let mut found = Vec::new();
+        for dataset in datasets {
+            let validator = Self {
+                datasets: Vec::new(),
+                config,
+                runtime,
+            };
+            match validator.sample(dataset, 1, 1) {
+                Ok(_) => found.push(&**dataset),
+                Err(error) => line(&format!(
+                    "{} is not validated: {error}; validation.every=0 asks for no validation",
+                    dataset.location()
+                )),
+            }
+        }
+        (!found.is_empty()).then_some(Self {
+            datasets: found,
+            config,
+            runtime,
+        })
+    }
+
+    fn sample(
+        &self,
+        dataset: &'a Dataset,
+        windows: usize,
+        rollout: usize,
+    ) -> wellspring_eval::Result<WindowSample<'a>> {
+        let options = SampleOptions {
+            split: Split::Valid,
+            windows,
+            rollout,
+            seed: self.config.validation.seed,
+            batch: self.config.train.batch,
+        };
+        let data = &self.config.data;
+        WindowSample::draw(dataset, [data.context, data.stride], options, self.runtime)
+    }
+
+    fn measure(
+        &self,
+        model: &Predictor,
+        sample: &WindowSample<'_>,
+        dataset: &Dataset,
+        schedule: &Schedule,
+        lead: usize,
+    ) -> Result<Measurement, ValidationError> {
+        let domain = Domain::of(dataset, &self.config.model.inputs)?;
+        let model = model.on(&domain)?;
+        let began = Instant::now();
+        let vrmse = sample.vrmse(&ModelSubject::new(&model)?, schedule)?;
+        Ok(Measurement {
+            data: dataset.schema().name.clone(),
+            patch: schedule.to_string(),
+            lead: lead as u64,
+            vrmse,
+            seconds: began.elapsed().as_secs_f64(),
+        })
+    }
+}
+
+impl Validate for Validator<'_> {
+    fn next_frames(&self, model: &Predictor) -> Result<Vec<Measurement>, ValidationError> {
+        let mut found = Vec::new();
+        for &dataset in &self.datasets {
+            let sample = self.sample(dataset, self.config.validation.windows, 1)?;
+            for patch in model.patches()? {
+                let schedule = Schedule::fixed(patch);
+                found.push(self.measure(model, &sample, dataset, &schedule, 1)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// A data set whose trajectories are too short for the rollout has none.
+    fn rollouts(&self, model: &Predictor) -> Result<Vec<Measurement>, ValidationError> {
+        let options = &self.config.validation;
+        let patches = model
+            .patches()?
+            .iter()
+            .map(Patch::to_string)
+            .collect::<Vec<_>>();
+        let ndim = model.domains().first().space.len();
+        let schedule = Schedule::parse(&patches.join(","), ndim)?;
+        let mut found = Vec::new();
+        for &dataset in &self.datasets {
+            if let Ok(sample) = self.sample(dataset, options.rollouts, options.rollout) {
+                let lead = options.rollout;
+                found.push(self.measure(model, &sample, dataset, &schedule, lead)?);
+            }
+        }
+        Ok(found)
+    }
+}

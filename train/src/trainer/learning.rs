@@ -1,0 +1,208 @@
+//! One step of a run: draws what is random, computes the gradients of a batch, and moves the weights.
+
+use std::time::Instant;
+
+use candle_core::Tensor;
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use wellspring_store::{Batch, Conditions, Frames, Patch, Reporter, Window};
+
+use super::Trainer;
+use crate::config::Optimizer;
+use crate::log::Event;
+use crate::model::Perturbation;
+use crate::ops::Gradients;
+use crate::optim::{Descent, Pace, learning_rate};
+use crate::{Error, Example, Result, Stop, training_gradients};
+
+/// Losses that the outcome of a run is the mean of.
+const RECENT: usize = 100;
+
+impl Trainer<'_> {
+    /// Takes a step. False where it was asked to stop while it waited for data.
+    ///
+    /// The loss and its gradient's norm are looked at after all of a step was asked of the device. If one of them is
+    /// not finite, no weight has moved: such a step is told of, and too many in a row end the run.
+    pub(super) fn learn(&mut self, stop: &Stop, reporter: &dyn Reporter) -> Result<bool> {
+        let began = Instant::now();
+        let source = self.sources.of_mut(self.step);
+        let data = source.domain.name.clone();
+        let Some(batch) = source.next(self.runtime, stop)? else {
+            return Ok(false);
+        };
+        let waited = began.elapsed().as_secs_f64();
+        let (patch, perturbation) = self.draw(self.step, batch.frames.batch());
+        let pace = self.pace();
+        let (loss, gradients) = self.gradients(&batch, &patch, &perturbation)?;
+        self.whole = false;
+        let parameters = self.model.parameters();
+        let found = self.optimizer.step(parameters, &loss, &gradients, pace)?;
+        if let (Some(average), true) = (&self.average, found.is_finite()) {
+            average.update(parameters, self.optimizer.updates())?;
+        }
+        (self.whole, self.step) = (true, self.step + 1);
+        self.progress.updates = Some(self.optimizer.updates());
+        if !found.is_finite() {
+            self.skip(data, &patch, found, &batch.windows, reporter)?;
+            return Ok(true);
+        }
+        self.progress.skipped = 0;
+        let Descent { loss, norm } = found;
+        let seconds = began.elapsed().as_secs_f64();
+        tracing::debug!(step = self.step, loss, %patch, seconds, waited, "step");
+        self.wait.add(waited, seconds);
+        self.losses.push(loss);
+        if self.losses.len() > RECENT {
+            self.losses.remove(0);
+        }
+        self.log.push(Event::Step {
+            step: self.step,
+            loss,
+            data,
+            patch: patch.to_string(),
+            lr: pace.lr,
+            norm: Some(norm),
+            seconds,
+            waited,
+        });
+        Ok(true)
+    }
+
+    /// The patch size of a step, the same on every machine, and what it adds at random.
+    fn draw(&self, step: u64, batch: usize) -> (Patch, Perturbation) {
+        let train = &self.config.train;
+        let mut rng = ChaCha8Rng::seed_from_u64(train.seed);
+        rng.set_stream(step + 1);
+        let patches = &self.sources.of(step).patches;
+        let patch = patches[rng.random_range(0..patches.len())].clone();
+        let mut perturbation = Perturbation::none();
+        if train.jitter {
+            perturbation = perturbation.jitter(&patch, &mut rng);
+        }
+        if train.drop_path > 0.0 {
+            let blocks = self.config.model.blocks;
+            perturbation = perturbation.drop_path(train.drop_path, blocks, batch, &mut rng);
+        }
+        (patch, perturbation)
+    }
+
+    /// What the optimizer does in the next step.
+    fn pace(&self) -> Pace {
+        let optim = &self.config.optim;
+        let (decay, l2) = match optim.kind {
+            Optimizer::AdamW => (optim.weight_decay, 0.0),
+            Optimizer::Adam => (0.0, optim.weight_decay),
+        };
+        Pace {
+            lr: self.rate(self.step),
+            decay,
+            l2,
+            clip: optim.clip,
+        }
+    }
+
+    /// The step at which the schedule of the learning rate ends; that of a run that the clock ends is where it
+    /// would be at the speed so far.
+    pub(super) fn horizon(&self) -> f64 {
+        match self.clock.share() {
+            Some(share) => self.step.max(1) as f64 / share.max(1e-9),
+            None => self.config.optim.horizon.unwrap_or(self.steps) as f64,
+        }
+    }
+
+    pub(super) fn rate(&self, step: u64) -> f64 {
+        learning_rate(&self.config.optim, step, self.horizon())
+    }
+
+    /// The loss of a batch and its gradients, part by part where the batch is accumulated.
+    fn gradients(
+        &self,
+        whole: &Batch,
+        patch: &Patch,
+        perturbation: &Perturbation,
+    ) -> Result<(Tensor, Gradients)> {
+        let source = self.sources.of(self.step);
+        let batch = whole.frames.batch();
+        let size = batch.div_ceil(self.config.optim.accumulate);
+        let learn = |frames: &Frames, conditions: &[Conditions], perturbation: &Perturbation| {
+            let inputs = source.inputs(conditions, frames)?;
+            let example = Example {
+                frames,
+                inputs: inputs.as_ref(),
+            };
+            let (model, loss, limit) = (&source.model, &source.loss, self.activations);
+            training_gradients(model, example, patch, perturbation, loss, limit)
+        };
+        if size == batch {
+            return learn(&whole.frames, &whole.conditions, perturbation);
+        }
+        let (mut sum, mut gradients) = (None, Gradients::default());
+        for first in (0..batch).step_by(size) {
+            let samples = first..(first + size).min(batch);
+            let share = samples.len() as f64 / batch as f64;
+            let frames = whole.frames.slice_batch(samples.clone());
+            // A batch without conditions has none for any sample.
+            let conditions = whole.conditions.get(samples.clone()).unwrap_or_default();
+            let (part, found) = learn(&frames, conditions, &perturbation.of(samples))?;
+            gradients.add_all(found, share)?;
+            let part = (part * share)?;
+            sum = Some(match sum {
+                Some(sum) => (sum + part)?,
+                None => part,
+            });
+        }
+        let sum = sum.ok_or_else(|| Error::Shape {
+            what: "windows of a batch",
+            expected: "at least 1".into(),
+            found: "0".into(),
+        })?;
+        Ok((sum, gradients))
+    }
+
+    /// Tells of a step that moved no weight; ends the run after too many in a row.
+    fn skip(
+        &mut self,
+        data: String,
+        patch: &Patch,
+        found: Descent,
+        windows: &[Window],
+        reporter: &dyn Reporter,
+    ) -> Result<()> {
+        self.progress.skipped += 1;
+        let Descent { loss, norm } = found;
+        let what = format!("the loss is {loss} and its gradient's norm {norm}");
+        let windows = windows.iter().map(|window| {
+            format!(
+                "trajectory {} from step {}",
+                window.trajectory, window.start
+            )
+        });
+        let windows = windows.collect::<Vec<_>>().join(", ");
+        let step = self.step;
+        let place = format!("step {step}, with patches of {patch}, on {windows} of {data}");
+        self.log.push(Event::Skipped {
+            step,
+            data,
+            patch: patch.to_string(),
+            what: what.clone(),
+            windows,
+        });
+        let (skipped, most) = (self.progress.skipped, self.config.train.max_skipped);
+        if skipped <= most {
+            reporter.note(&format!("warning: {place}: {what}; no weight was changed"));
+            return Ok(());
+        }
+        let row = match skipped {
+            1 => String::new(),
+            _ => format!("; it is the last of {skipped} such steps in a row"),
+        };
+        // A checkpoint that is being written may be the one to go on from.
+        self.settle(reporter)?;
+        Err(self.diverged(format!("{place}: {what}{row}")))
+    }
+
+    pub(super) fn diverged(&self, what: String) -> Error {
+        let (step, kept) = (self.step, self.kept);
+        Error::Diverged { step, what, kept }
+    }
+}
