@@ -34,7 +34,12 @@ pub(crate) enum Initial {
 const LAYER_SCALE: f32 = 1e-6;
 
 /// All weights of a model, for a grid of `ndim` axes. Only the field embedding has inputs beside the state.
-pub(crate) fn weights(config: &ModelConfig, columns: Columns, ndim: usize) -> Vec<Weight> {
+pub(crate) fn weights(
+    config: &ModelConfig,
+    columns: impl Into<Columns>,
+    ndim: usize,
+) -> Vec<Weight> {
+    let columns = columns.into();
     let fields = columns.fields;
     let base = Stages::of(config.base_patch()).unwrap_or(Stages {
         first: 4,
@@ -185,7 +190,7 @@ mod tests {
             heads,
             ..ModelConfig::default()
         };
-        let weights = weights(&config, 4.into(), ndim);
+        let weights = weights(&config, 4, ndim);
         weights
             .iter()
             .map(|weight| weight.shape.iter().product::<usize>())
