@@ -267,7 +267,7 @@ fn a_model_sees_what_the_physics_is_given() {
     // Another run begins with its weights, and with what it has not seen.
     let said = place.do_it("import run --out tuned --set model.inputs=[\"constants\",\"scalars\"]");
     assert!(
-        said.out.contains("scalar:Reynolds") && said.out.contains("left out: boundary:x-low:wall"),
+        said.err.contains("scalar:Reynolds") && said.err.contains("left out: boundary:x-low:wall"),
         "{said:?}"
     );
     let said = place.do_it("train --out tuned --resume --set train.steps=2");
