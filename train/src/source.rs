@@ -74,7 +74,7 @@ impl Source {
     pub(crate) fn remarks(&self, kinds: &BTreeSet<InputKind>) -> Vec<String> {
         let (name, unseen) = (&self.domain.name, Unseen::of(&self.feed.dataset, kinds));
         let unseen = (!unseen.is_empty())
-            .then(|| format!("{name}: {unseen}; {} makes them", unseen.remedy(kinds)));
+            .then(|| format!("{name}: {unseen}; {} makes them inputs", unseen.remedy(kinds)));
         let lacking = self.domain.lacks(kinds).into_iter();
         let lacking = lacking.map(|kind| format!("{name} has no {kind} for model.inputs"));
         unseen.into_iter().chain(lacking).collect()
