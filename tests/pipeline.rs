@@ -216,3 +216,60 @@ fn a_run_that_goes_on_keeps_its_settings_its_schedule_and_its_end() {
     }
     place.do_it("export run weights.safetensors --step 5");
 }
+
+/// A model that sees scalars, boundaries and the time step is trained, evaluated and tuned; what cannot be is
+/// refused by its key.
+#[test]
+fn a_model_sees_what_the_physics_is_given() {
+    let place = Workplace::new().with_data_set();
+    let seeing = "--set model.inputs=[\"dt\",\"scalars\",\"boundaries\"]";
+    let said = place.do_it(&format!(
+        "train --out run {SMALL} {seeing} --set train.steps=4 --set train.checkpoint_every=2"
+    ));
+    assert!(
+        !said.err.contains("are not inputs of the model"),
+        "{said:?}"
+    );
+    let state = std::fs::read_to_string(place.path("run/checkpoints/00000004/state.json")).unwrap();
+    for name in ["Reynolds", "Schmidt", "boundary", "dt"] {
+        assert!(state.contains(name), "{name}: {state}");
+    }
+    // Stopped and resumed, it ends with the same bytes.
+    let whole = place.weights("run", 4);
+    for file in ["model.safetensors", "optimizer.safetensors", "state.json"] {
+        std::fs::remove_file(place.path("run/checkpoints/00000004").join(file)).unwrap();
+    }
+    place.do_it("train --out run --resume");
+    assert!(place.weights("run", 4) == whole);
+
+    place.do_it("eval run ds -r results --rollout 3 --schedule 8");
+    place.do_it("eval run ds -r results --rollout 3 --schedule 4,8,16");
+    let rows = place.ask(
+        "results",
+        "SELECT run, avg(value) AS vrmse FROM metrics WHERE metric = 'vrmse' GROUP BY run",
+    );
+    assert_eq!(rows.len(), 2);
+    for row in rows {
+        assert!(row["vrmse"].as_f64().unwrap().is_finite(), "{row:?}");
+    }
+
+    let said = place.run("train --out run --resume --set model.inputs=[\"dt\"]");
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains("[model] is not the one"), "{said:?}");
+    let said = place.run(&format!(
+        "train --out odd {SMALL} --set model.inputs=[\"speed\"]"
+    ));
+    assert!(
+        said.code != 0 && said.err.contains("`constants`"),
+        "{said:?}"
+    );
+
+    // Another run begins with its weights, and with what it has not seen.
+    let said = place.do_it("import run --out tuned --set model.inputs=[\"constants\",\"scalars\"]");
+    assert!(
+        said.err.contains("scalar:Reynolds") && said.err.contains("left out: boundary:x-low:wall"),
+        "{said:?}"
+    );
+    let said = place.do_it("train --out tuned --resume --set train.steps=2");
+    assert!(said.err.contains("has no constants"), "{said:?}");
+}

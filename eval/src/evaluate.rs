@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use wellspring_store::{
-    Dataset, Location, Order, Patch, Plan, Reporter, Share, Split, Window, WindowSpec,
+    Context, Dataset, Location, Order, Patch, Plan, Reporter, Share, Split, Window, WindowSpec,
 };
 
 use crate::error::SubjectError;
@@ -316,8 +316,14 @@ impl<'a> EvaluationPlan<'a> {
         for (index, windows) in batches.skip(begun.windows.div_ceil(batch)) {
             let mut seen = source.read(windows, 0..subject.context())?;
             for lead in 1..=options.rollout {
+                let places = lead - 1..lead + subject.context();
+                let conditions = source.conditions(windows, places, subject.conditioning())?;
+                let context = Context {
+                    frames: &seen,
+                    conditions: &conditions,
+                };
                 let began = Instant::now();
-                let step = rollout.step(&seen, lead - 1);
+                let step = rollout.step(context, lead - 1);
                 let step = step.map_err(|source| self.failed(lead, windows, source))?;
                 costs.seconds += began.elapsed().as_secs_f64();
                 costs.tokens += step.tokens * windows.len();

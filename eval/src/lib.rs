@@ -2,7 +2,8 @@
 //!
 //! **Subjects.** A [`Subject`] is a step function: a context of frames and a patch size in, the next
 //! frame out. A trained model is one, and so is a [`Baseline`]: persistence, the mean, a straight
-//! line. This crate does not depend on the models.
+//! line. This crate does not depend on the models. A subject may ask for what goes with the frames: fields that do
+//! not vary in time, scalars and times. At every lead they are the data's own, since nobody predicts them.
 //!
 //! **Rollouts.** [`evaluate()`] lets a subject continue every start of a split for some frames, many
 //! starts at once; each prediction becomes part of the next context. A [`Schedule`] gives the patch

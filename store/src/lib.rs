@@ -72,9 +72,9 @@
 //! **Order.** [`Plan`] says which windows come when: a pure function of (manifest, seed, epoch), and
 //! of (rank, world) for a share. A run that resumes needs only the number of windows seen, at any world
 //! size. [`Loader`] carries out a plan, in batches of f32, f16 or bf16. [`Dataset::read_cost`] gives the cost
-//! beforehand, [`Dataset::io_statistics`] the real one afterwards. Every stored byte goes through [`Location`],
-//! that is, `object_store`; the exceptions are the memory map of a local shard and the cache folder of
-//! fetched shards.
+//! beforehand, [`Dataset::io_statistics`] the real one afterwards. A batch may carry the [`Conditions`] of its
+//! windows: fields that do not vary in time, scalars and times. Every stored byte goes through [`Location`], that
+//! is, `object_store`; the exceptions are the memory map of a local shard and the cache folder of fetched shards.
 //!
 //! **Shuffling.** On a disk any window may come next. Shards in a bucket are fetched whole, in parts of
 //! 8 MiB, and [`Order::Streamed`] mixes the windows of as many shards as it has lanes: each shard is
@@ -171,7 +171,9 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use array::{Frames, Length, Offsets, Patch, Value, Window, WindowSpec};
+pub use array::{
+    Conditioning, Conditions, Context, Frames, Length, Offsets, Patch, Value, Window, WindowSpec,
+};
 pub use error::{Error, Result, with_causes};
 pub use loader::{Batch, Loader, LoaderOptions, ReadCost};
 pub use location::{

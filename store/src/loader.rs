@@ -17,8 +17,11 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::read::cache::Lease;
+use crate::read::conditions::Held;
 use crate::read::dataset::Run;
-use crate::{Dataset, Error, Frames, Plan, Result, Value, Window};
+use crate::{
+    Conditioning, Conditions, Dataset, Error, Frames, Plan, Result, Value, Window, WindowSpec,
+};
 
 use frame_pool::FramePool;
 pub use read_cost::ReadCost;
@@ -37,6 +40,8 @@ pub struct LoaderOptions {
     pub prefetch: usize,
     /// Threads that gather batches.
     pub threads: usize,
+    /// What batches have beside their frames.
+    pub conditions: Conditioning,
 }
 
 impl Default for LoaderOptions {
@@ -45,6 +50,7 @@ impl Default for LoaderOptions {
             batch: 1,
             prefetch: 3,
             threads: 1,
+            conditions: Conditioning::Nothing,
         }
     }
 }
@@ -57,12 +63,15 @@ pub struct Batch<T: Value = f32> {
     /// Frames of the windows as stored (normalized): (T, B, C, *space). Their memory is reused when the
     /// batch is dropped.
     pub frames: Frames<T>,
+    /// What goes with the frames of each window, where [`LoaderOptions::conditions`] asks for it; else empty.
+    pub conditions: Vec<Conditions>,
     ring: Arc<FramePool<T>>,
 }
 
 impl<T: Value> PartialEq for Batch<T> {
     fn eq(&self, other: &Self) -> bool {
-        (&self.windows, &self.frames) == (&other.windows, &other.frames)
+        (&self.windows, &self.frames, &self.conditions)
+            == (&other.windows, &other.frames, &other.conditions)
     }
 }
 
@@ -101,6 +110,8 @@ struct OpenBatch {
     runs: Vec<Run>,
     /// Keep the shards open until the work is done.
     leases: Vec<Arc<Lease>>,
+    /// What conditions are read from, where they are asked for.
+    conditions: Option<(Held, WindowSpec)>,
 }
 
 impl Loader {
@@ -138,6 +149,8 @@ impl<T: Value> Loader<T> {
             dataset: Arc::clone(&dataset),
             plan,
             batch: options.batch.max(1),
+            wanted: options.conditions,
+            held: None,
             queue,
             jobs,
         };
@@ -187,6 +200,8 @@ struct Reader<T: Value> {
     dataset: Arc<Dataset>,
     plan: Plan,
     batch: usize,
+    wanted: Conditioning,
+    held: Option<Held>,
     stages: Stages,
     queue: mpsc::Sender<BatchReceiver<T>>,
     jobs: std_mpsc::Sender<Job<T>>,
@@ -248,7 +263,18 @@ impl<T: Value> Reader<T> {
             time,
             runs,
             leases,
+            conditions: self.conditions().await?.map(|held| (held, spec)),
         })
+    }
+
+    /// What conditions are read from, opened before the first batch; nothing where they are not asked for.
+    async fn conditions(&mut self) -> Result<Option<Held>> {
+        if self.wanted != Conditioning::Nothing && self.held.is_none() {
+            let split = self.plan.split();
+            let constants = self.dataset.held_constants(split, self.wanted).await?;
+            self.held = Some(Held { split, constants });
+        }
+        Ok(self.held.clone())
     }
 }
 
@@ -289,27 +315,34 @@ impl<T: Value> Gatherer<T> {
                 return;
             };
             // Nobody waits for it any longer when this fails.
-            let _ = done.send(Ok(self.gather(gathering)));
+            let _ = done.send(self.gather(gathering));
         }
     }
 
     #[tracing::instrument(name = "batch", level = "debug", skip_all, fields(windows = gathering.windows.len(), frames = gathering.time))]
-    fn gather(&self, gathering: OpenBatch) -> Batch<T> {
+    fn gather(&self, gathering: OpenBatch) -> Result<Batch<T>> {
         let OpenBatch {
             windows,
             time,
             runs,
             leases,
+            conditions,
         } = gathering;
         let mut frames = self.ring.lend(&self.dataset, time, runs.len());
         for (batch, run) in runs.iter().enumerate() {
             run.copy(&mut frames, batch);
         }
+        let conditions = conditions.iter().flat_map(|(held, spec)| {
+            let windows = windows.iter().zip(&runs);
+            windows.map(|(&window, run)| held.conditions(&self.dataset, run, *spec, window, time))
+        });
+        let conditions = conditions.collect::<Result<Vec<_>>>()?;
         drop(leases);
-        Batch {
+        Ok(Batch {
             windows,
             frames,
+            conditions,
             ring: Arc::clone(&self.ring),
-        }
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! Reads a data set: open data sets, the cache of fetched or mapped shards, and scans of columns.
 
 pub(crate) mod cache;
+pub(crate) mod conditions;
 pub(crate) mod dataset;
 pub(crate) mod fetch;
 pub(crate) mod io_statistics;

@@ -1,6 +1,7 @@
 //! The format from outside: one conformance suite for every kind of location.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod conditions;
 pub(crate) mod counted;
 mod damage;
 mod far;

@@ -8,10 +8,9 @@ use rand::{Rng, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 use rayon::prelude::*;
-use wellspring_store::{Affine, Axis, Dataset, Frames, Schema, TensorOrder};
+use wellspring_store::{Axis, Dataset, Frames, Normalizer, Schema, TensorOrder};
 
-use crate::config::AugmentConfig;
-use crate::{Error, Result};
+use crate::{Config, Error, InputKind, Result};
 
 /// What is done to the batches of one data set.
 #[derive(Debug)]
@@ -22,7 +21,7 @@ pub(crate) struct Augment {
     axes: usize,
     /// The field of each channel: its first channel, and the axes of the component.
     components: Vec<Component>,
-    affine: Affine,
+    normalizer: Normalizer,
     seed: u64,
 }
 
@@ -125,8 +124,18 @@ impl Augment {
     ///
     /// # Errors
     /// [`Error::Value`] for an axis that there is not, or that is not alike.
-    pub(crate) fn new(config: &AugmentConfig, dataset: &Dataset, seed: u64) -> Result<Self> {
+    pub(crate) fn new(config: &Config, dataset: &Dataset) -> Result<Self> {
+        let (seed, inputs, config) = (config.train.seed, &config.model.inputs, &config.augment);
         let schema = dataset.schema();
+        let turns = !config.flip.is_empty() || !config.turn.is_empty();
+        let sees_constants = inputs.contains(&InputKind::Constants);
+        let expected = "stays where it is: leave augment.flip and augment.turn out".to_owned();
+        refuse_unless(
+            !(turns && sees_constants),
+            "model.inputs",
+            "constants",
+            expected,
+        )?;
         let flips = config.flip.iter().map(|name| {
             let axis = named("augment.flip", schema, name)?;
             let [low, high] = schema.grid.axes[axis].boundary;
@@ -146,7 +155,7 @@ impl Augment {
             noise: config.noise,
             axes: schema.grid.ndim(),
             components: components(schema),
-            affine: dataset.manifest().affine()?,
+            normalizer: dataset.manifest().normalizer()?,
             seed,
         })
     }
@@ -208,12 +217,13 @@ impl Augment {
         }
     }
 
-    /// Stored values of one channel become those of another, times a sign.
+    /// Stored values of one component become those of another, times a sign. A transform of vectors or tensors is odd, so
+    /// it need not be undone.
     fn renormalize(&self, values: &mut [f32], from: usize, to: usize, sign: f64) {
-        let (shift, scale) = (self.affine.shift[from], self.affine.scale[from]);
-        let stored = self.affine.stored(to);
+        let [from, to] = [from, to].map(|channel| self.normalizer.channels()[channel]);
+        let stored = to.normalized();
         for value in values {
-            *value = stored(sign * (f64::from(*value) * scale + shift));
+            *value = stored(sign * (f64::from(*value) * from.scale + from.shift));
         }
     }
 }
@@ -299,7 +309,7 @@ fn refuse_unless(holds: bool, key: &'static str, value: &str, expected: String) 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use wellspring_store::Boundary;
+    use wellspring_store::{Boundary, ChannelMap};
 
     use super::*;
 
@@ -319,13 +329,16 @@ mod tests {
             noise,
             axes: 2,
             components: components(&schema),
-            affine: Affine {
-                shift: (0..7).map(f64::from).collect(),
-                scale: (0..7)
-                    .map(|channel| 1.0 + 0.5 * f64::from(channel))
-                    .collect(),
-            },
+            normalizer: (0..7).map(map).collect(),
             seed: 5,
+        }
+    }
+
+    fn map(channel: u32) -> ChannelMap {
+        ChannelMap {
+            transform: None,
+            shift: f64::from(channel),
+            scale: 1.0 + 0.5 * f64::from(channel),
         }
     }
 
@@ -353,9 +366,9 @@ mod tests {
 
     fn turned(augment: &Augment, turn: &Turn) -> Frames {
         let mut frames = state();
-        augment.affine.normalize(&mut frames);
+        augment.normalizer.normalize(&mut frames);
         augment.turn(&mut frames, 0, turn);
-        augment.affine.denormalize(&mut frames);
+        augment.normalizer.denormalize(&mut frames);
         frames
     }
 
@@ -419,9 +432,9 @@ mod tests {
             (Turn::none(2).turned([0, 1]).flipped(1), -1.0),
         ] {
             let mut found = frames.clone();
-            augment.affine.normalize(&mut found);
+            augment.normalizer.normalize(&mut found);
             augment.turn(&mut found, 0, &turn);
-            augment.affine.denormalize(&mut found);
+            augment.normalizer.denormalize(&mut found);
             for channel in [1, 2] {
                 let expected: Vec<f32> = frames
                     .channel(0, 0, channel)

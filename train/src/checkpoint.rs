@@ -17,7 +17,8 @@ use wellspring_store::{Location, Reporter, checksum, sealed};
 
 use crate::config::MOST_STEPS;
 use crate::domain::Domains;
-use crate::model::Surrogate;
+use crate::inputs::InputReader;
+use crate::model::{Columns, Surrogate};
 use crate::optim::{AdamW, Average};
 use crate::progress::Progress;
 use crate::{Config, DeviceChoice, Error, Result, tensors};
@@ -265,10 +266,10 @@ impl Checkpoint {
         let model = fresh(config, domains, &device.open()?)?;
         let File { object, bytes } = &self.model;
         model.parameters().load_safetensors(bytes, object)?;
-        model.view(
-            domains.places(domains.first())?,
-            domains.first().boundaries.clone(),
-        )
+        let first = domains.first();
+        let seen = InputReader::new(first, domains)?.places();
+        let model = model.view(domains.places(first)?, first.boundaries.clone())?;
+        model.seeing(seen)
     }
 
     /// Takes an optimizer, and a moving average of the weights, to where they were.
@@ -309,7 +310,10 @@ impl Training {
 pub(crate) fn fresh(config: &Config, domains: &Domains, device: &Device) -> Result<Surrogate> {
     let model = Surrogate::new(
         &config.model,
-        domains.vocabulary().len(),
+        Columns {
+            fields: domains.vocabulary().len(),
+            inputs: domains.inputs().len(),
+        },
         domains.first().boundaries.clone(),
         config.train.seed,
         device,

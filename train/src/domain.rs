@@ -3,14 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use wellspring_store::{Boundary, Dataset, Manifest, Split, Transform};
 
-use crate::{Error, Result};
+use crate::inputs::{self, Column, InputKind};
+use crate::{Config, Error, Result};
 
 /// The state of a data set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Domain {
     /// Name of the data set.
     pub name: String,
@@ -28,14 +30,20 @@ pub struct Domain {
     /// Transforms of the channels that have one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub transforms: BTreeMap<String, Transform>,
+    /// What a model sees beside the channels; empty in checkpoints of models that see nothing else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<Column>,
 }
 
 impl Domain {
-    /// The domain of a data set.
-    #[must_use]
-    pub fn of(dataset: &Dataset) -> Self {
+    /// The domain of a data set, with its inputs of some kinds.
+    ///
+    /// # Errors
+    /// [`Error::Store`] for constant fields without statistics, which no manifest that was read has.
+    pub fn of(dataset: &Dataset, kinds: &BTreeSet<InputKind>) -> Result<Self> {
         let schema = dataset.schema();
-        Self {
+        let constants = dataset.manifest().constant_normalizer()?;
+        Ok(Self {
             name: schema.name.clone(),
             id: dataset.manifest().id(),
             reads: training(dataset.manifest()).id(),
@@ -47,7 +55,15 @@ impl Domain {
                 .into_iter()
                 .filter_map(|(channel, transform)| Some((channel, transform?)))
                 .collect(),
-        }
+            inputs: inputs::columns(dataset, kinds, &constants),
+        })
+    }
+
+    /// Kinds of inputs of which it has none.
+    pub(crate) fn lacks(&self, kinds: &BTreeSet<InputKind>) -> Vec<&'static str> {
+        let has = |kind| self.inputs.iter().any(|held| held.input.kind() == kind);
+        let lacking = kinds.iter().filter(|&&kind| !has(kind));
+        lacking.map(|kind| kind.name()).collect()
     }
 
     /// Refuses another domain that has a channel of this one with another transform: by its name, a model takes it
@@ -90,7 +106,7 @@ pub(crate) fn training(manifest: &Manifest) -> Manifest {
     read
 }
 
-/// What a data set holds beside the inputs of models: stored, but not seen by any model.
+/// What a data set holds that a model does not see.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unseen {
     /// Channels of fields that do not vary in time.
@@ -100,17 +116,32 @@ pub struct Unseen {
 }
 
 impl Unseen {
-    /// Lists what a data set's training split holds beside the inputs of models.
+    /// Lists what a data set's training split holds beside what a model with inputs of some kinds sees.
     #[must_use]
-    pub fn of(dataset: &Dataset) -> Self {
-        let split = dataset.manifest().splits.get(&Split::Train);
-        let trajectories = split.iter().flat_map(|held| &held.trajectories);
-        let names = trajectories.flat_map(|held| held.parameters.keys().chain(held.series.keys()));
-        let scalars: BTreeSet<&String> = names.collect();
-        Self {
-            constants: dataset.schema().constant_channels(),
-            scalars: scalars.into_iter().cloned().collect(),
+    pub fn of(dataset: &Dataset, kinds: &BTreeSet<InputKind>) -> Self {
+        let mut unseen = Self::default();
+        if !kinds.contains(&InputKind::Constants) {
+            unseen.constants = dataset.schema().constant_channels();
         }
+        if !kinds.contains(&InputKind::Scalars) {
+            let split = dataset.manifest().splits.get(&Split::Train);
+            let names = inputs::scalars(&split.into_iter().collect::<Vec<_>>());
+            unseen.scalars = names.into_iter().collect();
+        }
+        unseen
+    }
+
+    /// What is typed for a model to see it, beside the kinds that it sees.
+    #[must_use]
+    pub fn remedy(&self, kinds: &BTreeSet<InputKind>) -> String {
+        let mut wanted = kinds.clone();
+        wanted.extend((!self.constants.is_empty()).then_some(InputKind::Constants));
+        wanted.extend((!self.scalars.is_empty()).then_some(InputKind::Scalars));
+        let names: Vec<String> = wanted
+            .iter()
+            .map(|kind| format!("\"{}\"", kind.name()))
+            .collect();
+        format!("--set 'model.inputs=[{}]'", names.join(","))
     }
 
     /// Whether models see all that there is.
@@ -135,7 +166,7 @@ impl fmt::Display for Unseen {
 }
 
 /// The domains that a model learns from, at least one, on grids of as many axes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Domain>")]
 pub struct Domains(Vec<Domain>);
 
@@ -181,6 +212,25 @@ impl Domains {
             others.try_for_each(|other| domain.transforms_as(other))?;
         }
         Ok(Self(domains))
+    }
+
+    /// The domains of the data sets of a run, with the statistics of its inputs.
+    ///
+    /// # Errors
+    /// As [`Domains::new`]; [`Error::Input`] for an input that a trajectory lacks or that is not finite.
+    pub async fn of_run(datasets: &[Arc<Dataset>], config: &Config) -> Result<Self> {
+        let mut domains = Vec::new();
+        for dataset in datasets {
+            let mut domain = Domain::of(dataset, &config.model.inputs)?;
+            inputs::measure(&mut domain.inputs, dataset, config.data.stride).await?;
+            domains.push(domain);
+        }
+        Self::new(domains)
+    }
+
+    /// The inputs of all of them once, in the order of first appearance: one column of weights for each.
+    pub(crate) fn inputs(&self) -> Vec<Column> {
+        inputs::pooled(self.0.iter().map(|domain| domain.inputs.as_slice()))
     }
 
     /// Each of them.
@@ -253,6 +303,7 @@ mod tests {
             space: vec![32, 32],
             boundaries: vec![[boundary; 2]; 2],
             transforms: BTreeMap::new(),
+            inputs: Vec::new(),
         }
     }
 
@@ -281,6 +332,10 @@ mod tests {
         assert_eq!(
             unseen.to_string(),
             "fields that do not vary in time (mask) and scalars (Reynolds, Schmidt) are not inputs of the model"
+        );
+        assert_eq!(
+            unseen.remedy(&BTreeSet::from([InputKind::Dt])),
+            "--set 'model.inputs=[\"constants\",\"scalars\",\"dt\"]'"
         );
         assert!(Unseen::default().is_empty());
     }

@@ -58,6 +58,22 @@ pub enum Error {
         found: String,
     },
 
+    /// An input of the model that a trajectory lacks, or that is no number there.
+    #[error(
+        "{input} {reason} in trajectory {trajectory}{}; mend the data, or leave it out of model.inputs",
+        beside(from)
+    )]
+    Input {
+        /// Name of the input: "scalar:Reynolds".
+        input: String,
+        /// Index of the trajectory in its split.
+        trajectory: u32,
+        /// File and sample that the trajectory comes from, if they are known.
+        from: String,
+        /// "is missing", "is NaN at step 3".
+        reason: String,
+    },
+
     /// Weights that are not this model's.
     #[error("{object} does not hold this model's weights: {reason}")]
     Weights {
@@ -208,6 +224,14 @@ pub enum Error {
     /// Data or a run could not be read or written.
     #[error(transparent)]
     Store(#[from] wellspring_store::Error),
+}
+
+/// Where a trajectory comes from, in brackets.
+fn beside(source: &str) -> String {
+    match source {
+        "" => String::new(),
+        source => format!(" ({source})"),
+    }
 }
 
 /// What to do when a run has diverged.

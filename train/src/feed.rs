@@ -11,9 +11,12 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tokio::runtime::Handle;
 use wellspring_store::{
-    Batch, Dataset, Loader, LoaderOptions, Order, Plan, ReadCost, Share, Split, WindowSpec,
+    Batch, Conditioning, Dataset, Loader, LoaderOptions, Order, Plan, ReadCost, Share, Split,
+    WindowSpec,
 };
 
+use crate::domain::{Domain, Domains};
+use crate::inputs::InputReader;
 use crate::{Config, Result, Stop};
 
 /// A data set of a run: a feed for each factor of its stride that steps draw.
@@ -24,9 +27,14 @@ pub(crate) struct Feeds {
 }
 
 impl Feeds {
-    pub(crate) fn new(config: &Config, dataset: Arc<Dataset>) -> Result<Self> {
+    /// What batches have beside frames is what the model sees.
+    pub(crate) fn new(
+        config: &Config,
+        dataset: Arc<Dataset>,
+        conditions: Conditioning,
+    ) -> Result<Self> {
         let factors = 1..=config.augment.stride;
-        let feed = |factor| Feed::new(config, Arc::clone(&dataset), factor);
+        let feed = |factor| Feed::new(config, Arc::clone(&dataset), conditions, factor);
         Ok(Self {
             by_factor: factors.map(feed).collect::<Result<_>>()?,
             seed: config.train.seed,
@@ -89,7 +97,13 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    fn new(config: &Config, dataset: Arc<Dataset>, factor: usize) -> Result<Self> {
+    /// What batches have beside frames is what the model sees.
+    fn new(
+        config: &Config,
+        dataset: Arc<Dataset>,
+        conditions: Conditioning,
+        factor: usize,
+    ) -> Result<Self> {
         let spec = WindowSpec {
             stride: config.data.stride.saturating_mul(factor),
             every: config.data.every,
@@ -104,6 +118,7 @@ impl Feed {
             options: LoaderOptions {
                 batch: config.train.batch,
                 threads: config.data.threads,
+                conditions,
                 ..LoaderOptions::default()
             },
             seed: config.train.seed,
@@ -268,7 +283,10 @@ impl Reading {
 pub fn readings(config: &Config, datasets: &[Arc<Dataset>], from: u64) -> Result<Vec<Reading>> {
     let mut feeds = Vec::new();
     for dataset in datasets {
-        feeds.push(Feeds::new(config, Arc::clone(dataset))?);
+        let domain = Domain::of(dataset, &config.model.inputs)?;
+        let domains = Domains::new(vec![domain.clone()])?;
+        let conditions = InputReader::new(&domain, &domains)?.conditioning();
+        feeds.push(Feeds::new(config, Arc::clone(dataset), conditions)?);
     }
     let mix = Mix::new(config, &feeds.iter().collect::<Vec<_>>());
     let epoch: u64 = feeds.iter().map(Feeds::epoch_steps).sum();

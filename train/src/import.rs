@@ -1,4 +1,6 @@
-//! Starts a run from weights of a PyTorch state dict.
+//! Starts a run from weights of a PyTorch state dict, or of another run whose channels have the same names.
+
+mod matched;
 
 use std::sync::Arc;
 
@@ -6,11 +8,12 @@ use wellspring_store::{Dataset, Location, Reporter};
 
 use crate::checkpoint::{self, Checkpoint, CheckpointChoice, Learned, fresh};
 use crate::claim::{RunClaim, refuse_held};
-use crate::domain::{Domain, Domains};
+use crate::domain::Domains;
 use crate::model::Surrogate;
 use crate::optim::AdamW;
 use crate::progress::Progress;
-use crate::{Config, Error, Result, leftovers};
+use crate::{Config, Error, ModelChoice, Result, leftovers};
+pub use matched::Matched;
 
 /// Weights from elsewhere: a PyTorch state dict with the model's names and shapes, as safetensors.
 #[derive(Debug, Clone, Copy)]
@@ -35,21 +38,57 @@ pub async fn import(
     reporter: &dyn Reporter,
 ) -> Result<()> {
     config.validate()?;
-    let domains = Domains::new(datasets.iter().map(|data| Domain::of(data)).collect())?;
-    let mut claim = RunClaim::open(run, reporter).await?;
+    let domains = Domains::of_run(datasets, config).await?;
     let model = fresh(config, &domains, &config.train.device.open()?)?;
     model
         .parameters()
         .load_safetensors(weights.bytes, weights.object)?;
+    begin(config, &domains, &model, run, reporter).await
+}
+
+/// Begins a run with the weights of one of another run's checkpoints: a
+/// checkpoint of step 0. Channels and inputs are matched by name; those that the other run does not have begin
+/// afresh. Says which.
+///
+/// # Errors
+/// As [`import`], and [`Checkpoint::find`].
+pub async fn fine_tune(
+    config: &Config,
+    datasets: &[Arc<Dataset>],
+    run: &Location,
+    (source, choice): (&Location, ModelChoice),
+    reporter: &dyn Reporter,
+) -> Result<Matched> {
+    config.validate()?;
+    let checkpoint = Checkpoint::find(source, choice, reporter).await?;
+    let domains = Domains::of_run(datasets, config).await?;
+    let matched = Matched::of(&domains, &checkpoint.state.domains);
+    let model = fresh(config, &domains, &config.train.device.open()?)?;
+    let (parameters, object) = (model.parameters(), source.to_string());
+    let weights = matched.carried(checkpoint.weights(), &object, parameters)?;
+    parameters.load_safetensors(&weights, &object)?;
+    begin(config, &domains, &model, run, reporter).await?;
+    Ok(matched)
+}
+
+/// Writes a run that has learned nothing since its weights were made.
+async fn begin(
+    config: &Config,
+    domains: &Domains,
+    model: &Surrogate,
+    run: &Location,
+    reporter: &dyn Reporter,
+) -> Result<()> {
+    let mut claim = RunClaim::open(run, reporter).await?;
     let text = config.to_toml()?.into_bytes();
-    if is_made(run, &text, &model, reporter).await? {
+    if is_made(run, &text, model, reporter).await? {
         claim.take(reporter).await?;
         return leftovers::sweep(run).await.map(drop);
     }
     refuse_held(run).await?;
     refuse_trained(run).await?;
     let learned = Learned {
-        domains: &domains,
+        domains,
         parameters: model.parameters(),
         optimizer: &AdamW::new(model.parameters())?,
         average: None,

@@ -20,6 +20,11 @@
 //! of Candle's operations for everything else. On a GPU [`Precision::Bf16`] computes the products within
 //! blocks in bfloat16. GPU kernels are tested on the CPU by an emulator, and were checked on an H100.
 //!
+//! **Inputs.** A model sees the channels that vary in time. With `model.inputs` it also sees constant fields, scalars,
+//! the types of boundaries and the time step ([`InputKind`]): further columns of the field embedding, never a part of
+//! the loss. They come as [`Conditions`](wellspring_store::Conditions) with the frames, in training and in rollouts.
+//! [`fine_tune`] begins a run with another's weights, and matches channels and inputs by name.
+//!
 //! **A run.** [`train()`] reads windows of a data set, or of several whose named channels share one
 //! vocabulary of weights, draws one patch size for each step, and writes `config.toml`, `log.jsonl`
 //! and checkpoints. A step is a pure function of (configuration, data sets, step), so a resumed run
@@ -73,6 +78,7 @@ mod error;
 mod estimate;
 mod feed;
 mod import;
+mod inputs;
 mod leftovers;
 mod log;
 mod loss;
@@ -105,10 +111,11 @@ pub use domain::{Domain, Domains, Unseen};
 pub use error::{Error, Result};
 pub use estimate::{MemoryEstimate, StepMemory, estimate};
 pub use feed::{Reading, readings};
-pub use import::{StateDict, import};
+pub use import::{Matched, StateDict, fine_tune, import};
+pub use inputs::{Column, Example, Input, InputKind, InputValues, Side};
 pub use log::Event;
 pub use loss::Loss;
-pub use model::{Parameters, Perturbation, Surrogate};
+pub use model::{Columns, Parameters, Perturbation, Surrogate};
 pub use ops::Gradients;
 pub use optim::{AdamW, Descent, Pace, RateSchedule};
 pub use predictor::Predictor;

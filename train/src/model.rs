@@ -36,14 +36,40 @@ use rotations::Rotations;
 /// Beyond this a typing error is likelier than a machine with the memory.
 const MOST_PARAMETERS: usize = 20_000_000_000;
 
+/// What a model has weights for: columns of the field embedding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Columns {
+    /// Channels of states, which it predicts.
+    pub fields: usize,
+    /// Inputs, which it only sees.
+    pub inputs: usize,
+}
+
+impl Columns {
+    /// All of them.
+    #[must_use]
+    pub fn all(self) -> usize {
+        self.fields.saturating_add(self.inputs)
+    }
+}
+
+impl From<usize> for Columns {
+    /// Channels alone.
+    fn from(fields: usize) -> Self {
+        Self { fields, inputs: 0 }
+    }
+}
+
 /// A model for a grid of some number of axes and a state of some channels.
 #[derive(Debug, Clone)]
 pub struct Surrogate {
     config: ModelConfig,
-    /// Channels that there are weights for.
-    vocabulary: usize,
+    /// Channels and inputs that there are weights for.
+    vocabulary: Columns,
     /// Channels of the state, in order, as indices into the vocabulary.
     fields: Vec<u32>,
+    /// Inputs that come after the channels, in order, as indices into the vocabulary of inputs.
+    inputs: Vec<u32>,
     boundaries: Vec<[Boundary; 2]>,
     parameters: Parameters,
     rotations: Rotations,
@@ -57,13 +83,14 @@ impl Surrogate {
     /// [`Error::Value`] for sizes that do not fit one another.
     pub fn new(
         config: &ModelConfig,
-        fields: usize,
+        columns: impl Into<Columns>,
         boundaries: Vec<[Boundary; 2]>,
         seed: u64,
         device: &Device,
     ) -> Result<Self> {
         config.validate()?;
-        let expected = initial::weights(config, fields, boundaries.len());
+        let columns = columns.into();
+        let expected = initial::weights(config, columns, boundaries.len());
         let mut counts = expected.iter().map(initial::Weight::count);
         let count = counts.try_fold(0_usize, |sum, count| sum.checked_add(count?));
         if count.is_none_or(|count| count > MOST_PARAMETERS) {
@@ -71,15 +98,17 @@ impl Surrogate {
                 key: "model.dim",
                 value: config.dim.to_string(),
                 expected: format!(
-                    "with {} blocks and {fields} channels these are more than {MOST_PARAMETERS} parameters",
-                    config.blocks
+                    "with {} blocks and {} channels these are more than {MOST_PARAMETERS} parameters",
+                    config.blocks,
+                    columns.all()
                 ),
             });
         }
         Ok(Self {
             config: config.clone(),
-            vocabulary: fields,
-            fields: (0..fields as u32).collect(),
+            vocabulary: columns,
+            fields: (0..columns.fields as u32).collect(),
+            inputs: (0..columns.inputs as u32).collect(),
             boundaries,
             parameters: Parameters::draw(&expected, seed, device)?,
             rotations: Rotations::new(config.dim / config.heads),
@@ -93,11 +122,11 @@ impl Surrogate {
     /// # Errors
     /// [`Error::Shape`] for a channel outside the vocabulary or another number of axes.
     pub fn view(&self, fields: Vec<u32>, boundaries: Vec<[Boundary; 2]>) -> Result<Self> {
-        let outside = |&field: &u32| field as usize >= self.vocabulary;
+        let outside = |&field: &u32| field as usize >= self.vocabulary.fields;
         if fields.is_empty() || fields.iter().any(outside) {
             return Err(Error::Shape {
                 what: "channels for the model",
-                expected: format!("some of {}", self.vocabulary),
+                expected: format!("some of {}", self.vocabulary.fields),
                 found: format!("{fields:?}"),
             });
         }
@@ -111,6 +140,25 @@ impl Surrogate {
         Ok(Self {
             fields,
             boundaries,
+            ..self.clone()
+        })
+    }
+
+    /// This model for frames with only some of the inputs, in another order: indices into the vocabulary of inputs.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for an input outside the vocabulary.
+    pub fn seeing(&self, inputs: Vec<u32>) -> Result<Self> {
+        let outside = |&input: &u32| input as usize >= self.vocabulary.inputs;
+        if inputs.iter().any(outside) {
+            return Err(Error::Shape {
+                what: "inputs for the model",
+                expected: format!("some of {}", self.vocabulary.inputs),
+                found: format!("{inputs:?}"),
+            });
+        }
+        Ok(Self {
+            inputs,
             ..self.clone()
         })
     }
@@ -145,6 +193,11 @@ impl Surrogate {
     #[must_use]
     pub fn fields(&self) -> usize {
         self.fields.len()
+    }
+
+    /// Channels of the frames that it sees: those of the state, then inputs.
+    pub(crate) fn seen(&self) -> usize {
+        self.fields.len() + self.inputs.len()
     }
 
     /// Tokens of a frame at a patch size; where no whole number of patches covers an axis, the last
@@ -184,7 +237,7 @@ impl Surrogate {
         modulation.geometry(self.config.base_patch(), patch, space)
     }
 
-    /// Predicts from normalized frames x: (T, B, *space, fields), channels last. Gives the
+    /// Predicts from normalized frames x: (T, B, *space, fields + inputs), channels last. Gives the
     /// normalized changes (T or 1, B, *space, fields): one per context frame when causal, else
     /// that after the last.
     ///
@@ -254,10 +307,10 @@ impl Surrogate {
     fn check(&self, x: &Tensor) -> Result<(usize, usize, Vec<usize>)> {
         let dims = x.dims();
         let axes = self.boundaries.len();
-        if dims.len() != axes + 3 || dims[axes + 2] != self.fields() || dims[0] == 0 {
+        if dims.len() != axes + 3 || dims[axes + 2] != self.seen() || dims[0] == 0 {
             return Err(Error::Shape {
                 what: "frames for the model",
-                expected: format!("(T, B, {axes} axes, {} fields)", self.fields()),
+                expected: format!("(T, B, {axes} axes, {} fields)", self.seen()),
                 found: format!("{dims:?}"),
             });
         }

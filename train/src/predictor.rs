@@ -1,9 +1,10 @@
 //! [`Predictor`]: a trained model that predicts the next frame from a context and a patch size.
 
-use wellspring_store::{Frames, Location, Patch, Reporter};
+use wellspring_store::{Conditioning, Context, Frames, Location, Patch, Reporter};
 
 use crate::checkpoint::Checkpoint;
 use crate::domain::{Domain, Domains};
+use crate::inputs::{Example, InputReader};
 use crate::model::Surrogate;
 use crate::{Config, DeviceChoice, ModelChoice, Precision, Result, step};
 
@@ -15,6 +16,7 @@ pub struct Predictor {
     step: u64,
     weights: String,
     model: Surrogate,
+    inputs: InputReader,
 }
 
 impl Predictor {
@@ -33,28 +35,30 @@ impl Predictor {
         let model = checkpoint.model(&config, device)?;
         let (step, weights) = (checkpoint.state.step, checkpoint.weights_id());
         let domains = checkpoint.state.domains;
-        Ok(Self::new(config, domains, step, weights, model))
+        Self::new(config, domains, step, weights, model)
     }
 
-    /// A model after some steps.
+    /// A model after some steps, for the inputs of its first domain.
     pub(crate) fn new(
         config: Config,
         domains: Domains,
         step: u64,
         weights: String,
         mut model: Surrogate,
-    ) -> Self {
+    ) -> Result<Self> {
         if model.device().is_cpu() {
             // bf16 saves no time there.
             model = model.in_precision(Precision::F32);
         }
-        Self {
+        let inputs = InputReader::new(domains.first(), &domains)?;
+        Ok(Self {
+            model: model.seeing(inputs.places())?,
+            inputs,
             config,
             domains,
             step,
             weights,
-            model,
-        }
+        })
     }
 
     /// The configuration that it was trained with.
@@ -106,24 +110,39 @@ impl Predictor {
     }
 
     /// Takes it to the states of another domain: other channels of its vocabulary, in another order,
-    /// on another grid.
+    /// on another grid, with those of its inputs that it has learned.
     ///
     /// # Errors
     /// [`crate::Error::Shape`] for channels or types of boundaries that it has not learned.
     pub fn on(&self, domain: &Domain) -> Result<Self> {
         let places = self.domains.places(domain)?;
+        let inputs = InputReader::new(domain, &self.domains)?;
         let model = self.model.view(places, domain.boundaries.clone())?;
         Ok(Self {
-            model,
+            model: model.seeing(inputs.places())?,
+            inputs,
             ..self.clone()
         })
     }
 
-    /// The frame after a context (T, B, C, *space) of stored values: (1, B, C, *space).
+    /// What goes with the frames of a context, for the inputs that it sees.
+    #[must_use]
+    pub fn conditioning(&self) -> Conditioning {
+        self.inputs.conditioning()
+    }
+
+    /// The frame after a context (T, B, C, *space) of stored values: (1, B, C, *space). A model that sees inputs
+    /// needs the context's conditions.
     ///
     /// # Errors
-    /// As [`Surrogate::forward`].
-    pub fn predict(&self, context: &Frames, patch: &Patch) -> Result<Frames> {
-        step::predict(&self.model, context, patch)
+    /// As [`Surrogate::forward`]; [`crate::Error::Input`] for an input that is missing or not finite.
+    pub fn predict<'a>(&self, context: impl Into<Context<'a>>, patch: &Patch) -> Result<Frames> {
+        let Context { frames, conditions } = context.into();
+        let inputs = self.inputs.values(conditions, frames, frames.time())?;
+        let example = Example {
+            frames,
+            inputs: inputs.as_ref(),
+        };
+        step::predict(&self.model, example, patch)
     }
 }

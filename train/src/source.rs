@@ -1,16 +1,18 @@
 //! The data sets of a run, each with the model's weights for its channels and grid.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use wellspring_store::{Batch, Dataset, IoStatistics, Patch};
+use wellspring_store::{Batch, Conditions, Dataset, Frames, IoStatistics, Patch};
 
 use crate::augment::Augment;
 use crate::domain::{Domain, Domains, Unseen};
 use crate::feed::{Feeds, Mix};
+use crate::inputs::{InputReader, InputValues};
 use crate::loss::{Loss, check_fields};
 use crate::model::Surrogate;
-use crate::{Config, Result, Stop};
+use crate::{Config, InputKind, Result, Stop};
 
 /// A data set of a run, with the model for its channels and grid.
 pub(crate) struct Source {
@@ -23,18 +25,20 @@ pub(crate) struct Source {
     pub(crate) loss: Loss,
     /// The configured patch sizes, each checked on its grid.
     pub(crate) patches: Vec<Patch>,
+    inputs: InputReader,
     feeds: Feeds,
 }
 
 impl Source {
     fn new(
         config: &Config,
-        dataset: Arc<Dataset>,
+        (dataset, domain): (Arc<Dataset>, &Domain),
         domains: &Domains,
         model: &Surrogate,
     ) -> Result<Self> {
-        let domain = Domain::of(&dataset);
-        let model = model.view(domains.places(&domain)?, domain.boundaries.clone())?;
+        let inputs = InputReader::new(domain, domains)?;
+        let model = model.view(domains.places(domain)?, domain.boundaries.clone())?;
+        let model = model.seeing(inputs.places())?;
         let mut patches = Vec::new();
         for size in &config.model.patches {
             let patch = size.on(domain.space.len())?;
@@ -42,16 +46,30 @@ impl Source {
             patches.push(patch);
         }
         Ok(Self {
-            domain,
+            domain: domain.clone(),
             augment: match config.augment.changes_values() {
                 false => None,
-                true => Some(Augment::new(&config.augment, &dataset, config.train.seed)?),
+                true => Some(Augment::new(config, &dataset)?),
             },
             loss: Loss::new(&config.loss, dataset.schema(), &model.device())?,
             model,
             patches,
-            feeds: Feeds::new(config, dataset)?,
+            feeds: Feeds::new(config, dataset, inputs.conditioning())?,
+            inputs,
         })
+    }
+
+    /// What the model sees beside the frames of a context, which are all but the last.
+    ///
+    /// # Errors
+    /// [`crate::Error::Input`] for a value that is missing or not finite.
+    pub(crate) fn inputs(
+        &self,
+        conditions: &[Conditions],
+        frames: &Frames,
+    ) -> Result<Option<InputValues>> {
+        let time = frames.time().saturating_sub(1);
+        self.inputs.values(conditions, frames, time)
     }
 
     /// The batch of a step, of this epoch or the one after; nothing where it was asked to stop meanwhile.
@@ -68,9 +86,18 @@ impl Source {
         Ok(batch)
     }
 
-    /// What it holds that the model does not see.
-    pub(crate) fn unseen(&self) -> Unseen {
-        Unseen::of(self.feeds.dataset())
+    /// What a person should know of what the model sees of it.
+    pub(crate) fn remarks(&self, kinds: &BTreeSet<InputKind>) -> Vec<String> {
+        let (name, unseen) = (&self.domain.name, Unseen::of(self.feeds.dataset(), kinds));
+        let unseen = (!unseen.is_empty()).then(|| {
+            format!(
+                "{name}: {unseen}; {} makes them inputs",
+                unseen.remedy(kinds)
+            )
+        });
+        let lacking = self.domain.lacks(kinds).into_iter();
+        let lacking = lacking.map(|kind| format!("{name} has no {kind} for model.inputs"));
+        unseen.into_iter().chain(lacking).collect()
     }
 
     /// What reading it has cost.
@@ -93,9 +120,10 @@ impl Sources {
         model: &Surrogate,
     ) -> Result<Self> {
         check_fields(&config.loss, datasets.iter().map(|data| data.schema()))?;
-        let open = |dataset| Source::new(config, dataset, domains, model);
+        let open = |known| Source::new(config, known, domains, model);
         let list = datasets
             .into_iter()
+            .zip(domains.iter())
             .map(open)
             .collect::<Result<Vec<Source>>>()?;
         let feeds: Vec<&Feeds> = list.iter().map(|source| &source.feeds).collect();

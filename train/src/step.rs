@@ -3,6 +3,7 @@
 use candle_core::{Tensor, Var};
 use wellspring_store::{Frames, Patch};
 
+use crate::inputs::Example;
 use crate::loss::Loss;
 use crate::model::{Perturbation, Surrogate};
 use crate::ops::{Gradients, Tape, backward_from};
@@ -14,16 +15,17 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// As [`Surrogate::forward`].
-pub fn training_loss(
+pub fn training_loss<'a>(
     model: &Surrogate,
-    frames: &Frames,
+    example: impl Into<Example<'a>>,
     patch: &Patch,
     perturbation: &Perturbation,
     loss: &Loss,
 ) -> Result<Tensor> {
-    let time = context(frames, 1)?;
-    let revin = Revin::of(frames, time, &model.device())?;
-    let input = revin.input()?;
+    let example = example.into();
+    let time = context(example.frames, 1)?;
+    let revin = Revin::of(example.frames, time, &model.device())?;
+    let input = example.input(&revin)?;
     let output = model.forward_perturbed(&input, patch, perturbation)?;
     let target = revin.target(time - output.dim(0)?)?;
     loss.of(&output, &target)
@@ -36,17 +38,18 @@ pub fn training_loss(
 ///
 /// # Errors
 /// As [`Surrogate::forward`].
-pub fn training_gradients(
+pub fn training_gradients<'a>(
     model: &Surrogate,
-    frames: &Frames,
+    example: impl Into<Example<'a>>,
     patch: &Patch,
     perturbation: &Perturbation,
     loss: &Loss,
     limit: u64,
 ) -> Result<(Tensor, Gradients)> {
-    let time = context(frames, 1)?;
-    let revin = Revin::of(frames, time, &model.device())?;
-    let input = revin.input()?;
+    let example = example.into();
+    let time = context(example.frames, 1)?;
+    let revin = Revin::of(example.frames, time, &model.device())?;
+    let input = example.input(&revin)?;
     let pass = model.pass(&input, patch, perturbation)?;
     let blocks = model.config().blocks;
     let tokens = pass.encode(&input)?;
@@ -105,10 +108,15 @@ fn context(frames: &Frames, future: usize) -> Result<usize> {
 ///
 /// # Errors
 /// As [`Surrogate::forward`].
-pub fn predict(model: &Surrogate, context: &Frames, patch: &Patch) -> Result<Frames> {
-    let time = self::context(context, 0)?;
-    let revin = Revin::of(context, time, &model.device())?;
-    let input = revin.input()?;
+pub fn predict<'a>(
+    model: &Surrogate,
+    context: impl Into<Example<'a>>,
+    patch: &Patch,
+) -> Result<Frames> {
+    let example = context.into();
+    let time = self::context(example.frames, 0)?;
+    let revin = Revin::of(example.frames, time, &model.device())?;
+    let input = example.input(&revin)?;
     let (frozen, still) = (model.frozen(), Perturbation::none());
     let pass = frozen.pass(&input, patch, &still)?;
     let tokens = pass.blocks(&pass.encode(&input)?, 0..model.config().blocks)?;

@@ -1,8 +1,10 @@
 //! Tests of whole runs: their files, resuming, and errors.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod fine_tune;
 mod finite;
 mod gradients;
+mod inputs;
 mod kernels;
 mod learning;
 mod padding;

@@ -25,7 +25,7 @@ use crate::checkpoint::fresh;
 use crate::claim::{RunClaim, refuse_held};
 use crate::config::mebibytes;
 use crate::device;
-use crate::domain::{Domain, Domains};
+use crate::domain::Domains;
 use crate::log::Log;
 use crate::model::Surrogate;
 use crate::optim::{AdamW, Average};
@@ -175,7 +175,7 @@ impl<'a> Trainer<'a> {
             validator,
             ..
         } = options;
-        let domains = Domains::new(datasets.iter().map(|data| Domain::of(data)).collect())?;
+        let domains = runtime.block_on(Domains::of_run(&datasets, config))?;
         let device = config.train.device.open()?;
         let checkpoint = before.map(|before| &before.checkpoint);
         let model = match checkpoint {

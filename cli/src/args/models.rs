@@ -132,13 +132,21 @@ pub struct Export {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  wellspring import ckm.safetensors --out runs/released --set data.root=ds --set model.strategy=ckm")]
+  wellspring import ckm.safetensors --out runs/released --set data.root=ds --set model.strategy=ckm
+  wellspring import runs/ckm --out runs/tuned --set data.root=ds2     then: wellspring train --out runs/tuned --resume
+
+From a run, channels and inputs are matched by name: those that the run has keep their weights, others begin
+afresh, and both are told. Its configuration is taken over, but for the schedule's horizon.")]
 pub struct Import {
-    /// A safetensors file with the released model's parameter names
+    /// A safetensors file with the released model's parameter names, or a run
     pub weights: String,
 
-    /// A TOML configuration of the model
+    /// A TOML configuration of the model; by default that of the run
     pub config: Option<PathBuf>,
+
+    /// Of a run: a step, "best" by validation, or "newest", the newest sound one
+    #[arg(long, default_value = "newest")]
+    pub step: CheckpointChoice,
 
     /// The run to write: a folder or a URL
     #[arg(long, value_name = "RUN")]

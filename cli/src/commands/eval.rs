@@ -6,7 +6,7 @@ use wellspring_eval::{
     Baseline, BaselineSubject, Description, EvalOptions, Evaluation, RunRecord, Schedule, Subject,
     SubjectError,
 };
-use wellspring_store::{Dataset, Frames, Location, Patch, Split};
+use wellspring_store::{Conditioning, Context, Dataset, Frames, Location, Patch, Split};
 use wellspring_train::{Domain, Predictor};
 
 use super::Session;
@@ -102,7 +102,9 @@ impl Evaluator {
         name: &str,
         schedules: &[String],
     ) -> Result<Vec<Option<RunRecord>>> {
-        let predictor = predictor.on(&Domain::of(&self.dataset))?;
+        let inputs = &predictor.config().model.inputs;
+        let domain = Domain::of(&self.dataset, inputs)?;
+        let predictor = predictor.on(&domain)?;
         let ndim = self.dataset.schema().grid.ndim();
         let patches = predictor.patches()?;
         let schedules: Vec<Schedule> = if schedules.is_empty() {
@@ -183,7 +185,11 @@ impl Subject for ModelSubject<'_> {
         Ok(self.0.tokens(patch, space)?)
     }
 
-    fn step(&self, context: &Frames, patch: &Patch) -> Result<Frames, SubjectError> {
+    fn conditioning(&self) -> Conditioning {
+        self.0.conditioning()
+    }
+
+    fn step(&self, context: Context<'_>, patch: &Patch) -> Result<Frames, SubjectError> {
         Ok(self.0.predict(context, patch)?)
     }
 }

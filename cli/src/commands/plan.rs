@@ -25,7 +25,8 @@ pub fn run(session: &Session, args: &args::Plan) -> Result<()> {
     let readings = wellspring_train::readings(&config, &datasets, 0)?;
     let mut figures = Vec::new();
     for ((root, dataset), reading) in config.data.root.list().iter().zip(&datasets).zip(&readings) {
-        let unseen = Unseen::of(dataset);
+        let kinds = &config.model.inputs;
+        let unseen = Unseen::of(dataset, kinds);
         let promised = dataset.origin().map(|origin| origin.missing());
         let rate = match args.dry || promised.is_some() {
             true => None,
@@ -43,7 +44,10 @@ pub fn run(session: &Session, args: &args::Plan) -> Result<()> {
         if !args.json {
             print(described(root, reading, rate, promised))?;
             if !unseen.is_empty() {
-                print(format!("  {unseen}\n"))?;
+                print(format!(
+                    "  {unseen}; {} makes them inputs\n",
+                    unseen.remedy(kinds)
+                ))?;
             }
         }
     }

@@ -6,7 +6,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use wellspring_store::{
-    Dataset, Frames, Manifest, Normalizer, Reporter, Split, Window, WindowSpec,
+    Conditioning, Conditions, Dataset, Frames, Manifest, Normalizer, Reporter, Split, Window,
+    WindowSpec,
 };
 
 use super::spectra::{Names, SpectrumSums};
@@ -32,13 +33,9 @@ pub(super) struct TruthSource<'a> {
 impl TruthSource<'_> {
     /// Frames of windows side by side, by their place in the window.
     pub(super) fn read(&self, windows: &[Window], places: Range<usize>) -> Result<Frames> {
-        let spec = WindowSpec {
-            stride: self.stride,
-            ..WindowSpec::of_length(places.len())
-        };
+        let spec = self.spec(places.len());
         let reads = windows.iter().map(|&window| {
-            let start = window.start + (places.start * self.stride) as u32;
-            let window = Window { start, ..window };
+            let window = self.later(window, places.start);
             self.dataset.read_window(self.split, spec, window)
         });
         let parts = self
@@ -57,6 +54,41 @@ impl TruthSource<'_> {
             }
         }
         Ok(frames)
+    }
+}
+
+impl TruthSource<'_> {
+    /// What goes with the frames of each window, by their place in the window; empty where nothing is wanted.
+    pub(super) fn conditions(
+        &self,
+        windows: &[Window],
+        places: Range<usize>,
+        wanted: Conditioning,
+    ) -> Result<Vec<Conditions>> {
+        if wanted == Conditioning::Nothing {
+            return Ok(Vec::new());
+        }
+        let spec = self.spec(places.len());
+        let reads = windows.iter().map(|&window| {
+            let window = self.later(window, places.start);
+            self.dataset.conditions(self.split, spec, window, wanted)
+        });
+        Ok(self
+            .runtime
+            .block_on(futures::future::try_join_all(reads))?)
+    }
+
+    fn spec(&self, length: usize) -> WindowSpec {
+        WindowSpec {
+            stride: self.stride,
+            ..WindowSpec::of_length(length)
+        }
+    }
+
+    /// The window from one of its frames on.
+    fn later(&self, window: Window, place: usize) -> Window {
+        let start = window.start + (place * self.stride) as u32;
+        Window { start, ..window }
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod budget;
 
-use wellspring_store::{Frames, Patch};
+use wellspring_store::{Context, Frames, Patch};
 
 use crate::error::SubjectError;
 use crate::{Error, Result, Schedule, Subject};
@@ -91,9 +91,9 @@ impl<'a> Rollout<'a> {
     }
 
     /// The frame after those seen; `lead` counts from 0.
-    pub(crate) fn step(&mut self, seen: &Frames, lead: usize) -> Result<Step, SubjectError> {
+    pub(crate) fn step(&mut self, seen: Context<'_>, lead: usize) -> Result<Step, SubjectError> {
         if let Some(budget) = &mut self.budget {
-            return budget.step(seen, |patch| self.subject.step(seen, patch));
+            return budget.step(seen.frames, |patch| self.subject.step(seen, patch));
         }
         let patch = self
             .schedule

@@ -1,11 +1,12 @@
 //! [`Subject`]: a step function from a context and a patch size to the next frame, which is evaluated. A
 //! model is one, and so are the baselines that it must beat.
 
-use wellspring_store::{Frames, Patch};
+use wellspring_store::{Conditioning, Context, Frames, Patch};
 
 use crate::error::SubjectError;
 
-/// A step function that can be evaluated. Frames are stored (normalized) values.
+/// A step function that can be evaluated. Frames are stored (normalized) values. Conditions are the data set's
+/// own at every lead: what is given to a simulation is not predicted.
 pub trait Subject: Sync {
     /// Description of the subject for the table of runs.
     fn description(&self) -> Description;
@@ -19,6 +20,11 @@ pub trait Subject: Sync {
     /// Patch sizes from which random schedules draw.
     fn patches(&self) -> Vec<Patch>;
 
+    /// What goes with the frames of a context; by default nothing.
+    fn conditioning(&self) -> Conditioning {
+        Conditioning::Nothing
+    }
+
     /// Number of tokens of a frame at a patch size.
     ///
     /// # Errors
@@ -29,7 +35,7 @@ pub trait Subject: Sync {
     ///
     /// # Errors
     /// When it cannot predict.
-    fn step(&self, context: &Frames, patch: &Patch) -> Result<Frames, SubjectError>;
+    fn step(&self, context: Context<'_>, patch: &Patch) -> Result<Frames, SubjectError>;
 }
 
 /// Description of a subject, for the table of runs.
@@ -148,7 +154,8 @@ impl Subject for BaselineSubject {
         Ok(0)
     }
 
-    fn step(&self, context: &Frames, _: &Patch) -> Result<Frames, SubjectError> {
+    fn step(&self, context: Context<'_>, _: &Patch) -> Result<Frames, SubjectError> {
+        let context = context.frames;
         let last = context.time() - 1;
         let mut next = context.frame(last);
         match self.baseline {
@@ -187,7 +194,7 @@ mod tests {
         let next = |name| {
             let subject = Baseline::named(name).unwrap().with_context(3, 1);
             subject
-                .step(&context, &Patch::uniform(1, 1))
+                .step((&context).into(), &Patch::uniform(1, 1))
                 .unwrap()
                 .into_data()
         };

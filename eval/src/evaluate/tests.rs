@@ -1,5 +1,6 @@
 //! Evaluations of small data sets, checked by the tables that they write.
 
+mod conditions;
 mod existing;
 mod one_name;
 mod scales;
@@ -54,7 +55,8 @@ impl Subject for Counted {
         Ok(sizes.map(|(size, n)| n / *size).product())
     }
 
-    fn step(&self, context: &Frames, patch: &Patch) -> Result<Frames, SubjectError> {
+    fn step(&self, context: Context<'_>, patch: &Patch) -> Result<Frames, SubjectError> {
+        let context = context.frames;
         if self.steps.fetch_add(1, Ordering::SeqCst) == self.fails_at {
             return Err("interrupted".into());
         }

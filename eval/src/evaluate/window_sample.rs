@@ -1,7 +1,7 @@
 //! [`WindowSample`]: errors of a subject on a few windows of a split, without tables. Training validates by it.
 
 use tokio::runtime::Handle;
-use wellspring_store::{Dataset, Order, Plan, Share, Split, Window, WindowSpec};
+use wellspring_store::{Context, Dataset, Order, Plan, Share, Split, Window, WindowSpec};
 
 use super::measure::{TruthSource, channels};
 use super::rollout::Rollout;
@@ -94,7 +94,14 @@ impl<'a> WindowSample<'a> {
             let context = subject.context();
             let mut seen = self.source.read(windows, 0..context)?;
             for lead in 0..self.options.rollout {
-                let step = rollout.step(&seen, lead);
+                let places = lead..lead + context + 1;
+                let wanted = subject.conditioning();
+                let conditions = self.source.conditions(windows, places, wanted)?;
+                let given = Context {
+                    frames: &seen,
+                    conditions: &conditions,
+                };
+                let step = rollout.step(given, lead);
                 let step = step.map_err(|source| self.failed(lead + 1, windows, source))?;
                 seen.push_frame(&step.prediction)?;
                 let place = context + lead;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::manifest::ShardId;
 use crate::read::cache::ledger::{CacheLedger, Room};
 use crate::read::fetch::requests;
-use crate::{Dataset, LoaderOptions, Plan, Result};
+use crate::{Conditioning, Dataset, LoaderOptions, Plan, Result, Split};
 
 /// What reading some windows will cost with an empty cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +63,9 @@ impl Dataset {
             if left == 0 || plan.is_empty() {
                 break;
             }
+            if simulation.cost.windows == 0 {
+                simulation.constants(plan.split())?;
+            }
             simulation.pass(&plan, left)?;
         }
         simulation.cost.peak = simulation.ledger.peak();
@@ -81,6 +84,16 @@ struct CostSimulation<'a> {
 }
 
 impl CostSimulation<'_> {
+    /// Opens the fields that do not vary in time, once.
+    fn constants(&mut self, split: Split) -> Result<()> {
+        let there = self.dataset.manifest().split(split)?.constants.is_some();
+        if there && self.options.conditions == Conditioning::Everything {
+            self.lease(0, vec![ShardId { split, index: None }], Room::Take)?;
+            self.release();
+        }
+        Ok(())
+    }
+
     fn pass(&mut self, plan: &Plan, most: u64) -> Result<()> {
         let places = plan.len().min(usize::try_from(most).unwrap_or(usize::MAX));
         let (split, batch) = (plan.split(), self.options.batch.max(1));

@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use tokio::sync::OnceCell;
+
 use crate::manifest::ShardId;
 use crate::manifest::generation;
 use crate::plan::rows::{RowIndex, WindowRows};
 use crate::read::cache::ledger::Room;
 use crate::read::cache::{CacheOptions, Lease, ShardCache};
+use crate::read::conditions::ConstantFields;
 use crate::read::io_statistics::{Counters, IoStatistics};
 use crate::shard::ShardData;
 use crate::{
-    Error, Frames, Location, Manifest, Normalizer, Result, Schema, ShardProvider, Split, Value,
-    Window, WindowSpec,
+    Conditioning, Error, Frames, Location, Manifest, Normalizer, Result, Schema, ShardProvider,
+    Split, Value, Window, WindowSpec,
 };
 
 /// A data set that can be read.
@@ -25,6 +28,8 @@ pub struct Dataset {
     index: BTreeMap<Split, RowIndex>,
     cache: Arc<ShardCache>,
     options: CacheOptions,
+    /// Fields that do not vary in time, of the splits whose conditions were asked for.
+    held_constants: BTreeMap<Split, OnceCell<Option<Arc<ConstantFields>>>>,
 }
 
 /// Frames of one trajectory, in open shards.
@@ -77,7 +82,11 @@ impl Dataset {
     ) -> Result<Self> {
         let manifest = Arc::new(manifest);
         let index = manifest.splits.iter();
+        let held_constants = manifest.splits.keys();
         Ok(Self {
+            held_constants: held_constants
+                .map(|&split| (split, OnceCell::new()))
+                .collect(),
             normalizer: manifest.normalizer()?,
             index: index
                 .map(|(&split, held)| (split, RowIndex::of(split, held)))
@@ -179,11 +188,7 @@ impl Dataset {
         let time = steps.len();
         let pieces = self.locate(split, trajectory, steps, 1)?;
         let (run, _lease) = self.run(pieces, time).await?;
-        let rows = run.pieces.iter().flat_map(|(piece, shard)| {
-            let rows = piece.rows.clone();
-            rows.map(|row| shard.key(row).2)
-        });
-        Ok(rows.collect())
+        Ok(run.times(time))
     }
 
     /// The fields of one trajectory that do not vary in time, as they are stored: (1, 1, C, *space)
@@ -192,20 +197,35 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::read`].
     pub async fn constants(&self, split: Split, trajectory: usize) -> Result<Option<Frames>> {
-        let held = self.manifest.split(split)?;
-        let Some(file) = &held.constants else {
+        let fields = self.open_constants(split).await?;
+        fields.map(|fields| fields.of(trajectory)).transpose()
+    }
+
+    async fn open_constants(&self, split: Split) -> Result<Option<ConstantFields>> {
+        if self.manifest.split(split)?.constants.is_none() {
             return Ok(None);
-        };
-        if trajectory >= file.rows {
-            return Err(out_of_range(split, trajectory, 0..1, 0));
         }
         let id = ShardId { split, index: None };
         let lease = Arc::new(self.cache.lease(&[id], Room::Take).await?);
         let shard = open_in(std::slice::from_ref(&lease), id).await?;
-        let channels = self.schema().constant_channels().len();
-        let mut frame = Frames::zeros(1, 1, channels, self.schema().grid.shape());
-        shard.copy(trajectory..trajectory + 1, 1, &mut frame, 0, 0);
-        Ok(Some(frame))
+        Ok(Some(ConstantFields::new(split, shard, self.schema())))
+    }
+
+    /// The fields of a split that do not vary in time, if they are asked for and there are any. They are opened
+    /// once and then held as long as the data set is open, whatever else the cache holds.
+    pub(crate) async fn held_constants(
+        &self,
+        split: Split,
+        wanted: Conditioning,
+    ) -> Result<Option<Arc<ConstantFields>>> {
+        let Some(held) = self.held_constants.get(&split) else {
+            return Ok(None);
+        };
+        if wanted != Conditioning::Everything {
+            return Ok(None);
+        }
+        let open = async { Ok(self.open_constants(split).await?.map(Arc::new)) };
+        held.get_or_try_init(|| open).await.cloned()
     }
 
     pub(crate) fn counters(&self) -> &Counters {
@@ -274,7 +294,11 @@ impl Dataset {
         Ok(frames)
     }
 
-    async fn run(&self, pieces: Vec<WindowRows>, time: usize) -> Result<(Run, Arc<Lease>)> {
+    pub(crate) async fn run(
+        &self,
+        pieces: Vec<WindowRows>,
+        time: usize,
+    ) -> Result<(Run, Arc<Lease>)> {
         let shards: Vec<ShardId> = pieces.iter().map(|piece| piece.shard).collect();
         let lease = Arc::new(self.cache.lease(&shards, Room::Take).await?);
         let run = Run::open(pieces, time, std::slice::from_ref(&lease)).await?;
@@ -309,6 +333,18 @@ impl Run {
         Ok(Self { pieces: open })
     }
 
+    /// Times of its `time` frames.
+    pub(crate) fn times(&self, time: usize) -> Vec<f64> {
+        let mut times = vec![f64::NAN; time];
+        for (piece, shard) in &self.pieces {
+            let rows = piece.rows.clone().step_by(piece.stride.max(1));
+            for (time, row) in times[piece.time..].iter_mut().zip(rows) {
+                *time = shard.key(row).2;
+            }
+        }
+        times
+    }
+
     /// Copies the run into trajectory `batch` of some frames.
     pub(crate) fn copy<T: Value>(&self, frames: &mut Frames<T>, batch: usize) {
         for (piece, shard) in &self.pieces {
@@ -331,7 +367,12 @@ async fn open_in(leases: &[Arc<Lease>], id: ShardId) -> Result<Arc<ShardData>> {
     })
 }
 
-fn out_of_range(split: Split, trajectory: usize, steps: Range<usize>, frames: usize) -> Error {
+pub(crate) fn out_of_range(
+    split: Split,
+    trajectory: usize,
+    steps: Range<usize>,
+    frames: usize,
+) -> Error {
     Error::OutOfRange {
         split: split.to_string(),
         trajectory,

@@ -1,10 +1,12 @@
 //! The `model` section of a configuration: strategy, sizes and patches.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use wellspring_store::Patch;
 
 use super::{counted, need};
-use crate::Result;
+use crate::{InputKind, Result};
 
 /// How a model's patch size can vary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +110,9 @@ pub struct ModelConfig {
     pub causal: bool,
     /// MLP of a block: swiglu or gelu.
     pub mlp: Mlp,
+    /// What the model sees beside the state: constants, scalars, boundaries, dt. By default nothing.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub inputs: BTreeSet<InputKind>,
 }
 
 impl Default for ModelConfig {
@@ -122,6 +127,7 @@ impl Default for ModelConfig {
             groups: 12,
             causal: true,
             mlp: Mlp::Swiglu,
+            inputs: BTreeSet::new(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The weights of a model, by the released model's names, and their initialization by PyTorch's rules.
 
+use super::Columns;
 use super::stages::Stages;
 use crate::config::{Mlp, ModelConfig, Strategy};
 
@@ -32,8 +33,14 @@ pub(crate) enum Initial {
 /// Strength of a block before it has learned anything.
 const LAYER_SCALE: f32 = 1e-6;
 
-/// All weights of a model, for a grid of `ndim` axes and a state of `fields` channels.
-pub(crate) fn weights(config: &ModelConfig, fields: usize, ndim: usize) -> Vec<Weight> {
+/// All weights of a model, for a grid of `ndim` axes. Only the field embedding has inputs beside the state.
+pub(crate) fn weights(
+    config: &ModelConfig,
+    columns: impl Into<Columns>,
+    ndim: usize,
+) -> Vec<Weight> {
+    let columns = columns.into();
+    let fields = columns.fields;
     let base = Stages::of(config.base_patch()).unwrap_or(Stages {
         first: 4,
         second: 4,
@@ -43,7 +50,7 @@ pub(crate) fn weights(config: &ModelConfig, fields: usize, ndim: usize) -> Vec<W
     let (first, second) = (base.first, base.second);
 
     let mut list = List::default();
-    list.linear("space_bag.linear", fields, narrow);
+    list.linear("space_bag.linear", columns.all(), narrow);
     if config.strategy == Strategy::Csm {
         list.push(
             "patch_jitterer.padding_tokens",

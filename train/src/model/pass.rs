@@ -26,10 +26,10 @@ pub(crate) struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Normalized frames (T, B, *space, fields) → tokens (T·B, S, dim).
+    /// Normalized frames (T, B, *space, fields + inputs) → tokens (T·B, S, dim).
     pub(crate) fn encode(&self, x: &Tensor) -> Result<Tensor> {
         let items = [self.time * self.batch];
-        let x = x.reshape([&items, self.space.as_slice(), &[self.model.fields()]].concat())?;
+        let x = x.reshape([&items, self.space.as_slice(), &[self.model.seen()]].concat())?;
         self.encoded(&self.rolled(&x, 1)?)
     }
 
@@ -83,30 +83,26 @@ impl Pass<'_> {
 
     /// Rows or columns of a weight for the channels that the state has.
     fn selected(&self, weight: &Tensor, axis: usize) -> Result<Tensor> {
-        if self
-            .model
-            .fields
-            .iter()
-            .copied()
-            .eq(0..self.model.vocabulary as u32)
-        {
-            return Ok(weight.clone());
-        }
-        let fields = Tensor::new(self.model.fields.as_slice(), weight.device())?;
-        Ok(weight.index_select(&fields, axis)?)
+        let fields = self.model.fields.iter().copied();
+        picked(weight, axis, fields, self.model.vocabulary.fields)
     }
 
-    /// The field embedding's columns for these channels, scaled by √(all / present) so that sums
-    /// over few channels are as large as over all (reference model, step 2).
+    /// The field embedding's columns for these channels and inputs, scaled by √(all / present) so that
+    /// sums over few channels are as large as over all (reference model, step 2).
     fn field_embedding(&self) -> Result<Tensor> {
-        let weight = self.selected(self.model.parameters.get("space_bag.linear.weight")?, 1)?;
-        if self.model.fields() == self.model.vocabulary {
+        let (vocabulary, present) = (self.model.vocabulary, self.model.seen());
+        let inputs = self.model.inputs.iter();
+        let inputs = inputs.map(|place| vocabulary.fields as u32 + place);
+        let columns = self.model.fields.iter().copied().chain(inputs);
+        let weight = self.model.parameters.get("space_bag.linear.weight")?;
+        let weight = picked(weight, 1, columns, vocabulary.all())?;
+        if present == vocabulary.all() {
             return Ok(weight);
         }
-        Ok((weight * (self.model.vocabulary as f64 / self.model.fields() as f64).sqrt())?)
+        Ok((weight * (vocabulary.all() as f64 / present as f64).sqrt())?)
     }
 
-    /// (N, *space, fields) → (N, S, dim).
+    /// (N, *space, fields + inputs) → (N, S, dim).
     fn encoded(&self, x: &Tensor) -> Result<Tensor> {
         let (p, geometry, patching) = (&self.model.parameters, &self.geometry, &self.patching);
         let (first, second) = (geometry.first(), geometry.second());
@@ -189,4 +185,18 @@ impl Pass<'_> {
         let y = linear(y, &rows.reshape(((), inputs))?, None, self.model.precision)?;
         Ok(fold(&y, tiling)?)
     }
+}
+
+/// Rows or columns of a weight that has so many; the weight itself where all are picked in order.
+fn picked(
+    weight: &Tensor,
+    axis: usize,
+    places: impl Iterator<Item = u32> + Clone,
+    of: usize,
+) -> Result<Tensor> {
+    if places.clone().eq(0..of as u32) {
+        return Ok(weight.clone());
+    }
+    let places = Tensor::new(places.collect::<Vec<u32>>(), weight.device())?;
+    Ok(weight.index_select(&places, axis)?)
 }

@@ -124,6 +124,7 @@ async fn moments_that_are_not_finite_are_never_written() {
         space: vec![32, 32],
         boundaries: vec![[Boundary::Periodic; 2]; 2],
         transforms: BTreeMap::new(),
+        inputs: Vec::new(),
     }])
     .unwrap();
     let mut claim = RunClaim::open(&run, &Silent).await.unwrap();

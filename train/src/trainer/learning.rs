@@ -5,7 +5,7 @@ use std::time::Instant;
 use candle_core::Tensor;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use wellspring_store::{Frames, Patch, Reporter, Window};
+use wellspring_store::{Batch, Conditions, Frames, Patch, Reporter, Window};
 
 use super::Trainer;
 use crate::config::Optimizer;
@@ -13,7 +13,7 @@ use crate::log::Event;
 use crate::model::Perturbation;
 use crate::ops::Gradients;
 use crate::optim::{Descent, Pace, learning_rate};
-use crate::{Error, Result, Stop, training_gradients};
+use crate::{Error, Example, Result, Stop, training_gradients};
 
 /// Losses that the outcome of a run is the mean of.
 const RECENT: usize = 100;
@@ -33,7 +33,7 @@ impl Trainer<'_> {
         let waited = began.elapsed().as_secs_f64();
         let (patch, perturbation) = self.draw(self.step, batch.frames.batch());
         let pace = self.pace();
-        let (loss, gradients) = self.gradients(&batch.frames, &patch, &perturbation)?;
+        let (loss, gradients) = self.gradients(&batch, &patch, &perturbation)?;
         self.whole = false;
         let parameters = self.model.parameters();
         let found = self.optimizer.step(parameters, &loss, &gradients, pace)?;
@@ -117,25 +117,33 @@ impl Trainer<'_> {
     /// The loss of a batch and its gradients, part by part where the batch is accumulated.
     pub(super) fn gradients(
         &self,
-        frames: &Frames,
+        whole: &Batch,
         patch: &Patch,
         perturbation: &Perturbation,
     ) -> Result<(Tensor, Gradients)> {
         let source = self.sources.of(self.step);
-        let (model, loss, limit) = (&source.model, &source.loss, self.activations);
-        let batch = frames.batch();
+        let batch = whole.frames.batch();
         let size = batch.div_ceil(self.config.optim.accumulate);
+        let learn = |frames: &Frames, conditions: &[Conditions], perturbation: &Perturbation| {
+            let inputs = source.inputs(conditions, frames)?;
+            let example = Example {
+                frames,
+                inputs: inputs.as_ref(),
+            };
+            let (model, loss, limit) = (&source.model, &source.loss, self.activations);
+            training_gradients(model, example, patch, perturbation, loss, limit)
+        };
         if size == batch {
-            return training_gradients(model, frames, patch, perturbation, loss, limit);
+            return learn(&whole.frames, &whole.conditions, perturbation);
         }
         let (mut sum, mut gradients) = (None, Gradients::default());
         for first in (0..batch).step_by(size) {
             let samples = first..(first + size).min(batch);
             let share = samples.len() as f64 / batch as f64;
-            let frames = frames.slice_batch(samples.clone());
-            let perturbation = perturbation.of(samples);
-            let (part, found) =
-                training_gradients(model, &frames, patch, &perturbation, loss, limit)?;
+            let frames = whole.frames.slice_batch(samples.clone());
+            // A batch without conditions has none for any sample.
+            let conditions = whole.conditions.get(samples.clone()).unwrap_or_default();
+            let (part, found) = learn(&frames, conditions, &perturbation.of(samples))?;
             gradients.add_all(found, share)?;
             let part = (part * share)?;
             sum = Some(match sum {

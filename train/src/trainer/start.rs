@@ -30,9 +30,8 @@ impl Trainer<'_> {
             self.config.optim.horizon.get_or_insert(self.steps.max(1));
         }
         for source in self.sources.iter() {
-            let unseen = source.unseen();
-            if !unseen.is_empty() {
-                reporter.note(&format!("{}: {unseen}", source.domain.name));
+            for remark in source.remarks(&self.config.model.inputs) {
+                reporter.note(&remark);
             }
         }
         if let Some(horizon) = self.config.optim.horizon

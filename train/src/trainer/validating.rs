@@ -38,7 +38,7 @@ impl Trainer<'_> {
             None => self.model.clone(),
         };
         let (config, domains) = (self.config.clone(), self.domains.clone());
-        let predictor = Predictor::new(config, domains, self.step, String::new(), model);
+        let predictor = Predictor::new(config, domains, self.step, String::new(), model)?;
         let mut found = validator.next_frames(&predictor)?;
         if rolls_out {
             found.extend(validator.rollouts(&predictor)?);

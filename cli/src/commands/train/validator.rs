@@ -75,7 +75,8 @@ impl<'a> Validator<'a> {
         schedule: &Schedule,
         lead: usize,
     ) -> Result<Measurement, ValidationError> {
-        let model = model.on(&Domain::of(dataset))?;
+        let domain = Domain::of(dataset, &self.config.model.inputs)?;
+        let model = model.on(&domain)?;
         let began = Instant::now();
         let vrmse = sample.vrmse(&ModelSubject::new(&model)?, schedule)?;
         Ok(Measurement {

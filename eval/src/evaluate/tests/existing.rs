@@ -55,7 +55,7 @@ impl Subject for Model<'_> {
         self.counted.tokens(patch, space)
     }
 
-    fn step(&self, context: &Frames, patch: &Patch) -> Result<Frames, SubjectError> {
+    fn step(&self, context: Context<'_>, patch: &Patch) -> Result<Frames, SubjectError> {
         self.once.call_once(self.meanwhile);
         self.counted.step(context, patch)
     }

@@ -36,7 +36,8 @@ impl Subject for Fixed {
         Ok(16)
     }
 
-    fn step(&self, context: &Frames, _: &Patch) -> Result<Frames, SubjectError> {
+    fn step(&self, context: Context<'_>, _: &Patch) -> Result<Frames, SubjectError> {
+        let context = context.frames;
         let last = context.frame(context.time() - 1);
         let mut next = last.clone();
         let pairs = next.data_mut().iter_mut().zip(last.data().iter().skip(16));
