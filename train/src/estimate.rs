@@ -57,7 +57,8 @@ pub struct StepMemory {
 /// As [`crate::train`] before its first step.
 pub fn estimate(config: &Config, datasets: &[Arc<Dataset>], memory: u64) -> Result<MemoryEstimate> {
     config.validate()?;
-    let domains = Domains::new(datasets.iter().map(|data| Domain::of(data)).collect())?;
+    let domain = |data: &Arc<Dataset>| Domain::of(data, &config.model.inputs);
+    let domains = Domains::new(datasets.iter().map(domain).collect::<Result<_>>()?)?;
     let device = config.train.device.open()?;
     let model = fresh(config, &domains, &device)?;
     let limit = match config.train.activations_mib {
