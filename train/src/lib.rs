@@ -21,8 +21,8 @@
 //! blocks in bfloat16. GPU kernels are tested on the CPU by an emulator, and were checked on an H100.
 //!
 //! **A run.** [`train()`] reads windows of a data set, or of several whose named channels share one
-//! vocabulary of weights, draws one patch size for each step, and writes `config.toml`, `log.jsonl`
-//! and checkpoints. A step is a pure function of (configuration, data sets, step), so a resumed run
+//! vocabulary of weights, draws one patch size for each step, and writes `config.toml`, checkpoints and a
+//! log (`wellspring-log`). A step is a pure function of (configuration, data sets, step), so a resumed run
 //! equals an uninterrupted one, bit for bit. Only one process at a time can write a run (`lock`).
 //! [`Predictor`] loads a checkpoint and predicts the next frame from a context.
 //!

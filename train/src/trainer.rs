@@ -88,6 +88,7 @@ pub fn train(
     reporter.begin("training", Some(trainer.steps), "steps");
     reporter.advance(trainer.step);
     let outcome = trainer.run(stop, reporter);
+    trainer.end(&outcome, reporter);
     reporter.end();
     outcome
 }
@@ -179,7 +180,7 @@ impl<'a> Trainer<'a> {
             model,
             optimizer,
             sources: sources.after(step),
-            log: Log::default(),
+            log: Log::new(run, step),
             wait: DataWait::default(),
             step,
             steps,
@@ -281,6 +282,7 @@ impl<'a> Trainer<'a> {
             seconds,
             waited,
         });
+        self.log.write_when_due(self.runtime, reporter);
         reporter.advance(1);
         if self.step.is_multiple_of(self.config.train.checkpoint_every) {
             self.save_or_tell(loss, reporter)?;

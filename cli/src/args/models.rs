@@ -19,7 +19,7 @@ Every key except data.root has a default, so a configuration file may be short o
 
 Ctrl-C, SIGTERM or SIGHUP writes a checkpoint and stops, with exit code 130, 143 or 129; --resume continues with
 the same result as without the interruption. Only one process at a time can write a run. --from STEP deletes the
-checkpoints after that step, and the log's lines of later steps.
+checkpoints after that step, and what the log has of later steps does not count any longer.
 The resolved configuration is written to RUN/config.toml; with --resume, --set changes it. The learning
 rate's schedule ends at optim.horizon, by default the train.steps of the first start: more steps alone do not
 change it. optim.clip=1.0 limits the gradient's norm. If no whole number of patches covers an axis, the grid

@@ -2,18 +2,17 @@
 
 use wellspring_store::{Reporter, with_causes};
 
-use super::Trainer;
+use super::{Outcome, Trainer};
 use crate::checkpoint::{self, Snapshot};
 use crate::log::Event;
 use crate::{Error, Result, tensors};
 
 impl Trainer<'_> {
     /// Leaves what there is before the run ends with an error: a checkpoint of the last step, unless the
-    /// run diverged or is another process's; then only the losses that led there.
+    /// run diverged or is another process's.
     pub(super) fn leave(&mut self, loss: Option<f32>, error: &Error, reporter: &dyn Reporter) {
         match error {
-            Error::Overtaken { .. } => return,
-            Error::Diverged { .. } => {}
+            Error::Overtaken { .. } | Error::Diverged { .. } => {}
             _ if !self.whole || loss.is_none() || self.kept == Some(self.step) => {}
             _ => match self.save(loss, reporter) {
                 Ok(()) => {
@@ -21,20 +20,26 @@ impl Trainer<'_> {
                     reporter.note(&format!(
                         "the checkpoint of step {step} is written: --resume goes on from there"
                     ));
-                    return;
                 }
                 Err(error) => reporter.note(&self.unsaved(&error)),
             },
         }
-        self.runtime.block_on(self.write_log(reporter));
     }
 
-    /// The log is a record: a checkpoint is worth as much without it.
-    async fn write_log(&self, reporter: &dyn Reporter) {
-        if let Err(error) = self.log.write(self.run).await {
-            let error = with_causes(&error);
-            reporter.note(&format!("warning: the log could not be written: {error}"));
-        }
+    /// Writes to the log how this process ended; of a run that is another's by now, nothing.
+    pub(super) fn end(&mut self, outcome: &Result<Outcome>, reporter: &dyn Reporter) {
+        let step = self.step;
+        let event = match outcome {
+            Err(Error::Overtaken { .. }) => return,
+            Err(error) => Event::Failed {
+                step,
+                what: with_causes(error),
+            },
+            Ok(outcome) if outcome.stopped => Event::Stopped { step },
+            Ok(_) => Event::Done { step },
+        };
+        self.log.push(event);
+        self.runtime.block_on(self.log.write(reporter));
     }
 
     /// Writes a checkpoint. If the store refuses it, this is reported and the run continues.
@@ -73,7 +78,7 @@ impl Trainer<'_> {
         };
         let written = self.runtime.block_on(async {
             self.claim.check().await?;
-            self.write_log(reporter).await;
+            self.log.write(reporter).await;
             snapshot.write(self.run, &self.claim).await
         });
         match written {
