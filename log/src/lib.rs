@@ -2,8 +2,8 @@
 //! to. Training writes it; SQL, figures and `wellspring runs` read it, also while the run goes on.
 //!
 //! ```text
-//! RUN/log/NUMBER-AFTER.parquet   rows of steps after AFTER; segments count from 1
-//! RUN/log.jsonl                  what versions before 0.2 wrote, a line for each event
+//! RUN/log/NUMBER-AFTER-LAST.parquet   rows of steps after AFTER up to LAST; segments count from 1
+//! RUN/log.jsonl                       a line for each event, as old versions wrote it
 //! ```
 //!
 //! **Segments.** A [`LogWriter`] keeps events until it writes them as one [`Segment`]: with each checkpoint, when

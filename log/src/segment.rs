@@ -20,6 +20,8 @@ pub struct Segment {
     pub number: u64,
     /// Its rows are of steps after this one, and of events at it.
     pub after: u64,
+    /// The last step of its rows.
+    pub last: u64,
     /// Rows of later steps do not count: a later segment goes on from this step.
     pub until: u64,
     /// What the store's listing says of the file.
@@ -32,27 +34,32 @@ pub fn is_segment(name: &str) -> bool {
     parsed(name).is_some()
 }
 
-/// Number and AFTER of a segment's name.
-fn parsed(name: &str) -> Option<(u64, u64)> {
-    let (number, after) = name.strip_suffix(".parquet")?.split_once('-')?;
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let parse = |text: &str| digits(text).then(|| text.parse().ok()).flatten();
-    Some((parse(number)?, parse(after)?))
+/// Number, AFTER and LAST of a segment's name.
+fn parsed(name: &str) -> Option<[u64; 3]> {
+    let mut parts = name.strip_suffix(".parquet")?.split('-');
+    let mut next = || {
+        let part = parts.next()?;
+        let is_number = part.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| part.parse().ok()).flatten()
+    };
+    let numbers = [next()?, next()?, next()?];
+    parts.next().is_none().then_some(numbers)
 }
 
 /// The name of a segment.
-pub(crate) fn name(number: u64, after: u64) -> String {
-    format!("{number:05}-{after:08}.parquet")
+pub(crate) fn name(number: u64, after: u64, last: u64) -> String {
+    format!("{number:05}-{after:08}-{last:08}.parquet")
 }
 
 impl Segment {
     /// The segments among the objects of a log's folder, in their order.
     pub(crate) fn all(objects: impl IntoIterator<Item = ObjectMeta>) -> Vec<Self> {
         let segment = |object: ObjectMeta| {
-            let (number, after) = parsed(object.location.filename()?)?;
+            let [number, after, last] = parsed(object.location.filename()?)?;
             Some(Self {
                 number,
                 after,
+                last,
                 until: u64::MAX,
                 object,
             })
@@ -67,9 +74,21 @@ impl Segment {
         segments
     }
 
+    /// Whether none of its rows counts.
+    #[must_use]
+    pub fn is_void(&self) -> bool {
+        self.until < self.after
+    }
+
+    /// Whether some of its rows may not count.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.until < self.last
+    }
+
     /// Whether it is too short to be one. Its bytes may have other damage.
     #[must_use]
-    pub fn is_cut_off(&self) -> bool {
+    pub fn is_too_short(&self) -> bool {
         self.object.size < SMALLEST
     }
 
@@ -207,15 +226,22 @@ mod tests {
             version: None,
         };
         let names = [
-            "00003-00000200.parquet",
-            "00001-00000000.parquet",
-            "00010-00000120.parquet",
-            "00004-00000050.parquet",
+            "00003-00000200-00000220.parquet",
+            "00001-00000000-00000200.parquet",
+            "00010-00000120-00000130.parquet",
+            "00004-00000050-00000120.parquet",
             "readme.parquet",
-            "00005-00000050.parquet#1",
+            "00005-00000050.parquet",
+            "00005-00000050-0000006x.parquet",
+            "00005-00000050-00000060.parquet#1",
         ];
         let found = Segment::all(names.map(object));
-        let found: Vec<_> = found.iter().map(|s| (s.number, s.until)).collect();
-        assert_eq!(found, [(1, 50), (3, 50), (4, 120), (10, u64::MAX)]);
+        let untils: Vec<_> = found.iter().map(|s| (s.number, s.until)).collect();
+        assert_eq!(untils, [(1, 50), (3, 50), (4, 120), (10, u64::MAX)]);
+        let cut: Vec<_> = found.iter().map(|s| (s.is_void(), s.is_cut())).collect();
+        assert_eq!(
+            cut,
+            [(false, true), (true, true), (false, false), (false, false)]
+        );
     }
 }

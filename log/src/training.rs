@@ -49,7 +49,10 @@ struct RunFolder {
 ///
 /// # Errors
 /// What listing may give.
-pub async fn trainings(root: &Location, reporter: &dyn Reporter) -> Result<Vec<Training>> {
+pub async fn trainings(
+    root: &Location,
+    reporter: &dyn Reporter,
+) -> wellspring_store::Result<Vec<Training>> {
     let mut folders: BTreeMap<String, RunFolder> = BTreeMap::new();
     for object in root.list_objects().await? {
         if let Some(path) = root.sibling(&object).below(root) {
@@ -130,7 +133,7 @@ impl Training {
     ///
     /// # Errors
     /// What listing may give.
-    pub async fn open(run: &Location) -> Result<Self> {
+    pub async fn open(run: &Location) -> wellspring_store::Result<Self> {
         let mut folders = BTreeMap::new();
         for object in run.list_objects().await? {
             if let Some(path) = run.sibling(&object).below(run) {
@@ -146,7 +149,7 @@ impl Training {
     ///
     /// # Errors
     /// What reading may give.
-    pub async fn old_rows(&self) -> Result<(Vec<LogRow>, usize)> {
+    pub async fn old_rows(&self) -> wellspring_store::Result<(Vec<LogRow>, usize)> {
         if !self.has_old_log {
             return Ok((Vec::new(), 0));
         }
@@ -248,7 +251,7 @@ mod tests {
         put(&root, "imported/config.toml", "").await;
         put(&root, "imported/checkpoints/00000000/state.json", "{}").await;
         put(&root, "settings/config.toml", "").await;
-        put(&root, "no/log/00001-00000000.parquet", "").await;
+        put(&root, "no/log/00001-00000000-00000003.parquet", "").await;
 
         let notes = Notes::default();
         let found = trainings(&root, &notes).await.unwrap();

@@ -32,10 +32,11 @@ pub struct LogWriter {
     last: Instant,
 }
 
-/// The end of the writing of a segment: its rows, and the number of the next segment.
+/// The end of the writing of a segment: its rows, its last step, and the number of the next segment.
 #[derive(Debug)]
 struct Written {
     rows: Vec<LogRow>,
+    last: u64,
     next: Result<u64>,
 }
 
@@ -119,8 +120,7 @@ impl LogWriter {
     fn accept(&mut self, written: Written) -> Result<()> {
         match written.next {
             Ok(next) => {
-                let steps = written.rows.iter().map(|row| row.step);
-                self.after = steps.max().unwrap_or(0).max(self.after);
+                self.after = written.last;
                 self.next = Some(next);
                 Ok(())
             }
@@ -146,6 +146,7 @@ impl NewSegment {
     async fn write(self) -> Written {
         let next = self.put().await;
         Written {
+            last: self.last(),
             rows: self.rows,
             next,
         }
@@ -161,9 +162,9 @@ impl NewSegment {
         loop {
             let free = match number {
                 Some(number) => number,
-                None => self.last().await? + 1,
+                None => self.highest().await? + 1,
             };
-            let place = self.folder.join(&name(free, self.after));
+            let place = self.folder.join(&name(free, self.after, self.last()));
             if place.put_new(bytes.clone()).await? {
                 return Ok(free + 1);
             }
@@ -172,8 +173,13 @@ impl NewSegment {
         }
     }
 
+    fn last(&self) -> u64 {
+        let steps = self.rows.iter().map(|row| row.step);
+        steps.fold(self.after, u64::max)
+    }
+
     /// Number of the last segment that there is.
-    async fn last(&self) -> Result<u64> {
+    async fn highest(&self) -> Result<u64> {
         let held = Segment::all(self.folder.list_objects().await?);
         Ok(held.last().map_or(0, |segment| segment.number))
     }
@@ -217,7 +223,7 @@ mod tests {
         let before = run.list().await.unwrap();
         assert_eq!(before.len(), 3);
         let names: Vec<&str> = before.iter().map(|place| place.name().unwrap()).collect();
-        assert_eq!(names[2], "00003-00000004.parquet");
+        assert_eq!(names[2], "00003-00000004-00000005.parquet");
 
         let mut second = LogWriter::new(&run, 3);
         second.push(step(4, 2.0));

@@ -9,6 +9,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
+use std::time::Duration;
 
 use wellspring_store::{Location, Reporter, Version};
 
@@ -118,7 +119,7 @@ fn locked(run: &Location, path: &Path, reporter: &dyn Reporter) -> Result<LockFi
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(LockFile::Absent),
         Err(source) => return Err(unlocked(run, source)),
     };
-    match file.try_lock() {
+    match patiently(|| file.try_lock()) {
         Ok(()) => Ok(LockFile::File { _lock: Some(file) }),
         Err(TryLockError::WouldBlock) => Err(busy(run)),
         Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
@@ -129,6 +130,17 @@ fn locked(run: &Location, path: &Path, reporter: &dyn Reporter) -> Result<LockFi
         }
         Err(TryLockError::Error(source)) => Err(unlocked(run, source)),
     }
+}
+
+/// Tries a lock for some milliseconds: who only looks whether a run is being trained holds its lock for a moment.
+fn patiently(lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
+    for _ in 0..4 {
+        match lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+            answer => return answer,
+        }
+    }
+    lock()
 }
 
 fn unlocked(run: &Location, source: std::io::Error) -> Error {

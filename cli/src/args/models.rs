@@ -46,6 +46,32 @@ pub struct Train {
     pub from: Option<u64>,
 }
 
+/// List and compare the trainings in a folder or below it
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wellspring runs runs
+  wellspring runs s3://bucket/sweep --json             with the configuration of each run
+  wellspring sql --runs runs 'SELECT * FROM training_runs ORDER BY best'   the same table, for queries
+
+loss, steps/s and wait % are means over the last 100 steps; best is the least one-step VRMSE of a validation,
+mean over data sets and patch sizes. A run may be training meanwhile: its log is at most some minutes behind.
+
+States:
+  running   a process trains it: it holds the file lock; in a bucket, its log was written in the last 15 minutes
+  stopped   it was asked to stop, and goes on with train --resume
+  done      it has taken all of its steps
+  failed    an error has ended it; the column why says which
+  dead      none of these: its process was killed, and train --resume goes on from its last checkpoint")]
+pub struct Runs {
+    /// A folder or a URL: runs lie in it or in folders below
+    pub root: String,
+
+    /// Print all that is known of each run as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Predict what a run will read and what that costs: windows, bytes, requests, memory, rate
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::DataType;
-use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
+use datafusion::catalog::{MemorySchemaProvider, SchemaProvider, TableProvider};
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::MemoryConsumer;
@@ -19,6 +19,7 @@ use crate::sql::depth;
 use crate::sql::frames::FramesTable;
 use crate::sql::memory;
 use crate::sql::session;
+use crate::sql::training::{TrainingFolders, TrainingTable};
 use crate::{Error, Result, View};
 
 /// Words of SQL that are worth completing.
@@ -52,6 +53,8 @@ pub struct Database {
     memory: Option<u64>,
     /// The results that were added last.
     results: Mutex<Option<Arc<ResultsFolder>>>,
+    /// The trainings that were added last.
+    trainings: Mutex<Option<Arc<TrainingFolders>>>,
     /// Whether queries leave this process, so that tables must be files.
     is_remote: bool,
 }
@@ -76,6 +79,7 @@ impl Database {
             memory: Some(memory),
             session: SessionContext::new_with_state(state),
             results: Mutex::default(),
+            trainings: Mutex::default(),
             is_remote: false,
         })
     }
@@ -86,6 +90,7 @@ impl Database {
             session,
             memory: None,
             results: Mutex::default(),
+            trainings: Mutex::default(),
             is_remote: true,
         }
     }
@@ -119,18 +124,60 @@ impl Database {
         for table in [Table::Metrics, Table::Spectra] {
             self.add_files(root, table, table.name(), &committed)?;
         }
-        for view in View::ALL {
-            self.session
-                .sql(&format!(
-                    "CREATE OR REPLACE VIEW {} AS {}",
-                    view.name, view.sql
-                ))
-                .await?;
-        }
+        self.add_views(&View::OF_RESULTS).await?;
         let (runs, root) = (committed.runs(), root.clone());
         let opened = Arc::new(ResultsFolder { root, committed });
         *self.opened() = Some(opened);
         Ok(runs)
+    }
+
+    /// Adds the tables `training` and `training_folders` of all runs below some places as they are now, and the
+    /// named views over them; gives the names of the runs. Those that were added before are replaced.
+    ///
+    /// # Errors
+    /// [`Error::NoTrainings`] for a place without one, [`Error::RemoteLogs`], and what reading may give.
+    pub async fn add_trainings(
+        &self,
+        places: &[Location],
+        reporter: &dyn Reporter,
+    ) -> Result<Vec<String>> {
+        if self.is_remote {
+            return Err(Error::RemoteLogs);
+        }
+        let folders = Arc::new(TrainingFolders::find(places, reporter).await?);
+        for place in places {
+            self.mount(place)?;
+        }
+        let records = &folders.records;
+        let found = MemTable::try_new(records.schema(), vec![vec![records.clone()]])?;
+        let events = TrainingTable::new(Arc::clone(&folders));
+        let tables: [(&str, Arc<dyn TableProvider>); 2] = [
+            ("training_folders", Arc::new(found)),
+            ("training", Arc::new(events)),
+        ];
+        for (name, table) in tables {
+            self.session.deregister_table(name)?;
+            self.session.register_table(name, table)?;
+        }
+        self.add_views(&View::OF_TRAININGS).await?;
+        let names = folders.trainings.iter().map(|run| run.name.clone());
+        let names = names.collect();
+        *self.trainings() = Some(folders);
+        Ok(names)
+    }
+
+    async fn add_views(&self, views: &[View]) -> Result<()> {
+        for view in views {
+            let sql = format!("CREATE OR REPLACE VIEW {} AS {}", view.name, view.sql);
+            self.session.sql(&sql).await?;
+        }
+        Ok(())
+    }
+
+    fn trainings(&self) -> MutexGuard<'_, Option<Arc<TrainingFolders>>> {
+        self.trainings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn opened(&self) -> MutexGuard<'_, Option<Arc<ResultsFolder>>> {
@@ -249,11 +296,35 @@ impl Database {
             // Machines that read rows from files find whichever are there.
             let is_sure = answer.is_ok() && !self.is_remote;
             if is_sure || !self.renew().await.unwrap_or(false) {
-                return answer.map_err(|error| self.named(error));
+                return self.explained(answer).await;
             }
         }
-        let answer = self.collect(query).await;
-        answer.map_err(|error| self.named(error))
+        self.explained(self.collect(query).await).await
+    }
+
+    /// An answer, or what the engine's error is about: it does not name the file that it could not read.
+    async fn explained(
+        &self,
+        answer: Result<Vec<RecordBatch>, DataFusionError>,
+    ) -> Result<Vec<RecordBatch>> {
+        let error = match answer {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let is_of_files = matches!(
+            error.find_root(),
+            DataFusionError::ParquetError(_)
+                | DataFusionError::ArrowError(..)
+                | DataFusionError::ObjectStore(_)
+                | DataFusionError::External(_)
+        );
+        let trainings = self.trainings().clone().filter(|_| is_of_files);
+        if let Some(trainings) = trainings
+            && let Some(damage) = trainings.damage().await
+        {
+            return Err(damage);
+        }
+        Err(self.named(error))
     }
 
     /// All batches of an answer, which are counted as memory of the query.

@@ -226,7 +226,7 @@ fn what_killed_writers_left_is_removed_and_what_is_anothers_stays() {
         std::fs::write(path, "left").unwrap();
     };
     let left = [
-        "log/00007-00000003.parquet#1",
+        "log/00007-00000003-00000005.parquet#1",
         "config.toml#2",
         "checkpoints/00000005/model.safetensors",
         "checkpoints/00000007/state.json#1",
@@ -239,13 +239,15 @@ fn what_killed_writers_left_is_removed_and_what_is_anothers_stays() {
         "checkpoints/00000003/mine.json#x",
     ];
     left.iter().chain(&others).for_each(|path| put(path));
-    let live = folder.path().join("run/log/00009-00000003.parquet#3");
+    let live = folder
+        .path()
+        .join("run/log/00009-00000003-00000003.parquet#3");
     let live = std::fs::File::create(&live).unwrap();
     live.lock().unwrap();
     run.go(&nine_steps()).unwrap();
     let there = |path: &&str| folder.path().join("run").join(path).exists();
     assert!(!left.iter().any(there) && others.iter().all(there));
-    assert!(there(&"log/00009-00000003.parquet#3"));
+    assert!(there(&"log/00009-00000003-00000003.parquet#3"));
     assert!(!there(&"checkpoints/00000005") && !there(&"checkpoints/00000007"));
     let told = run.told();
     assert!(told.contains("removed 5 "), "{told}");
