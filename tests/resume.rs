@@ -78,11 +78,11 @@ fn an_old_log_is_gone_on_with() {
         )
     };
     let text: String = (1..=6).map(line).collect();
-    std::fs::write(place.path("run/checkpoints"), &text).unwrap();
+    std::fs::write(place.path("run/log.jsonl"), &text).unwrap();
     place.do_it("train --out run --resume --set train.steps=7");
     let losses = place.losses("run");
     assert_eq!((losses.len(), losses[5]), (7, 7.0));
-    let kept = std::fs::read_to_string(place.path("run/checkpoints")).unwrap();
+    let kept = std::fs::read_to_string(place.path("run/log.jsonl")).unwrap();
     assert_eq!(kept, text);
     let said = place.do_it("inspect run");
     assert!(

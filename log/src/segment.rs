@@ -86,10 +86,26 @@ impl Segment {
         self.until < self.last
     }
 
-    /// Whether it is too short to be one. Its bytes may have other damage.
-    #[must_use]
-    pub fn is_too_short(&self) -> bool {
-        self.object.size < SMALLEST
+    /// What is wrong with it, as far as its size and its end tell. Buckets have whole objects alone, and asking
+    /// for the end of thousands would take its time.
+    ///
+    /// # Errors
+    /// What reading may give.
+    pub async fn flaw(&self, run: &Location) -> wellspring_store::Result<Option<String>> {
+        let (place, size) = (run.sibling(&self.object), self.object.size);
+        if size < SMALLEST {
+            return Ok(Some(format!("has {size} bytes")));
+        }
+        if place.local_path().is_none() {
+            return Ok(None);
+        }
+        let end = place.get_range(size - 8..size).await?;
+        let footer = end[..4]
+            .iter()
+            .rev()
+            .fold(0, |sum, &byte| sum << 8 | u64::from(byte));
+        let is_whole = &end[4..] == b"PAR1" && footer + SMALLEST <= size;
+        Ok((!is_whole).then(|| "does not end as Parquet does".to_owned()))
     }
 
     /// Its rows that count.

@@ -53,12 +53,7 @@ pub async fn trainings(
     root: &Location,
     reporter: &dyn Reporter,
 ) -> wellspring_store::Result<Vec<Training>> {
-    let mut folders: BTreeMap<String, RunFolder> = BTreeMap::new();
-    for object in root.list_objects().await? {
-        if let Some(path) = root.sibling(&object).below(root) {
-            sort(&path, object, &mut folders);
-        }
-    }
+    let mut folders = folders(root).await?;
     folders.retain(|_, folder| folder.has_config && folder.is_run);
     let opened = folders.into_iter().map(|(path, folder)| {
         let location = match path.as_str() {
@@ -77,6 +72,17 @@ pub async fn trainings(
         .await)
 }
 
+/// The folders below a place that may be runs, by their paths.
+async fn folders(root: &Location) -> wellspring_store::Result<BTreeMap<String, RunFolder>> {
+    let mut folders = BTreeMap::new();
+    for object in root.list_objects().await? {
+        if let Some(path) = root.sibling(&object).below(root) {
+            sort(&path, object, &mut folders);
+        }
+    }
+    Ok(folders)
+}
+
 /// Puts an object into the folder of its run, if it may be a run's.
 fn sort(path: &str, object: ObjectMeta, folders: &mut BTreeMap<String, RunFolder>) {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -84,15 +90,9 @@ fn sort(path: &str, object: ObjectMeta, folders: &mut BTreeMap<String, RunFolder
     let run = match (last, name) {
         (_, "config.toml" | old::NAME | "lock") => folder,
         ("log", name) if is_segment(name) => above,
-        (_, "state.json") => match folder
-            .strip_suffix(last)
-            .map(|path| path.trim_end_matches('/'))
-        {
-            Some("checkpoints") => "",
-            Some(path) => match path.strip_suffix("/checkpoints") {
-                Some(run) => run,
-                None => return,
-            },
+        (_, "state.json") if above == "checkpoints" => "",
+        (_, "state.json") => match above.strip_suffix("/checkpoints") {
+            Some(run) => run,
             None => return,
         },
         _ => return,
@@ -134,13 +134,7 @@ impl Training {
     /// # Errors
     /// What listing may give.
     pub async fn open(run: &Location) -> wellspring_store::Result<Self> {
-        let mut folders = BTreeMap::new();
-        for object in run.list_objects().await? {
-            if let Some(path) = run.sibling(&object).below(run) {
-                sort(&path, object, &mut folders);
-            }
-        }
-        let folder = folders.remove("").unwrap_or_default();
+        let folder = folders(run).await?.remove("").unwrap_or_default();
         let name = run.name().unwrap_or_default().to_owned();
         Ok(folder.opened(name, run.clone(), &Silent).await)
     }

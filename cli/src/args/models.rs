@@ -62,6 +62,7 @@ States:
   stopped   it was asked to stop, and goes on with train --resume
   done      it has taken all of its steps
   failed    an error has ended it; the column why says which
+  new       nothing was trained yet, only imported
   dead      none of these: its process was killed, and train --resume goes on from its last checkpoint")]
 pub struct Runs {
     /// A folder or a URL: runs lie in it or in folders below

@@ -300,15 +300,6 @@ async fn trainings_are_drawn_with_the_colours_of_their_models() {
     let models = [&format!("sweep/{name}"), "other"].map(|name| strokes.get(name, "").model);
     assert_eq!(models, [Some(1), Some(2)]);
     assert_eq!(strokes.get(&name, "4").model, Some(1));
-    if let Ok(folder) = std::env::var("WELLSPRING_PICTURES") {
-        for figure in &figures[..4] {
-            let place = Location::parse(&format!("{folder}/{}.png", figure.name())).unwrap();
-            place
-                .put(figure.image(ImageFormat::Png).unwrap())
-                .await
-                .unwrap();
-        }
-    }
     let page = report(&results, &ReportOptions::default()).await.unwrap();
     assert!(page.contains("<h2>Trainings</h2>") && page.contains("<h2>Loss by step</h2>"));
 }

@@ -1,6 +1,7 @@
 //! [`Database`]: the tables of a results folder, the frames of data sets, and our functions, in one session.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::DataType;
@@ -46,7 +47,18 @@ struct ResultsFolder {
     committed: Committed,
 }
 
-/// A SQL session over results and data sets.
+/// Time after which trainings are looked at again before a query: they may run.
+const RENEWED: Duration = Duration::from_secs(10);
+
+/// Trainings as they were found.
+#[derive(Clone)]
+struct AddedTrainings {
+    places: Vec<Location>,
+    folders: Arc<TrainingFolders>,
+    at: Instant,
+}
+
+/// A SQL session over results, trainings and data sets.
 pub struct Database {
     session: SessionContext,
     /// Bytes that a query may have, where it is answered by this process.
@@ -54,7 +66,7 @@ pub struct Database {
     /// The results that were added last.
     results: Mutex<Option<Arc<ResultsFolder>>>,
     /// The trainings that were added last.
-    trainings: Mutex<Option<Arc<TrainingFolders>>>,
+    trainings: Mutex<Option<AddedTrainings>>,
     /// Whether queries leave this process, so that tables must be files.
     is_remote: bool,
 }
@@ -132,7 +144,8 @@ impl Database {
     }
 
     /// Adds the tables `training` and `training_folders` of all runs below some places as they are now, and the
-    /// named views over them; gives the names of the runs. Those that were added before are replaced.
+    /// named views over them; gives the names of the runs. Those that were added before are replaced. A query that
+    /// comes some seconds later looks at the places again, so that it sees what was trained meanwhile.
     ///
     /// # Errors
     /// [`Error::NoTrainings`] for a place without one, [`Error::RemoteLogs`], and what reading may give.
@@ -162,8 +175,20 @@ impl Database {
         self.add_views(&View::OF_TRAININGS).await?;
         let names = folders.trainings.iter().map(|run| run.name.clone());
         let names = names.collect();
-        *self.trainings() = Some(folders);
+        *self.trainings() = Some(AddedTrainings {
+            places: places.to_vec(),
+            folders,
+            at: Instant::now(),
+        });
         Ok(names)
+    }
+
+    /// Looks at the trainings again if that was some time ago. Where it fails, those that were found stay.
+    async fn renew_trainings(&self) {
+        let added = self.trainings().clone();
+        if let Some(added) = added.filter(|added| added.at.elapsed() > RENEWED) {
+            self.add_trainings(&added.places, &Silent).await.ok();
+        }
     }
 
     async fn add_views(&self, views: &[View]) -> Result<()> {
@@ -174,7 +199,7 @@ impl Database {
         Ok(())
     }
 
-    fn trainings(&self) -> MutexGuard<'_, Option<Arc<TrainingFolders>>> {
+    fn trainings(&self) -> MutexGuard<'_, Option<AddedTrainings>> {
         self.trainings
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -291,6 +316,7 @@ impl Database {
     /// [`Error::Sql`].
     pub async fn sql(&self, query: &str) -> Result<Vec<RecordBatch>> {
         depth::check(query)?;
+        self.renew_trainings().await;
         for _ in 0..AGAIN {
             let answer = self.collect(query).await;
             // Machines that read rows from files find whichever are there.
@@ -320,7 +346,7 @@ impl Database {
         );
         let trainings = self.trainings().clone().filter(|_| is_of_files);
         if let Some(trainings) = trainings
-            && let Some(damage) = trainings.damage().await
+            && let Some(damage) = trainings.folders.damage().await
         {
             return Err(damage);
         }

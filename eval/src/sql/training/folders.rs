@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::ScalarValue;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use wellspring_log::{Segment, Training};
 use wellspring_store::{Location, Reporter};
 
@@ -28,8 +28,8 @@ pub(crate) struct TrainingFolders {
 }
 
 impl TrainingFolders {
-    /// Looks below some places. `reporter` hears of what is left out: segments that are too short to be one, and
-    /// lines of old logs.
+    /// Looks below some places. `reporter` hears of what is left out: segments that are cut off, and lines of old
+    /// logs.
     ///
     /// # Errors
     /// [`Error::NoTrainings`] where there is none, and what listing may give.
@@ -50,7 +50,7 @@ impl TrainingFolders {
         name_apart(&mut trainings);
         trainings.sort_by(|a, b| a.name.cmp(&b.name));
         for training in &mut trainings {
-            leave_out_short(training, reporter);
+            leave_out_flawed(training, reporter).await?;
         }
         let mut folders = Self {
             records: records(&trainings)?,
@@ -148,17 +148,29 @@ fn name_apart(trainings: &mut [Training]) {
     }
 }
 
-fn leave_out_short(training: &mut Training, reporter: &dyn Reporter) {
+async fn leave_out_flawed(training: &mut Training, reporter: &dyn Reporter) -> Result<()> {
     let location = &training.location;
-    training.segments.retain(|segment| {
-        if segment.is_too_short() {
-            let (place, bytes) = (location.sibling(&segment.object), segment.object.size);
-            reporter.note(&format!(
-                "warning: a segment of a log is left out: {place} has {bytes} bytes"
-            ));
+    let checks = training
+        .segments
+        .iter()
+        .map(|segment| segment.flaw(location));
+    let flaws: Vec<Option<String>> = futures::stream::iter(checks)
+        .buffered(READS)
+        .try_collect()
+        .await?;
+    let segments = std::mem::take(&mut training.segments).into_iter();
+    for (segment, flaw) in segments.zip(flaws) {
+        match flaw {
+            None => training.segments.push(segment),
+            Some(flaw) => {
+                let place = location.sibling(&segment.object);
+                reporter.note(&format!(
+                    "warning: a segment of a log is left out: {place} {flaw}"
+                ));
+            }
         }
-        !segment.is_too_short()
-    });
+    }
+    Ok(())
 }
 
 fn records(trainings: &[Training]) -> Result<RecordBatch> {

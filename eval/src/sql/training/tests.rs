@@ -148,8 +148,7 @@ async fn the_views_show_runs_and_curves() {
     let root = Location::parse(folder.path().to_str().unwrap()).unwrap();
     runs(&root).await;
     let database = opened(&root).await;
-    let columns =
-        "run, state, step, steps, round(loss, 3) AS loss, best, best_step, rate, \
+    let columns = "run, state, step, steps, round(loss, 3) AS loss, best, best_step, rate, \
         round(waited, 3) AS waited, why";
     let query = format!("SELECT {columns} FROM training_runs ORDER BY run");
     assert_eq!(

@@ -1,9 +1,11 @@
 -- Trainings: how far each is, its state, its best validation, and loss, rate and share of waiting over its last 100 steps
--- done, stopped and failed are what a process has written last; running: one trains it; dead: it ended without a word
+-- done, stopped and failed are what a process has written last; running: one trains it; new: none has yet; dead: it
+-- ended without a word
 SELECT f.run,
   CASE
     WHEN e.event IN ('done', 'stopped', 'failed') THEN e.event
     WHEN f.running THEN 'running'
+    WHEN e.step IS NULL THEN 'new'
     WHEN e.step >= e.steps THEN 'done'
     ELSE 'dead'
   END AS state,
