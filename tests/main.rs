@@ -17,6 +17,7 @@ mod refusals;
 mod report;
 mod results;
 mod resume;
+mod runs;
 mod sources;
 mod the_well;
 mod training;

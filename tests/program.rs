@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
+use wellspring_log::{LogRow, Training};
+use wellspring_store::Location;
 
 /// A folder of its own for one test.
 pub(crate) struct Workplace(TempDir);
@@ -142,13 +144,19 @@ impl Workplace {
 
     /// The loss of every step of a run, by its log.
     pub(crate) fn losses(&self, run: &str) -> Vec<f64> {
-        let log = std::fs::read_to_string(self.path(run).join("log.jsonl")).unwrap();
-        let events = log.lines().filter(|line| !line.trim().is_empty());
-        events
-            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
-            .filter(|event| event["event"] == "step")
-            .map(|event| event["loss"].as_f64().unwrap_or(f64::NAN))
-            .collect()
+        let log = self.log(run).into_iter();
+        let losses = log.filter_map(|row| row.loss);
+        losses.map(f64::from).collect()
+    }
+
+    /// What counts of a run's log.
+    pub(crate) fn log(&self, run: &str) -> Vec<LogRow> {
+        let place = Location::parse(self.path(run).to_str().unwrap()).unwrap();
+        let rows = async { Training::open(&place).await.unwrap().rows().await };
+        tokio::runtime::Runtime::new()
+            .unwrap()
+            .block_on(rows)
+            .unwrap()
     }
 
     /// What a run's checkpoint after so many steps has learned.

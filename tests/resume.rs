@@ -45,17 +45,10 @@ fn settings_are_laid_over_the_runs_own() {
 #[test]
 fn another_horizon_is_said_and_the_rate_does_not_jump() {
     let place = trained();
-    let rates = || -> Vec<f64> {
-        let log = std::fs::read_to_string(place.path("run/log.jsonl")).unwrap();
-        let events = log.lines().map(|line| serde_json::from_str(line).unwrap());
-        events
-            .filter(|event: &serde_json::Value| event["event"] == "step")
-            .map(|event| event["lr"].as_f64().unwrap())
-            .collect()
-    };
     let said = place.do_it("train --out run --resume --set train.steps=12");
     said.names(&["6", "12"]);
-    let rates = rates();
+    let log = place.log("run").into_iter();
+    let rates: Vec<f64> = log.filter_map(|row| row.lr).collect();
     assert_eq!(rates.len(), 12);
     // The rate falls after the warm-up and never rises again.
     assert!(
@@ -73,14 +66,30 @@ fn a_finished_run_is_left_as_it_is() {
     assert!(place.files("run") == before, "nothing is rewritten");
 }
 
+/// A run that an old version began, with blank lines in its log.
 #[test]
-fn a_blank_line_in_the_log_is_no_end() {
+fn an_old_log_is_gone_on_with() {
     let place = trained();
-    let log = place.path("run/log.jsonl");
-    let text = std::fs::read_to_string(&log).unwrap();
-    std::fs::write(&log, text.replacen('\n', "\n\n", 2) + "\n").unwrap();
+    std::fs::remove_dir_all(place.path("run/log")).unwrap();
+    let line = |step: u64| {
+        format!(
+            "{{\"event\":\"step\",\"step\":{step},\"loss\":7.0,\"data\":\"waves\",\"patch\":\"8\",\"lr\":0.5,\
+             \"seconds\":1.0,\"waited\":0.0}}\n\n"
+        )
+    };
+    let text: String = (1..=6).map(line).collect();
+    std::fs::write(place.path("run/log.jsonl"), &text).unwrap();
     place.do_it("train --out run --resume --set train.steps=7");
-    assert_eq!(place.losses("run").len(), 7);
+    let losses = place.losses("run");
+    assert_eq!((losses.len(), losses[5]), (7, 7.0));
+    let kept = std::fs::read_to_string(place.path("run/log.jsonl")).unwrap();
+    assert_eq!(kept, text);
+    let said = place.do_it("inspect run");
+    assert!(
+        said.out.contains("loss, mean over 100 steps"),
+        "{}",
+        said.out
+    );
 }
 
 /// The newest checkpoint is passed over with a warning, and the run ends with the bits that it had.
@@ -163,7 +172,7 @@ fn a_signal_leaves_a_checkpoint_and_its_exit_code() {
         command.current_dir(place.path(""));
         command.arg("--default-signal").arg(program.get_program());
         let mut child = command.args(program.get_args()).spawn().unwrap();
-        wait_for(&place.path(&format!("{signal}/log.jsonl")), &mut child);
+        wait_for(&place.path(&format!("{signal}/checkpoints")), &mut child);
         send(signal, &child);
         assert_eq!(end(child).code(), Some(code), "{signal}");
         let said = place.do_it(&format!("inspect {signal}"));
@@ -185,7 +194,7 @@ fn a_run_whose_hangup_is_ignored_outlives_its_terminal() {
         .args(program.get_args())
         .spawn()
         .unwrap();
-    wait_for(&place.path("long/log.jsonl"), &mut child);
+    wait_for(&place.path("long/checkpoints"), &mut child);
     send("HUP", &child);
     let before = place.losses("long").len();
     while place.losses("long").len() < before + 3 {
@@ -252,7 +261,7 @@ fn a_run_that_lives_is_not_gone_on_with() {
     let place = trained();
     let words = format!("train --out long {SMALL} {ENDLESS}");
     let mut child = place.command(&words).spawn().unwrap();
-    wait_for(&place.path("long/log.jsonl"), &mut child);
+    wait_for(&place.path("long/checkpoints"), &mut child);
     for words in ["--resume", "--resume --from 1"] {
         let said = place.run(&format!("train --out long {words}"));
         said.refuses(&["another process"]);

@@ -20,7 +20,7 @@ pub use cluster::{Cluster, Remote};
 pub use cluster::{ClusterRole, Executor, Scheduler, Server};
 pub use data::{Check, Choice, Drop, Ingest, Inspect, Simulate, Verify};
 pub use demo::{Demo, DemoSize};
-pub use models::{Export, Import, Plan, Train};
+pub use models::{Export, Import, Plan, Runs, Train};
 
 /// Train surrogate models on physics simulations and evaluate them.
 #[derive(Debug, Parser)]
@@ -84,6 +84,7 @@ pub enum Command {
     Plan(Plan),
     Drop(Drop),
     Train(Train),
+    Runs(Runs),
     Eval(Eval),
     Sql(Sql),
     Cluster(Cluster),

@@ -13,6 +13,7 @@ mod ingest;
 mod inspect;
 mod plan;
 mod report;
+mod runs;
 mod simulate;
 mod sql;
 mod train;
@@ -110,6 +111,7 @@ pub fn run(cli: Cli, terminal: Arc<Terminal>) -> Result<()> {
         Command::Plan(args) => plan::run(&session, &args),
         Command::Drop(args) => drop::run(&session, &args),
         Command::Train(args) => train::run(&session, &args),
+        Command::Runs(args) => runs::run(&session, &args),
         Command::Eval(args) => eval::run(&session, &args),
         Command::Sql(args) => sql::run(&session, &args),
         Command::Cluster(args) => cluster::run(&session, &args),

@@ -61,6 +61,26 @@ pub enum Error {
         root: String,
     },
 
+    /// No training where some were expected.
+    #[error("{root} holds no trainings; make one: wellspring train --out {root}/NAME")]
+    NoTrainings {
+        /// The folder.
+        root: String,
+    },
+
+    /// A log that cannot be read.
+    #[error("the log of {run} cannot be read: {source}")]
+    Log {
+        /// The run.
+        run: String,
+        /// Which file of it, and why not.
+        source: wellspring_log::Error,
+    },
+
+    /// Logs of trainings on a cluster.
+    #[error("the logs of trainings can only be asked by this machine; ask without --cluster")]
+    RemoteLogs,
+
     /// An equal evaluation is there and was to be kept.
     #[error(
         "{root} holds {name} with schedule {schedule} on the {split} split already; --existing replace, add or skip"

@@ -1,7 +1,7 @@
 //! Figures of results: one list of them for the report, the image files and the tests.
 //!
-//! A [`Figure`] has a name, a caption, the SQL of its numbers, and a drawing. `lines` has the charts, `snapshots`
-//! the fields that evaluations kept. A drawing is in points; `vector` turns it into SVG and `pixels` into
+//! A [`Figure`] has a name, a caption, the SQL of its numbers, and a drawing. `lines` has the charts, `training` the
+//! curves of trainings, `snapshots` the fields that evaluations kept. A drawing is in points; `vector` turns it into SVG and `pixels` into
 //! PNG. Colours are safe for colour-blind readers: Okabe and Ito's for lines, viridis for fields, and blue
 //! through white to red with white at zero for errors.
 
@@ -22,6 +22,7 @@ mod snapshots;
 mod spectra;
 mod strokes;
 mod style;
+mod training;
 mod vector;
 
 use std::collections::BTreeSet;
@@ -36,7 +37,7 @@ use strokes::Strokes;
 pub(crate) use vector::escaped;
 use vector::{Paper, svg};
 
-/// A figure about one data set and split.
+/// A figure about one data set and split, or about trainings.
 #[derive(Debug, Clone)]
 pub struct Figure {
     name: String,
@@ -119,7 +120,7 @@ impl Figure {
 pub async fn figures(results: &Results, selection: &FigureSelection) -> Result<Vec<Figure>> {
     let selection = &selection.resolved(results).await?;
     let strokes = Strokes::of(results).await?;
-    let mut figures = Vec::new();
+    let mut figures = training::figures(results, &strokes).await?;
     for question in lines::questions(selection) {
         figures.extend(question.figures(results, selection, &strokes, &[]).await?);
     }

@@ -13,6 +13,7 @@ pub(crate) mod memory;
 mod results;
 mod run_files;
 pub(crate) mod session;
+mod training;
 mod views;
 
 #[cfg(feature = "cluster")]

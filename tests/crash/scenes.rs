@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use wellspring_log::is_segment;
+
 use super::{Left, try_stops};
 use crate::program::{SMALL, Workplace};
 
 /// The log of the run that is trained.
-pub(super) const LOG: &str = "run/log.jsonl";
+pub(super) const LOG: &str = "run/log";
 const CHECKPOINTS: &str = "run/checkpoints/";
 
 /// A command to stop.
@@ -84,25 +86,29 @@ fn with_results(place: &Workplace) {
     place.do_it("eval run ds -r results --rollout 2 --schedule 8,16");
 }
 
-/// All files with their bytes; what tells the time is left out of logs.
+/// All files with their bytes. A log is its steps: what it is cut into, and what tells the time, is left out.
 fn files(place: &Workplace) -> Left {
     let root = place.path("");
     let name = |path: &std::path::Path| path.strip_prefix(&root).unwrap().display().to_string();
     let files = place.files("").into_iter();
-    files
-        .map(|(path, bytes)| match path.ends_with("log.jsonl") {
-            true => (name(&path), steps(&bytes)),
-            false => (name(&path), bytes),
-        })
-        .collect()
+    let named = files.map(|(path, bytes)| (name(&path), bytes));
+    let (log, mut left): (Left, Left) = named.partition(|(name, _)| is_of_log(name));
+    if !log.is_empty() {
+        left.insert(LOG.into(), steps(place));
+    }
+    left
 }
 
-/// The steps of a log, without what they took.
-fn steps(log: &[u8]) -> Vec<u8> {
-    let text = String::from_utf8_lossy(log);
-    let events = text.lines().map(|line| serde_json::from_str(line).unwrap());
-    let steps = events.filter(|event: &serde_json::Value| event["event"] == "step");
-    let told = steps.map(|step| format!("{} {} {}\n", step["step"], step["loss"], step["norm"]));
+fn is_of_log(name: &str) -> bool {
+    let name = name.strip_prefix(LOG).unwrap_or_default();
+    name.strip_prefix('/').is_some_and(is_segment)
+}
+
+/// The steps of the log, without what they took.
+fn steps(place: &Workplace) -> Vec<u8> {
+    let log = place.log("run").into_iter();
+    let steps = log.filter(|row| row.event == "step");
+    let told = steps.map(|row| format!("{} {:?} {:?}\n", row.step, row.loss, row.norm));
     told.collect::<String>().into_bytes()
 }
 

@@ -12,6 +12,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::io::{Seek as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use wellspring_store::{Location, Reporter, Version};
 
@@ -164,7 +165,7 @@ fn locked(run: &Location, path: &Path, reporter: &dyn Reporter) -> Result<LockFi
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(LockFile::Absent),
         Err(source) => return Err(unlocked(run, source)),
     };
-    match file.try_lock() {
+    match patiently(|| file.try_lock()) {
         Ok(()) => Ok(LockFile::File {
             lock: Some(Arc::new(file)),
         }),
@@ -183,6 +184,17 @@ fn locked(run: &Location, path: &Path, reporter: &dyn Reporter) -> Result<LockFi
         }
         Err(TryLockError::Error(source)) => Err(unlocked(run, source)),
     }
+}
+
+/// Tries a lock for some milliseconds: who only looks whether a run is being trained holds its lock for a moment.
+fn patiently(lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
+    for _ in 0..4 {
+        match lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+            answer => return answer,
+        }
+    }
+    lock()
 }
 
 fn unlocked(run: &Location, source: std::io::Error) -> Error {

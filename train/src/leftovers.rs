@@ -3,12 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
+use wellspring_log::is_segment;
 use wellspring_store::{Location, begun_name, is_at, remove_left};
 
 use crate::Result;
 use crate::checkpoint;
 
-/// Files of a run, and of a checkpoint.
+/// Files of a run, and of a checkpoint; segments of the log have many names, and old versions wrote `log.jsonl`.
 const NAMES: [&str; 7] = [
     "config.toml",
     "log.jsonl",
@@ -72,7 +73,7 @@ fn staged(folder: &Path, depth: usize) -> Vec<PathBuf> {
 
 /// `state.json#1`.
 fn is_staged(name: &str) -> bool {
-    begun_name(name).is_some_and(|name| NAMES.contains(&name))
+    begun_name(name).is_some_and(|name| NAMES.contains(&name) || is_segment(name))
 }
 
 /// Removes empty folders of checkpoints; one with something in it stays.

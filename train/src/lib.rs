@@ -26,8 +26,8 @@
 //! [`fine_tune`] begins a run with another's weights, and matches channels and inputs by name.
 //!
 //! **A run.** [`train()`] reads windows of a data set, or of several whose named channels share one
-//! vocabulary of weights, draws one patch size for each step, and writes `config.toml`, `log.jsonl`
-//! and checkpoints. A step is a pure function of (configuration, data sets, step), so a resumed run
+//! vocabulary of weights, draws one patch size for each step, and writes `config.toml`, checkpoints and a
+//! log (`wellspring-log`). A step is a pure function of (configuration, data sets, step), so a resumed run
 //! equals an uninterrupted one, bit for bit. Only one process at a time can write a run (`lock`).
 //! [`Predictor`] loads a checkpoint and predicts the next frame from a context.
 //!

@@ -105,6 +105,7 @@ pub fn train(
     reporter.begin("training", total, "steps");
     reporter.advance(trainer.step);
     let outcome = trainer.run(stop, reporter);
+    trainer.end(&outcome, reporter);
     reporter.end();
     outcome
 }
@@ -212,7 +213,7 @@ impl<'a> Trainer<'a> {
             optimizer,
             average,
             sources: sources.after(step),
-            log: Log::default(),
+            log: Log::new(run, step),
             wait: DataWait::default(),
             clock: Clock::new(config.train.hours, progress.seconds),
             status: Status::default(),

@@ -110,7 +110,7 @@ pub struct Eval {
     pub device: DeviceChoice,
 }
 
-/// Query results and data sets with SQL
+/// Query results, trainings and data sets with SQL
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -121,7 +121,14 @@ Examples:
   wellspring sql --explain-views                           the named views and their SQL
   wellspring sql --data s3://bucket/ds 'SELECT step, avg(band_energy(velocity_x, 1, 2)) FROM frames GROUP BY step'
   wellspring sql --data a=ds1 --data b=ds2 'SELECT avg(field_rms(pressure)) FROM b.frames'
+  wellspring sql --runs runs \"SELECT config['optim.lr'], min(vrmse) FROM training GROUP BY 1\"
+  wellspring sql --runs s3://bucket/runs 'SELECT step, smooth, vrmse FROM curves ORDER BY step'
   wellspring sql --cluster host:50050 -r s3://bucket/results 'SELECT * FROM leaderboard'
+
+The table training has a row for each event of the runs of --runs: run, path, config (a map: config['optim.lr']),
+segment, event (start, step, validation, skipped, read, done, stopped, failed), step, time, data, patch, loss, lr,
+norm, seconds, waited, lead, vrmse, ... What an event does not have is null. training_folders has a row for each
+run; the views training_runs and curves compare runs and their steps.
 
 The table frames has the columns split, trajectory, step, time, the parameters of the simulation, and every channel
 in its own units. Functions of channels: field_mean, field_var, field_rms, band_energy(field, low, high) with
@@ -134,9 +141,15 @@ pub struct Sql {
     /// The query; without it and without -f, a prompt opens
     pub query: Option<String>,
 
-    /// The results: a folder or a URL. By default ./results, which may be absent if --data is given
+    /// The results, or trainings: a folder or a URL. By default ./results, which may be absent if --data or --runs
+    /// is given
     #[arg(long, short)]
     pub results: Option<String>,
+
+    /// Trainings: a run, or a folder with runs in it or below it, as a path or a URL; may be given several times.
+    /// Their logs are the table training, also while they run
+    #[arg(long, value_name = "DIR", conflicts_with = "cluster")]
+    pub runs: Vec<String>,
 
     /// A data set, as a folder or a URL. Its frames are the table NAME.frames; frames is the table of the first one
     #[arg(long, value_name = "[NAME=]ROOT")]
@@ -164,17 +177,30 @@ pub struct Sql {
     pub explain_views: bool,
 }
 
+impl Sql {
+    /// The results, typed or not.
+    pub fn results(&self) -> &str {
+        self.results.as_deref().unwrap_or("results")
+    }
+}
+
 /// Write a self-contained HTML report of the results
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  wellspring report results report.html")]
+Examples:
+  wellspring report results report.html
+  wellspring report results report.html --runs runs     with the learning curves of the trainings")]
 pub struct Report {
     /// The results: a folder or a URL
     pub results: String,
 
     /// The file to write: a path or a URL
     pub out: String,
+
+    /// Trainings to show too: a run, or a folder with runs in it or below it, as a path or a URL; may be given
+    /// several times
+    #[arg(long, value_name = "DIR")]
+    pub runs: Vec<String>,
 
     /// Title of the page
     #[arg(long)]

@@ -60,7 +60,7 @@ Examples:
   wellspring inspect hf://datasets/polymathic-ai/shear_flow/data/train/FILE.hdf5
   wellspring inspect https://host/data/train/file.hdf5       only its structure is fetched
   wellspring inspect ds --plot --field velocity_x --step 5
-  wellspring inspect runs/ckm")]
+  wellspring inspect runs/ckm                       its configuration, state and learning curves")]
 pub struct Inspect {
     /// The file or folder: a path or a URL
     pub path: String,

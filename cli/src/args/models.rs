@@ -22,7 +22,7 @@ Every key except data.root has a default, so a configuration file may be short o
 
 Ctrl-C, SIGTERM or SIGHUP writes a checkpoint and stops, with exit code 130, 0 or 129; --resume continues with
 the same result as without the interruption. Only one process at a time can write a run. --from STEP deletes the
-checkpoints after that step, and the log's lines of later steps.
+checkpoints after that step, and what the log has of later steps does not count any longer.
 The resolved configuration is written to RUN/config.toml; with --resume, --set changes it. The learning
 rate's schedule ends at optim.horizon, by default the train.steps of the first start: more steps alone do not
 change it. optim.clip=1.0 limits the gradient's norm. train.hours=12 ends the run by the clock instead.
@@ -61,6 +61,33 @@ pub struct Train {
     /// With --resume: go back to the checkpoint of this step; later ones are deleted
     #[arg(long, value_name = "STEP", requires = "resume")]
     pub from: Option<u64>,
+}
+
+/// List and compare the trainings in a folder or below it
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wellspring runs runs
+  wellspring runs s3://bucket/sweep --json             with the configuration of each run
+  wellspring sql --runs runs 'SELECT * FROM training_runs ORDER BY best'   the same table, for queries
+
+loss, steps/s and wait % are means over the last 100 steps; best is the least one-step VRMSE of a validation,
+mean over data sets and patch sizes. A run may be training meanwhile: its log is at most some minutes behind.
+
+States:
+  running   a process trains it: it holds the file lock; in a bucket, its log was written in the last 15 minutes
+  stopped   it was asked to stop, and goes on with train --resume
+  done      it has taken all of its steps
+  failed    an error has ended it; the column why says which
+  new       nothing was trained yet, only imported
+  dead      none of these: its process was killed, and train --resume goes on from its last checkpoint")]
+pub struct Runs {
+    /// A folder or a URL: runs lie in it or in folders below
+    pub root: String,
+
+    /// Print all that is known of each run as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Predict what a run will read and what that costs: windows, bytes, requests, memory, rate

@@ -290,7 +290,8 @@ impl Demo<'_> {
         };
         self.stage("drew the report", || {
             let (results, out) = (self.location("results")?, self.location("report.html")?);
-            report::write(self.session, &results, &out, &options)
+            let runs = self.location("runs")?;
+            report::write(self.session, &results, &[runs], &out, &options)
         })?;
         Ok(self.at("report.html"))
     }

@@ -1,5 +1,6 @@
 //! `wellspring inspect`: reads a file or folder of any kind and describes it. It writes nothing.
 
+mod curves;
 mod plot;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -256,6 +257,12 @@ async fn run_folder(session: &Session, run: &Location) -> Result<String> {
         }
         Err(error) => {
             let _ = writeln!(text, "\n{error}");
+        }
+    }
+    match curves::draw(session, run).await {
+        Ok(curves) => text += &curves,
+        Err(error) => {
+            let _ = writeln!(text, "\n{}", crate::failure::chain(error.as_ref()));
         }
     }
     Ok(text)

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use arrow::array::RecordBatch;
-use wellspring_eval::{Format, View};
+use wellspring_eval::{Database, Error, Format, View};
 use wellspring_store::Dataset;
 
 use self::engine::Engine;
@@ -49,19 +49,51 @@ fn open(session: &Session, args: &args::Sql) -> Result<Engine> {
         let root = session.locate(root)?;
         database.add_dataset(name, session.wait(Dataset::open(&root))?)?;
     }
-    let root = session.locate(args.results.as_deref().unwrap_or("results"))?;
-    match session.wait(database.add_results(&root, &session.reporter)) {
-        // A question about data sets needs no results.
-        Err(wellspring_eval::Error::NoResults { .. })
-            if args.results.is_none() && !args.data.is_empty() => {}
-        added => drop(added?),
-    }
+    let absent = add_results(session, args, database)?;
+    add_trainings(session, args, database, absent)?;
     Ok(engine)
 }
 
+/// Adds the results; gives the error of a place without any, which may hold trainings instead.
+fn add_results(session: &Session, args: &args::Sql, database: &Database) -> Result<Option<Error>> {
+    let root = session.locate(args.results())?;
+    match session.wait(database.add_results(&root, &session.reporter)) {
+        // A question about data sets or trainings needs no results.
+        Err(Error::NoResults { .. })
+            if args.results.is_none() && !(args.data.is_empty() && args.runs.is_empty()) =>
+        {
+            Ok(None)
+        }
+        Err(error @ Error::NoResults { .. }) => Ok(Some(error)),
+        added => added.map(|_| None).map_err(Into::into),
+    }
+}
+
+fn add_trainings(
+    session: &Session,
+    args: &args::Sql,
+    database: &Database,
+    absent: Option<Error>,
+) -> Result<()> {
+    let mut places = Vec::new();
+    for root in &args.runs {
+        places.push(session.locate(root)?);
+    }
+    if absent.is_some() {
+        places.push(session.locate(args.results())?);
+    }
+    if places.is_empty() {
+        return Ok(());
+    }
+    let added = session.wait(database.add_trainings(&places, &session.reporter));
+    match (added, absent) {
+        (Err(Error::NoTrainings { .. } | Error::RemoteLogs), Some(absent)) => Err(absent.into()),
+        (added, _) => Ok(added.map(drop)?),
+    }
+}
+
 fn views() -> String {
-    View::ALL
-        .iter()
+    View::all()
         .map(|view| format!("-- {}\n{}\n", view.name, view.sql))
         .collect()
 }

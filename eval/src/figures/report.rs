@@ -51,6 +51,16 @@ ORDER BY dataset, split, vrmse, schedule",
     },
 ];
 
+const TRAININGS: TableSection = TableSection {
+    id: "trainings",
+    heading: "Trainings",
+    about: "How far each training is and how it ended; loss, steps a second (rate) and the share of waiting for data \
+            (waited) are means over its last 100 steps, best is its least one-step VRMSE of a validation.",
+    sql: "SELECT run, state, step, steps, loss, best, best_step, rate, waited
+FROM training_runs
+ORDER BY run",
+};
+
 /// The page.
 ///
 /// # Errors
@@ -58,7 +68,8 @@ ORDER BY dataset, split, vrmse, schedule",
 /// cannot, [`crate::Error::Figure`].
 pub async fn report(results: &Results, options: &ReportOptions) -> Result<String> {
     let mut page = Page::default();
-    for table in TABLES {
+    let trainings = (!results.trainings().is_empty()).then_some(TRAININGS);
+    for table in TABLES.into_iter().chain(trainings) {
         page.heading(table.heading);
         page.paragraph(table.about);
         let cells = Cells::of(&results.sql(table.sql).await?)?;

@@ -1,4 +1,4 @@
-//! Gives each evaluation one stroke, which it has in every figure.
+//! Gives each evaluation and each training one stroke, which it has in every figure.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +50,26 @@ impl Strokes {
             };
             strokes.insert((name, schedule), stroke);
         }
-        Ok(Self(strokes))
+        let mut strokes = Self(strokes);
+        for name in results.trainings() {
+            strokes.add_training(name, &mut models);
+        }
+        Ok(strokes)
+    }
+
+    /// A training is drawn as the model of its folder's name; one that nothing was evaluated of, as a new model.
+    fn add_training(&mut self, name: &str, models: &mut BTreeMap<String, (usize, usize)>) {
+        let folder = name.rsplit('/').next().unwrap_or(name);
+        let known = models.get(name).or_else(|| models.get(folder));
+        let model = known.map_or(models.len(), |(model, _)| *model);
+        if known.is_none() {
+            models.insert(name.to_owned(), (model, 1));
+        }
+        let stroke = Stroke {
+            model: Some(model),
+            schedule: 0,
+        };
+        self.0.insert((name.to_owned(), String::new()), stroke);
     }
 
     /// Stroke of an evaluation; without a schedule, that of the model.

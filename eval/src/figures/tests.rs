@@ -1,5 +1,6 @@
 //! Figures of tables written by hand.
 
+use wellspring_log::{Event, LogWriter};
 use wellspring_store::{Location, Silent};
 
 use super::*;
@@ -247,6 +248,60 @@ async fn what_is_not_finite_leaves_its_lines_and_no_error() {
     report(&nothing.results().await, &ReportOptions::default())
         .await
         .unwrap();
+}
+
+/// A training of 600 steps whose loss falls to a floor, validated a few times.
+async fn train(run: &Location, floor: f32) {
+    let mut log = LogWriter::new(run, 0);
+    for step in 1..=600 {
+        log.push(Event::Step {
+            step,
+            loss: floor + 1.0 / step as f32,
+            data: "waves".into(),
+            patch: "8".into(),
+            lr: 1e-3,
+            norm: Some(f64::from(floor) + (step as f64).sin().abs()),
+            seconds: 0.1,
+            waited: 0.0,
+        });
+        if step.is_multiple_of(100) {
+            log.push(Event::Validation {
+                step,
+                data: "waves".into(),
+                patch: "8".into(),
+                lead: 1,
+                vrmse: f64::from(floor) + 10.0 / step as f64,
+                seconds: 1.0,
+            });
+        }
+    }
+    log.push(Event::Done { step: 600 });
+    log.write().await.unwrap();
+    run.join("config.toml").put("").await.unwrap();
+    run.join("lock").put("").await.unwrap();
+}
+
+#[tokio::test]
+async fn trainings_are_drawn_with_the_colours_of_their_models() {
+    let given = Given::new(2, 2);
+    let mut results = given.results().await;
+    let runs = results.location().join("trainings");
+    let name = record(1, 2).name;
+    train(&runs.join(&format!("sweep/{name}")), 0.02).await;
+    train(&runs.join("other"), 0.1).await;
+    results.add_trainings(&[runs], &Silent).await.unwrap();
+    let figures = figures(&results, &FigureSelection::default())
+        .await
+        .unwrap();
+    let names: Vec<&str> = figures.iter().map(Figure::name).collect();
+    let curves = ["smooth", "vrmse", "norm", "rate"].map(|curve| format!("training-{curve}"));
+    assert_eq!(names[..4], curves);
+    let strokes = Strokes::of(&results).await.unwrap();
+    let models = [&format!("sweep/{name}"), "other"].map(|name| strokes.get(name, "").model);
+    assert_eq!(models, [Some(1), Some(2)]);
+    assert_eq!(strokes.get(&name, "4").model, Some(1));
+    let page = report(&results, &ReportOptions::default()).await.unwrap();
+    assert!(page.contains("<h2>Trainings</h2>") && page.contains("<h2>Loss by step</h2>"));
 }
 
 #[tokio::test]

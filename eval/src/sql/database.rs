@@ -1,10 +1,11 @@
 //! [`Database`]: the tables of a results folder, the frames of data sets, and our functions, in one session.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::DataType;
-use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
+use datafusion::catalog::{MemorySchemaProvider, SchemaProvider, TableProvider};
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::MemoryConsumer;
@@ -19,6 +20,7 @@ use crate::sql::depth;
 use crate::sql::frames::FramesTable;
 use crate::sql::memory;
 use crate::sql::session;
+use crate::sql::training::{TrainingFolders, TrainingTable};
 use crate::{Error, Result, View};
 
 /// Words of SQL that are worth completing.
@@ -45,13 +47,26 @@ struct ResultsFolder {
     committed: Committed,
 }
 
-/// A SQL session over results and data sets.
+/// Time after which trainings are looked at again before a query: they may run.
+const RENEWED: Duration = Duration::from_secs(10);
+
+/// Trainings as they were found.
+#[derive(Clone)]
+struct AddedTrainings {
+    places: Vec<Location>,
+    folders: Arc<TrainingFolders>,
+    at: Instant,
+}
+
+/// A SQL session over results, trainings and data sets.
 pub struct Database {
     session: SessionContext,
     /// Bytes that a query may have, where it is answered by this process.
     memory: Option<u64>,
     /// The results that were added last.
     results: Mutex<Option<Arc<ResultsFolder>>>,
+    /// The trainings that were added last.
+    trainings: Mutex<Option<AddedTrainings>>,
     /// Whether queries leave this process, so that tables must be files.
     is_remote: bool,
 }
@@ -76,6 +91,7 @@ impl Database {
             memory: Some(memory),
             session: SessionContext::new_with_state(state),
             results: Mutex::default(),
+            trainings: Mutex::default(),
             is_remote: false,
         })
     }
@@ -86,6 +102,7 @@ impl Database {
             session,
             memory: None,
             results: Mutex::default(),
+            trainings: Mutex::default(),
             is_remote: true,
         }
     }
@@ -119,18 +136,73 @@ impl Database {
         for table in [Table::Metrics, Table::Spectra] {
             self.add_files(root, table, table.name(), &committed)?;
         }
-        for view in View::ALL {
-            self.session
-                .sql(&format!(
-                    "CREATE OR REPLACE VIEW {} AS {}",
-                    view.name, view.sql
-                ))
-                .await?;
-        }
+        self.add_views(&View::OF_RESULTS).await?;
         let (runs, root) = (committed.runs(), root.clone());
         let opened = Arc::new(ResultsFolder { root, committed });
         *self.opened() = Some(opened);
         Ok(runs)
+    }
+
+    /// Adds the tables `training` and `training_folders` of all runs below some places as they are now, and the
+    /// named views over them; gives the names of the runs. Those that were added before are replaced. A query that
+    /// comes some seconds later looks at the places again, so that it sees what was trained meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::NoTrainings`] for a place without one, [`Error::RemoteLogs`], and what reading may give.
+    pub async fn add_trainings(
+        &self,
+        places: &[Location],
+        reporter: &dyn Reporter,
+    ) -> Result<Vec<String>> {
+        if self.is_remote {
+            return Err(Error::RemoteLogs);
+        }
+        let folders = Arc::new(TrainingFolders::find(places, reporter).await?);
+        for place in places {
+            self.mount(place)?;
+        }
+        let records = &folders.records;
+        let found = MemTable::try_new(records.schema(), vec![vec![records.clone()]])?;
+        let events = TrainingTable::new(Arc::clone(&folders));
+        let tables: [(&str, Arc<dyn TableProvider>); 2] = [
+            ("training_folders", Arc::new(found)),
+            ("training", Arc::new(events)),
+        ];
+        for (name, table) in tables {
+            self.session.deregister_table(name)?;
+            self.session.register_table(name, table)?;
+        }
+        self.add_views(&View::OF_TRAININGS).await?;
+        let names = folders.trainings.iter().map(|run| run.name.clone());
+        let names = names.collect();
+        *self.trainings() = Some(AddedTrainings {
+            places: places.to_vec(),
+            folders,
+            at: Instant::now(),
+        });
+        Ok(names)
+    }
+
+    /// Looks at the trainings again if that was some time ago. Where it fails, those that were found stay.
+    async fn renew_trainings(&self) {
+        let added = self.trainings().clone();
+        if let Some(added) = added.filter(|added| added.at.elapsed() > RENEWED) {
+            self.add_trainings(&added.places, &Silent).await.ok();
+        }
+    }
+
+    async fn add_views(&self, views: &[View]) -> Result<()> {
+        for view in views {
+            let sql = format!("CREATE OR REPLACE VIEW {} AS {}", view.name, view.sql);
+            self.session.sql(&sql).await?;
+        }
+        Ok(())
+    }
+
+    fn trainings(&self) -> MutexGuard<'_, Option<AddedTrainings>> {
+        self.trainings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn opened(&self) -> MutexGuard<'_, Option<Arc<ResultsFolder>>> {
@@ -244,16 +316,41 @@ impl Database {
     /// [`Error::Sql`].
     pub async fn sql(&self, query: &str) -> Result<Vec<RecordBatch>> {
         depth::check(query)?;
+        self.renew_trainings().await;
         for _ in 0..AGAIN {
             let answer = self.collect(query).await;
             // Machines that read rows from files find whichever are there.
             let is_sure = answer.is_ok() && !self.is_remote;
             if is_sure || !self.renew().await.unwrap_or(false) {
-                return answer.map_err(|error| self.named(error));
+                return self.explained(answer).await;
             }
         }
-        let answer = self.collect(query).await;
-        answer.map_err(|error| self.named(error))
+        self.explained(self.collect(query).await).await
+    }
+
+    /// An answer, or what the engine's error is about: it does not name the file that it could not read.
+    async fn explained(
+        &self,
+        answer: Result<Vec<RecordBatch>, DataFusionError>,
+    ) -> Result<Vec<RecordBatch>> {
+        let error = match answer {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let is_of_files = matches!(
+            error.find_root(),
+            DataFusionError::ParquetError(_)
+                | DataFusionError::ArrowError(..)
+                | DataFusionError::ObjectStore(_)
+                | DataFusionError::External(_)
+        );
+        let trainings = self.trainings().clone().filter(|_| is_of_files);
+        if let Some(trainings) = trainings
+            && let Some(damage) = trainings.folders.damage().await
+        {
+            return Err(damage);
+        }
+        Err(self.named(error))
     }
 
     /// All batches of an answer, which are counted as memory of the query.

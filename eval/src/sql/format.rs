@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray as _, RecordBatch};
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::array::{Array, AsArray as _, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::datatypes::{DataType, Float64Type, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use parquet::arrow::ArrowWriter;
 
@@ -53,7 +53,7 @@ impl Format {
                 let mut bytes = Vec::new();
                 let mut writer = arrow::csv::Writer::new(&mut bytes);
                 for batch in batches {
-                    writer.write(batch)?;
+                    writer.write(&flat(batch)?)?;
                 }
                 drop(writer);
                 Ok(bytes)
@@ -84,6 +84,22 @@ impl Format {
             }
         }
     }
+}
+
+/// A batch whose maps, such as configurations, are texts: csv has no maps.
+fn flat(batch: &RecordBatch) -> Result<RecordBatch> {
+    let mut fields = batch.schema().fields().to_vec();
+    let mut columns = batch.columns().to_vec();
+    for (field, column) in fields.iter_mut().zip(&mut columns) {
+        if let DataType::Map(..) = field.data_type() {
+            *column = Arc::new(StringArray::from_iter_values(cells(column)?));
+            let text = field.as_ref().clone().with_data_type(DataType::Utf8);
+            *field = Arc::new(text);
+        }
+    }
+    let schema = Arc::new(Schema::new(fields));
+    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(schema, columns, &rows)?)
 }
 
 /// An answer as text, cell by cell.

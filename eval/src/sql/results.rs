@@ -11,6 +11,7 @@ use crate::{Database, Error, Result};
 pub struct Results {
     root: Location,
     runs: Vec<String>,
+    trainings: Vec<String>,
     database: Database,
 }
 
@@ -24,6 +25,7 @@ impl Results {
         let database = Database::new()?;
         Ok(Self {
             runs: database.add_results(root, reporter).await?,
+            trainings: Vec::new(),
             root: root.clone(),
             database,
         })
@@ -33,6 +35,25 @@ impl Results {
     #[must_use]
     pub fn location(&self) -> &Location {
         &self.root
+    }
+
+    /// Adds the logs of all runs below some places, for queries and for figures.
+    ///
+    /// # Errors
+    /// As [`Database::add_trainings`].
+    pub async fn add_trainings(
+        &mut self,
+        places: &[Location],
+        reporter: &dyn Reporter,
+    ) -> Result<()> {
+        self.trainings = self.database.add_trainings(places, reporter).await?;
+        Ok(())
+    }
+
+    /// Names of the trainings that were added.
+    #[must_use]
+    pub fn trainings(&self) -> &[String] {
+        &self.trainings
     }
 
     /// Names of the committed evaluations' files.
@@ -82,7 +103,7 @@ mod tests {
             .unwrap();
         let versions = ask(&results, "SELECT DISTINCT table_version FROM runs").await;
         assert_eq!(versions, format!("table_version\n{version}\n"));
-        for view in crate::View::ALL {
+        for view in crate::View::OF_RESULTS {
             ask(&results, &format!("SELECT * FROM {}", view.name)).await;
         }
         let new = ask(

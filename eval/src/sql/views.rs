@@ -1,4 +1,4 @@
-//! The named views: one SQL file each, whose first line says what it answers. Means come with the ends
+//! The named views over results and over trainings: one SQL file each, whose first line says what it answers. Means come with the ends
 //! of their 95 % interval over trajectories; `starts` is how many starts a mean is over, to weigh it by. They group and
 //! show by `runs.dataset`, which is a name of one task alone (see `tables`). Figures ask them.
 
@@ -12,8 +12,8 @@ pub struct View {
 }
 
 impl View {
-    /// All of them.
-    pub const ALL: [Self; 12] = [
+    /// Those over the tables of results.
+    pub const OF_RESULTS: [Self; 12] = [
         Self::of("leaderboard", include_str!("views/leaderboard.sql")),
         Self::of("scaling", include_str!("views/scaling.sql")),
         Self::of("by_lead", include_str!("views/by_lead.sql")),
@@ -33,6 +33,17 @@ impl View {
         Self::of("divergence", include_str!("views/divergence.sql")),
         Self::of("cost", include_str!("views/cost.sql")),
     ];
+
+    /// Those over the logs of trainings.
+    pub const OF_TRAININGS: [Self; 2] = [
+        Self::of("training_runs", include_str!("views/training_runs.sql")),
+        Self::of("curves", include_str!("views/curves.sql")),
+    ];
+
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::OF_RESULTS.into_iter().chain(Self::OF_TRAININGS)
+    }
 
     const fn of(name: &'static str, sql: &'static str) -> Self {
         Self { name, sql }

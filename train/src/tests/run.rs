@@ -1,9 +1,10 @@
 //! A small run for tests, and queries about it.
 
+use wellspring_log::{LogRow, Training};
 use wellspring_store::Notes;
 
 use super::*;
-use crate::{Event, StateDict, import};
+use crate::{StateDict, import};
 
 /// A run of nine steps with a checkpoint every three, and what was told of it.
 pub(super) struct Run {
@@ -149,15 +150,22 @@ impl Run {
 
     /// The learning rate of each step.
     pub(super) fn rates(&self) -> Vec<f64> {
-        let text = String::from_utf8(self.files()["log.jsonl"].clone()).unwrap();
-        let rate = |line: &str| match serde_json::from_str(line).unwrap() {
-            Event::Step { lr, norm, .. } => {
-                assert!(norm.unwrap() > 0.0);
-                Some(lr)
-            }
-            _ => None,
-        };
-        text.lines().filter_map(rate).collect()
+        let log = self.log();
+        let steps = log.iter().filter(|row| row.event == "step");
+        assert!(
+            steps
+                .clone()
+                .all(|row| row.norm.is_none_or(|norm| norm > 0.0))
+        );
+        steps.map(|row| row.lr.unwrap()).collect()
+    }
+
+    /// What counts of the log.
+    pub(super) fn log(&self) -> Vec<LogRow> {
+        self.runtime.block_on(async {
+            let training = Training::open(&self.place).await.unwrap();
+            training.rows().await.unwrap()
+        })
     }
 
     pub(super) fn loaded(&self) -> crate::Result<Predictor> {

@@ -17,9 +17,9 @@ fn a_run_goes_on_without_its_log() {
     let folder = tempfile::tempdir().unwrap();
     let run = Run::in_folder(&folder);
     run.stop_after(&nine_steps(), 3);
-    let log = folder.path().join("run/log.jsonl");
-    std::fs::remove_file(&log).unwrap();
-    std::fs::create_dir(&log).unwrap();
+    let log = folder.path().join("run/log");
+    std::fs::remove_dir_all(&log).unwrap();
+    std::fs::write(&log, "in the way").unwrap();
     assert_eq!(run.go(&nine_steps()).unwrap().step, 9);
     let told = run.told();
     assert!(told.contains("the log could not be written"), "{told}");
@@ -227,7 +227,7 @@ fn what_killed_writers_left_is_removed_and_what_is_anothers_stays() {
         std::fs::write(path, "left").unwrap();
     };
     let left = [
-        "log.jsonl#1",
+        "log/00007-00000003-00000005.parquet#1",
         "config.toml#2",
         "checkpoints/00000005/model.safetensors",
         "checkpoints/00000007/state.json#1",
@@ -235,17 +235,20 @@ fn what_killed_writers_left_is_removed_and_what_is_anothers_stays() {
     ];
     let others = [
         "notes#1",
+        "log/notes.parquet#1",
         "checkpoints/readme",
         "checkpoints/00000003/mine.json#x",
     ];
     left.iter().chain(&others).for_each(|path| put(path));
-    let live = folder.path().join("run/log.jsonl#3");
+    let live = folder
+        .path()
+        .join("run/log/00009-00000003-00000003.parquet#3");
     let live = std::fs::File::create(&live).unwrap();
     live.lock().unwrap();
     run.go(&nine_steps()).unwrap();
     let there = |path: &&str| folder.path().join("run").join(path).exists();
     assert!(!left.iter().any(there) && others.iter().all(there));
-    assert!(there(&"log.jsonl#3"));
+    assert!(there(&"log/00009-00000003-00000003.parquet#3"));
     assert!(!there(&"checkpoints/00000005") && !there(&"checkpoints/00000007"));
     let told = run.told();
     assert!(told.contains("removed 5 "), "{told}");

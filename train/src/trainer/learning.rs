@@ -65,6 +65,7 @@ impl Trainer<'_> {
             seconds,
             waited,
         });
+        self.log.write_when_due(self.runtime, reporter);
         Ok(true)
     }
 

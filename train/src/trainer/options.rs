@@ -30,7 +30,7 @@ pub enum Start {
     New,
     /// After the step of its newest sound checkpoint; at its first step where it has none.
     Resume,
-    /// After the step of an earlier checkpoint. The later ones are deleted, and so are the log's lines of
-    /// later steps: what follows is as if they had never been.
+    /// After the step of an earlier checkpoint. The later ones are deleted, and what the log has of later
+    /// steps does not count any longer: what follows is as if they had never been.
     From(u64),
 }

@@ -6,7 +6,7 @@
 use tokio::task::JoinHandle;
 use wellspring_store::{Location, Reporter, with_causes};
 
-use super::Trainer;
+use super::{Outcome, Trainer};
 use crate::checkpoint::{self, Keep, Learned};
 use crate::log::Event;
 use crate::{Error, Result, tensors};
@@ -20,7 +20,7 @@ pub(super) struct Writing {
 
 impl Trainer<'_> {
     /// Leaves what there is before the run ends with an error: a checkpoint of the last step, unless the
-    /// run diverged or is another process's; then only the losses that led there.
+    /// run diverged or is another process's.
     pub(super) fn leave(&mut self, error: &Error, reporter: &dyn Reporter) {
         if matches!(error, Error::Overtaken { .. }) {
             return;
@@ -38,12 +38,10 @@ impl Trainer<'_> {
                     reporter.note(&format!(
                         "the checkpoint of step {step} is written: --resume goes on from there"
                     ));
-                    return;
                 }
                 Err(error) => reporter.note(&unsaved(step, &error)),
             }
         }
-        self.runtime.block_on(self.write_log(reporter));
     }
 
     /// Writes the last checkpoint, where it is not there yet.
@@ -64,12 +62,20 @@ impl Trainer<'_> {
         })
     }
 
-    /// The log is a record: a checkpoint is worth as much without it.
-    async fn write_log(&self, reporter: &dyn Reporter) {
-        if let Err(error) = self.log.write(self.run).await {
-            let error = with_causes(&error);
-            reporter.note(&format!("warning: the log could not be written: {error}"));
-        }
+    /// Writes to the log how this process ended; of a run that is another's by now, nothing.
+    pub(super) fn end(&mut self, outcome: &Result<Outcome>, reporter: &dyn Reporter) {
+        let step = self.step;
+        let event = match outcome {
+            Err(Error::Overtaken { .. }) => return,
+            Err(error) => Event::Failed {
+                step,
+                what: with_causes(error),
+            },
+            Ok(outcome) if outcome.stopped => Event::Stopped { step },
+            Ok(_) => Event::Done { step },
+        };
+        self.log.push(event);
+        self.runtime.block_on(self.log.write(reporter));
     }
 
     /// Begins to write a checkpoint, after the one that is being written. If the store refuses that one, this is
@@ -94,7 +100,7 @@ impl Trainer<'_> {
         let snapshot = learned.snapshot(self.step, loss, self.progress)?;
         self.runtime.block_on(async {
             self.claim.check().await?;
-            self.write_log(reporter).await;
+            self.log.write(reporter).await;
             Ok::<_, Error>(())
         })?;
         let (run, claim, step) = (self.run.clone(), self.claim.clone(), self.step);

@@ -3,16 +3,13 @@
 use wellspring_store::{Reporter, with_causes};
 
 use super::{Start, Trainer};
-use crate::log::{Event, Log};
+use crate::log::Event;
 use crate::previous::Previous;
 use crate::{Error, Result, checkpoint, leftovers};
 
 impl Trainer<'_> {
-    /// Takes over what a run has beside its checkpoint: its log and, unless another was typed, its
-    /// schedule's horizon. Says what has changed.
+    /// Takes over the horizon of the run's schedule unless another was typed. Says what has changed.
     pub(super) fn go_on(&mut self, before: &Previous, reporter: &dyn Reporter) -> Result<()> {
-        let log = Log::load(self.run, self.step, reporter);
-        self.log = self.runtime.block_on(log);
         let was = before.scheduled(self.sources.epoch_steps())?;
         let optim = &mut self.config.optim;
         optim.horizon = optim.horizon.or(was.optim.horizon);
@@ -51,9 +48,12 @@ impl Trainer<'_> {
         runtime.block_on(self.take(start, reporter))?;
         self.log.push(Event::Start {
             step: self.step,
+            steps: Some(self.steps),
             version: env!("CARGO_PKG_VERSION").into(),
             device: self.config.train.device.to_string(),
         });
+        // From here on, what the log has of later steps does not count.
+        runtime.block_on(self.log.write(reporter));
         Ok(())
     }
 

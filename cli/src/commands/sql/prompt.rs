@@ -60,9 +60,9 @@ pub fn run(session: &Session, engine: &Engine, format: Format) -> Result<()> {
             "" => {}
             "\\q" | "exit" | "quit" => return Ok(()),
             "\\?" | "help" => line(HELP),
-            "\\v" => View::ALL
-                .iter()
-                .for_each(|view| line(&format!("{:<18} {}", view.name, view.question()))),
+            "\\v" => {
+                View::all().for_each(|view| line(&format!("{:<18} {}", view.name, view.question())))
+            }
             "\\d" => timed(session, engine, TABLES, format),
             query => {
                 let _ = editor.add_history_entry(query);
