@@ -9,6 +9,7 @@ fn the_demo_goes_the_whole_way_and_can_be_done_again() {
         let said = place.do_it("demo --size tiny --out demo");
         for part in [
             "persistence",
+            "fixed4",
             "fixed16",
             "4,8,16",
             "report: demo/report.html",
@@ -33,7 +34,7 @@ fn the_demo_goes_the_whole_way_and_can_be_done_again() {
     }
     // What it names to try next works as it stands.
     let scores = place.ask("demo/results", "SELECT * FROM table1 ORDER BY name");
-    assert_eq!(scores.len(), 4);
+    assert_eq!(scores.len(), 6);
     place.do_it("eval demo/runs/csm demo/dataset -r demo/results --schedule random:1 --rollout 4");
     place.do_it("train demo/runs/ckm/config.toml --out demo/runs/longer --set train.steps=5");
 }

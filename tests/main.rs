@@ -19,6 +19,7 @@ mod results;
 mod resume;
 mod sources;
 mod the_well;
+mod training;
 mod urls;
 mod verbose;
 mod writers;

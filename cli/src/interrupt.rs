@@ -39,10 +39,13 @@ pub fn stop(runtime: &Handle) -> std::io::Result<Arc<Stop>> {
     Ok(stop)
 }
 
-/// The error with which a command ends that a signal has stopped.
+/// The error with which a command ends that a signal has stopped, when nothing is lost. A scheduler sends SIGTERM, and
+/// would take another code than 0 for a failure.
 pub fn ended() -> Interrupted {
+    let term = exit_code(SignalKind::terminate());
     match CODE.load(Ordering::SeqCst) {
         0 => Interrupted(exit_code(SignalKind::interrupt())),
+        code if code == term => Interrupted(0),
         code => Interrupted(code),
     }
 }

@@ -1,13 +1,16 @@
-//! Shows what the libraries report: on a terminal a bar with rate and time left; notes also in the log file of a
-//! batch job.
+//! Shows what the libraries report: on a terminal a bar with rate and time left. In the log file of a batch job there
+//! are notes, and now and then a line on how the work stands.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use wellspring_store::Reporter;
 
 use crate::plain::plain;
+
+/// Time between two lines on how the work stands, where no bar is drawn.
+const NOW_AND_THEN: Duration = Duration::from_secs(120);
 
 /// Shows progress and notes on standard error, one line at a time.
 pub struct Terminal {
@@ -23,6 +26,8 @@ struct Stage {
     name: String,
     unit: String,
     total: Option<u64>,
+    /// When a line last told how the work stands.
+    told: Instant,
 }
 
 impl Terminal {
@@ -54,18 +59,25 @@ fn console_is_attended() -> bool {
 
 impl Reporter for Terminal {
     fn begin(&self, stage: &str, total: Option<u64>, unit: &str) {
-        if !self.draws {
+        if self.quiet {
             return;
         }
-        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
+        let target = match self.draws {
+            true => ProgressDrawTarget::stderr(),
+            false => ProgressDrawTarget::hidden(),
+        };
+        let bar = ProgressBar::with_draw_target(total, target);
         bar.set_style(style(total, unit));
         bar.set_prefix(plain(stage).into_owned());
-        bar.enable_steady_tick(Duration::from_millis(200));
+        if self.draws {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
         *self.stage() = Some(Stage {
             bar,
             name: stage.to_owned(),
             unit: unit.to_owned(),
             total,
+            told: Instant::now(),
         });
     }
 
@@ -75,8 +87,17 @@ impl Reporter for Terminal {
         }
     }
 
+    fn status(&self, words: &str) {
+        if let Some(stage) = self.stage().as_mut() {
+            match self.draws {
+                true => stage.bar.set_message(plain(words).into_owned()),
+                false => stage.tell(words),
+            }
+        }
+    }
+
     fn end(&self) {
-        if let Some(stage) = self.stage().take() {
+        if let Some(stage) = self.stage().take().filter(|_| self.draws) {
             stage.bar.finish_and_clear();
             let done = stage.total.unwrap_or(stage.bar.position());
             let amount = match stage.unit.as_str() {
@@ -93,6 +114,28 @@ impl Reporter for Terminal {
             return;
         }
         self.line(&format!("  {message}"));
+    }
+}
+
+impl Stage {
+    /// Writes a line on how the work stands, unless there was one a moment ago.
+    fn tell(&mut self, words: &str) {
+        if self.told.elapsed() < NOW_AND_THEN {
+            return;
+        }
+        self.told = Instant::now();
+        let (name, unit, done) = (&self.name, &self.unit, self.bar.position());
+        let of = self
+            .total
+            .map_or_else(String::new, |total| format!(" of {total}"));
+        let left = match self.total {
+            Some(_) => format!(", {} left", HumanDuration(self.bar.eta())),
+            None => String::new(),
+        };
+        let rate = self.bar.per_sec();
+        line(&format!(
+            "  {name}: {done}{of} {unit}, {rate:.2} a second{left}; {words}"
+        ));
     }
 }
 

@@ -9,6 +9,8 @@ pub trait Reporter: Send + Sync {
     fn begin(&self, stage: &str, total: Option<u64>, unit: &str);
     /// Reports that `by` more units are done.
     fn advance(&self, by: u64);
+    /// Says how the stage stands, in a few words such as "loss 0.12". The last words count.
+    fn status(&self, _: &str) {}
     /// Ends the stage.
     fn end(&self);
     /// Reports something that a person should notice.
@@ -22,6 +24,10 @@ impl<T: Reporter + ?Sized> Reporter for std::sync::Arc<T> {
 
     fn advance(&self, by: u64) {
         (**self).advance(by);
+    }
+
+    fn status(&self, words: &str) {
+        (**self).status(words);
     }
 
     fn end(&self) {

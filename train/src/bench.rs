@@ -1,8 +1,6 @@
 //! Times a forward pass and a training step, at the sizes of the paper's models with six causal frames. The
 //! cases on a CPU match the PyTorch reference's benchmark, those on CUDA `tests/cuda/step.py`.
 
-mod memory;
-
 use std::time::Instant;
 
 use candle_core::Device;
@@ -11,9 +9,10 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use wellspring_store::{Boundary, Frames, Patch};
 
-use self::memory::{peak_mib, reset_peak};
 use crate::config::{ModelConfig, Strategy};
 use crate::device::activation_bytes;
+use crate::estimate::peak_bytes;
+use crate::memory::{peak_mib, reset_peak};
 use crate::model::{Perturbation, Surrogate};
 use crate::optim::{AdamW, Pace};
 use crate::{DeviceChoice, Loss, Precision, Result, predict, training_gradients};
@@ -140,6 +139,8 @@ pub struct StepFigure {
     /// Most memory in use by then, in MiB: the process's, or of CUDA's pool; nothing where the system
     /// does not tell.
     pub peak_mib: Option<f64>,
+    /// What `train --estimate` says of it, in MiB.
+    pub estimated_mib: f64,
 }
 
 /// Times the chosen cases; `each` hears of every figure at once.
@@ -209,6 +210,9 @@ fn time(
             .map(drop)
     })?;
     let peak_mib = peak_mib(device);
+    let shape = [context.time(), batch];
+    let limit = activation_bytes(device)?;
+    let estimated = peak_bytes(&model, &patch, case.grid.space, shape, limit)?;
     let forward_seconds = seconds(bench, device, || {
         predict(&model, &context, &patch).map(drop)
     })?;
@@ -228,6 +232,7 @@ fn time(
         forward_seconds,
         step_seconds,
         peak_mib,
+        estimated_mib: estimated as f64 / f64::from(1 << 20),
     })
 }
 

@@ -1,6 +1,7 @@
 //! [`RunClaim`]: ensures that only one process at a time writes a run, by the object `lock` in its folder.
 //!
-//! On a disk the process holds a lock on that file, which ends with the process; a second process is refused.
+//! On a disk the process holds a lock on that file, which ends with the process; a second process is refused. The file
+//! says which process and host it was.
 //! A bucket has no locks. There the object holds the name of the process that took the run last, and it is
 //! replaced only if it is still the version that was read, so if two processes take a run at once, one is
 //! refused. A process that finds another's name there before it writes a checkpoint ends without writing: a run
@@ -8,6 +9,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher as _, RandomState};
+use std::io::{Seek as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,7 +30,7 @@ enum LockFile {
     /// A disk, without the file so far.
     Absent,
     /// A disk with the locked file, or with one that the file system cannot lock.
-    File { _lock: Option<Arc<File>> },
+    File { lock: Option<Arc<File>> },
     /// No disk: this process's name, and the version of the object to replace by it.
     Name { own: String, seen: Option<Version> },
 }
@@ -60,9 +62,13 @@ impl RunClaim {
             (LockFile::Absent, Some(path)) => {
                 self.place.put_new(Vec::new()).await?;
                 self.held = locked(&self.run, &path, reporter)?;
+                self.held.sign();
                 true
             }
-            (LockFile::Absent | LockFile::File { .. }, _) => true,
+            (LockFile::Absent | LockFile::File { .. }, _) => {
+                self.held.sign();
+                true
+            }
             (LockFile::Name { own, seen: None }, _) => self.place.put_new(own.clone()).await?,
             (
                 LockFile::Name {
@@ -75,7 +81,10 @@ impl RunClaim {
         // An answer that was lost on the way and asked for again may have been a yes.
         match taken || self.check().await.is_ok() {
             true => Ok(()),
-            false => Err(busy(&self.run)),
+            false => {
+                let held = self.place.get_opt().await.ok().flatten();
+                Err(busy(&self.run, held.as_deref()))
+            }
         }
     }
 
@@ -89,8 +98,9 @@ impl RunClaim {
         };
         match self.place.get_opt().await? {
             Some(found) if *found == *own.as_bytes() => Ok(()),
-            _ => Err(Error::Overtaken {
+            found => Err(Error::Overtaken {
                 run: self.run.to_string(),
+                holder: holder(found.as_deref()),
             }),
         }
     }
@@ -106,9 +116,44 @@ pub(crate) async fn refuse_held(run: &Location) -> Result<()> {
     }
 }
 
-fn busy(run: &Location) -> Error {
+fn busy(run: &Location, held: Option<&[u8]>) -> Error {
     Error::Busy {
         run: run.to_string(),
+        holder: holder(held),
+    }
+}
+
+/// Who wrote what lies in the lock: `process 17 on node3`.
+fn holder(held: Option<&[u8]>) -> String {
+    let text = std::str::from_utf8(held.unwrap_or_default()).unwrap_or_default();
+    let signed = text.find(SIGNED).map(|at| text[at..].trim());
+    signed.unwrap_or("another process").to_owned()
+}
+
+/// Begins what a process writes into a lock of itself.
+const SIGNED: &str = "process ";
+
+/// This process and its host.
+fn signature() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let host = host.or_else(|| std::env::var("HOSTNAME").ok());
+    let host = host.as_deref().map_or("an unnamed host", str::trim);
+    format!("{SIGNED}{} on {host}", std::process::id())
+}
+
+impl LockFile {
+    /// Writes into a locked file whose it is. It is a record: the lock holds without it.
+    fn sign(&self) {
+        if let Self::File { lock: Some(file) } = self {
+            let mut file: &File = file;
+            let signed = file
+                .set_len(0)
+                .and_then(|()| file.rewind())
+                .and_then(|()| writeln!(file, "{}", signature()));
+            if let Err(error) = signed {
+                tracing::debug!(%error, "the lock does not say whose it is");
+            }
+        }
     }
 }
 
@@ -121,14 +166,20 @@ fn locked(run: &Location, path: &Path, reporter: &dyn Reporter) -> Result<LockFi
     };
     match file.try_lock() {
         Ok(()) => Ok(LockFile::File {
-            _lock: Some(Arc::new(file)),
+            lock: Some(Arc::new(file)),
         }),
-        Err(TryLockError::WouldBlock) => Err(busy(run)),
+        Err(TryLockError::WouldBlock) => Err(busy(
+            run,
+            std::fs::read_to_string(path)
+                .ok()
+                .as_deref()
+                .map(str::as_bytes),
+        )),
         Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
             reporter.note(&format!(
                 "warning: the file system of {run} has no locks; see to it that no other process trains this run"
             ));
-            Ok(LockFile::File { _lock: None })
+            Ok(LockFile::File { lock: None })
         }
         Err(TryLockError::Error(source)) => Err(unlocked(run, source)),
     }
@@ -141,11 +192,11 @@ fn unlocked(run: &Location, source: std::io::Error) -> Error {
     }
 }
 
-/// A name that no other process has: the hasher's keys are random.
+/// A name that no other process has, since the hasher's keys are random, with this process and host.
 fn name() -> String {
     let began = std::time::SystemTime::now();
     let random = || RandomState::new().hash_one((began, std::process::id()));
-    format!("{:016x}{:016x}", random(), random())
+    format!("{:016x}{:016x} {}", random(), random(), signature())
 }
 
 #[cfg(test)]
@@ -167,7 +218,8 @@ mod tests {
         let mut late = RunClaim::open(&run, &Silent).await.unwrap();
         assert!(!folder.path().join("run").exists());
         first.take(&Silent).await.unwrap();
-        let busy = |error| matches!(error, Error::Busy { .. });
+        let this = format!("process {} on ", std::process::id());
+        let busy = |error| matches!(error, Error::Busy { holder, .. } if holder.contains(&this));
         assert!(busy(late.take(&Silent).await.unwrap_err()));
         assert!(busy(RunClaim::open(&run, &Silent).await.unwrap_err()));
         drop(first);
@@ -184,6 +236,7 @@ mod tests {
         first.take(&Silent).await.unwrap();
         let error = second.take(&Silent).await.unwrap_err();
         assert!(matches!(error, Error::Busy { .. }), "{error}");
+        assert!(error.to_string().contains("by process "), "{error}");
         first.check().await.unwrap();
 
         let [mut third, mut fourth] = [

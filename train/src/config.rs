@@ -1,5 +1,6 @@
 //! The configuration of a run. Every key has a default but `data.root`.
 
+mod augment;
 mod data;
 mod loss;
 mod model;
@@ -15,6 +16,7 @@ use wellspring_store::Location;
 
 use crate::{Error, Result, checkpoint};
 
+pub use augment::AugmentConfig;
 pub(crate) use data::mebibytes;
 pub use data::{DataConfig, Roots};
 pub use loss::{LossConfig, LossKind};
@@ -36,6 +38,8 @@ pub struct Config {
     pub optim: OptimConfig,
     /// What the optimizer makes small.
     pub loss: LossConfig,
+    /// Random changes of the data.
+    pub augment: AugmentConfig,
     /// Length and course of the training.
     pub train: TrainConfig,
     /// Measurements of the model while it is trained.
@@ -157,6 +161,7 @@ impl Config {
         self.data.validate()?;
         self.optim.validate()?;
         self.loss.validate()?;
+        self.augment.validate()?;
         self.train.validate()?;
         self.validation.validate()?;
         let base = self.model.base;
@@ -319,6 +324,9 @@ mod tests {
             ("[loss]\ndelta = 0.0", "loss.delta"),
             ("[loss]\nweights = { u = -1.0 }", "loss.weights"),
             ("[train]\nhours = 0.0", "train.hours"),
+            ("[augment]\nturn = [\"x\"]", "augment.turn"),
+            ("[augment]\nnoise = -1.0", "augment.noise"),
+            ("[augment]\nstride = 0", "augment.stride"),
             ("[train]\nkeep_every = 0", "train.keep_every"),
             ("[validation]\nwindows = 0", "validation.windows"),
             (

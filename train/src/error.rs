@@ -139,19 +139,21 @@ pub enum Error {
     },
 
     /// A run that another process is writing.
-    #[error(
-        "{run} is being written by another process; wait for its end, or choose another folder"
-    )]
+    #[error("{run} is being written by {holder}; wait for its end, or choose another folder")]
     Busy {
         /// The run.
         run: String,
+        /// The process and its host, where they are known.
+        holder: String,
     },
 
     /// A run that another process has taken over.
-    #[error("another process has taken over {run}; this one writes nothing more")]
+    #[error("{holder} has taken over {run}; this one writes nothing more")]
     Overtaken {
         /// The run.
         run: String,
+        /// The process and its host, where they are known.
+        holder: String,
     },
 
     /// A run whose file `lock` could not be locked.

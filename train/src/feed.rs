@@ -1,6 +1,7 @@
-//! The data of a run: windows of one data set, epoch after epoch, and the data set that each step draws.
+//! The data of a run: windows of one data set, epoch after epoch, and the data set and the stride that each step
+//! draws.
 //!
-//! Both are pure functions of (configuration, data sets, step), so a resumed run finds its place in
+//! All are pure functions of (configuration, data sets, step), so a resumed run finds its place in
 //! every data set by counting.
 
 use std::sync::Arc;
@@ -18,9 +19,73 @@ use crate::domain::{Domain, Domains};
 use crate::inputs::InputReader;
 use crate::{Config, Result, Stop};
 
-/// A data set of a run, with its order and its loader.
+/// A data set of a run: a feed for each factor of its stride that steps draw.
+pub(crate) struct Feeds {
+    /// Factors 1, 2, …
+    by_factor: Vec<Feed>,
+    seed: u64,
+}
+
+impl Feeds {
+    /// What batches have beside frames is what the model sees.
+    pub(crate) fn new(
+        config: &Config,
+        dataset: Arc<Dataset>,
+        conditions: Conditioning,
+    ) -> Result<Self> {
+        let factors = 1..=config.augment.stride;
+        let feed = |factor| Feed::new(config, Arc::clone(&dataset), conditions, factor);
+        Ok(Self {
+            by_factor: factors.map(feed).collect::<Result<_>>()?,
+            seed: config.train.seed,
+        })
+    }
+
+    pub(crate) fn dataset(&self) -> &Dataset {
+        &self.by_factor[0].dataset
+    }
+
+    /// Windows of an epoch, at the configured stride.
+    fn windows(&self) -> usize {
+        self.by_factor[0].windows()
+    }
+
+    /// Steps that see each of them once.
+    pub(crate) fn epoch_steps(&self) -> u64 {
+        self.by_factor[0].epoch_steps()
+    }
+
+    /// The place of the factor that a step draws.
+    fn drawn(&self, step: u64) -> usize {
+        if self.by_factor.len() == 1 {
+            return 0;
+        }
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed ^ 0x571d);
+        rng.set_stream(step);
+        rng.random_range(0..self.by_factor.len())
+    }
+
+    /// The feed of a step.
+    pub(crate) fn of_mut(&mut self, step: u64) -> &mut Feed {
+        let drawn = self.drawn(step);
+        &mut self.by_factor[drawn]
+    }
+
+    /// What some steps will cost.
+    fn cost(&self, steps: impl Iterator<Item = u64>) -> Result<ReadCost> {
+        let mut counts = vec![0; self.by_factor.len()];
+        steps.for_each(|step| counts[self.drawn(step)] += 1);
+        let mut sum = ReadCost::default();
+        for (feed, count) in self.by_factor.iter().zip(counts) {
+            sum += feed.cost(count)?;
+        }
+        Ok(sum)
+    }
+}
+
+/// Windows of a data set at one stride, with their order and their loader.
 pub(crate) struct Feed {
-    pub(crate) dataset: Arc<Dataset>,
+    dataset: Arc<Dataset>,
     plan: Plan,
     options: LoaderOptions,
     seed: u64,
@@ -33,13 +98,14 @@ pub(crate) struct Feed {
 
 impl Feed {
     /// What batches have beside frames is what the model sees.
-    pub(crate) fn new(
+    fn new(
         config: &Config,
         dataset: Arc<Dataset>,
         conditions: Conditioning,
+        factor: usize,
     ) -> Result<Self> {
         let spec = WindowSpec {
-            stride: config.data.stride,
+            stride: config.data.stride.saturating_mul(factor),
             every: config.data.every,
             most: config.data.starts,
             ..WindowSpec::of_length(config.data.context + 1)
@@ -63,12 +129,12 @@ impl Feed {
     }
 
     /// Windows of an epoch.
-    pub(crate) fn windows(&self) -> usize {
+    fn windows(&self) -> usize {
         self.plan.total()
     }
 
     /// Steps that see every window once.
-    pub(crate) fn epoch_steps(&self) -> u64 {
+    fn epoch_steps(&self) -> u64 {
         self.windows().div_ceil(self.options.batch) as u64
     }
 
@@ -116,7 +182,7 @@ impl Feed {
     }
 
     /// A loader of the rest of the epoch.
-    pub(crate) fn open(&self, runtime: &Handle) -> Result<Loader> {
+    fn open(&self, runtime: &Handle) -> Result<Loader> {
         let plan = self.rest(self.given)?;
         Ok(Loader::spawn(
             Arc::clone(&self.dataset),
@@ -127,7 +193,7 @@ impl Feed {
     }
 
     /// What the next steps will cost.
-    pub(crate) fn cost(&self, steps: u64) -> Result<ReadCost> {
+    fn cost(&self, steps: u64) -> Result<ReadCost> {
         let (epoch_steps, end) = (self.epoch_steps(), self.given + steps);
         let before = |step: u64| {
             let windows = (step % epoch_steps) as usize * self.options.batch;
@@ -156,8 +222,9 @@ pub(crate) struct Mix {
 
 impl Mix {
     /// The configured weights; else windows to the power of 1 / temperature.
-    pub(crate) fn new(config: &Config, feeds: &[&Feed]) -> Self {
-        let by_windows = |feed: &&Feed| (feed.windows() as f64).powf(1.0 / config.data.temperature);
+    pub(crate) fn new(config: &Config, feeds: &[&Feeds]) -> Self {
+        let by_windows =
+            |feed: &&Feeds| (feed.windows() as f64).powf(1.0 / config.data.temperature);
         let weights = match config.data.weights.is_empty() {
             true => feeds.iter().map(by_windows).collect(),
             false => config.data.weights.clone(),
@@ -194,7 +261,7 @@ pub struct Reading {
     pub epoch_steps: u64,
     /// What they cost.
     pub cost: ReadCost,
-    feed: Feed,
+    feeds: Feeds,
 }
 
 impl Reading {
@@ -203,11 +270,12 @@ impl Reading {
     /// # Errors
     /// As [`Loader`].
     pub fn loader(&self, runtime: &Handle) -> Result<Loader> {
-        self.feed.open(runtime)
+        self.feeds.by_factor[0].open(runtime)
     }
 }
 
-/// What a run reads from a step on, data set by data set in the configuration's order.
+/// What a run reads from a step on, data set by data set in the configuration's order; an epoch of it where the clock ends
+/// the run.
 ///
 /// # Errors
 /// [`crate::Error::Store`] for data sets without long enough trajectories, or more shards at once than
@@ -218,20 +286,22 @@ pub fn readings(config: &Config, datasets: &[Arc<Dataset>], from: u64) -> Result
         let domain = Domain::of(dataset, &config.model.inputs)?;
         let domains = Domains::new(vec![domain.clone()])?;
         let conditions = InputReader::new(&domain, &domains)?.conditioning();
-        feeds.push(Feed::new(config, Arc::clone(dataset), conditions)?);
+        feeds.push(Feeds::new(config, Arc::clone(dataset), conditions)?);
     }
     let mix = Mix::new(config, &feeds.iter().collect::<Vec<_>>());
-    let mut steps = vec![0; feeds.len()];
-    let epoch: u64 = feeds.iter().map(Feed::epoch_steps).sum();
-    let total = config.steps(epoch)?;
-    (0..from).for_each(|step| feeds[mix.drawn(step)].given += 1);
-    (from..total).for_each(|step| steps[mix.drawn(step)] += 1);
-    let readings = feeds.into_iter().zip(steps).map(|(feed, steps)| {
+    let epoch: u64 = feeds.iter().map(Feeds::epoch_steps).sum();
+    let total = match config.train.hours {
+        Some(_) => from + epoch,
+        None => config.steps(epoch)?,
+    };
+    (0..from).for_each(|step| feeds[mix.drawn(step)].of_mut(step).given += 1);
+    let readings = feeds.into_iter().enumerate().map(|(place, feeds)| {
+        let steps = || (from..total).filter(|&step| mix.drawn(step) == place);
         Ok(Reading {
-            steps,
-            epoch_steps: feed.epoch_steps(),
-            cost: feed.cost(steps)?,
-            feed,
+            steps: steps().count() as u64,
+            epoch_steps: feeds.epoch_steps(),
+            cost: feeds.cost(steps())?,
+            feeds,
         })
     });
     readings.collect()

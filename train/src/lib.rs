@@ -67,6 +67,7 @@
 // A dependency that nothing uses is to be removed. Tests have more of them.
 #![cfg_attr(not(test), warn(unused_crate_dependencies))]
 
+mod augment;
 mod bench;
 mod checkpoint;
 mod claim;
@@ -74,12 +75,14 @@ mod config;
 mod device;
 mod domain;
 mod error;
+mod estimate;
 mod feed;
 mod import;
 mod inputs;
 mod leftovers;
 mod log;
 mod loss;
+mod memory;
 mod model;
 mod ops;
 mod optim;
@@ -100,12 +103,13 @@ mod tests;
 pub use bench::{StepBench, StepFigure, bench_step};
 pub use checkpoint::{Checkpoint, CheckpointChoice, ModelChoice, State, WeightChoice};
 pub use config::{
-    Config, DataConfig, LossConfig, LossKind, Mlp, ModelConfig, OptimConfig, Optimizer, PatchSize,
-    Preset, Roots, Strategy, TrainConfig, ValidationConfig,
+    AugmentConfig, Config, DataConfig, LossConfig, LossKind, Mlp, ModelConfig, OptimConfig,
+    Optimizer, PatchSize, Preset, Roots, Strategy, TrainConfig, ValidationConfig,
 };
 pub use device::{DeviceChoice, Precision};
 pub use domain::{Domain, Domains, Unseen};
 pub use error::{Error, Result};
+pub use estimate::{MemoryEstimate, StepMemory, estimate};
 pub use feed::{Reading, readings};
 pub use import::{Matched, StateDict, fine_tune, import};
 pub use inputs::{Column, Example, Input, InputKind, InputValues, Side};
@@ -118,5 +122,5 @@ pub use predictor::Predictor;
 pub use progress::{Best, Progress};
 pub use step::{predict, training_gradients, training_loss};
 pub use stop::Stop;
-pub use trainer::{Outcome, Start, TrainOptions, train};
+pub use trainer::{Outcome, Start, TrainFigure, TrainOptions, bench_train, train};
 pub use validation::{Measurement, Validate, ValidationError};

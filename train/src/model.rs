@@ -209,6 +209,25 @@ impl Surrogate {
         Ok(self.geometry(patch, space)?.grid().iter().product())
     }
 
+    /// Places of the first convolution on a frame, each with a quarter of a token's features.
+    pub(crate) fn feature_places(&self, patch: &Patch, space: &[usize]) -> Result<usize> {
+        Ok(self.geometry(patch, space)?.first().grid().iter().product())
+    }
+
+    /// Bytes of what one block keeps for its backward pass, about, for some tokens of a frame and a number of frames:
+    /// 28 arrays as large as the tokens, of which kernels in bf16 keep all but three in that; and where attention is
+    /// composed, four matrices of tokens × tokens for each head.
+    pub(crate) fn block_bytes(&self, tokens: usize, frames: usize) -> u64 {
+        let config = &self.config;
+        let arrays = |bytes: usize| bytes * config.dim;
+        let kept = match (self.precision, self.device().is_cuda()) {
+            (Precision::F32 | Precision::Tf32, _) => arrays(28 * 4),
+            (Precision::Bf16, true) => arrays(25 * 2 + 3 * 4),
+            (Precision::Bf16, false) => arrays(28 * 4) + 4 * config.heads * tokens * 4,
+        };
+        (frames * tokens * kept) as u64
+    }
+
     fn geometry(&self, patch: &Patch, space: &[usize]) -> Result<Geometry> {
         let modulation: &dyn Modulation = match self.config.strategy {
             Strategy::Ckm => &ckm::Ckm,

@@ -87,6 +87,9 @@ fn difference(before: &Config, now: &Config) -> Option<&'static str> {
         let train = &config.train;
         (train.seed, train.batch, train.jitter, train.drop_path)
     };
+    if before.augment != now.augment {
+        return Some("[augment]");
+    }
     (drawn(before) != drawn(now)).then_some("train.seed, batch, jitter or drop_path")
 }
 

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use wellspring_store::{Batch, Conditions, Dataset, Frames, IoStatistics, Patch};
 
+use crate::augment::Augment;
 use crate::domain::{Domain, Domains, Unseen};
-use crate::feed::{Feed, Mix};
+use crate::feed::{Feeds, Mix};
 use crate::inputs::{InputReader, InputValues};
 use crate::loss::{Loss, check_fields};
 use crate::model::Surrogate;
@@ -18,12 +19,14 @@ pub(crate) struct Source {
     pub(crate) domain: Domain,
     /// The model's weights for its channels and boundaries.
     pub(crate) model: Surrogate,
+    /// Random changes of its batches.
+    augment: Option<Augment>,
     /// What is made small of its channels' errors.
     pub(crate) loss: Loss,
     /// The configured patch sizes, each checked on its grid.
     pub(crate) patches: Vec<Patch>,
     inputs: InputReader,
-    feed: Feed,
+    feeds: Feeds,
 }
 
 impl Source {
@@ -44,10 +47,14 @@ impl Source {
         }
         Ok(Self {
             domain: domain.clone(),
+            augment: match config.augment.changes_values() {
+                false => None,
+                true => Some(Augment::new(&config.augment, &dataset, config.train.seed)?),
+            },
             loss: Loss::new(&config.loss, dataset.schema(), &model.device())?,
             model,
             patches,
-            feed: Feed::new(config, dataset, inputs.conditioning())?,
+            feeds: Feeds::new(config, dataset, inputs.conditioning())?,
             inputs,
         })
     }
@@ -65,16 +72,29 @@ impl Source {
         self.inputs.values(conditions, frames, time)
     }
 
-    /// The next batch, of this epoch or the one after; nothing where it was asked to stop meanwhile.
-    pub(crate) fn next(&mut self, runtime: &Handle, stop: &Stop) -> Result<Option<Batch>> {
-        self.feed.next(runtime, stop)
+    /// The batch of a step, of this epoch or the one after; nothing where it was asked to stop meanwhile.
+    pub(crate) fn next(
+        &mut self,
+        step: u64,
+        runtime: &Handle,
+        stop: &Stop,
+    ) -> Result<Option<Batch>> {
+        let mut batch = self.feeds.of_mut(step).next(runtime, stop)?;
+        if let (Some(batch), Some(augment)) = (&mut batch, &self.augment) {
+            augment.apply(&mut batch.frames, &mut batch.conditions, step);
+        }
+        Ok(batch)
     }
 
     /// What a person should know of what the model sees of it.
     pub(crate) fn remarks(&self, kinds: &BTreeSet<InputKind>) -> Vec<String> {
-        let (name, unseen) = (&self.domain.name, Unseen::of(&self.feed.dataset, kinds));
-        let unseen = (!unseen.is_empty())
-            .then(|| format!("{name}: {unseen}; {} makes them inputs", unseen.remedy(kinds)));
+        let (name, unseen) = (&self.domain.name, Unseen::of(self.feeds.dataset(), kinds));
+        let unseen = (!unseen.is_empty()).then(|| {
+            format!(
+                "{name}: {unseen}; {} makes them inputs",
+                unseen.remedy(kinds)
+            )
+        });
         let lacking = self.domain.lacks(kinds).into_iter();
         let lacking = lacking.map(|kind| format!("{name} has no {kind} for model.inputs"));
         unseen.into_iter().chain(lacking).collect()
@@ -82,7 +102,7 @@ impl Source {
 
     /// What reading it has cost.
     pub(crate) fn io_statistics(&self) -> IoStatistics {
-        self.feed.dataset.io_statistics()
+        self.feeds.dataset().io_statistics()
     }
 }
 
@@ -106,7 +126,7 @@ impl Sources {
             .zip(domains.iter())
             .map(open)
             .collect::<Result<Vec<Source>>>()?;
-        let feeds: Vec<&Feed> = list.iter().map(|source| &source.feed).collect();
+        let feeds: Vec<&Feeds> = list.iter().map(|source| &source.feeds).collect();
         Ok(Self {
             mix: Mix::new(config, &feeds),
             list,
@@ -116,7 +136,7 @@ impl Sources {
     /// Goes to where a run stands after some steps.
     pub(crate) fn after(mut self, steps: u64) -> Self {
         for step in 0..steps {
-            self.of_mut(step).feed.given += 1;
+            self.of_mut(step).feeds.of_mut(step).given += 1;
         }
         self
     }
@@ -125,7 +145,7 @@ impl Sources {
     pub(crate) fn epoch_steps(&self) -> u64 {
         self.list
             .iter()
-            .map(|source| source.feed.epoch_steps())
+            .map(|source| source.feeds.epoch_steps())
             .sum()
     }
 

@@ -53,7 +53,7 @@ pub fn training_gradients<'a>(
     let pass = model.pass(&input, patch, perturbation)?;
     let blocks = model.config().blocks;
     let tokens = pass.encode(&input)?;
-    let kept = (limit / pass.block_bytes(&tokens).max(1)).min(blocks as u64) as usize;
+    let kept = (limit / pass.block_bytes().max(1)).min(blocks as u64) as usize;
     let again = blocks - kept;
 
     let mut inputs = Vec::new();

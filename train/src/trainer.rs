@@ -8,12 +8,14 @@
 //! rate. So a run that is resumed from a checkpoint ends with the same bytes as one that was never stopped. Only
 //! the schedule of a run that the clock ends (`train.hours`) depends on the time.
 
+mod bench;
 mod clock;
 mod data_wait;
 mod learning;
 mod options;
 mod saving;
 mod start;
+mod status;
 mod validating;
 
 use tokio::runtime::Handle;
@@ -32,10 +34,12 @@ use crate::progress::{Best, Progress};
 use crate::source::Sources;
 use crate::validation::Validate;
 use crate::{Config, Error, Result, Stop};
+pub use bench::{TrainFigure, bench_train};
 use clock::Clock;
 use data_wait::DataWait;
 pub use options::{Start, TrainOptions};
 use saving::Writing;
+use status::Status;
 
 /// The result of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -142,6 +146,7 @@ struct Trainer<'a> {
     log: Log,
     wait: DataWait,
     clock: Clock,
+    status: Status,
     /// Steps taken, and in all.
     step: u64,
     steps: u64,
@@ -210,6 +215,7 @@ impl<'a> Trainer<'a> {
             log: Log::default(),
             wait: DataWait::default(),
             clock: Clock::new(config.train.hours, progress.seconds),
+            status: Status::default(),
             step,
             steps,
             progress,
@@ -270,6 +276,7 @@ impl<'a> Trainer<'a> {
             self.save(reporter)?;
         }
         self.settle_if_written(reporter)?;
+        self.say_status(reporter);
         Ok(true)
     }
 }

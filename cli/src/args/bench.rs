@@ -5,12 +5,13 @@ use wellspring_train::{DeviceChoice, Precision};
 
 use super::words::one_of;
 
-/// Measure this machine: ingest, loader, streaming from a bucket, training step, metrics
+/// Measure this machine: ingest, loader, streaming from a bucket, training, metrics
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   wellspring bench step --json
   wellspring bench step --device cuda --precision bf16 --case 7.6M
+  wellspring bench train                         whole steps beside the same steps without their data
   wellspring bench loader
   wellspring bench loader --data ds --json       on the training split of your own data set
   wellspring bench bucket --data s3://bucket/ds  streaming beside plain requests for the same bytes
@@ -28,7 +29,7 @@ pub struct Bench {
     #[arg(long, default_value = "")]
     pub case: String,
 
-    /// Data set for loader and bucket; by default the loader reads generated noise on a 128x256 grid
+    /// Data set for loader, train and bucket; by default the first two read generated noise on a 128x256 grid
     #[arg(long, value_name = "ROOT")]
     pub data: Option<String>,
 
@@ -59,5 +60,6 @@ pub enum BenchSubject {
     Loader,
     Bucket,
     Step,
+    Train,
     Metrics,
 }

@@ -4,12 +4,15 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-/// Simulate, ingest, train three models, evaluate them and report
+/// Simulate, ingest, train five models, evaluate them and report
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   wellspring demo                    a few minutes on two cores; leaves ./demo
-  wellspring demo --size tiny        the same steps in seconds, for a first look; models learn little")]
+  wellspring demo --size tiny        the same steps in seconds, for a first look; models learn little
+
+Two elastic models and three with a fixed patch size are trained. Each elastic one takes as many steps as the three
+together, so both ways cost the same.")]
 pub struct Demo {
     /// Folder for everything that the demo makes
     #[arg(long, default_value = "demo", value_name = "DIR")]

@@ -16,10 +16,11 @@ Every key except data.root has a default, so a configuration file may be short o
   wellspring train --out runs/ckm --resume --set train.steps=4000 --set optim.horizon=4000
   wellspring train --out runs/ckm --resume --from 500 --set optim.lr=3e-4   go back to an earlier checkpoint
   wellspring train config.toml --out s3://bucket/runs/ckm --set train.device=cuda
+  wellspring train --set preset=paper-100M --set data.root=ds --out runs/100M --estimate --memory 80
   wellspring train --out runs/both --set 'data.root=[\"ds1\", \"ds2\"]'   one model for several data sets
   wellspring train --out runs/3d --set data.root=ds3 --set 'model.patches=[16, \"16x8x8\"]'
 
-Ctrl-C, SIGTERM or SIGHUP writes a checkpoint and stops, with exit code 130, 143 or 129; --resume continues with
+Ctrl-C, SIGTERM or SIGHUP writes a checkpoint and stops, with exit code 130, 0 or 129; --resume continues with
 the same result as without the interruption. Only one process at a time can write a run. --from STEP deletes the
 checkpoints after that step, and the log's lines of later steps.
 The resolved configuration is written to RUN/config.toml; with --resume, --set changes it. The learning
@@ -48,6 +49,14 @@ pub struct Train {
     /// Continue from the run's newest sound checkpoint
     #[arg(long)]
     pub resume: bool,
+
+    /// Only say what the run would take: weights, memory of a step at each patch size, the largest batch
+    #[arg(long)]
+    pub estimate: bool,
+
+    /// With --estimate: memory of the machine in GiB; by default what is free
+    #[arg(long, value_name = "GIB", requires = "estimate")]
+    pub memory: Option<f64>,
 
     /// With --resume: go back to the checkpoint of this step; later ones are deleted
     #[arg(long, value_name = "STEP", requires = "resume")]

@@ -6,6 +6,7 @@ mod loader;
 mod metrics;
 mod noise;
 mod step;
+mod train;
 
 use anyhow::Result;
 use serde_json::Value;
@@ -19,6 +20,7 @@ pub fn run(session: &Session, args: &args::Bench) -> Result<()> {
         BenchSubject::Step => step::run(args)?,
         BenchSubject::Loader => loader::run(session, args)?,
         BenchSubject::Bucket => bucket::run(session, args)?,
+        BenchSubject::Train => train::run(session, args)?,
         BenchSubject::Metrics => metrics::run(args)?,
     };
     if args.json {

@@ -32,13 +32,56 @@ pub fn run(session: &Session, args: &args::Demo) -> Result<()> {
     demo.clear()?;
     demo.simulate()?;
     demo.ingest()?;
-    for strategy in [Strategy::Ckm, Strategy::Csm, Strategy::Fixed] {
-        demo.train(strategy)?;
+    for model in MODELS {
+        demo.train(model)?;
     }
     demo.evaluate()?;
     let report = demo.report()?;
     demo.leaderboard()?;
     demo.farewell(&report, began)
+}
+
+/// A model of the demo. An elastic one takes as many steps as all fixed ones together, at the same patch sizes and so
+/// at the same cost, as the paper compares them (section 4).
+#[derive(Clone, Copy)]
+struct DemoModel {
+    name: &'static str,
+    strategy: Strategy,
+    patches: &'static [usize],
+    /// What it is evaluated with.
+    schedules: &'static [&'static str],
+}
+
+const MODELS: [DemoModel; 5] = [
+    DemoModel::elastic("ckm", Strategy::Ckm),
+    DemoModel::elastic("csm", Strategy::Csm),
+    DemoModel::fixed("fixed4", &[4], &["4"]),
+    DemoModel::fixed("fixed8", &[8], &["8"]),
+    DemoModel::fixed("fixed16", &[16], &["16"]),
+];
+
+impl DemoModel {
+    const fn elastic(name: &'static str, strategy: Strategy) -> Self {
+        Self {
+            name,
+            strategy,
+            patches: &[4, 8, 16],
+            schedules: &["4", "8", "16", "4,8,16"],
+        }
+    }
+
+    const fn fixed(
+        name: &'static str,
+        patches: &'static [usize],
+        schedules: &'static [&'static str],
+    ) -> Self {
+        Self {
+            name,
+            strategy: Strategy::Fixed,
+            patches,
+            schedules,
+        }
+    }
 }
 
 /// What a size of the demo stands for.
@@ -50,9 +93,8 @@ struct DemoExtent {
     heads: usize,
     blocks: usize,
     context: usize,
-    /// Steps of the elastic models; the fixed one, whose steps are cheap, has more.
+    /// Steps for each patch size that a model is trained with.
     steps: u64,
-    fixed_steps: u64,
     batch: usize,
     rollout: usize,
 }
@@ -68,8 +110,7 @@ impl DemoExtent {
                 heads: 2,
                 blocks: 1,
                 context: 3,
-                steps: 4,
-                fixed_steps: 4,
+                steps: 2,
                 batch: 1,
                 rollout: 4,
             },
@@ -81,8 +122,7 @@ impl DemoExtent {
                 heads: 3,
                 blocks: 3,
                 context: 4,
-                steps: 2000,
-                fixed_steps: 2000,
+                steps: 650,
                 batch: 2,
                 rollout: 12,
             },
@@ -177,19 +217,14 @@ impl Demo<'_> {
         })
     }
 
-    fn train(&self, strategy: Strategy) -> Result<()> {
+    fn train(&self, model: DemoModel) -> Result<()> {
         let extent = &self.extent;
-        let elastic = strategy != Strategy::Fixed;
         let mut config = Config::default();
         config.data.root = self.at("dataset").to_string_lossy().into_owned().into();
         config.data.context = extent.context;
         config.model = ModelConfig {
-            strategy,
-            patches: if elastic {
-                vec![4.into(), 8.into(), 16.into()]
-            } else {
-                vec![16.into()]
-            },
+            strategy: model.strategy,
+            patches: model.patches.iter().map(|&size| size.into()).collect(),
             dim: extent.dim,
             heads: extent.heads,
             blocks: extent.blocks,
@@ -197,15 +232,16 @@ impl Demo<'_> {
             ..ModelConfig::default()
         };
         config.optim.warmup = 50;
-        config.train.steps = if elastic {
-            extent.steps
-        } else {
-            extent.fixed_steps
-        };
+        config.train.steps = self.steps(model);
         config.train.batch = extent.batch;
         config.train.seed = self.seed;
-        let run = self.location(&format!("runs/{}", model_name(strategy)))?;
-        self.stage(&format!("trained {}", model_name(strategy)), || {
+        config.validation.every = (config.train.steps / 10).max(1);
+        config.validation.rollout_every = config.train.steps;
+        config.validation.rollout = extent.rollout;
+        config.validation.windows = 16;
+        let run = self.location(&format!("runs/{}", model.name))?;
+        let about = format!("trained {} in {} steps", model.name, config.train.steps);
+        self.stage(&about, || {
             let outcome = train::train(self.session, &config, &run, Start::New)?;
             if outcome.stopped {
                 line("the demo was interrupted");
@@ -213,6 +249,10 @@ impl Demo<'_> {
             }
             Ok(())
         })
+    }
+
+    fn steps(&self, model: DemoModel) -> u64 {
+        self.extent.steps * model.patches.len() as u64
     }
 
     fn evaluate(&self) -> Result<()> {
@@ -231,19 +271,14 @@ impl Demo<'_> {
             let ndim = evaluator.dataset.schema().grid.ndim();
             let persistence = Baseline::Persistence.with_context(self.extent.context, ndim);
             evaluator.baseline(self.session, &persistence, "persistence")?;
-            for strategy in [Strategy::Ckm, Strategy::Csm, Strategy::Fixed] {
-                let name = model_name(strategy);
-                let run = self.location(&format!("runs/{name}"))?;
+            for model in MODELS {
+                let run = self.location(&format!("runs/{}", model.name))?;
                 let (device, reporter) = (DeviceChoice::Cpu, &self.session.reporter);
                 let predictor = Predictor::load(&run, ModelChoice::default(), device, reporter);
                 let predictor = self.session.wait(predictor)?;
-                let schedules: &[&str] = match strategy {
-                    Strategy::Fixed => &["16"],
-                    Strategy::Ckm | Strategy::Csm => &["4", "8", "16", "4,8,16"],
-                };
-                let schedules: Vec<String> =
-                    schedules.iter().map(|&text| text.to_owned()).collect();
-                evaluator.model(self.session, &predictor, name, &schedules)?;
+                let schedules = model.schedules.iter().map(ToString::to_string);
+                let schedules: Vec<String> = schedules.collect();
+                evaluator.model(self.session, &predictor, model.name, &schedules)?;
             }
             Ok(())
         })
@@ -279,7 +314,7 @@ impl Demo<'_> {
              wellspring train {folder}/runs/ckm/config.toml --out {folder}/runs/longer --set train.steps={}\n",
             began.elapsed().as_secs_f64(),
             self.extent.rollout,
-            self.extent.steps * 4
+            self.steps(MODELS[0]) * 2
         ))
     }
 }
@@ -287,11 +322,3 @@ impl Demo<'_> {
 const LEADERBOARD: &str =
     "SELECT name, schedule, tokens, vrmse, of_persistence, last_lead, vrmse_last, seconds_per_frame
 FROM leaderboard ORDER BY vrmse";
-
-fn model_name(strategy: Strategy) -> &'static str {
-    match strategy {
-        Strategy::Ckm => "ckm",
-        Strategy::Csm => "csm",
-        Strategy::Fixed => "fixed16",
-    }
-}

@@ -44,7 +44,10 @@ pub fn run(session: &Session, args: &args::Plan) -> Result<()> {
         if !args.json {
             print(described(root, reading, rate, promised))?;
             if !unseen.is_empty() {
-                print(format!("  {unseen}; {} makes them inputs\n", unseen.remedy(kinds)))?;
+                print(format!(
+                    "  {unseen}; {} makes them inputs\n",
+                    unseen.remedy(kinds)
+                ))?;
             }
         }
     }

@@ -1,6 +1,7 @@
 //! `wellspring train`: reads a configuration and a data set, and writes a run. On Ctrl-C, SIGTERM or SIGHUP it
 //! writes a checkpoint and stops; `--resume` continues from the newest sound one.
 
+mod estimate;
 mod validator;
 
 use std::sync::Arc;
@@ -22,6 +23,9 @@ pub fn run(session: &Session, args: &args::Train) -> Result<()> {
     let config = configuration(session, args, &run)?;
     if config.data.root.list().is_empty() {
         misuse!("no data set: add --set data.root=DS, or root = \"DS\" under [data]");
+    }
+    if args.estimate {
+        return estimate::run(session, &config, args.memory);
     }
     let start = match args.from {
         Some(step) => Start::From(step),
@@ -119,6 +123,7 @@ fn account(config: &Config, datasets: &[Arc<Dataset>], outcome: &Outcome) -> Res
     }
     let mut taken = config.clone();
     (taken.train.steps, taken.train.epochs) = (outcome.step, None);
+    taken.train.hours = None;
     let readings = wellspring_train::readings(&taken, datasets, outcome.begun)?;
     let roots = config.data.root.list();
     for ((root, dataset), reading) in roots.iter().zip(datasets).zip(&readings) {

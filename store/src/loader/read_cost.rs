@@ -1,6 +1,7 @@
 //! The cost of carrying out plans, computed beforehand by the rules that reading follows.
 
 use std::collections::VecDeque;
+use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,18 @@ pub struct ReadCost {
     pub fetched: u64,
     /// Bytes of shards held at once, at most.
     pub peak: u64,
+}
+
+impl AddAssign for ReadCost {
+    /// Adds the cost of windows that are read side by side with these.
+    fn add_assign(&mut self, other: Self) {
+        self.windows += other.windows;
+        self.bytes += other.bytes;
+        self.opened += other.opened;
+        self.requests += other.requests;
+        self.fetched += other.fetched;
+        self.peak += other.peak;
+    }
 }
 
 impl Dataset {

@@ -8,9 +8,9 @@ use wellspring_store::Boundary;
 use super::modulation::{Geometry, Patching};
 use super::processor::Processor;
 use super::{Perturbation, Surrogate};
+use crate::Result;
 use crate::config::Strategy;
 use crate::ops::{Beyond, Tiling, View, fold, gelu, group_norm, linear, unfold, window};
-use crate::{Precision, Result};
 
 /// A pass laid out for one patch size, grid and batch.
 pub(crate) struct Pass<'a> {
@@ -61,19 +61,10 @@ impl Pass<'_> {
         Ok(y.reshape([&outer, self.space.as_slice(), &[self.model.fields()]].concat())?)
     }
 
-    /// Bytes of what one block keeps for its backward pass, about: 28 arrays as large as the tokens, of
-    /// which kernels in bf16 keep all but three in that; and where attention is composed, four matrices of
-    /// tokens × tokens for each head.
-    pub(crate) fn block_bytes(&self, tokens: &Tensor) -> u64 {
-        let count: usize = self.geometry.grid().iter().product();
-        let config = &self.model.config;
-        let arrays = |bytes: usize| bytes * config.dim;
-        let kept = match (self.model.precision, tokens.device().is_cuda()) {
-            (Precision::F32 | Precision::Tf32, _) => arrays(28 * 4),
-            (Precision::Bf16, true) => arrays(25 * 2 + 3 * 4),
-            (Precision::Bf16, false) => arrays(28 * 4) + 4 * config.heads * count * 4,
-        };
-        (self.time * self.batch * count * kept) as u64
+    /// Bytes of what one block keeps for its backward pass.
+    pub(crate) fn block_bytes(&self) -> u64 {
+        let tokens = self.geometry.grid().iter().product();
+        self.model.block_bytes(tokens, self.time * self.batch)
     }
 
     /// (N, *space, C) moved along periodic axes, forth or back.

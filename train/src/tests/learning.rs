@@ -63,7 +63,10 @@ fn a_batch_in_parts_is_the_same_step() {
 
 #[test]
 fn every_choice_makes_another_run_that_resumes_bit_for_bit() {
-    let choices: [&dyn Fn(&mut Config); 7] = [
+    let choices: [&dyn Fn(&mut Config); 10] = [
+        &|config| config.augment.stride = 2,
+        &|config| (config.augment.flip, config.augment.noise) = (vec!["x".into()], 0.01),
+        &|config| config.augment.turn = vec!["x".into(), "y".into()],
         &|_| {},
         &|config| (config.optim.kind, config.optim.weight_decay) = (Optimizer::Adam, 0.1),
         &|config| config.loss.kind = LossKind::Mae,

@@ -12,12 +12,18 @@ pub(super) struct DataWait {
     waited: f64,
     seconds: f64,
     told: bool,
+    last: f64,
+    /// Seconds waited and in all, since the process began.
+    sum: [f64; 2],
 }
 
 impl DataWait {
     /// Adds a step of so many seconds, some of which it waited. Warns once in a run where more than a fifth of a
     /// minute is waiting: then the data is slower than the model.
     pub(super) fn add(&mut self, waited: f64, seconds: f64) {
+        self.last = waited;
+        self.sum[0] += waited;
+        self.sum[1] += seconds;
         if let Some(share) = self.share(waited, seconds) {
             self.told = true;
             tracing::warn!(
@@ -26,6 +32,16 @@ impl DataWait {
                 100.0 * share
             );
         }
+    }
+
+    /// What the last step waited, in seconds.
+    pub(super) fn last(&self) -> f64 {
+        self.last
+    }
+
+    /// The share of the time of all steps that was waiting.
+    pub(super) fn overall(&self) -> f64 {
+        self.sum[0] / self.sum[1].max(1e-9)
     }
 
     /// The share to tell of, when a minute is over.

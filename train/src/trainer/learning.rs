@@ -27,7 +27,7 @@ impl Trainer<'_> {
         let began = Instant::now();
         let source = self.sources.of_mut(self.step);
         let data = source.domain.name.clone();
-        let Some(batch) = source.next(self.runtime, stop)? else {
+        let Some(batch) = source.next(self.step, self.runtime, stop)? else {
             return Ok(false);
         };
         let waited = began.elapsed().as_secs_f64();
@@ -69,7 +69,7 @@ impl Trainer<'_> {
     }
 
     /// The patch size of a step, the same on every machine, and what it adds at random.
-    fn draw(&self, step: u64, batch: usize) -> (Patch, Perturbation) {
+    pub(super) fn draw(&self, step: u64, batch: usize) -> (Patch, Perturbation) {
         let train = &self.config.train;
         let mut rng = ChaCha8Rng::seed_from_u64(train.seed);
         rng.set_stream(step + 1);
@@ -87,7 +87,7 @@ impl Trainer<'_> {
     }
 
     /// What the optimizer does in the next step.
-    fn pace(&self) -> Pace {
+    pub(super) fn pace(&self) -> Pace {
         let optim = &self.config.optim;
         let (decay, l2) = match optim.kind {
             Optimizer::AdamW => (optim.weight_decay, 0.0),
@@ -115,7 +115,7 @@ impl Trainer<'_> {
     }
 
     /// The loss of a batch and its gradients, part by part where the batch is accumulated.
-    fn gradients(
+    pub(super) fn gradients(
         &self,
         whole: &Batch,
         patch: &Patch,

@@ -71,7 +71,9 @@ impl Trainer<'_> {
         if count == 0 {
             return false;
         }
-        let is_best = self.progress.validated(self.step, sum / f64::from(count));
+        let vrmse = sum / f64::from(count);
+        self.status.vrmse = Some(vrmse);
+        let is_best = self.progress.validated(self.step, vrmse);
         let patience = self.config.validation.patience;
         if patience.is_some_and(|patience| self.progress.stale >= patience) {
             let (step, stale) = (self.step, self.progress.stale);

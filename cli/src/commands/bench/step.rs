@@ -10,8 +10,16 @@ use crate::commands::print;
 pub fn run(args: &args::Bench) -> Result<Vec<Value>> {
     if !args.json {
         print(format!(
-            "{:<10}{:<10}{:>4}{:>6}{:>8}{:>11}{:>9}{:>10}\n",
-            "case", "strategy", "p", "batch", "tokens", "forward s", "step s", "peak MiB"
+            "{:<10}{:<10}{:>4}{:>6}{:>8}{:>11}{:>9}{:>10}{:>10}\n",
+            "case",
+            "strategy",
+            "p",
+            "batch",
+            "tokens",
+            "forward s",
+            "step s",
+            "peak MiB",
+            "estimated"
         ))?;
     }
     let bench = StepBench {
@@ -26,14 +34,15 @@ pub fn run(args: &args::Bench) -> Result<Vec<Value>> {
                 .peak_mib
                 .map_or_else(|| "-".into(), |mib| format!("{mib:.0}"));
             let _ = print(format!(
-                "{:<10}{:<10}{:>4}{:>6}{:>8}{:>11.4}{:>9.4}{peak:>10}\n",
+                "{:<10}{:<10}{:>4}{:>6}{:>8}{:>11.4}{:>9.4}{peak:>10}{:>10.0}\n",
                 figure.case,
                 figure.strategy,
                 figure.patch,
                 figure.batch,
                 figure.tokens,
                 figure.forward_seconds,
-                figure.step_seconds
+                figure.step_seconds,
+                figure.estimated_mib
             ));
         }
     })?;

@@ -3,7 +3,7 @@
 use candle_core::Device;
 
 /// Counts anew from here on.
-pub(super) fn reset_peak(device: &Device) {
+pub(crate) fn reset_peak(device: &Device) {
     match device {
         #[cfg(feature = "cuda")]
         Device::Cuda(device) => pool::reset_peak(device),
@@ -12,7 +12,7 @@ pub(super) fn reset_peak(device: &Device) {
 }
 
 /// Peak memory in MiB; none if the system does not tell it.
-pub(super) fn peak_mib(device: &Device) -> Option<f64> {
+pub(crate) fn peak_mib(device: &Device) -> Option<f64> {
     match device {
         #[cfg(feature = "cuda")]
         Device::Cuda(device) => pool::peak_mib(device),
