@@ -81,7 +81,7 @@ impl Trainer<'_> {
         let began = Instant::now();
         for step in self.step.saturating_sub(steps)..self.step {
             let (patch, perturbation) = self.draw(step, batch.frames.batch());
-            let (loss, gradients) = self.gradients(&batch.frames, &patch, &perturbation)?;
+            let (loss, gradients) = self.gradients(&batch, &patch, &perturbation)?;
             let pace = self.pace();
             let parameters = self.model.parameters();
             self.optimizer.step(parameters, &loss, &gradients, pace)?;
