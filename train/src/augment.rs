@@ -4,13 +4,16 @@
 //! that is i. A turn takes components to other axes. Stored values are normalized by their channel, so a component
 //! that goes to another channel, or changes its sign, is normalized anew.
 
+use std::sync::Arc;
+
 use rand::{Rng, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 use rayon::prelude::*;
-use wellspring_store::{Axis, Dataset, Frames, Normalizer, Schema, TensorOrder};
+use wellspring_store::{Axis, Conditions, Dataset, Frames, Normalizer, Schema, TensorOrder};
 
-use crate::{Config, Error, InputKind, Result};
+use crate::config::AugmentConfig;
+use crate::{Error, Result};
 
 /// What is done to the batches of one data set.
 #[derive(Debug)]
@@ -19,10 +22,18 @@ pub(crate) struct Augment {
     turn: Option<[usize; 2]>,
     noise: f64,
     axes: usize,
+    state: Channels,
+    /// Fields that do not vary in time turn with the state.
+    constants: Channels,
+    seed: u64,
+}
+
+/// Channels that turn together, and what their stored values mean.
+#[derive(Debug)]
+struct Channels {
     /// The field of each channel: its first channel, and the axes of the component.
     components: Vec<Component>,
     normalizer: Normalizer,
-    seed: u64,
 }
 
 /// A channel as a component of its field.
@@ -124,18 +135,8 @@ impl Augment {
     ///
     /// # Errors
     /// [`Error::Value`] for an axis that there is not, or that is not alike.
-    pub(crate) fn new(config: &Config, dataset: &Dataset) -> Result<Self> {
-        let (seed, inputs, config) = (config.train.seed, &config.model.inputs, &config.augment);
+    pub(crate) fn new(config: &AugmentConfig, dataset: &Dataset, seed: u64) -> Result<Self> {
         let schema = dataset.schema();
-        let turns = !config.flip.is_empty() || !config.turn.is_empty();
-        let sees_constants = inputs.contains(&InputKind::Constants);
-        let expected = "stays where it is: leave augment.flip and augment.turn out".to_owned();
-        refuse_unless(
-            !(turns && sees_constants),
-            "model.inputs",
-            "constants",
-            expected,
-        )?;
         let flips = config.flip.iter().map(|name| {
             let axis = named("augment.flip", schema, name)?;
             let [low, high] = schema.grid.axes[axis].boundary;
@@ -154,20 +155,31 @@ impl Augment {
             turn,
             noise: config.noise,
             axes: schema.grid.ndim(),
-            components: components(schema),
-            normalizer: dataset.manifest().normalizer()?,
+            state: Channels {
+                components: components(schema, true),
+                normalizer: dataset.manifest().normalizer()?,
+            },
+            constants: Channels {
+                components: components(schema, false),
+                normalizer: dataset.manifest().constant_normalizer()?,
+            },
             seed,
         })
     }
 
-    /// Changes the samples of a step in place. The last frame, which is to be predicted, gets no noise.
-    pub(crate) fn apply(&self, frames: &mut Frames, step: u64) {
+    /// Changes the samples of a step in place, and the constant fields that go with them, where there are any. The
+    /// last frame, which is to be predicted, gets no noise. Sides of axes that are exchanged are alike.
+    pub(crate) fn apply(&self, frames: &mut Frames, conditions: &mut [Conditions], step: u64) {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed ^ 0xa069);
         rng.set_stream(step + 1);
         for sample in 0..frames.batch() {
             let turn = self.draw(&mut rng);
             if !turn.is_none() {
-                self.turn(frames, sample, &turn);
+                self.state.turn(frames, sample, &turn);
+                let given = conditions.get_mut(sample);
+                if let Some(fields) = given.and_then(|given| given.constants.as_mut()) {
+                    self.constants.turn(Arc::make_mut(fields), 0, &turn);
+                }
             }
         }
         if self.noise > 0.0 {
@@ -193,7 +205,9 @@ impl Augment {
         }
         turn
     }
+}
 
+impl Channels {
     /// Turns all frames of a sample.
     fn turn(&self, frames: &mut Frames, sample: usize, turn: &Turn) {
         let space = frames.space().to_vec();
@@ -228,10 +242,11 @@ impl Augment {
     }
 }
 
-fn components(schema: &Schema) -> Vec<Component> {
+fn components(schema: &Schema, time_varying: bool) -> Vec<Component> {
     let axes = schema.grid.ndim();
     let mut found = Vec::new();
-    for field in schema.fields.iter().filter(|field| field.time_varying) {
+    let fields = schema.fields.iter();
+    for field in fields.filter(|field| field.time_varying == time_varying) {
         let first = found.len();
         let indices: Vec<Vec<usize>> = match field.order {
             TensorOrder::Scalar => vec![Vec::new()],
@@ -328,8 +343,17 @@ mod tests {
             turn: turn.then(|| plane(&schema, "x", "y").unwrap()),
             noise,
             axes: 2,
-            components: components(&schema),
-            normalizer: (0..7).map(map).collect(),
+            state: Channels {
+                components: components(&schema, true),
+                normalizer: (0..7).map(map).collect(),
+            },
+            constants: Channels {
+                components: vec![Component {
+                    first: 0,
+                    indices: Vec::new(),
+                }],
+                normalizer: std::iter::once(map(0)).collect(),
+            },
             seed: 5,
         }
     }
@@ -366,9 +390,9 @@ mod tests {
 
     fn turned(augment: &Augment, turn: &Turn) -> Frames {
         let mut frames = state();
-        augment.normalizer.normalize(&mut frames);
-        augment.turn(&mut frames, 0, turn);
-        augment.normalizer.denormalize(&mut frames);
+        augment.state.normalizer.normalize(&mut frames);
+        augment.state.turn(&mut frames, 0, turn);
+        augment.state.normalizer.denormalize(&mut frames);
         frames
     }
 
@@ -432,9 +456,9 @@ mod tests {
             (Turn::none(2).turned([0, 1]).flipped(1), -1.0),
         ] {
             let mut found = frames.clone();
-            augment.normalizer.normalize(&mut found);
-            augment.turn(&mut found, 0, &turn);
-            augment.normalizer.denormalize(&mut found);
+            augment.state.normalizer.normalize(&mut found);
+            augment.state.turn(&mut found, 0, &turn);
+            augment.state.normalizer.denormalize(&mut found);
             for channel in [1, 2] {
                 let expected: Vec<f32> = frames
                     .channel(0, 0, channel)
@@ -452,7 +476,7 @@ mod tests {
         let frames = Frames::new(3, 2, 7, vec![N, N], values).unwrap();
         let drawn = |augment: &Augment, step| {
             let mut found = frames.clone();
-            augment.apply(&mut found, step);
+            augment.apply(&mut found, &mut [], step);
             found
         };
         let all = augment(true, true, 0.0);
@@ -466,6 +490,38 @@ mod tests {
         let square: f32 = pairs.map(|(a, b)| (a - b).powi(2)).sum();
         let noise = (square / (2 * 2 * 7 * N * N) as f32).sqrt();
         assert!((noise - 0.1).abs() < 0.01, "{noise}");
+    }
+
+    /// A constant field that equals a channel of the state still does after any step.
+    #[test]
+    fn constant_fields_turn_with_the_state() {
+        let mut augment = augment(true, true, 0.0);
+        (
+            augment.state.normalizer.shift[0],
+            augment.state.normalizer.scale[0],
+        ) = (0.0, 1.0);
+        let values = (0..7 * N * N).map(|i| (i as f32).sin()).collect();
+        let frames = Frames::new(1, 1, 7, vec![N, N], values).unwrap();
+        let mask = frames.channel(0, 0, 0).to_vec();
+        let mask = Arc::new(Frames::new(1, 1, 1, vec![N, N], mask).unwrap());
+        let given = Conditions {
+            window: wellspring_store::Window {
+                trajectory: 0,
+                start: 0,
+            },
+            constants: Some(Arc::clone(&mask)),
+            scalars: std::collections::BTreeMap::new(),
+            times: Vec::new(),
+        };
+        let mut changed = 0;
+        for step in 0..20 {
+            let (mut found, mut conditions) = (frames.clone(), [given.clone()]);
+            augment.apply(&mut found, &mut conditions, step);
+            let turned = conditions[0].constants.as_ref().unwrap();
+            assert_eq!(turned.data(), found.channel(0, 0, 0));
+            changed += usize::from(turned != &mask);
+        }
+        assert!(changed > 10, "{changed}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::checkpoint::fresh;
 use crate::config::mebibytes;
 use crate::device::activation_bytes;
 use crate::domain::{Domain, Domains};
+use crate::inputs::InputReader;
 use crate::model::Surrogate;
 use crate::{Config, Result};
 
@@ -70,6 +71,7 @@ pub fn estimate(config: &Config, datasets: &[Arc<Dataset>], memory: u64) -> Resu
     let mut steps = Vec::new();
     for domain in domains.iter() {
         let view = model.view(domains.places(domain)?, domain.boundaries.clone())?;
+        let view = view.seeing(InputReader::new(domain, &domains)?.places())?;
         for size in &config.model.patches {
             let patch = size.on(domain.space.len())?;
             let parts = config.optim.accumulate;
@@ -140,7 +142,7 @@ fn step_bytes(
     let tokens = model.tokens(patch, space)? as u64;
     let dim = model.config().dim as u64;
     let features = model.feature_places(patch, space)? as u64 * dim / 4;
-    let cells = space.iter().product::<usize>() as u64 * model.fields() as u64;
+    let cells = space.iter().product::<usize>() as u64 * model.seen() as u64;
     let block = model.block_bytes(tokens as usize, time * batch).max(1);
     let kept = (limit / block).min(blocks);
     let again = blocks - kept;

@@ -49,7 +49,7 @@ impl Source {
             domain: domain.clone(),
             augment: match config.augment.changes_values() {
                 false => None,
-                true => Some(Augment::new(config, &dataset)?),
+                true => Some(Augment::new(&config.augment, &dataset, config.train.seed)?),
             },
             loss: Loss::new(&config.loss, dataset.schema(), &model.device())?,
             model,
@@ -81,7 +81,7 @@ impl Source {
     ) -> Result<Option<Batch>> {
         let mut batch = self.feeds.of_mut(step).next(runtime, stop)?;
         if let (Some(batch), Some(augment)) = (&mut batch, &self.augment) {
-            augment.apply(&mut batch.frames, step);
+            augment.apply(&mut batch.frames, &mut batch.conditions, step);
         }
         Ok(batch)
     }

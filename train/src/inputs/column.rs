@@ -53,8 +53,12 @@ impl Column {
 
     /// Adds the statistics of another data set.
     fn add(&mut self, other: &Self) {
-        let all = (self.trajectories + other.trajectories).max(1) as f64;
-        let [own, theirs] = [self, other].map(|column| column.trajectories as f64 / all);
+        let all = (self.trajectories + other.trajectories) as f64;
+        let share = |column: &Self| match all > 0.0 {
+            true => column.trajectories as f64 / all,
+            false => 0.5,
+        };
+        let (own, theirs) = (share(self), share(other));
         let mean = own * self.mean + theirs * other.mean;
         let square = |column: &Self| column.std.powi(2) + (column.mean - mean).powi(2);
         self.std = (own * square(self) + theirs * square(other)).sqrt();
