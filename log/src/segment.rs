@@ -100,11 +100,8 @@ impl Segment {
             return Ok(None);
         }
         let end = place.get_range(size - 8..size).await?;
-        let footer = end[..4]
-            .iter()
-            .rev()
-            .fold(0, |sum, &byte| sum << 8 | u64::from(byte));
-        let is_whole = &end[4..] == b"PAR1" && footer + SMALLEST <= size;
+        let footer = u32::from_le_bytes([end[0], end[1], end[2], end[3]]);
+        let is_whole = &end[4..] == b"PAR1" && u64::from(footer) + SMALLEST <= size;
         Ok((!is_whole).then(|| "does not end as Parquet does".to_owned()))
     }
 
