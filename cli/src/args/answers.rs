@@ -127,8 +127,9 @@ Examples:
 
 The table training has a row for each event of the runs of --runs: run, path, config (a map: config['optim.lr']),
 segment, event (start, step, validation, skipped, read, done, stopped, failed), step, time, data, patch, loss, lr,
-norm, seconds, waited, lead, vrmse, ... What an event does not have is null. training_folders has a row for each
-run; the views training_runs and curves compare runs and their steps.
+norm, seconds, waited, lead, vrmse, ... What an event does not have is null. WHERE steps_after < 100 reads only the
+segments with the last 100 steps of each run. training_folders has a row for each run; the views training_runs and
+curves compare runs and their steps.
 
 The table frames has the columns split, trajectory, step, time, the parameters of the simulation, and every channel
 in its own units. Functions of channels: field_mean, field_var, field_rms, band_energy(field, low, high) with

@@ -1,8 +1,9 @@
 //! The table `training`: the events of all runs that were given, read from the segments of their logs.
 //!
-//! Run, path and configuration of a row are known before the row is read. So a filter on them chooses
-//! files, and `config['optim.lr']` costs nothing for each row. Rows that do not count, since a run went on
-//! from an earlier step, are left out: see `wellspring_log`.
+//! Run, path and configuration of a row are known before the row is read, and so are its segment and how many
+//! steps the run has taken after that (`steps_after`). So a filter on them chooses files, and
+//! `config['optim.lr']` costs nothing for each row. Rows that do not count, since a run went on from an earlier
+//! step, are left out: see `wellspring_log`.
 
 mod columns;
 mod folders;
@@ -10,7 +11,7 @@ mod folders;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::memory::MemorySourceConfig;
@@ -30,11 +31,12 @@ use datafusion::physical_plan::PhysicalExpr;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::filter::FilterExecBuilder;
 use datafusion::physical_plan::union::UnionExec;
-use wellspring_log::{Segment, Training};
+use wellspring_log::Segment;
 
 use crate::sql::engine::{Question, is_decided_by, shares};
-use columns::{KNOWN, UNTIL, known, read};
+use columns::{KNOWN, OF_PART, OF_RUN, UNTIL, known, read};
 pub(crate) use folders::TrainingFolders;
+use folders::{Part, PartRows};
 
 /// The table.
 #[derive(Debug)]
@@ -44,8 +46,8 @@ pub(crate) struct TrainingTable {
     schema: SchemaRef,
 }
 
-/// Segments that one scan reads, each with the place of its run.
-type Files<'a> = Vec<(usize, &'a Segment)>;
+/// Segments that one scan reads, each with what is known of it.
+type Files<'a> = Vec<(&'a Part, &'a Segment)>;
 
 impl TrainingTable {
     pub(crate) fn new(folders: Arc<TrainingFolders>) -> Self {
@@ -54,15 +56,31 @@ impl TrainingTable {
         Self { folders, schema }
     }
 
-    /// The runs that the filters leave.
-    fn choose(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<usize>> {
-        let of_run = filters.iter().filter(|filter| is_of_run(filter)).cloned();
-        let records = &self.folders.records;
-        let question = Question::new(state, &records.schema(), of_run)?;
-        let answers = question.answers(records)?.into_iter().enumerate();
-        Ok(answers
-            .filter_map(|(at, left)| left.then_some(at))
-            .collect())
+    /// The parts that the filters leave.
+    fn choose(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<&Part>> {
+        let chosen = |of: &[&str], rows: &RecordBatch| {
+            let filters = filters.iter().filter(|filter| is_of(filter, of)).cloned();
+            Question::new(state, &rows.schema(), filters)?.answers(rows)
+        };
+        let runs = chosen(&OF_RUN, &self.folders.records)?;
+        let parts = &self.folders.parts;
+        let numbers = |number: fn(&Part) -> u64| -> ArrayRef {
+            Arc::new(
+                parts
+                    .iter()
+                    .map(|part| Some(number(part)))
+                    .collect::<UInt64Array>(),
+            )
+        };
+        let fields = Schema::new(known()[OF_RUN.len()..].to_vec());
+        let columns = vec![
+            numbers(|part| part.number),
+            numbers(|part| part.steps_after),
+        ];
+        let left = chosen(&OF_PART, &RecordBatch::try_new(Arc::new(fields), columns)?)?;
+        let parts = parts.iter().zip(left);
+        let left = parts.filter(|(part, left)| *left && runs[part.run]);
+        Ok(left.map(|(part, _)| part).collect())
     }
 
     /// A scan of files of one store, with the table's columns of these numbers.
@@ -92,7 +110,7 @@ impl TrainingTable {
             segment.object.size
         });
         let groups = groups.iter().map(|group| {
-            let file = |&(at, segment): &(usize, &Segment)| self.partitioned(at, segment);
+            let file = |&(part, segment): &(&Part, &Segment)| self.partitioned(part, segment);
             Ok(FileGroup::new(
                 group.iter().map(file).collect::<Result<_>>()?,
             ))
@@ -105,8 +123,8 @@ impl TrainingTable {
         format.create_physical_plan(state, config).await
     }
 
-    fn partitioned(&self, at: usize, segment: &Segment) -> Result<PartitionedFile> {
-        let mut values = self.folders.values(at, segment.number)?;
+    fn partitioned(&self, part: &Part, segment: &Segment) -> Result<PartitionedFile> {
+        let mut values = self.folders.values(part)?;
         values.push(ScalarValue::UInt64(Some(segment.until)));
         Ok(PartitionedFile::from(segment.object.clone()).with_partition_values(values))
     }
@@ -138,25 +156,22 @@ impl TrainingTable {
     /// Rows of `log.jsonl`.
     fn scan_old(
         &self,
-        chosen: &[usize],
+        old: Vec<RecordBatch>,
         projection: &[usize],
-    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        let old: Vec<RecordBatch> = chosen
-            .iter()
-            .filter_map(|at| self.folders.old.get(at))
-            .cloned()
-            .collect();
-        if old.is_empty() {
-            return Ok(None);
-        }
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = Arc::clone(&self.schema);
-        let scan = MemorySourceConfig::try_new_exec(&[old], schema, Some(projection.to_vec()))?;
-        Ok(Some(scan))
+        let projection = Some(projection.to_vec());
+        Ok(MemorySourceConfig::try_new_exec(
+            &[old],
+            schema,
+            projection,
+        )?)
     }
 }
 
-fn is_of_run(filter: &Expr) -> bool {
-    is_decided_by(filter, |column| ["run", "path", "config"].contains(&column))
+/// Whether some columns decide a filter.
+fn is_of(filter: &Expr, columns: &[&str]) -> bool {
+    is_decided_by(filter, |column| columns.contains(&column))
 }
 
 #[async_trait]
@@ -173,7 +188,7 @@ impl TableProvider for TrainingTable {
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>> {
-        let support = |filter: &&Expr| match is_of_run(filter) {
+        let support = |filter: &&Expr| match is_of(filter, &OF_RUN) || is_of(filter, &OF_PART) {
             true => TableProviderFilterPushDown::Exact,
             // The optimizer hands them to the reader of Parquet.
             false => TableProviderFilterPushDown::Inexact,
@@ -190,14 +205,17 @@ impl TableProvider for TrainingTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let all = (0..self.schema.fields().len()).collect();
         let projection = projection.unwrap_or(&all);
-        let chosen = self.choose(state, filters)?;
         // By store, those that count whole and those that do not.
         let mut files: BTreeMap<String, [Files<'_>; 2]> = BTreeMap::new();
-        for &at in &chosen {
-            let training: &Training = &self.folders.trainings[at];
-            let of_store = files.entry(training.location.store_url()).or_default();
-            for segment in training.segments.iter().filter(|it| !it.is_void()) {
-                of_store[usize::from(segment.is_cut())].push((at, segment));
+        let mut old = Vec::new();
+        for part in self.choose(state, filters)? {
+            match &part.rows {
+                PartRows::Old(rows) => old.push(self.folders.shown(part, rows)?),
+                PartRows::Segment(segment) => {
+                    let run = &self.folders.trainings[part.run].location;
+                    let of_store = files.entry(run.store_url()).or_default();
+                    of_store[usize::from(segment.is_cut())].push((part, segment));
+                }
             }
         }
         let mut scans = Vec::new();
@@ -209,7 +227,9 @@ impl TableProvider for TrainingTable {
                 scans.push(self.scan_cut(state, &store, cut, projection).await?);
             }
         }
-        scans.extend(self.scan_old(&chosen, projection)?);
+        if !old.is_empty() {
+            scans.push(self.scan_old(old, projection)?);
+        }
         match scans.len() {
             0 => Ok(Arc::new(EmptyExec::new(Arc::new(
                 self.schema.project(projection)?,

@@ -8,20 +8,26 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use arrow::error::ArrowError;
 
 /// Number of the columns that are known of a segment before it is read.
-pub(super) const KNOWN: usize = 4;
+pub(super) const KNOWN: usize = 5;
 
 /// The column that says up to which step the rows of a segment count. It is not part of the table.
 pub(super) const UNTIL: &str = "until";
 
-/// Name of the run, URL of its folder, its configuration, and the number of the segment: 0 is `log.jsonl`.
+/// Name of the run, URL of its folder, its configuration, the number of the segment (0 is `log.jsonl`), and how many
+/// steps the run has taken after those of the segment.
 pub(super) fn known() -> Vec<Field> {
     vec![
         Field::new("run", DataType::Utf8, false),
         Field::new("path", DataType::Utf8, false),
         Field::new("config", config_type(), false),
         Field::new("segment", DataType::UInt64, false),
+        Field::new("steps_after", DataType::UInt64, false),
     ]
 }
+
+/// Those that are known of a run, and those that are known of a segment.
+pub(super) const OF_RUN: [&str; 3] = ["run", "path", "config"];
+pub(super) const OF_PART: [&str; 2] = ["segment", "steps_after"];
 
 /// What is known of each file.
 pub(super) fn of_files() -> Vec<FieldRef> {

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::ScalarValue;
+use datafusion::error::DataFusionError;
 use futures::{StreamExt as _, TryStreamExt as _};
 use wellspring_log::{Segment, Training};
 use wellspring_store::{Location, Reporter};
 
-use super::columns::{configs, known, read};
+use super::columns::{OF_RUN, configs, known, read};
 use crate::results::tables::columns;
 use crate::{Error, Result};
 
@@ -21,10 +22,30 @@ const READS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct TrainingFolders {
     pub(crate) trainings: Vec<Training>,
-    /// A row for each run: `run`, `path`, `config`, and `running`, which says whether a process trains it.
+    /// A row for each run: `run`, `path`, `config`, its last `step`, and `running`, which says whether a process
+    /// trains it.
     pub(crate) records: RecordBatch,
-    /// Rows of `log.jsonl` by the place of their run, as the table has them.
-    pub(super) old: BTreeMap<usize, RecordBatch>,
+    /// What there is to read, by runs.
+    pub(super) parts: Vec<Part>,
+}
+
+/// A part of the log of a run.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// Place of the run.
+    pub(super) run: usize,
+    /// Number of the segment.
+    pub(super) number: u64,
+    /// Steps that the run has taken after those of this part.
+    pub(super) steps_after: u64,
+    pub(super) rows: PartRows,
+}
+
+/// The rows of a part: in a file, or those of `log.jsonl`, without what is known of them.
+#[derive(Debug)]
+pub(super) enum PartRows {
+    Segment(Segment),
+    Old(RecordBatch),
 }
 
 impl TrainingFolders {
@@ -52,58 +73,43 @@ impl TrainingFolders {
         for training in &mut trainings {
             leave_out_flawed(training, reporter).await?;
         }
-        let mut folders = Self {
-            records: records(&trainings)?,
-            trainings,
-            old: BTreeMap::new(),
-        };
-        folders.old = folders.old_rows(reporter).await?;
-        Ok(folders)
-    }
-
-    /// What is known of the rows of a segment.
-    pub(super) fn values(
-        &self,
-        at: usize,
-        segment: u64,
-    ) -> Result<Vec<ScalarValue>, datafusion::error::DataFusionError> {
-        let of_run = self.records.columns()[..3].iter();
-        let of_run = of_run.map(|column| ScalarValue::try_from_array(column, at));
-        let segment = Ok(ScalarValue::UInt64(Some(segment)));
-        of_run.chain([segment]).collect()
-    }
-
-    async fn old_rows(&self, reporter: &dyn Reporter) -> Result<BTreeMap<usize, RecordBatch>> {
-        let held = self.trainings.iter().enumerate();
-        let held = held.filter(|(_, training)| training.has_old_log);
-        let reads = held.map(async |(at, training)| (at, training.old_rows().await));
-        let mut reads = futures::stream::iter(reads).buffered(READS);
-        let mut old = BTreeMap::new();
-        while let Some((at, rows)) = reads.next().await {
-            let training = &self.trainings[at];
-            let (rows, damaged) = rows?;
-            if damaged > 0 {
-                reporter.note(&format!(
-                    "warning: {damaged} lines of {}/log.jsonl cannot be read and are left out",
-                    training.location
-                ));
-            }
-            let rows = columns(&wellspring_log::schema(), &rows)?;
-            old.insert(at, self.shown(at, &rows)?);
+        let mut old = old_rows(&trainings, reporter).await?;
+        let (mut parts, mut steps) = (Vec::new(), Vec::new());
+        for (run, training) in trainings.iter().enumerate() {
+            let of_run = parts_of(run, training, old.remove(&run));
+            steps.push(of_run.iter().map(|(last, _)| *last).max());
+            let last = steps.last().copied().flatten().unwrap_or(0);
+            parts.extend(of_run.into_iter().map(|(step, part)| Part {
+                steps_after: last - step,
+                ..part
+            }));
         }
-        Ok(old)
+        Ok(Self {
+            records: records(&trainings, steps)?,
+            trainings,
+            parts,
+        })
+    }
+
+    /// What is known of the rows of a part.
+    pub(super) fn values(&self, part: &Part) -> Result<Vec<ScalarValue>, DataFusionError> {
+        let of_run = self.records.columns()[..OF_RUN.len()].iter();
+        let of_run = of_run.map(|column| ScalarValue::try_from_array(column, part.run));
+        let of_part = [part.number, part.steps_after].map(|it| Ok(ScalarValue::UInt64(Some(it))));
+        of_run.chain(of_part).collect()
     }
 
     /// Rows of `log.jsonl` as the table has them.
-    fn shown(&self, at: usize, rows: &RecordBatch) -> Result<RecordBatch> {
-        let known_of = self.values(at, 0)?.into_iter();
+    pub(super) fn shown(
+        &self,
+        part: &Part,
+        rows: &RecordBatch,
+    ) -> Result<RecordBatch, DataFusionError> {
+        let known_of = self.values(part)?.into_iter();
         let known_of = known_of.map(|value| value.to_array_of_size(rows.num_rows()));
         let mut arrays: Vec<ArrayRef> = known_of.collect::<Result<_, _>>()?;
-        let fields = read();
-        for (column, field) in rows.columns().iter().zip(&fields) {
-            arrays.push(arrow::compute::cast(column, field.data_type())?);
-        }
-        let fields: Vec<Field> = known().into_iter().chain(fields).collect();
+        arrays.extend(rows.columns().iter().cloned());
+        let fields: Vec<Field> = known().into_iter().chain(read()).collect();
         Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
     }
 
@@ -121,6 +127,69 @@ impl TrainingFolders {
         let mut found = std::pin::pin!(checks.filter_map(async |found| found));
         found.next().await
     }
+}
+
+/// The parts of the log of a run, each with its last step that counts.
+fn parts_of(run: usize, training: &Training, old: Option<OldRows>) -> Vec<(u64, Part)> {
+    let part = |number, rows| Part {
+        run,
+        number,
+        steps_after: 0,
+        rows,
+    };
+    let old = old.map(|old| (old.last, part(0, PartRows::Old(old.rows))));
+    let segments = training.segments.iter().filter(|it| !it.is_void());
+    let segments = segments.map(|segment| {
+        let last = segment.last.min(segment.until);
+        (
+            last,
+            part(segment.number, PartRows::Segment(segment.clone())),
+        )
+    });
+    old.into_iter().chain(segments).collect()
+}
+
+/// Rows of `log.jsonl`, and the last step of them.
+struct OldRows {
+    last: u64,
+    rows: RecordBatch,
+}
+
+/// The old logs of the runs that have one, by the places of those.
+async fn old_rows(
+    trainings: &[Training],
+    reporter: &dyn Reporter,
+) -> Result<BTreeMap<usize, OldRows>> {
+    let held = trainings.iter().enumerate();
+    let held = held.filter(|(_, training)| training.has_old_log);
+    let reads = held.map(async |(at, training)| (at, training.old_rows().await));
+    let mut reads = std::pin::pin!(futures::stream::iter(reads).buffered(READS));
+    let mut old = BTreeMap::new();
+    while let Some((at, rows)) = reads.next().await {
+        let (rows, damaged) = rows?;
+        if damaged > 0 {
+            let place = trainings[at].location.join("log.jsonl");
+            reporter.note(&format!(
+                "warning: {damaged} lines of {place} cannot be read and are left out"
+            ));
+        }
+        let last = rows.iter().map(|row| row.step).max().unwrap_or(0);
+        let rows = as_read(&columns(&wellspring_log::schema(), &rows)?)?;
+        old.insert(at, OldRows { last, rows });
+    }
+    Ok(old)
+}
+
+/// Rows with the types that the table has.
+fn as_read(rows: &RecordBatch) -> Result<RecordBatch> {
+    let fields = read();
+    let columns = rows.columns().iter().zip(&fields);
+    let columns = columns.map(|(column, field)| arrow::compute::cast(column, field.data_type()));
+    let columns = columns.collect::<Result<_, _>>()?;
+    Ok(RecordBatch::try_new(
+        Arc::new(Schema::new(fields)),
+        columns,
+    )?)
 }
 
 fn log_error(training: &Training, error: wellspring_log::Error) -> Error {
@@ -173,18 +242,20 @@ async fn leave_out_flawed(training: &mut Training, reporter: &dyn Reporter) -> R
     Ok(())
 }
 
-fn records(trainings: &[Training]) -> Result<RecordBatch> {
+fn records(trainings: &[Training], steps: Vec<Option<u64>>) -> Result<RecordBatch> {
     let texts = |text: fn(&Training) -> String| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(trainings.iter().map(text)))
     };
     let mut fields = known();
-    fields.truncate(3);
+    fields.truncate(OF_RUN.len());
+    fields.push(Field::new("step", DataType::UInt64, true));
     fields.push(Field::new("running", DataType::Boolean, false));
     let running = trainings.iter().map(|training| Some(training.is_running));
     let columns: Vec<ArrayRef> = vec![
         texts(|training| training.name.clone()),
         texts(|training| training.location.to_string()),
         Arc::new(configs(trainings.iter().map(|training| &training.config))?),
+        Arc::new(UInt64Array::from(steps)),
         Arc::new(running.collect::<BooleanArray>()),
     ];
     Ok(RecordBatch::try_new(

@@ -131,6 +131,17 @@ async fn is_asked(root: Location) {
         "{plan}"
     );
     assert!(!ask(&database, "SELECT * FROM training").await.is_empty());
+    let last =
+        "SELECT run, count(*) AS n FROM training WHERE steps_after = 0 GROUP BY run ORDER BY run";
+    assert_eq!(
+        ask(&database, last).await,
+        "run,n\na,30\nb,4\nc,2\nold/d,9\n"
+    );
+    let plan = ask(&database, &format!("EXPLAIN {last}")).await;
+    assert!(
+        plan.contains("/c/log/00004-") && !plan.contains("/c/log/00001-"),
+        "{plan}"
+    );
     let empty = "SELECT count(*) AS n FROM training WHERE run = 'e'";
     assert_eq!(ask(&database, empty).await, "n\n0\n");
 }

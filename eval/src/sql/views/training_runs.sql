@@ -3,49 +3,47 @@
 -- ended without a word
 SELECT f.run,
   CASE
-    WHEN e.event IN ('done', 'stopped', 'failed') THEN e.event
+    WHEN l.event IN ('done', 'stopped', 'failed') THEN l.event
     WHEN f.running THEN 'running'
-    WHEN e.step IS NULL THEN 'new'
-    WHEN e.step >= e.steps THEN 'done'
+    WHEN f.step IS NULL THEN 'new'
+    WHEN f.step >= coalesce(f.steps, a.steps, f.horizon) THEN 'done'
     ELSE 'dead'
   END AS state,
-  e.step, e.steps, s.loss, v.vrmse AS best, v.step AS best_step, s.rate, s.waited, e.began, e.latest,
-  CASE WHEN e.event = 'failed' THEN e.what END AS why, f.path
-FROM training_folders f
+  f.step, coalesce(f.steps, a.steps, f.horizon) AS steps, l.loss, a.best, a.best_step, l.rate, l.waited, a.began, a.latest,
+  CASE WHEN l.event = 'failed' THEN l.what END AS why, f.path
+FROM (
+  SELECT run, path, step, running,
+    CASE WHEN config['train.epochs'] IS NULL THEN TRY_CAST(config['train.steps'] AS BIGINT UNSIGNED) END AS steps,
+    TRY_CAST(config['optim.horizon'] AS BIGINT UNSIGNED) AS horizon
+  FROM training_folders
+) f
 LEFT JOIN (
-  SELECT run, max(step) AS step,
-    coalesce(
-      last_value(steps ORDER BY segment, time) FILTER (WHERE steps IS NOT NULL),
-      max(CASE WHEN config['train.epochs'] IS NULL THEN TRY_CAST(config['train.steps'] AS BIGINT UNSIGNED) END),
-      max(TRY_CAST(config['optim.horizon'] AS BIGINT UNSIGNED))
-    ) AS steps,
-    last_value(event ORDER BY segment, time, event IN ('done', 'stopped', 'failed')) AS event,
-    last_value(what ORDER BY segment, time, event IN ('done', 'stopped', 'failed')) AS what,
-    min(time) AS began, max(time) AS latest
-  FROM training
-  GROUP BY run
-) e ON e.run = f.run
-LEFT JOIN (
-  SELECT t.run, avg(t.loss) AS loss, count(*) / nullif(sum(t.seconds), 0) AS rate,
-    sum(t.waited) / nullif(sum(t.seconds), 0) AS waited
-  FROM training t
-  JOIN (
-    SELECT run, max(step) AS step
-    FROM training
-    WHERE event = 'step'
-    GROUP BY run
-  ) l ON l.run = t.run AND t.step + 100 > l.step
-  WHERE t.event = 'step'
-  GROUP BY t.run
-) s ON s.run = f.run
-LEFT JOIN (
-  SELECT run, min(vrmse) AS vrmse, first_value(step ORDER BY vrmse, step) AS step
+  SELECT run, max(steps) AS steps, min(began) AS began, max(latest) AS latest,
+    min(vrmse) AS best,
+    first_value(validated ORDER BY vrmse, validated) FILTER (WHERE vrmse IS NOT NULL) AS best_step
   FROM (
-    SELECT run, step, avg(vrmse) AS vrmse
-    FROM training
-    WHERE event = 'validation' AND lead = 1
-    GROUP BY run, step
+    SELECT run, validated, max(steps) AS steps, min(time) AS began, max(time) AS latest,
+      avg(vrmse) FILTER (WHERE validated IS NOT NULL AND NOT isnan(vrmse)) AS vrmse
+    FROM (
+      SELECT run, steps, time, vrmse,
+        CASE WHEN event = 'validation' AND lead = 1 THEN step END AS validated
+      FROM training
+    )
+    GROUP BY run, validated
   )
-  WHERE NOT isnan(vrmse)
   GROUP BY run
-) v ON v.run = f.run
+) a ON a.run = f.run
+LEFT JOIN (
+  SELECT t.run,
+    last_value(t.event ORDER BY t.segment, t.time, t.event IN ('done', 'stopped', 'failed')) AS event,
+    last_value(t.what ORDER BY t.segment, t.time, t.event IN ('done', 'stopped', 'failed')) AS what,
+    avg(t.loss) FILTER (WHERE t.event = 'step') AS loss,
+    count(*) FILTER (WHERE t.event = 'step')
+      / nullif(sum(t.seconds) FILTER (WHERE t.event = 'step'), 0) AS rate,
+    sum(t.waited) FILTER (WHERE t.event = 'step')
+      / nullif(sum(t.seconds) FILTER (WHERE t.event = 'step'), 0) AS waited
+  FROM training t
+  JOIN training_folders g ON g.run = t.run
+  WHERE t.steps_after < 100 AND t.step + 100 > g.step
+  GROUP BY t.run
+) l ON l.run = f.run
