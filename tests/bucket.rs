@@ -8,8 +8,7 @@ use wellspring_s3_testing::{Fault, Link, Server, Trouble};
 use crate::program::{SMALL, Workplace, options};
 
 /// Training from a bucket: lanes of shards, little memory.
-const FAR: &str =
-    "--set data.root=s3://bucket/ds --set data.lanes=2 --set train.epochs=2 --set train.batch=2";
+const FAR: &str = "--set data.root=s3://bucket/ds --set data.lanes=2 --set train.epochs=2 --set train.batch=2 --set validation.every=0";
 
 /// A data set of many small shards in a bucket, and the same on the disk.
 fn bucket() -> (Server, Workplace, String) {

@@ -152,6 +152,7 @@ impl Fixture {
             groups: case.groups,
             causal: case.causal,
             mlp: Mlp::Swiglu,
+            ..ModelConfig::default()
         };
         let boundaries = case.bcs.iter().map(|sides| sides.map(boundary)).collect();
         let model =

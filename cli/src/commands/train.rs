@@ -87,7 +87,12 @@ pub fn open(session: &Session, config: &Config) -> Result<Vec<Arc<Dataset>>> {
 pub fn train(session: &Session, config: &Config, run: &Location, start: Start) -> Result<Outcome> {
     let stop = interrupt::stop(session.handle())?;
     let datasets = open(session, config)?;
-    let validator = Validator::of(config, &datasets, session.handle());
+    // Data sets of its own: what validation reads is no part of the plan's costs.
+    let measured = match config.validation.every {
+        0 => Vec::new(),
+        _ => open(session, config)?,
+    };
+    let validator = Validator::of(config, &measured, session.handle());
     let options = TrainOptions {
         config,
         datasets: datasets.clone(),
