@@ -9,6 +9,7 @@ use crate::program::{SMALL, Workplace};
 
 /// The log of the run that is trained.
 pub(super) const LOG: &str = "run/log";
+const LOCK: &str = "run/lock";
 const CHECKPOINTS: &str = "run/checkpoints/";
 
 /// A command to stop.
@@ -92,6 +93,11 @@ fn files(place: &Workplace) -> Left {
     let name = |path: &std::path::Path| path.strip_prefix(&root).unwrap().display().to_string();
     let files = place.files("").into_iter();
     let named = files.map(|(path, bytes)| (name(&path), bytes));
+    // The lock says which process it was.
+    let named = named.map(|(name, bytes)| match name == LOCK {
+        true => (name, Vec::new()),
+        false => (name, bytes),
+    });
     let (log, mut left): (Left, Left) = named.partition(|(name, _)| is_of_log(name));
     if !log.is_empty() {
         left.insert(LOG.into(), steps(place));

@@ -124,11 +124,13 @@ fn busy(run: &Location, held: Option<&[u8]>) -> Error {
     }
 }
 
-/// Who wrote what lies in the lock: `process 17 on node3`.
+/// Who wrote what lies in the lock: `another process (17 on node3)`.
 fn holder(held: Option<&[u8]>) -> String {
     let text = std::str::from_utf8(held.unwrap_or_default()).unwrap_or_default();
-    let signed = text.find(SIGNED).map(|at| text[at..].trim());
-    signed.unwrap_or("another process").to_owned()
+    match text.split_once(SIGNED) {
+        Some((_, place)) => format!("another process ({})", place.trim()),
+        None => "another process".to_owned(),
+    }
 }
 
 /// Begins what a process writes into a lock of itself.
@@ -230,7 +232,7 @@ mod tests {
         let mut late = RunClaim::open(&run, &Silent).await.unwrap();
         assert!(!folder.path().join("run").exists());
         first.take(&Silent).await.unwrap();
-        let this = format!("process {} on ", std::process::id());
+        let this = format!("process ({} on ", std::process::id());
         let busy = |error| matches!(error, Error::Busy { holder, .. } if holder.contains(&this));
         assert!(busy(late.take(&Silent).await.unwrap_err()));
         assert!(busy(RunClaim::open(&run, &Silent).await.unwrap_err()));
@@ -248,7 +250,10 @@ mod tests {
         first.take(&Silent).await.unwrap();
         let error = second.take(&Silent).await.unwrap_err();
         assert!(matches!(error, Error::Busy { .. }), "{error}");
-        assert!(error.to_string().contains("by process "), "{error}");
+        assert!(
+            error.to_string().contains("by another process ("),
+            "{error}"
+        );
         first.check().await.unwrap();
 
         let [mut third, mut fourth] = [
