@@ -56,8 +56,8 @@ fn a_run_streams_from_a_bucket_and_says_how_true_its_plan_was() {
     // The shards once, for they all fit, and the manifest.
     assert_eq!(server.seen().gets - before.gets, 10);
     let log = place.log("far");
-    let read = log.iter().filter(|row| row.event == "read");
-    assert_eq!(read.last().unwrap().requests, Some(9), "{log:?}");
+    let mut read = log.iter().filter(|row| row.event == "read");
+    assert_eq!(read.next_back().unwrap().requests, Some(9), "{log:?}");
 
     // From the disk it is the same run, and with a bucket that is ill.
     server.trouble(Trouble {

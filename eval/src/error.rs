@@ -74,7 +74,7 @@ pub enum Error {
         /// The run.
         run: String,
         /// Which file of it, and why not.
-        source: wellspring_log::Error,
+        source: Box<wellspring_log::Error>,
     },
 
     /// Logs of trainings on a cluster.

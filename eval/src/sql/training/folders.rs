@@ -197,7 +197,7 @@ fn log_error(training: &Training, error: wellspring_log::Error) -> Error {
         wellspring_log::Error::Store(error) => Error::Store(error),
         error => Error::Log {
             run: training.location.to_string(),
-            source: error,
+            source: Box::new(error),
         },
     }
 }

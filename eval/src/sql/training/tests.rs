@@ -1,4 +1,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a lock as another process holds it"
+)]
 
 use wellspring_log::{Event, LogWriter};
 use wellspring_store::{Location, Notes, Silent};
@@ -101,7 +105,9 @@ async fn ask(database: &Database, query: &str) -> String {
 
 async fn opened(root: &Location) -> Database {
     let database = Database::new().unwrap();
-    let found = database.add_trainings(&[root.clone()], &Silent).await;
+    let found = database
+        .add_trainings(std::slice::from_ref(root), &Silent)
+        .await;
     assert_eq!(found.unwrap(), ["a", "b", "c", "old/d"]);
     database
 }
