@@ -263,7 +263,8 @@ fn train() {
 
 #[test]
 fn train_on_demand() {
-    let words = format!("train --out run {SMALL} --set train.steps=2");
+    // A validation that fails is told, and the run ends well without it.
+    let words = format!("train --out run {SMALL} --set train.steps=2 --set validation.every=0");
     try_stops(&Scene {
         left: run_files,
         ..Scene::new("train on demand", with_promise, &words)
