@@ -90,7 +90,8 @@ class Bucket:
         self.assertEqual(self.bytes_below("promised"), {})
         self.do(f"train --out runs/promised-{self.port} {SMALL} --set data.root={self.url}/promised --set data.lanes=2")
         made = [name.split(".")[0] for name in self.bytes_below("promised")]
-        self.assertEqual(made, ["/train/00000"])
+        # What it learns from, and what it is validated by.
+        self.assertEqual(made, ["/train/00000", "/valid/00000"])
         self.do(f"ingest {self.url}/sims {self.url}/promised")
         self.assertEqual(self.bytes_below("promised"), self.bytes_below("here"))
 
