@@ -125,9 +125,8 @@ impl FieldMetrics {
         if channel.transform.is_none() {
             return self.score_scaled(truth, prediction, channel);
         }
-        let own =
-            |stored: &[f32]| -> Vec<f64> { stored.iter().map(|&x| channel.value(x)).collect() };
-        self.score_scaled(&own(truth), &own(prediction), channel.in_own_units())
+        let [truth, prediction] = [truth, prediction].map(|stored| channel.own(stored));
+        self.score_scaled(&truth, &prediction, channel.in_own_units())
     }
 
     /// Measures the values of one field, which the channel's units scale.
@@ -143,7 +142,7 @@ impl FieldMetrics {
             .map(|relative| relative.of(&power[0], &power[1]))
             .map(|reference| self.bands.errors_guarded(&power[2], reference, guard));
         Ok(Score {
-            spatial: Spatial::of_stored(truth, prediction, channel),
+            spatial: Spatial::of_scaled(truth, prediction, channel),
             nonfinite: prediction
                 .iter()
                 .filter(|&&x| !x.into().is_finite())

@@ -99,6 +99,11 @@ impl Channel {
             .map_or(value, |transform| transform.inverse(value))
     }
 
+    /// Stored values in the field's units.
+    pub(super) fn own(&self, stored: &[f32]) -> Vec<f64> {
+        stored.iter().map(|&x| self.value(x)).collect()
+    }
+
     /// Whether its ratios are guarded by The Well's ε as it is.
     pub(crate) fn has_the_wells_guard(&self) -> bool {
         self.guard == Self::OWN.guard

@@ -47,7 +47,16 @@ impl Spatial {
 
     /// Measures one field, in its own units, from values that the channel's units scale. Both slices hold all
     /// cells of the field.
-    pub(crate) fn of_stored<X: Copy + Into<f64>>(
+    pub(crate) fn of_stored(truth: &[f32], prediction: &[f32], channel: Channel) -> Self {
+        if channel.transform.is_none() {
+            return Self::of_scaled(truth, prediction, channel);
+        }
+        let [truth, prediction] = [truth, prediction].map(|stored| channel.own(stored));
+        Self::of_scaled(&truth, &prediction, channel.in_own_units())
+    }
+
+    /// Measures the values of one field, which the channel's units scale.
+    pub(super) fn of_scaled<X: Copy + Into<f64>>(
         truth: &[X],
         prediction: &[X],
         channel: Channel,

@@ -39,12 +39,7 @@ impl Gradients {
     /// Those of Candle.
     pub(crate) fn add_all(&mut self, others: Self, factor: f64) -> Result<()> {
         for (id, gradient) in others.0 {
-            let gradient = (gradient * factor)?;
-            let sum = match self.0.remove(&id) {
-                Some(before) => (before + gradient)?,
-                None => gradient,
-            };
-            self.0.insert(id, sum);
+            self.add_to(id, (gradient * factor)?)?;
         }
         Ok(())
     }
@@ -59,11 +54,15 @@ impl Gradients {
     /// # Errors
     /// Those of Candle.
     pub(crate) fn add(&mut self, x: &Tensor, gradient: Tensor) -> Result<()> {
-        let sum = match self.0.remove(&x.id()) {
+        self.add_to(x.id(), gradient)
+    }
+
+    fn add_to(&mut self, id: TensorId, gradient: Tensor) -> Result<()> {
+        let sum = match self.0.remove(&id) {
             Some(before) => (before + gradient)?,
             None => gradient,
         };
-        self.0.insert(x.id(), sum);
+        self.0.insert(id, sum);
         Ok(())
     }
 }

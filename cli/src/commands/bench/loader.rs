@@ -24,14 +24,7 @@ const WARM: usize = 8;
 /// Shuffled windows from shards on a disk whose pages are in memory, on one thread and on two, beside
 /// plain copies of the same windows into memory that is used again.
 pub fn run(session: &Session, args: &args::Bench) -> Result<Vec<Value>> {
-    let (_folder, root) = match &args.data {
-        Some(data) => (None, session.locate(data)?),
-        None => {
-            let (folder, root) = session.wait(noise::write())?;
-            (Some(folder), root)
-        }
-    };
-    let dataset = Arc::new(session.wait(Dataset::open(&root))?);
+    let (dataset, _folder) = noise::unless_given(session, args)?;
     let (spec, order) = (
         WindowSpec::of_length(LENGTH),
         Order::Shuffled { seed: 0, epoch: 0 },

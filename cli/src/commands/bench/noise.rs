@@ -1,21 +1,41 @@
 //! Makes a data set of noise, of a realistic size.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::Result;
 use tempfile::TempDir;
 use wellspring_store::{
-    ChannelMoments, Compression, DatasetWriter, Dtype, Frames, Location, Normalization, Schema,
-    Split, SplitManifest, Statistics, TensorOrder, Trajectory, WriterOptions,
+    ChannelMoments, Compression, Dataset, DatasetWriter, Dtype, Frames, Location, Normalization,
+    Schema, Split, SplitManifest, Statistics, TensorOrder, Trajectory, WriterOptions,
 };
+
+use crate::args;
+use crate::commands::Session;
 
 /// Trajectories, frames and grid: The Well's shear flow, but fewer and smaller.
 const TRAJECTORIES: usize = 8;
 const FRAMES: usize = 100;
 const SPACE: [usize; 2] = [128, 256];
 
+/// The data set that was named; else one of noise, with the folder that it lies in while that is held.
+pub fn unless_given(
+    session: &Session,
+    args: &args::Bench,
+) -> Result<(Arc<Dataset>, Option<TempDir>)> {
+    let (folder, root) = match &args.data {
+        Some(data) => (None, session.locate(data)?),
+        None => {
+            let (folder, root) = session.wait(write())?;
+            (Some(folder), root)
+        }
+    };
+    let dataset = session.wait(Dataset::open(&root))?;
+    Ok((Arc::new(dataset), folder))
+}
+
 /// A data set of noise in a folder of its own.
-pub async fn write() -> Result<(TempDir, Location)> {
+async fn write() -> Result<(TempDir, Location)> {
     let folder = tempfile::tempdir()?;
     let root = Location::parse(&folder.path().to_string_lossy())?;
     let schema = schema();

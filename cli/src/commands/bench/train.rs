@@ -1,10 +1,7 @@
 //! Times the steps of a run beside the same steps without their data.
 
-use std::sync::Arc;
-
 use anyhow::Result;
 use serde_json::Value;
-use wellspring_store::Dataset;
 use wellspring_train::{Config, Start, Stop, TrainOptions};
 
 use super::noise;
@@ -16,14 +13,7 @@ const STEPS: u64 = 6;
 
 /// The paper's smallest model with patches of 16, whose steps are the shortest and so wait the longest for data.
 pub fn run(session: &Session, args: &args::Bench) -> Result<Vec<Value>> {
-    let (_folder, root) = match &args.data {
-        Some(data) => (None, session.locate(data)?),
-        None => {
-            let (folder, root) = session.wait(noise::write())?;
-            (Some(folder), root)
-        }
-    };
-    let dataset = Arc::new(session.wait(Dataset::open(&root))?);
+    let (dataset, _folder) = noise::unless_given(session, args)?;
     let mut config = Config::default();
     config.model.patches = vec![16.into()];
     (config.train.device, config.train.precision) = (args.device, args.precision);

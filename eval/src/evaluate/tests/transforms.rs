@@ -157,3 +157,29 @@ fn a_transform_changes_no_error_and_no_spectrum() {
     }
     assert!(apart.is_empty(), "{apart:#?}");
 }
+
+/// Training validates in the fields' own units too.
+#[test]
+fn a_transform_does_not_change_what_a_sample_of_windows_measures() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let measured = |transforms| {
+        let dataset = runtime.block_on(dataset(transforms));
+        let options = SampleOptions {
+            split: Split::Test,
+            windows: 10,
+            rollout: 2,
+            seed: 0,
+            batch: 2,
+        };
+        let subject = Baseline::Persistence.with_context(1, 2);
+        let sample = WindowSample::draw(&dataset, [1, 1], options, runtime.handle()).unwrap();
+        let schedule = Schedule::parse("1", 2).unwrap();
+        sample.vrmse(&subject, &schedule).unwrap()
+    };
+    let expected = measured([None, None]);
+    let found = measured(["log10", "asinh:0.01"].map(|text| Some(text.parse().unwrap())));
+    assert!(
+        (found - expected).abs() < 1e-5 * expected,
+        "{found} {expected}"
+    );
+}
