@@ -1,6 +1,6 @@
 //! [`estimate()`]: the memory of a step before a run begins.
 //!
-//! Counted are weights, gradients, moments and a moving average; the tensors that blocks keep until their backward pass,
+//! Counted are weights, gradients, moments and a moving average; on the CPU, the copy that a checkpoint is written from; the tensors that blocks keep until their backward pass,
 //! and those of one block that is computed again; the frames, normalized, cut into patches and put together again; and
 //! the features of the first convolution. How many arrays of each kind live at once was measured (`bench step`, whose
 //! figures have both the estimate and the measured peak).
@@ -33,6 +33,8 @@ pub struct MemoryEstimate {
     pub parameters: usize,
     /// Bytes of weights, gradients, moments and a moving average.
     pub learned: u64,
+    /// Bytes of the copy in this machine's memory while a checkpoint is written.
+    pub checkpoint: u64,
     /// A step at each patch size of each data set.
     pub steps: Vec<StepMemory>,
 }
@@ -46,7 +48,7 @@ pub struct StepMemory {
     pub patch: Patch,
     /// Tokens of a frame.
     pub tokens: usize,
-    /// Bytes at its peak, `learned` included.
+    /// Bytes at its peak on the device, `learned` included, and on the CPU `checkpoint`.
     pub peak: u64,
     /// The most windows of a batch that fit; none where one is too many.
     pub largest_batch: Option<usize>,
@@ -66,8 +68,11 @@ pub fn estimate(config: &Config, datasets: &[Arc<Dataset>], memory: u64) -> Resu
         Some(mib) => mebibytes(mib),
         None => activation_bytes(&device)?,
     };
+    let weights = 4 * model.parameters().count() as u64;
     let averages = u64::from(config.optim.ema.is_some());
-    let learned = learned_bytes(&model) + averages * 4 * model.parameters().count() as u64;
+    let learned = learned_bytes(&model) + averages * weights;
+    let checkpoint = (3 + averages) * weights;
+    let beside = if device.is_cpu() { checkpoint } else { 0 };
     let mut steps = Vec::new();
     for domain in domains.iter() {
         let view = model.view(domains.places(domain)?, domain.boundaries.clone())?;
@@ -79,7 +84,7 @@ pub fn estimate(config: &Config, datasets: &[Arc<Dataset>], memory: u64) -> Resu
                 let samples = batch.div_ceil(parts);
                 let shape = [config.data.context, samples];
                 let kept = step_bytes(&view, &patch, &domain.space, shape, limit)?;
-                Ok(PROGRAM + learned + kept)
+                Ok(PROGRAM + learned + beside + kept)
             };
             steps.push(StepMemory {
                 data: domain.name.clone(),
@@ -93,6 +98,7 @@ pub fn estimate(config: &Config, datasets: &[Arc<Dataset>], memory: u64) -> Resu
     Ok(MemoryEstimate {
         parameters: model.parameters().count(),
         learned,
+        checkpoint,
         steps,
     })
 }

@@ -64,9 +64,9 @@ pub async fn fine_tune(
     let domains = Domains::of_run(datasets, config).await?;
     let matched = Matched::of(&domains, &checkpoint.state.domains);
     let model = fresh(config, &domains, &config.train.device.open()?)?;
-    let (parameters, object) = (model.parameters(), source.to_string());
-    let weights = matched.carried(checkpoint.weights(), &object, parameters)?;
-    parameters.load_safetensors(&weights, &object)?;
+    let object = source.to_string();
+    let weights = matched.carried(checkpoint.weights(), &object, &model)?;
+    model.parameters().load_safetensors(&weights, &object)?;
     begin(config, &domains, &model, run, reporter).await?;
     Ok(matched)
 }

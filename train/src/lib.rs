@@ -8,7 +8,7 @@
 //! `ckm` resizes the patch kernel (Algorithm 1, `model/ckm.rs`), `csm` changes its stride
 //! (Algorithm 2, `model/csm.rs`), `fixed` is the baseline with one size. A strategy turns a patch
 //! size and a grid into a geometry of two convolutions; everything else is shared: the encoder and
-//! decoder in `model.rs`, the transformer in `model/processor.rs`.
+//! decoder in `model/pass.rs`, the transformer in `model/block.rs`.
 //!
 //! Weights have the names and shapes of the released PyTorch model, so a state dict in safetensors can be
 //! imported and exported. Outputs, gradients, rollouts and optimizer steps equal the PyTorch reference

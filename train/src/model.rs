@@ -5,33 +5,41 @@
 //! without padding between them they are composed into one kernel. This avoids the C/4 channels at full
 //! resolution, the largest tensor of all.
 
+mod block;
 mod ckm;
 mod csm;
 mod fixed;
-pub(crate) mod initial;
+mod layers;
 mod modulation;
+mod network;
 mod padding;
 mod parameters;
 mod pass;
 mod perturbation;
-mod processor;
 mod resize;
 mod rotations;
+mod space_mixing;
 mod stages;
+mod time_mixing;
+mod weight;
 
-use candle_core::{Device, Tensor};
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor, Var};
 use wellspring_store::{Boundary, Patch};
 
 use crate::config::{ModelConfig, Strategy};
 use crate::{Error, Precision, Result};
-#[cfg(test)]
-pub(crate) use initial::{Initial, Weight};
 use modulation::{Geometry, Modulation, Patching};
+use network::Network;
 use padding::Padding;
 pub use parameters::Parameters;
 pub(crate) use pass::Pass;
 pub use perturbation::Perturbation;
 use rotations::Rotations;
+#[cfg(test)]
+pub(crate) use weight::Initial;
+pub(crate) use weight::Weight;
 
 /// Beyond this a typing error is likelier than a machine with the memory.
 const MOST_PARAMETERS: usize = 20_000_000_000;
@@ -72,6 +80,8 @@ pub struct Surrogate {
     inputs: Vec<u32>,
     boundaries: Vec<[Boundary; 2]>,
     parameters: Parameters,
+    /// Layers that compute with the parameters.
+    network: Arc<Network<Tensor>>,
     rotations: Rotations,
     precision: Precision,
 }
@@ -90,8 +100,9 @@ impl Surrogate {
     ) -> Result<Self> {
         config.validate()?;
         let columns = columns.into();
-        let expected = initial::weights(config, columns, boundaries.len());
-        let mut counts = expected.iter().map(initial::Weight::count);
+        let axes = boundaries.len();
+        let weights = Network::weights(config, columns, axes)?;
+        let mut counts = weights.iter().map(Weight::count);
         let count = counts.try_fold(0_usize, |sum, count| sum.checked_add(count?));
         if count.is_none_or(|count| count > MOST_PARAMETERS) {
             return Err(Error::Value {
@@ -104,13 +115,16 @@ impl Surrogate {
                 ),
             });
         }
+        let parameters = Parameters::draw(&weights, seed, device)?;
+        let network = Network::of(&parameters, learning, config, columns, axes)?;
         Ok(Self {
             config: config.clone(),
             vocabulary: columns,
             fields: (0..columns.fields as u32).collect(),
             inputs: (0..columns.inputs as u32).collect(),
             boundaries,
-            parameters: Parameters::draw(&expected, seed, device)?,
+            parameters,
+            network: Arc::new(network),
             rotations: Rotations::new(config.dim / config.heads),
             precision: Precision::F32,
         })
@@ -274,12 +288,16 @@ impl Surrogate {
         if perturbation.jitters() && self.config.strategy == Strategy::Csm {
             geometry.pad_at_random(patch, &self.boundaries, perturbation);
         }
-        let padding = Padding::new(&geometry.padding, &self.boundaries, self.config.strategy);
+        let padding = Padding::new(
+            &geometry.padding,
+            &self.boundaries,
+            self.network.encoder.padding.as_ref(),
+        );
         Ok(Pass {
             model: self,
             perturbation,
             kept: perturbation.factors(time, x.device())?,
-            patching: Patching::of(&self.parameters, &geometry, padding)?,
+            patching: Patching::of(&self.network, &geometry, padding)?,
             geometry,
             time,
             batch,
@@ -287,21 +305,37 @@ impl Surrogate {
         })
     }
 
+    /// The weights that a model such as this has, without values.
+    pub(crate) fn weights(&self) -> Result<Vec<Weight>> {
+        Network::weights(&self.config, self.vocabulary, self.boundaries.len())
+    }
+
     /// This model with other weights of the same names and shapes.
-    pub(crate) fn with_parameters(&self, parameters: Parameters) -> Self {
-        Self {
+    pub(crate) fn with_parameters(&self, parameters: Parameters) -> Result<Self> {
+        Ok(Self {
+            network: self.network(&parameters, learning)?,
             parameters,
             ..self.clone()
-        }
+        })
     }
 
     /// A model that shares these weights as constants: a pass records nothing, and frees each layer's
     /// input as it goes.
-    pub(crate) fn frozen(&self) -> Self {
-        Self {
-            parameters: self.parameters.frozen(),
+    pub(crate) fn frozen(&self) -> Result<Self> {
+        Ok(Self {
+            network: self.network(&self.parameters, Var::as_detached_tensor)?,
             ..self.clone()
-        }
+        })
+    }
+
+    fn network(
+        &self,
+        parameters: &Parameters,
+        value: impl Fn(&Var) -> Tensor,
+    ) -> Result<Arc<Network<Tensor>>> {
+        let axes = self.boundaries.len();
+        let network = Network::of(parameters, value, &self.config, self.vocabulary, axes)?;
+        Ok(Arc::new(network))
     }
 
     fn check(&self, x: &Tensor) -> Result<(usize, usize, Vec<usize>)> {
@@ -323,4 +357,9 @@ impl Surrogate {
         }
         Ok((dims[0], dims[1], dims[2..2 + axes].to_vec()))
     }
+}
+
+/// What a layer computes with where gradients are recorded for its weights.
+fn learning(weight: &Var) -> Tensor {
+    weight.as_tensor().clone()
 }

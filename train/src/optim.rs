@@ -128,6 +128,7 @@ mod tests {
             name: name.into(),
             shape: vec![2],
             initial: Initial::Constant(1.0),
+            channels: None,
         };
         Parameters::draw(&["a", "b"].map(weight), 0, &Device::Cpu).unwrap()
     }

@@ -59,7 +59,7 @@ pub fn training_gradients<'a>(
     let mut inputs = Vec::new();
     let mut at = tokens.detach();
     if again > 0 {
-        let frozen = model.frozen();
+        let frozen = model.frozen()?;
         let quick = frozen.pass(&input, patch, perturbation)?;
         for block in 0..again {
             inputs.push(at.clone());
@@ -117,7 +117,7 @@ pub fn predict<'a>(
     let time = self::context(example.frames, 0)?;
     let revin = Revin::of(example.frames, time, &model.device())?;
     let input = example.input(&revin)?;
-    let (frozen, still) = (model.frozen(), Perturbation::none());
+    let (frozen, still) = (model.frozen()?, Perturbation::none());
     let pass = frozen.pass(&input, patch, &still)?;
     let tokens = pass.blocks(&pass.encode(&input)?, 0..model.config().blocks)?;
     revin.next(&pass.decode_last(&tokens)?)

@@ -1,33 +1,40 @@
 //! Converts named tensors to and from the bytes of a safetensors file.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Storage, Tensor};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::{Error, Result};
 
-/// Writes tensors in f32.
+/// Writes tensors in f32. Those on the CPU are copied once: into the file.
 pub(crate) fn write(tensors: impl Iterator<Item = (String, Tensor)>) -> Result<Vec<u8>> {
-    let mut held = Vec::new();
-    for (name, tensor) in tensors {
-        let values: Vec<f32> = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-        let bytes: Vec<u8> = values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
-        held.push((name, tensor.dims().to_vec(), bytes));
-    }
-    let unfit = |error: safetensors::SafeTensorError| Error::Weights {
-        object: "the file to write".into(),
-        reason: error.to_string(),
+    let on_host = |(name, tensor): (String, Tensor)| {
+        let tensor = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
+        Ok((name, tensor.contiguous()?))
     };
+    let tensors: Vec<_> = tensors.map(on_host).collect::<Result<_>>()?;
+    let held: Vec<_> = tensors
+        .iter()
+        .map(|(name, tensor)| (name, tensor.storage_and_layout()))
+        .collect();
     let mut views = Vec::new();
-    for (name, shape, bytes) in &held {
-        views.push((
-            name,
-            TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(unfit)?,
-        ));
+    for (name, (storage, layout)) in &held {
+        let Storage::Cpu(values) = &**storage else {
+            return Err(unfit(format!("{name} is not on the CPU")));
+        };
+        let from = layout.start_offset();
+        let values = &values.as_slice::<f32>()?[from..from + layout.shape().elem_count()];
+        let shape = layout.dims().to_vec();
+        let view = TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(values));
+        views.push((name, view.map_err(unfit)?));
     }
     safetensors::serialize(views, None).map_err(unfit)
+}
+
+fn unfit(reason: impl ToString) -> Error {
+    Error::Weights {
+        object: "the file to write".into(),
+        reason: reason.to_string(),
+    }
 }
 
 /// What a tensor has that no checkpoint may have.

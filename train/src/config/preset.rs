@@ -95,8 +95,10 @@ pub(super) fn unfolded(mut typed: Table) -> Result<Table, toml::de::Error> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use crate::Config;
-    use crate::model::initial::weights;
+    use candle_core::Device;
+    use wellspring_store::Boundary;
+
+    use crate::{Config, Surrogate};
 
     #[test]
     fn the_models_have_the_weights_that_they_are_named_for() {
@@ -108,11 +110,9 @@ mod tests {
             ("released", 3, 7.6),
         ] {
             let config = Config::from_toml(&format!("preset = \"{name}\"")).unwrap();
-            let weights = weights(&config.model, 4, axes);
-            let count: usize = weights
-                .iter()
-                .map(|w| w.shape.iter().product::<usize>())
-                .sum();
+            let sides = vec![[Boundary::Periodic; 2]; axes];
+            let model = Surrogate::new(&config.model, 4, sides, 0, &Device::Cpu).unwrap();
+            let count = model.parameters().count();
             let off = count as f64 / 1e6 / million - 1.0;
             assert!(off.abs() < 0.01, "{name} in {axes}D: {count}");
         }

@@ -5,15 +5,8 @@ use std::fmt;
 use candle_core::Tensor;
 
 use crate::domain::Domains;
-use crate::model::Parameters;
+use crate::model::Surrogate;
 use crate::{Error, Result, tensors};
-
-/// Weights with a row or column for each channel and input, or for each channel alone, and the axis of those.
-const BY_NAME: [(&str, usize, bool); 3] = [
-    ("space_bag.linear.weight", 1, true),
-    ("debed.proj2.weight", 1, false),
-    ("debed.proj2.bias", 0, false),
-];
 
 /// Channels and inputs of a model that begins with the weights of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,26 +61,26 @@ impl Matched {
         &self,
         weights: &[u8],
         object: &str,
-        fresh: &Parameters,
+        fresh: &Surrogate,
     ) -> Result<Vec<u8>> {
         let held = candle_core::safetensors::load_buffer(weights, &fresh.device());
         let mut held = held.map_err(|error| Error::Weights {
             object: object.to_owned(),
             reason: error.to_string(),
         })?;
-        for (name, axis, with_inputs) in BY_NAME {
-            let own = fresh.iter().find(|(own, _)| *own == name);
-            let (Some(theirs), Some((_, own))) = (held.get(name), own) else {
+        for weight in fresh.weights()? {
+            let (Some(theirs), Some(channels)) = (held.get(&weight.name), weight.channels) else {
                 continue;
             };
+            let own = fresh.parameters().get(&weight.name)?;
             let mut places = self.channels.clone();
-            if with_inputs {
+            if channels.with_inputs {
                 let inputs = self.inputs.iter();
                 places.extend(inputs.map(|place| place.map(|place| self.theirs + place)));
             }
-            if alike(theirs, own, axis) {
-                let picked = picked(theirs, own, axis, &places)?;
-                held.insert(name.to_owned(), picked);
+            if alike(theirs, own, channels.axis) {
+                let picked = picked(theirs, own, channels.axis, &places)?;
+                held.insert(weight.name, picked);
             }
         }
         tensors::write(held.into_iter())

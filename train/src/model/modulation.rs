@@ -3,10 +3,11 @@
 use candle_core::Tensor;
 use wellspring_store::{Boundary, Patch};
 
+use super::Perturbation;
+use super::network::Network;
 use super::padding::{Padding, margin};
 use super::resize::resized;
 use super::stages::Stages;
-use super::{Parameters, Perturbation};
 use crate::ops::Tiling;
 use crate::{Error, Result};
 
@@ -110,14 +111,19 @@ pub(crate) struct Patching {
 }
 
 impl Patching {
-    pub(crate) fn of(p: &Parameters, geometry: &Geometry, padding: Padding) -> Result<Self> {
+    pub(super) fn of(
+        network: &Network<Tensor>,
+        geometry: &Geometry,
+        padding: Padding,
+    ) -> Result<Self> {
+        let (encoder, decoder) = (&network.encoder, &network.decoder);
         let first: Vec<usize> = geometry.kernel.iter().map(|k| k.first).collect();
         let second: Vec<usize> = geometry.kernel.iter().map(|k| k.second).collect();
         Ok(Self {
-            embed1: resized(p.get("embed.proj1.weight")?, &first)?,
-            embed2: resized(p.get("embed.proj2.weight")?, &second)?,
-            debed1: resized(p.get("debed.proj1.weight")?, &second)?,
-            debed2: resized(p.get("debed.proj2.weight")?, &first)?,
+            embed1: resized(&encoder.kernel1, &first)?,
+            embed2: resized(&encoder.kernel2, &second)?,
+            debed1: resized(&decoder.kernel1, &second)?,
+            debed2: resized(&decoder.kernel2, &first)?,
             padding,
         })
     }
@@ -132,12 +138,12 @@ impl Patching {
         Ok(rows.reshape((outputs, ()))?)
     }
 
-    /// Field embedding and first convolution as one kernel over fields, and its bias; nothing where
+    /// A field embedding, with its bias, and the first convolution as one kernel over fields, and its bias; nothing where
     /// learned values are padded in between.
     pub(crate) fn composed(
         &self,
-        p: &Parameters,
         embedding: &Tensor,
+        bias: &Tensor,
     ) -> Result<Option<(Tensor, Tensor)>> {
         if self.padding.is_learned() {
             return Ok(None);
@@ -148,7 +154,7 @@ impl Patching {
             .kernel_rows(&self.embed1)?
             .reshape((outputs * cells, inputs))?;
         let kernel = rows.matmul(embedding)?.reshape((outputs, ()))?;
-        let bias = rows.matmul(&p.get("space_bag.linear.bias")?.reshape((inputs, 1))?)?;
+        let bias = rows.matmul(&bias.reshape((inputs, 1))?)?;
         let bias = bias.reshape((outputs, cells))?.sum(1)?;
         Ok(Some((kernel, bias)))
     }

@@ -12,8 +12,6 @@
 use candle_core::Tensor;
 use wellspring_store::Boundary;
 
-use super::Parameters;
-use crate::config::Strategy;
 use crate::device::upload;
 use crate::ops::{Beyond, View, window};
 use crate::{Error, Result};
@@ -37,29 +35,30 @@ struct Margin {
     fill: Fill,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone)]
 enum Fill {
     /// The other end of the axis.
     Around,
     /// The cell at the edge.
     Edge,
-    /// The learned values of the boundaries below and above.
-    Learned([Boundary; 2]),
+    /// Values (2, C, …) that are learned for types of boundaries, by those below and above.
+    Learned(Tensor, [Boundary; 2]),
 }
 
 impl Padding {
+    /// Margins along each axis between its boundaries. `learned` are the values that csm has for boundaries.
     pub(super) fn new(
         margins: &[(usize, usize)],
         boundaries: &[[Boundary; 2]],
-        strategy: Strategy,
+        learned: Option<&Tensor>,
     ) -> Self {
         let margin = |(&(low, high), &sides): (&(usize, usize), &[Boundary; 2])| Margin {
             low,
             high,
-            fill: match (sides[0], strategy) {
+            fill: match (sides[0], learned) {
                 (Boundary::Periodic, _) => Fill::Around,
-                (_, Strategy::Csm) => Fill::Learned(sides),
-                (_, Strategy::Ckm | Strategy::Fixed) => Fill::Edge,
+                (_, Some(values)) => Fill::Learned(values.clone(), sides),
+                (_, None) => Fill::Edge,
             },
         };
         Self(margins.iter().zip(boundaries).map(margin).collect())
@@ -68,7 +67,7 @@ impl Padding {
     /// Whether learned values come between the field embedding and the first convolution.
     pub(crate) fn is_learned(&self) -> bool {
         self.added()
-            .any(|(_, margin)| matches!(margin.fill, Fill::Learned(_)))
+            .any(|(_, margin)| matches!(margin.fill, Fill::Learned(..)))
     }
 
     /// Axes of (N, *space, C) that something is added to.
@@ -86,20 +85,20 @@ impl Padding {
             beyond: match margin.fill {
                 Fill::Around => Beyond::Around,
                 Fill::Edge => Beyond::Edge,
-                Fill::Learned(_) => Beyond::Zeros,
+                Fill::Learned(..) => Beyond::Zeros,
             },
         });
         Ok(window(x, &views.collect::<Vec<_>>())?)
     }
 
     /// Pads embedded fields, with learned values too; a corner gets the sum of its sides' values.
-    pub(crate) fn features(&self, x: &Tensor, p: &Parameters) -> Result<Tensor> {
+    pub(crate) fn features(&self, x: &Tensor) -> Result<Tensor> {
         let x = self.fields(x)?;
         // Summed over the axes first, so that the items' cells are gone through once.
         let mut values: Option<Tensor> = None;
         for (axis, margin) in self.added() {
-            if let Fill::Learned(sides) = margin.fill {
-                let along = margin.learned(&x, axis, sides, p)?;
+            if let Fill::Learned(learned, sides) = &margin.fill {
+                let along = margin.learned(&x, axis, learned, *sides)?;
                 values = Some(match values {
                     Some(values) => values.broadcast_add(&along)?,
                     None => along,
@@ -131,13 +130,11 @@ impl Margin {
         &self,
         x: &Tensor,
         axis: usize,
+        values: &Tensor,
         sides: [Boundary; 2],
-        p: &Parameters,
     ) -> Result<Tensor> {
         let (n, channels) = (x.dim(axis)?, x.dim(x.rank() - 1)?);
-        let values = p
-            .get("patch_jitterer.padding_tokens")?
-            .reshape((2, channels))?;
+        let values = values.reshape((2, channels))?;
         if sides.contains(&Boundary::Periodic) {
             return Err(Error::Shape {
                 what: "the boundaries of an axis",
@@ -181,7 +178,7 @@ mod tests {
         let x = Tensor::new(&[1.0_f32, 2.0, 3.0], &Device::Cpu).unwrap();
         let x = x.reshape((1, 3, 1)).unwrap();
         let padded = |margin, boundary| {
-            let padding = Padding::new(&[margin], &[[boundary; 2]], Strategy::Ckm);
+            let padding = Padding::new(&[margin], &[[boundary; 2]], None);
             let padded = padding.fields(&x).unwrap();
             assert_eq!(row(&padding.crop(&padded).unwrap()), [1.0, 2.0, 3.0]);
             row(&padded)

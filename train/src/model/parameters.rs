@@ -8,7 +8,7 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
-use super::initial::{Initial, Weight};
+use super::weight::{Initial, Weight};
 use crate::ops::sum_of_squares;
 use crate::tensors;
 use crate::{Error, Result};
@@ -17,8 +17,6 @@ use crate::{Error, Result};
 #[derive(Debug, Clone)]
 pub struct Parameters {
     vars: BTreeMap<String, Var>,
-    /// What a pass computes with: the variables, or their values alone.
-    tensors: BTreeMap<String, Tensor>,
 }
 
 impl Parameters {
@@ -37,11 +35,7 @@ impl Parameters {
             let tensor = Tensor::from_vec(values, weight.shape.as_slice(), device)?;
             vars.insert(weight.name.clone(), Var::from_tensor(&tensor)?);
         }
-        let tensor = |(name, var): (&String, &Var)| (name.clone(), var.as_tensor().clone());
-        Ok(Self {
-            tensors: vars.iter().map(tensor).collect(),
-            vars,
-        })
+        Ok(Self { vars })
     }
 
     /// The same values in variables of their own.
@@ -52,26 +46,14 @@ impl Parameters {
                 Var::from_tensor(&var.as_detached_tensor().copy()?)?,
             ))
         };
-        let vars: BTreeMap<String, Var> = self.vars.iter().map(copied).collect::<Result<_>>()?;
-        let tensor = |(name, var): (&String, &Var)| (name.clone(), var.as_tensor().clone());
         Ok(Self {
-            tensors: vars.iter().map(tensor).collect(),
-            vars,
+            vars: self.vars.iter().map(copied).collect::<Result<_>>()?,
         })
     }
 
-    /// Tensors that share the variables' values, now and after each step, but record no gradients.
-    pub(crate) fn frozen(&self) -> Self {
-        let value = |(name, var): (&String, &Var)| (name.clone(), var.as_detached_tensor());
-        Self {
-            vars: self.vars.clone(),
-            tensors: self.vars.iter().map(value).collect(),
-        }
-    }
-
     /// The weight with a name.
-    pub(crate) fn get(&self, name: &str) -> Result<&Tensor> {
-        self.tensors.get(name).ok_or_else(|| Error::Weights {
+    pub(crate) fn get(&self, name: &str) -> Result<&Var> {
+        self.vars.get(name).ok_or_else(|| Error::Weights {
             object: "the model".into(),
             reason: format!("it has no {name}"),
         })

@@ -5,12 +5,12 @@ use std::ops::Range;
 use candle_core::{DType, Tensor};
 use wellspring_store::Boundary;
 
+use super::block::Setting;
 use super::modulation::{Geometry, Patching};
-use super::processor::Processor;
 use super::{Perturbation, Surrogate};
 use crate::Result;
 use crate::config::Strategy;
-use crate::ops::{Beyond, Tiling, View, fold, gelu, group_norm, linear, unfold, window};
+use crate::ops::{Beyond, Tiling, View, fold, gelu, linear, unfold, window};
 
 /// A pass laid out for one patch size, grid and batch.
 pub(crate) struct Pass<'a> {
@@ -35,8 +35,21 @@ impl Pass<'_> {
 
     /// Tokens through some of the blocks.
     pub(crate) fn blocks(&self, tokens: &Tensor, blocks: Range<usize>) -> Result<Tensor> {
-        let processor = Processor::new(self.model, &self.geometry.grid(), tokens.device())?;
-        processor.forward(tokens, self.time, self.batch, blocks, &self.kept)
+        let model = self.model;
+        let setting = Setting {
+            config: &model.config,
+            precision: model.precision,
+            rotation: model
+                .rotations
+                .over(&self.geometry.grid(), tokens.device())?,
+            time: self.time,
+            batch: self.batch,
+        };
+        let mut x = tokens.clone();
+        for (index, block) in model.network.blocks[blocks.clone()].iter().enumerate() {
+            x = block.forward(&x, &setting, self.kept.get(blocks.start + index))?;
+        }
+        Ok(x)
     }
 
     /// Tokens → normalized changes (T or 1, B, *space, fields): one per context frame when causal,
@@ -94,7 +107,7 @@ impl Pass<'_> {
         let inputs = self.model.inputs.iter();
         let inputs = inputs.map(|place| vocabulary.fields as u32 + place);
         let columns = self.model.fields.iter().copied().chain(inputs);
-        let weight = self.model.parameters.get("space_bag.linear.weight")?;
+        let weight = &self.model.network.encoder.embedding.weight;
         let weight = picked(weight, 1, columns, vocabulary.all())?;
         if present == vocabulary.all() {
             return Ok(weight);
@@ -104,49 +117,28 @@ impl Pass<'_> {
 
     /// (N, *space, fields + inputs) → (N, S, dim).
     fn encoded(&self, x: &Tensor) -> Result<Tensor> {
-        let (p, geometry, patching) = (&self.model.parameters, &self.geometry, &self.patching);
-        let (first, second) = (geometry.first(), geometry.second());
-        let (precision, embedding) = (self.model.precision, self.field_embedding()?);
-        let y = match patching.composed(p, &embedding)? {
+        let (encoder, groups) = (&self.model.network.encoder, self.model.config.groups);
+        let (patching, precision) = (&self.patching, self.model.precision);
+        let (first, second) = (self.geometry.first(), self.geometry.second());
+        let (embedding, bias) = (self.field_embedding()?, &encoder.embedding.bias);
+        let y = match patching.composed(&embedding, bias)? {
             Some((kernel, bias)) => {
                 let x = patching.padding.fields(x)?;
                 linear(&unfold(&x, &first)?, &kernel, Some(&bias), precision)?
             }
             None => {
-                let bias = p.get("space_bag.linear.bias")?;
                 let x = linear(x, &embedding, Some(bias), precision)?;
-                let x = patching.padding.features(&x, p)?;
-                linear(
-                    &unfold(&x, &first)?,
-                    &patching.kernel_rows(&patching.embed1)?,
-                    None,
-                    precision,
-                )?
+                let x = patching.padding.features(&x)?;
+                let kernel = patching.kernel_rows(&patching.embed1)?;
+                linear(&unfold(&x, &first)?, &kernel, None, precision)?
             }
         };
-        let groups = self.model.config.groups;
-        let y = gelu(&group_norm(
-            &y,
-            p.get("embed.norm1.weight")?,
-            p.get("embed.norm1.bias")?,
-            groups,
-            DType::F32,
-        )?)?;
+        let y = gelu(&encoder.norm1.forward(&y, groups, DType::F32)?)?;
         let (items, _, channels) = y.dims3()?;
         let y = y.reshape([&[items], first.grid().as_slice(), &[channels]].concat())?;
-        let y = linear(
-            &unfold(&y, &second)?,
-            &patching.kernel_rows(&patching.embed2)?,
-            None,
-            precision,
-        )?;
-        let y = group_norm(
-            &y,
-            p.get("embed.norm2.weight")?,
-            p.get("embed.norm2.bias")?,
-            groups,
-            DType::F32,
-        )?;
+        let kernel = patching.kernel_rows(&patching.embed2)?;
+        let y = linear(&unfold(&y, &second)?, &kernel, None, precision)?;
+        let y = encoder.norm2.forward(&y, groups, DType::F32)?;
         Ok(match self.model.config.strategy {
             Strategy::Ckm => y,
             Strategy::Csm | Strategy::Fixed => gelu(&y)?,
@@ -155,23 +147,19 @@ impl Pass<'_> {
 
     /// (N, S, dim) → (N, *space, fields).
     fn decoded(&self, tokens: &Tensor) -> Result<Tensor> {
-        let (p, geometry, patching) = (&self.model.parameters, &self.geometry, &self.patching);
-        let (first, second) = (geometry.first(), geometry.second());
+        let (decoder, patching) = (&self.model.network.decoder, &self.patching);
+        let (first, second) = (self.geometry.first(), self.geometry.second());
         let y = self.transposed(tokens, &patching.debed1, &second)?;
         let dims = y.dims().to_vec();
         let (items, channels) = (dims[0], dims[dims.len() - 1]);
         let y = y.reshape((items, (), channels))?;
-        let y = group_norm(
-            &y,
-            p.get("debed.norm1.weight")?,
-            p.get("debed.norm1.bias")?,
-            self.model.config.groups,
-            DType::F32,
-        )?;
+        let y = decoder
+            .norm1
+            .forward(&y, self.model.config.groups, DType::F32)?;
         let kernel = self.selected(&patching.debed2, 1)?;
         let y = self.transposed(&gelu(&y)?, &kernel, &first)?;
         let y = patching.padding.crop(&y)?;
-        Ok(y.broadcast_add(&self.selected(p.get("debed.proj2.bias")?, 0)?)?)
+        Ok(y.broadcast_add(&self.selected(&decoder.bias, 0)?)?)
     }
 
     /// A transposed convolution of (N, S, in) by a kernel (in, out, *k): (N, *space, out).

@@ -31,7 +31,7 @@ impl Average {
     }
 
     /// A model with the averaged weights.
-    pub(crate) fn model(&self, model: &Surrogate) -> Surrogate {
+    pub(crate) fn model(&self, model: &Surrogate) -> Result<Surrogate> {
         model.with_parameters(self.parameters.clone())
     }
 

@@ -34,7 +34,7 @@ impl Trainer<'_> {
             return Ok(Vec::new());
         };
         let model = match &self.average {
-            Some(average) => average.model(&self.model),
+            Some(average) => average.model(&self.model)?,
             None => self.model.clone(),
         };
         let (config, domains) = (self.config.clone(), self.domains.clone());

@@ -23,10 +23,12 @@ pub fn run(session: &Session, config: &Config, memory: Option<f64>) -> Result<()
 fn described(config: &Config, found: &MemoryEstimate, memory: f64) -> String {
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let mut text = format!(
-        "{} parameters; {:.0} MiB for weights, gradients and moments\n\n\
+        "{} parameters; {:.0} MiB for weights, gradients and moments, {:.0} MiB for the copy that a checkpoint is \
+         written from\n\n\
          {:<24}{:<12}{:>8}{:>8}{:>12}  largest batch in {memory:.1} GiB\n",
         found.parameters,
         mib(found.learned),
+        mib(found.checkpoint),
         "data",
         "patch",
         "tokens",

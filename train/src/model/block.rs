@@ -1,0 +1,52 @@
+//! [`Block`]: attention over time at every token, then attention over a frame's tokens with an MLP beside or
+//! after it. Tokens are (T·B, S, C).
+
+use candle_core::Tensor;
+
+use super::space_mixing::SpaceMixing;
+use super::time_mixing::TimeMixing;
+use super::weight::Scope;
+use crate::config::ModelConfig;
+use crate::ops::Rotation;
+use crate::{Precision, Result};
+
+/// Strength of a residual before it has learned anything (LayerScale).
+pub(super) const LAYER_SCALE: f32 = 1e-6;
+
+/// What all blocks share in one pass.
+pub(super) struct Setting<'a> {
+    pub(super) config: &'a ModelConfig,
+    pub(super) precision: Precision,
+    pub(super) rotation: Rotation,
+    pub(super) time: usize,
+    pub(super) batch: usize,
+}
+
+/// A block of the transformer.
+#[derive(Debug)]
+pub(super) struct Block<T> {
+    space: SpaceMixing<T>,
+    time: TimeMixing<T>,
+}
+
+impl<T> Block<T> {
+    pub(super) fn new(mut scope: Scope<'_, T>, config: &ModelConfig) -> Result<Self> {
+        Ok(Self {
+            space: SpaceMixing::new(scope.within("space_mixing"), config)?,
+            time: TimeMixing::new(scope.within("time_mixing"), config)?,
+        })
+    }
+}
+
+impl Block<Tensor> {
+    /// (T·B, S, C) → (T·B, S, C). `kept` are factors of the two residuals, or none.
+    pub(super) fn forward(
+        &self,
+        x: &Tensor,
+        setting: &Setting<'_>,
+        kept: Option<&[Tensor; 2]>,
+    ) -> Result<Tensor> {
+        let x = self.time.forward(x, setting, kept.map(|kept| &kept[0]))?;
+        self.space.forward(&x, setting, kept.map(|kept| &kept[1]))
+    }
+}

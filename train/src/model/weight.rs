@@ -1,0 +1,113 @@
+//! [`Weight`]: the name, shape and initial distribution of a weight, by the released model and PyTorch's rules; and
+//! [`Scope`], through which a layer asks for its weights by name.
+
+use std::fmt::Display;
+
+use crate::Result;
+
+/// Name and shape of a weight, and its initial distribution.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Weight {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) initial: Initial,
+    /// Rows or columns that belong to channels, if there are such.
+    pub(crate) channels: Option<ChannelAxis>,
+}
+
+impl Weight {
+    /// Numbers in it; none where they are more than can be counted.
+    pub(crate) fn count(&self) -> Option<usize> {
+        let mut sizes = self.shape.iter();
+        sizes.try_fold(1_usize, |product, &size| product.checked_mul(size))
+    }
+}
+
+/// Initial distribution of a weight.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Initial {
+    /// U(−a, a).
+    Uniform(f64),
+    /// N(0, 1).
+    Normal,
+    Constant(f32),
+}
+
+impl Initial {
+    /// What PyTorch's linear layers and convolutions begin with.
+    pub(super) fn uniform(fan_in: usize) -> Self {
+        Self::Uniform(1.0 / (fan_in as f64).sqrt())
+    }
+}
+
+/// The axis of a weight that has a place for each channel of the vocabulary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ChannelAxis {
+    pub(crate) axis: usize,
+    /// Whether a place for each input comes after the channels.
+    pub(crate) with_inputs: bool,
+}
+
+/// The name of a layer, and where its weights come from. `T` is what stands for a weight: a tensor to compute with,
+/// or nothing where weights are only listed.
+pub(super) struct Scope<'a, T> {
+    name: String,
+    make: &'a mut dyn FnMut(Weight) -> Result<T>,
+}
+
+impl<'a, T> Scope<'a, T> {
+    /// The whole model, whose weights `make` gives.
+    pub(super) fn root(make: &'a mut dyn FnMut(Weight) -> Result<T>) -> Self {
+        Self {
+            name: String::new(),
+            make,
+        }
+    }
+
+    /// A layer within this one.
+    pub(super) fn within(&mut self, name: impl Display) -> Scope<'_, T> {
+        Scope {
+            name: self.name_of(name),
+            make: self.make,
+        }
+    }
+
+    /// A weight of this layer.
+    pub(super) fn weight(&mut self, name: &str, shape: &[usize], initial: Initial) -> Result<T> {
+        self.ask(name, shape, initial, None)
+    }
+
+    /// A weight of this layer with a place for each channel.
+    pub(super) fn weight_by_channel(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        initial: Initial,
+        channels: ChannelAxis,
+    ) -> Result<T> {
+        self.ask(name, shape, initial, Some(channels))
+    }
+
+    fn ask(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        initial: Initial,
+        channels: Option<ChannelAxis>,
+    ) -> Result<T> {
+        let name = self.name_of(name);
+        (self.make)(Weight {
+            name,
+            shape: shape.to_vec(),
+            initial,
+            channels,
+        })
+    }
+
+    fn name_of(&self, name: impl Display) -> String {
+        match self.name.as_str() {
+            "" => name.to_string(),
+            outer => format!("{outer}.{name}"),
+        }
+    }
+}
