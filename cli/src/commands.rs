@@ -25,11 +25,12 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use tokio::runtime::{Builder, Handle, Runtime};
 use wellspring_store::{CacheOptions, Dataset, Location};
+use wellspring_train::{Alone, Collective};
 
 use crate::args::{Cli, Command};
-use crate::failure::misuse;
+use crate::failure::{self, Interrupted, misuse};
 pub use crate::plain::{print, print_data, print_exactly};
-use crate::progress::Terminal;
+use crate::progress::{self, Terminal};
 
 /// What every command has: a runtime for input and output, and a place to draw progress.
 pub struct Session {
@@ -39,10 +40,12 @@ pub struct Session {
     map: bool,
     /// Settings of buckets that were typed.
     storage: Vec<(String, String)>,
+    /// The processes that a launcher has started to do this together.
+    pub collective: Arc<dyn Collective>,
 }
 
 impl Session {
-    fn new(cli: &Cli, reporter: Arc<Terminal>) -> Result<Self> {
+    fn new(cli: &Cli, reporter: Arc<Terminal>, collective: Arc<dyn Collective>) -> Result<Self> {
         let retry_for = humantime::format_duration(cli.retry_for).to_string();
         let mut settings = vec![("retry_for".to_owned(), retry_for)];
         for text in &cli.storage_option {
@@ -57,6 +60,7 @@ impl Session {
             reporter,
             map: !cli.no_mmap,
             storage: settings,
+            collective,
         })
     }
 
@@ -98,29 +102,46 @@ fn runtime(builder: &mut Builder) -> Result<Runtime> {
     )
 }
 
-/// Runs what was typed.
+/// Runs what was typed. Of several ranks the first speaks, and an error of one ends all.
 pub fn run(cli: Cli, terminal: Arc<Terminal>) -> Result<()> {
-    let session = Session::new(&cli, terminal)?;
-    match cli.command {
-        Command::Demo(args) => demo::run(&session, &args),
-        Command::Simulate(args) => simulate::run(&session, &args),
-        Command::Inspect(args) => inspect::run(&session, &args),
-        Command::Check(args) => check::run(&session, &args),
-        Command::Ingest(args) => ingest::run(&session, &args),
-        Command::Verify(args) => verify::run(&session, &args),
-        Command::Plan(args) => plan::run(&session, &args),
-        Command::Drop(args) => drop::run(&session, &args),
-        Command::Train(args) => train::run(&session, &args),
-        Command::Runs(args) => runs::run(&session, &args),
-        Command::Eval(args) => eval::run(&session, &args),
-        Command::Sql(args) => sql::run(&session, &args),
-        Command::Cluster(args) => cluster::run(&session, &args),
-        Command::Report(args) => report::run(&session, &args),
-        Command::Figures(args) => figures::run(&session, &args),
-        Command::Animate(args) => animate::run(&session, &args),
-        Command::Export(args) => weights::export(&session, &args),
-        Command::Import(args) => weights::import(&session, &args),
-        Command::Bench(args) => bench::run(&session, &args),
+    let collective = match &cli.command {
+        Command::Train(_) => wellspring_train::join()?,
+        _ => Arc::new(Alone),
+    };
+    progress::silence(!collective.is_first());
+    let session = Session::new(&cli, terminal, Arc::clone(&collective))?;
+    let done = dispatch(&session, cli.command);
+    if let Err(error) = &done
+        && !collective.is_alone()
+        && !error.is::<Interrupted>()
+    {
+        failure::report_of_rank(error, collective.share().rank);
+        collective.abort(1);
+    }
+    done
+}
+
+fn dispatch(session: &Session, command: Command) -> Result<()> {
+    match command {
+        Command::Demo(args) => demo::run(session, &args),
+        Command::Simulate(args) => simulate::run(session, &args),
+        Command::Inspect(args) => inspect::run(session, &args),
+        Command::Check(args) => check::run(session, &args),
+        Command::Ingest(args) => ingest::run(session, &args),
+        Command::Verify(args) => verify::run(session, &args),
+        Command::Plan(args) => plan::run(session, &args),
+        Command::Drop(args) => drop::run(session, &args),
+        Command::Train(args) => train::run(session, &args),
+        Command::Runs(args) => runs::run(session, &args),
+        Command::Eval(args) => eval::run(session, &args),
+        Command::Sql(args) => sql::run(session, &args),
+        Command::Cluster(args) => cluster::run(session, &args),
+        Command::Report(args) => report::run(session, &args),
+        Command::Figures(args) => figures::run(session, &args),
+        Command::Animate(args) => animate::run(session, &args),
+        Command::Export(args) => weights::export(session, &args),
+        Command::Import(args) => weights::import(session, &args),
+        Command::Bench(args) => bench::run(session, &args),
     }
 }
 

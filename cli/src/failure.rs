@@ -54,6 +54,14 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     }
 }
 
+/// Prints the error of one of several ranks, with its number and machine.
+pub fn report_of_rank(error: &anyhow::Error, rank: usize) {
+    progress::silence(false);
+    let host = wellspring_train::host();
+    let error = chain(error.as_ref());
+    progress::line(&format!("error: rank {rank} on {host}: {error}"));
+}
+
 /// An error and its causes, on one line, without secrets.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut message = String::new();

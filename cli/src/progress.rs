@@ -1,6 +1,7 @@
 //! Shows what the libraries report: on a terminal a bar with rate and time left. In the log file of a batch job there
 //! are notes, and now and then a line on how the work stands.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -59,7 +60,7 @@ fn console_is_attended() -> bool {
 
 impl Reporter for Terminal {
     fn begin(&self, stage: &str, total: Option<u64>, unit: &str) {
-        if self.quiet {
+        if self.quiet || IS_SILENT.load(Ordering::Relaxed) {
             return;
         }
         let target = match self.draws {
@@ -150,9 +151,20 @@ fn style(total: Option<u64>, unit: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
+/// Whether this process says nothing, because it is not the first of several that do the same.
+static IS_SILENT: AtomicBool = AtomicBool::new(false);
+
+/// Lets this process say nothing, or speak again.
+pub fn silence(is_silent: bool) {
+    IS_SILENT.store(is_silent, Ordering::Relaxed);
+}
+
 /// A line for the person at the terminal.
 pub fn line(text: &str) {
     use std::io::Write as _;
+    if IS_SILENT.load(Ordering::Relaxed) {
+        return;
+    }
     // A closed standard error must not stop the work.
     let _ = writeln!(
         std::io::stderr(),

@@ -29,6 +29,24 @@ impl Share {
     /// The share of a single rank, which is everything.
     pub const WHOLE: Self = Self { rank: 0, world: 1 };
 
+    /// The place in the whole of the n-th piece of this share, where pieces are dealt out in turn.
+    #[must_use]
+    pub fn place(self, n: usize) -> usize {
+        self.rank + n * self.world
+    }
+
+    /// Whether the piece at a place of the whole is of this share, where pieces are dealt out in turn.
+    #[must_use]
+    pub fn has(self, place: usize) -> bool {
+        place % self.world == self.rank
+    }
+
+    /// Pieces of this share, of so many in all.
+    #[must_use]
+    pub fn count(self, pieces: usize) -> usize {
+        pieces.saturating_sub(self.rank).div_ceil(self.world)
+    }
+
     fn check(self) -> Result<()> {
         if self.rank < self.world {
             return Ok(());
@@ -131,9 +149,7 @@ impl Plan {
     /// Windows that are left of this rank's share.
     #[must_use]
     pub fn len(&self) -> usize {
-        let left = self.total() - self.seen;
-        left.saturating_sub(self.share.rank)
-            .div_ceil(self.share.world)
+        self.share.count(self.total() - self.seen)
     }
 
     /// Whether this rank has nothing to do.

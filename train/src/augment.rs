@@ -10,10 +10,13 @@ use rand::{Rng, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 use rayon::prelude::*;
-use wellspring_store::{Axis, Conditions, Dataset, Frames, Normalizer, Schema, TensorOrder};
+use wellspring_store::{Axis, Conditions, Dataset, Frames, Normalizer, Schema, Share, TensorOrder};
 
 use crate::config::AugmentConfig;
 use crate::{Error, Result};
+
+/// Random words that a sample has for itself, more than it needs.
+const WORDS: u128 = 1 << 40;
 
 /// What is done to the batches of one data set.
 #[derive(Debug)]
@@ -167,12 +170,21 @@ impl Augment {
         })
     }
 
-    /// Changes the samples of a step in place, and the constant fields that go with them, where there are any. The
-    /// last frame, which is to be predicted, gets no noise. Sides of axes that are exchanged are alike.
-    pub(crate) fn apply(&self, frames: &mut Frames, conditions: &mut [Conditions], step: u64) {
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed ^ 0xa069);
-        rng.set_stream(step + 1);
+    /// Changes the samples of a step that this rank has in place, and the constant fields that go with them, where there
+    /// are any. The last frame, which is to be predicted, gets no noise. Sides of axes that are exchanged are alike.
+    ///
+    /// What is drawn for a sample of the whole batch depends neither on the others nor on the rank that has it.
+    pub(crate) fn apply(
+        &self,
+        frames: &mut Frames,
+        conditions: &mut [Conditions],
+        step: u64,
+        share: Share,
+    ) {
         for sample in 0..frames.batch() {
+            let mut rng = ChaCha8Rng::seed_from_u64(self.seed ^ 0xa069);
+            rng.set_stream(step + 1);
+            rng.set_word_pos(WORDS * share.place(sample) as u128);
             let turn = self.draw(&mut rng);
             if !turn.is_none() {
                 self.state.turn(frames, sample, &turn);
@@ -181,12 +193,18 @@ impl Augment {
                     self.constants.turn(Arc::make_mut(fields), 0, &turn);
                 }
             }
+            if self.noise > 0.0 {
+                self.add_noise(frames, sample, &mut rng);
+            }
         }
-        if self.noise > 0.0 {
-            let context = frames.time() - 1;
-            let values = frames.data().len() / frames.time() * context;
-            for value in &mut frames.data_mut()[..values] {
-                *value += (self.noise * rng.sample::<f64, _>(StandardNormal)) as f32;
+    }
+
+    fn add_noise(&self, frames: &mut Frames, sample: usize, rng: &mut impl Rng) {
+        for time in 0..frames.time() - 1 {
+            for channel in 0..self.state.components.len() {
+                for value in frames.channel_mut(time, sample, channel) {
+                    *value += (self.noise * rng.sample::<f64, _>(StandardNormal)) as f32;
+                }
             }
         }
     }
@@ -476,7 +494,7 @@ mod tests {
         let frames = Frames::new(3, 2, 7, vec![N, N], values).unwrap();
         let drawn = |augment: &Augment, step| {
             let mut found = frames.clone();
-            augment.apply(&mut found, &mut [], step);
+            augment.apply(&mut found, &mut [], step, Share::WHOLE);
             found
         };
         let all = augment(true, true, 0.0);
@@ -512,7 +530,7 @@ mod tests {
         let mut changed = 0;
         for step in 0..20 {
             let (mut found, mut conditions) = (frames.clone(), [given.clone()]);
-            augment.apply(&mut found, &mut conditions, step);
+            augment.apply(&mut found, &mut conditions, step, Share::WHOLE);
             let turned = conditions[0].constants.as_ref().unwrap();
             assert_eq!(turned.data(), found.channel(0, 0, 0));
             changed += usize::from(turned != &mask);

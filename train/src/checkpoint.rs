@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
-use wellspring_store::{Location, Reporter, checksum, sealed};
+use wellspring_store::{Location, Reporter, Share, checksum, sealed};
 
 use crate::config::MOST_STEPS;
 use crate::domain::Domains;
@@ -24,15 +24,36 @@ use crate::progress::Progress;
 use crate::{Config, DeviceChoice, Error, Result, tensors};
 pub use choice::{CheckpointChoice, ModelChoice, WeightChoice};
 pub(crate) use folders::{Keep, begun, delete, folders, forget_after, retain, steps};
-pub(crate) use snapshot::Learned;
+pub(crate) use snapshot::{Learned, commit};
 
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const AVERAGE: &str = "average.safetensors";
 const STATE: &str = "state.json";
 
-/// Files that a checkpoint may have beside its state.
-const FILES: [&str; 3] = [MODEL, OPTIMIZER, AVERAGE];
+/// The file with what a rank holds of the optimizer: all of it, or its piece where there are several ranks.
+fn optimizer_file(share: Share) -> String {
+    match share {
+        Share::WHOLE => OPTIMIZER.to_owned(),
+        Share { rank, world } => format!("optimizer-{}-of-{world}.safetensors", rank + 1),
+    }
+}
+
+/// Whether a file is the optimizer's, or a piece of it.
+fn is_optimizer(name: &str) -> bool {
+    let middle = name.strip_prefix("optimizer");
+    let middle = middle.and_then(|name| name.strip_suffix(".safetensors"));
+    middle.is_some_and(|middle| {
+        middle
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b"-of".contains(&b))
+    })
+}
+
+/// Whether a file is one that a checkpoint may have beside its state.
+pub(crate) fn is_file(name: &str) -> bool {
+    name == MODEL || name == AVERAGE || is_optimizer(name)
+}
 
 /// `state.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,6 +77,19 @@ impl State {
         match weights {
             WeightChoice::Average if self.checksums.contains_key(AVERAGE) => AVERAGE,
             _ => MODEL,
+        }
+    }
+
+    /// Names and checksums of its files.
+    pub(crate) fn checksums(&self) -> Vec<(String, String)> {
+        self.checksums.clone().into_iter().collect()
+    }
+
+    /// This state for other files.
+    pub(crate) fn with_checksums(self, files: Vec<(String, String)>) -> Self {
+        Self {
+            checksums: files.into_iter().collect(),
+            ..self
         }
     }
 
@@ -119,7 +153,8 @@ pub struct Checkpoint {
 /// Files that training goes on from, beside the weights.
 #[derive(Debug, Clone)]
 struct Training {
-    optimizer: File,
+    /// One file, or a piece of each rank that wrote it.
+    optimizer: Vec<File>,
     average: Option<File>,
 }
 
@@ -282,8 +317,9 @@ impl Checkpoint {
             return Ok(());
         };
         let updates = self.state.progress.updates.unwrap_or(self.state.step);
-        let File { object, bytes } = &training.optimizer;
-        optimizer.load_safetensors(bytes, updates, object)?;
+        for File { object, bytes } in &training.optimizer {
+            optimizer.load_safetensors(bytes, updates, object)?;
+        }
         match (average, &training.average) {
             (Some(average), Some(File { object, bytes })) => {
                 average.load_safetensors(bytes, object)
@@ -299,10 +335,15 @@ impl Training {
             AVERAGE => Some(state.file(folder, AVERAGE).await?),
             _ => None,
         };
-        Ok(Self {
-            optimizer: state.file(folder, OPTIMIZER).await?,
-            average,
-        })
+        let mut optimizer = Vec::new();
+        for name in state.checksums.keys().filter(|name| is_optimizer(name)) {
+            optimizer.push(state.file(folder, name).await?);
+        }
+        if optimizer.is_empty() {
+            // Says that it is missing.
+            optimizer.push(state.file(folder, OPTIMIZER).await?);
+        }
+        Ok(Self { optimizer, average })
     }
 }
 

@@ -138,10 +138,17 @@ const SIGNED: &str = "process ";
 
 /// This process and its host.
 fn signature() -> String {
+    format!("{SIGNED}{} on {}", std::process::id(), host())
+}
+
+/// The name of this machine.
+#[must_use]
+pub fn host() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let host = host.or_else(|| std::env::var("HOSTNAME").ok());
-    let host = host.as_deref().map_or("an unnamed host", str::trim);
-    format!("{SIGNED}{} on {host}", std::process::id())
+    host.as_deref()
+        .map_or("an unnamed host", str::trim)
+        .to_owned()
 }
 
 impl LockFile {

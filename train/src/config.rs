@@ -9,7 +9,7 @@ mod preset;
 mod train;
 mod validation;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use wellspring_store::Location;
@@ -114,32 +114,53 @@ impl Config {
 
     /// Keys whose values are other ones than before: "optim.lr = 0.0005 (was 0.001)".
     pub(crate) fn changes(&self, before: &Self) -> Result<Vec<String>> {
-        let table = |config: &Self| {
-            toml::Table::try_from(config).map_err(|error| Error::Config {
-                reason: error.to_string(),
-            })
+        let (before, now) = (before.entries()?, self.entries()?);
+        let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+        let said = |entries: &BTreeMap<String, String>, key| {
+            entries
+                .get(key)
+                .map_or("not said", String::as_str)
+                .to_owned()
         };
-        let (before, now) = (table(before)?, table(self)?);
         let mut changes = Vec::new();
-        for (section, held) in &now {
-            let was = before.get(section).and_then(toml::Value::as_table);
-            let is = held.as_table();
-            let keys: BTreeSet<&String> = was.iter().chain(&is).flat_map(|t| t.keys()).collect();
-            for key in keys {
-                let [was, is] = [was, is].map(|table| table.and_then(|table| table.get(key)));
-                if was != is {
-                    let said = |value: Option<&toml::Value>| {
-                        value.map_or_else(|| "not said".to_owned(), toml::Value::to_string)
-                    };
-                    changes.push(format!(
-                        "{section}.{key} = {} (was {})",
-                        said(is),
-                        said(was)
-                    ));
-                }
+        for key in keys {
+            let [was, is] = [&before, &now].map(|entries| said(entries, key));
+            if was != is {
+                changes.push(format!("{key} = {is} (was {was})"));
             }
         }
         Ok(changes)
+    }
+
+    /// The value of each key, `section.key`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for what TOML cannot say.
+    pub(crate) fn entries(&self) -> Result<BTreeMap<String, String>> {
+        let sections = toml::Table::try_from(self).map_err(|error| Error::Config {
+            reason: error.to_string(),
+        })?;
+        let mut entries = BTreeMap::new();
+        for (section, held) in &sections {
+            for (key, value) in held.as_table().into_iter().flatten() {
+                entries.insert(format!("{section}.{key}"), value.to_string());
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Refuses a batch that so many ranks cannot share out evenly.
+    ///
+    /// # Errors
+    /// [`Error::Value`].
+    pub(crate) fn check_ranks(&self, ranks: usize) -> Result<()> {
+        let batch = self.train.batch;
+        need(
+            batch.is_multiple_of(ranks),
+            "train.batch",
+            batch,
+            &format!("must be a multiple of the {ranks} ranks that share it"),
+        )
     }
 
     /// All keys with their values, as TOML.

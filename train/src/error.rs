@@ -224,6 +224,20 @@ pub enum Error {
     /// Data or a run could not be read or written.
     #[error(transparent)]
     Store(#[from] wellspring_store::Error),
+    /// One of several ranks could not write its part of a checkpoint.
+    #[error("rank {rank} of the job: {what}")]
+    Unwritten {
+        /// The rank.
+        rank: usize,
+        /// What it says.
+        what: String,
+    },
+    /// The ranks of a job do not reach one another, or do not agree.
+    #[error("{what}")]
+    Collective {
+        /// What is wrong, and what to do.
+        what: String,
+    },
 }
 
 /// Where a trajectory comes from, in brackets.

@@ -1,8 +1,8 @@
 //! [`estimate()`]: the memory of a step before a run begins.
 //!
-//! Counted are weights, gradients, moments and a moving average; on the CPU, the copy that a checkpoint is written from; the tensors that blocks keep until their backward pass,
-//! and those of one block that is computed again; the frames, normalized, cut into patches and put together again; and
-//! the features of the first convolution. How many arrays of each kind live at once was measured (`bench step`, whose
+//! Counted are weights, gradients, moments and a moving average; on the CPU, the copy that a checkpoint is written from;
+//! the tensors that blocks keep until their backward pass, and those of one block that is computed again; the frames,
+//! normalized, cut into patches and put together again; and the features of the first convolution. How many arrays of each kind live at once was measured (`bench step`, whose
 //! figures have both the estimate and the measured peak).
 
 use std::sync::Arc;

@@ -32,9 +32,10 @@ impl Feeds {
         config: &Config,
         dataset: Arc<Dataset>,
         conditions: Conditioning,
+        share: Share,
     ) -> Result<Self> {
         let factors = 1..=config.augment.stride;
-        let feed = |factor| Feed::new(config, Arc::clone(&dataset), conditions, factor);
+        let feed = |factor| Feed::new(config, Arc::clone(&dataset), conditions, factor, share);
         Ok(Self {
             by_factor: factors.map(feed).collect::<Result<_>>()?,
             seed: config.train.seed,
@@ -87,6 +88,10 @@ impl Feeds {
 pub(crate) struct Feed {
     dataset: Arc<Dataset>,
     plan: Plan,
+    /// What this rank reads of each batch.
+    share: Share,
+    /// Windows of a step, over all ranks.
+    batch: usize,
     options: LoaderOptions,
     seed: u64,
     /// Shards whose windows are mixed; those of the whole split if not said.
@@ -103,6 +108,7 @@ impl Feed {
         dataset: Arc<Dataset>,
         conditions: Conditioning,
         factor: usize,
+        share: Share,
     ) -> Result<Self> {
         let spec = WindowSpec {
             stride: config.data.stride.saturating_mul(factor),
@@ -115,8 +121,10 @@ impl Feed {
         Ok(Self {
             dataset,
             plan,
+            share,
+            batch: config.train.batch,
             options: LoaderOptions {
-                batch: config.train.batch,
+                batch: config.train.batch / share.world,
                 threads: config.data.threads,
                 conditions,
                 ..LoaderOptions::default()
@@ -135,7 +143,7 @@ impl Feed {
 
     /// Steps that see every window once.
     fn epoch_steps(&self) -> u64 {
-        self.windows().div_ceil(self.options.batch) as u64
+        self.windows().div_ceil(self.batch) as u64
     }
 
     /// An epoch's windows in its order.
@@ -149,13 +157,22 @@ impl Feed {
 
     /// What is left of the epoch that step `given` lies in.
     fn rest(&self, given: u64) -> Result<Plan> {
-        let seen = (given % self.epoch_steps()) as usize * self.options.batch;
         let epoch = self.epoch(given / self.epoch_steps());
-        Ok(epoch.after(seen, Share::WHOLE)?)
+        Ok(epoch.after(self.seen(given), self.share)?)
+    }
+
+    /// Windows of its epoch that come before a step.
+    fn seen(&self, given: u64) -> usize {
+        (given % self.epoch_steps()) as usize * self.batch
     }
 
     /// The next batch, of this epoch or the one after; nothing where it was asked to stop meanwhile.
-    pub(crate) fn next(&mut self, runtime: &Handle, stop: &Stop) -> Result<Option<Batch>> {
+    pub(crate) fn next(&mut self, runtime: &Handle, stop: &Stop) -> Result<Option<StepBatch>> {
+        let windows = self.batch.min(self.windows() - self.seen(self.given));
+        if self.share.count(windows) == 0 {
+            (self.given, self.loader) = (self.given + 1, None);
+            return Ok(Some(StepBatch { own: None, windows }));
+        }
         loop {
             let mut loader = match self.loader.take() {
                 Some(loader) => loader,
@@ -175,7 +192,8 @@ impl Feed {
                 Some(Some(batch)) => {
                     self.loader = Some(loader);
                     self.given += 1;
-                    return Ok(Some(batch?));
+                    let own = Some(batch?);
+                    return Ok(Some(StepBatch { own, windows }));
                 }
             }
         }
@@ -195,16 +213,21 @@ impl Feed {
     /// What the next steps will cost.
     fn cost(&self, steps: u64) -> Result<ReadCost> {
         let (epoch_steps, end) = (self.epoch_steps(), self.given + steps);
-        let before = |step: u64| {
-            let windows = (step % epoch_steps) as usize * self.options.batch;
-            (step / epoch_steps) as usize * self.windows() + windows
-        };
+        let before = |step: u64| (step / epoch_steps) as usize * self.windows() + self.seen(step);
         let windows = (before(end) - before(self.given)) as u64;
         let later = self.given / epoch_steps + 1..;
         let passes = std::iter::once(self.rest(self.given)?);
         let passes = passes.chain(later.map(|epoch| self.epoch(epoch)));
         Ok(self.dataset.read_cost(passes, windows, self.options)?)
     }
+}
+
+/// The windows of a step.
+pub(crate) struct StepBatch {
+    /// Those of this rank; none where there are fewer than ranks.
+    pub(crate) own: Option<Batch>,
+    /// How many there are over all ranks.
+    pub(crate) windows: usize,
 }
 
 /// Ends when it is asked to stop.
@@ -286,7 +309,8 @@ pub fn readings(config: &Config, datasets: &[Arc<Dataset>], from: u64) -> Result
         let domain = Domain::of(dataset, &config.model.inputs)?;
         let domains = Domains::new(vec![domain.clone()])?;
         let conditions = InputReader::new(&domain, &domains)?.conditioning();
-        feeds.push(Feeds::new(config, Arc::clone(dataset), conditions)?);
+        let dataset = Arc::clone(dataset);
+        feeds.push(Feeds::new(config, dataset, conditions, Share::WHOLE)?);
     }
     let mix = Mix::new(config, &feeds.iter().collect::<Vec<_>>());
     let epoch: u64 = feeds.iter().map(Feeds::epoch_steps).sum();

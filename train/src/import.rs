@@ -4,7 +4,7 @@ mod matched;
 
 use std::sync::Arc;
 
-use wellspring_store::{Dataset, Location, Reporter};
+use wellspring_store::{Dataset, Location, Reporter, Share};
 
 use crate::checkpoint::{self, Checkpoint, CheckpointChoice, Learned, fresh};
 use crate::claim::{RunClaim, refuse_held};
@@ -92,6 +92,7 @@ async fn begin(
         parameters: model.parameters(),
         optimizer: &AdamW::new(model.parameters())?,
         average: None,
+        share: Share::WHOLE,
     };
     let snapshot = learned.snapshot(0, None, Progress::default())?;
     claim.take(reporter).await?;

@@ -9,16 +9,8 @@ use wellspring_store::{Location, begun_name, is_at, remove_left};
 use crate::Result;
 use crate::checkpoint;
 
-/// Files of a run, and of a checkpoint; segments of the log have many names, and old versions wrote `log.jsonl`.
-const NAMES: [&str; 7] = [
-    "config.toml",
-    "log.jsonl",
-    "lock",
-    "average.safetensors",
-    "model.safetensors",
-    "optimizer.safetensors",
-    "state.json",
-];
+/// Files of a run, and the state of a checkpoint; other files have many names, and old versions wrote `log.jsonl`.
+const NAMES: [&str; 4] = ["config.toml", "log.jsonl", "lock", "state.json"];
 
 /// Whether there are any.
 pub(crate) async fn are_in(run: &Location) -> Result<bool> {
@@ -73,7 +65,8 @@ fn staged(folder: &Path, depth: usize) -> Vec<PathBuf> {
 
 /// `state.json#1`.
 fn is_staged(name: &str) -> bool {
-    begun_name(name).is_some_and(|name| NAMES.contains(&name) || is_segment(name))
+    let is_ours = |name| NAMES.contains(&name) || checkpoint::is_file(name) || is_segment(name);
+    begun_name(name).is_some_and(is_ours)
 }
 
 /// Removes empty folders of checkpoints; one with something in it stays.

@@ -71,6 +71,7 @@ mod augment;
 mod bench;
 mod checkpoint;
 mod claim;
+mod collective;
 mod config;
 mod device;
 mod domain;
@@ -102,6 +103,8 @@ mod tests;
 
 pub use bench::{StepBench, StepFigure, bench_step};
 pub use checkpoint::{Checkpoint, CheckpointChoice, ModelChoice, State, WeightChoice};
+pub use claim::host;
+pub use collective::{Alone, Collective, Launcher, Pending, join};
 pub use config::{
     AugmentConfig, Config, DataConfig, LossConfig, LossKind, Mlp, ModelConfig, OptimConfig,
     Optimizer, PatchSize, Preset, Roots, Strategy, TrainConfig, ValidationConfig,

@@ -7,26 +7,37 @@ use wellspring_store::{Location, Reporter, with_causes};
 
 /// The events of this process, on their way into the run's log.
 #[derive(Debug)]
-pub(crate) struct Log(LogWriter);
+pub(crate) struct Log(Option<LogWriter>);
 
 impl Log {
     /// The log of a process that goes on after a step.
     pub(crate) fn new(run: &Location, step: u64) -> Self {
-        Self(LogWriter::new(run, step))
+        Self(Some(LogWriter::new(run, step)))
+    }
+
+    /// A log of nothing: of several ranks, one writes.
+    pub(crate) fn none() -> Self {
+        Self(None)
     }
 
     pub(crate) fn push(&mut self, event: Event) {
-        self.0.push(event);
+        if let Some(writer) = &mut self.0 {
+            writer.push(event);
+        }
     }
 
     /// Writes what was pushed.
     pub(crate) async fn write(&mut self, reporter: &dyn Reporter) {
-        tell(self.0.write().await, reporter);
+        if let Some(writer) = &mut self.0 {
+            tell(writer.write().await, reporter);
+        }
     }
 
     /// Writes what was pushed if it is time to, beside the next steps.
     pub(crate) fn write_when_due(&mut self, runtime: &Handle, reporter: &dyn Reporter) {
-        tell(self.0.write_when_due(runtime), reporter);
+        if let Some(writer) = &mut self.0 {
+            tell(writer.write_when_due(runtime), reporter);
+        }
     }
 }
 

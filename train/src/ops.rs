@@ -52,7 +52,7 @@ mod unfold;
 mod window;
 
 pub use adamw::{Descent, Pace};
-pub(crate) use adamw::{Moving, adamw, average};
+pub(crate) use adamw::{Moving, adamw, adamw_of_some, average};
 pub(crate) use attention_space::attention_space;
 pub(crate) use attention_time::attention_time;
 pub(crate) use gelu::gelu;

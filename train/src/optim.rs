@@ -2,6 +2,7 @@
 //! rate.
 
 mod average;
+mod owners;
 mod schedule;
 
 use std::collections::BTreeMap;
@@ -10,9 +11,10 @@ use candle_core::{DType, Device, Tensor, Var};
 
 use crate::model::Parameters;
 pub use crate::ops::{Descent, Pace};
-use crate::ops::{Gradients, Moving, adamw};
+use crate::ops::{Gradients, Moving, adamw, adamw_of_some};
 use crate::{Error, Result, tensors};
 pub(crate) use average::Average;
+pub(crate) use owners::{Owners, squares};
 pub use schedule::RateSchedule;
 pub(crate) use schedule::learning_rate;
 
@@ -56,20 +58,45 @@ impl AdamW {
         gradients: &Gradients,
         pace: Pace,
     ) -> Result<Descent> {
-        let weights = parameters.iter().filter_map(|(name, var)| {
+        let weights = self.moving(parameters, gradients);
+        let found = adamw(&weights, loss, self.steps + 1, pace)?;
+        self.steps += u64::from(found.is_finite());
+        Ok(found)
+    }
+
+    /// [`AdamW::step`] where these are only some of a model's weights; the loss and the norm of the gradients of all
+    /// are known.
+    pub(crate) fn step_of_some(
+        &mut self,
+        parameters: &Parameters,
+        gradients: &Gradients,
+        found: Descent,
+        pace: Pace,
+    ) -> Result<()> {
+        if found.is_finite() {
+            let weights = self.moving(parameters, gradients);
+            adamw_of_some(&weights, found, self.steps + 1, pace)?;
+            self.steps += 1;
+        }
+        Ok(())
+    }
+
+    fn moving<'a>(
+        &'a self,
+        parameters: &'a Parameters,
+        gradients: &'a Gradients,
+    ) -> Vec<Moving<'a>> {
+        let weights = parameters.iter().filter_map(|(name, weight)| {
             let (first, second) = self.moments.get(name)?;
-            let gradient = gradients.get(var)?;
+            let gradient = gradients.get(weight)?;
             Some(Moving {
-                weight: var,
+                weight,
                 first,
                 second,
                 gradient,
             })
         });
-        let weights: Vec<Moving<'_>> = weights.collect();
-        let found = adamw(&weights, loss, self.steps + 1, pace)?;
-        self.steps += u64::from(found.is_finite());
-        Ok(found)
+        weights.collect()
     }
 
     /// Steps that have moved weights.

@@ -16,6 +16,13 @@ pub struct Progress {
     pub best: Option<Best>,
     /// Validations since the best one.
     pub stale: u64,
+    /// The most ranks that have trained it together; 0 for one.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub ranks: usize,
+}
+
+fn is_zero(ranks: &usize) -> bool {
+    *ranks == 0
 }
 
 /// The best validation of a run.

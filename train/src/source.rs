@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use wellspring_store::{Batch, Conditions, Dataset, Frames, IoStatistics, Patch};
+use wellspring_store::{Conditions, Dataset, Frames, IoStatistics, Patch, Share};
 
 use crate::augment::Augment;
 use crate::domain::{Domain, Domains, Unseen};
-use crate::feed::{Feeds, Mix};
+use crate::feed::{Feeds, Mix, StepBatch};
 use crate::inputs::{InputReader, InputValues};
 use crate::loss::{Loss, check_fields};
 use crate::model::Surrogate;
@@ -27,6 +27,8 @@ pub(crate) struct Source {
     pub(crate) patches: Vec<Patch>,
     inputs: InputReader,
     feeds: Feeds,
+    /// What this rank reads of each batch.
+    share: Share,
 }
 
 impl Source {
@@ -35,6 +37,7 @@ impl Source {
         (dataset, domain): (Arc<Dataset>, &Domain),
         domains: &Domains,
         model: &Surrogate,
+        share: Share,
     ) -> Result<Self> {
         let inputs = InputReader::new(domain, domains)?;
         let model = model.view(domains.places(domain)?, domain.boundaries.clone())?;
@@ -54,8 +57,9 @@ impl Source {
             loss: Loss::new(&config.loss, dataset.schema(), &model.device())?,
             model,
             patches,
-            feeds: Feeds::new(config, dataset, inputs.conditioning())?,
+            feeds: Feeds::new(config, dataset, inputs.conditioning(), share)?,
             inputs,
+            share,
         })
     }
 
@@ -78,12 +82,13 @@ impl Source {
         step: u64,
         runtime: &Handle,
         stop: &Stop,
-    ) -> Result<Option<Batch>> {
-        let mut batch = self.feeds.of_mut(step).next(runtime, stop)?;
-        if let (Some(batch), Some(augment)) = (&mut batch, &self.augment) {
-            augment.apply(&mut batch.frames, &mut batch.conditions, step);
+    ) -> Result<Option<StepBatch>> {
+        let mut found = self.feeds.of_mut(step).next(runtime, stop)?;
+        let own = found.as_mut().and_then(|found| found.own.as_mut());
+        if let (Some(own), Some(augment)) = (own, &self.augment) {
+            augment.apply(&mut own.frames, &mut own.conditions, step, self.share);
         }
-        Ok(batch)
+        Ok(found)
     }
 
     /// What a person should know of what the model sees of it.
@@ -98,6 +103,11 @@ impl Source {
         let lacking = self.domain.lacks(kinds).into_iter();
         let lacking = lacking.map(|kind| format!("{name} has no {kind} for model.inputs"));
         unseen.into_iter().chain(lacking).collect()
+    }
+
+    /// Identity of the data set as it is.
+    pub(crate) fn manifest_id(&self) -> String {
+        self.feeds.dataset().manifest().id()
     }
 
     /// What reading it has cost.
@@ -118,9 +128,10 @@ impl Sources {
         datasets: Vec<Arc<Dataset>>,
         domains: &Domains,
         model: &Surrogate,
+        share: Share,
     ) -> Result<Self> {
         check_fields(&config.loss, datasets.iter().map(|data| data.schema()))?;
-        let open = |known| Source::new(config, known, domains, model);
+        let open = |known| Source::new(config, known, domains, model, share);
         let list = datasets
             .into_iter()
             .zip(domains.iter())

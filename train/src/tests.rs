@@ -24,9 +24,9 @@ use tokio::runtime::Runtime;
 use wellspring_store::*;
 
 use crate::{
-    Checkpoint, CheckpointChoice, Config, Error, Loss, Mlp, ModelChoice, ModelConfig, PatchSize,
-    Perturbation, Precision, Predictor, Start, Stop, Strategy, Surrogate, TrainOptions, predict,
-    train, training_gradients, training_loss,
+    Alone, Checkpoint, CheckpointChoice, Config, Error, Loss, Mlp, ModelChoice, ModelConfig,
+    PatchSize, Perturbation, Precision, Predictor, Start, Stop, Strategy, Surrogate, TrainOptions,
+    predict, train, training_gradients, training_loss,
 };
 
 /// Two trajectories of travelling waves.
@@ -185,6 +185,7 @@ fn a_resumed_run_equals_an_undisturbed_one() {
             start,
             validator: None,
             stop,
+            collective: &Alone,
         };
         train(run, options, runtime.handle(), reporter)
     };
@@ -235,6 +236,7 @@ fn training_learns_the_waves() {
         start: Start::New,
         validator: None,
         stop: &Stop::default(),
+        collective: &Alone,
     };
     let outcome = train(&run, options, runtime.handle(), &Silent).unwrap();
     assert!(outcome.loss.unwrap() < 0.5, "{outcome:?}");
@@ -268,6 +270,7 @@ fn a_vocabulary_of_fields_serves_several_data_sets() {
             start: Start::Resume,
             validator: None,
             stop,
+            collective: &Alone,
         };
         train(run, options, runtime.handle(), reporter).unwrap()
     };

@@ -16,6 +16,7 @@ mod options;
 mod saving;
 mod start;
 mod status;
+mod together;
 mod validating;
 
 use tokio::runtime::Handle;
@@ -28,18 +29,19 @@ use crate::device;
 use crate::domain::Domains;
 use crate::log::Log;
 use crate::model::Surrogate;
-use crate::optim::{AdamW, Average};
+use crate::optim::{AdamW, Average, Owners};
 use crate::previous::{Previous, refuse_unfinished};
 use crate::progress::{Best, Progress};
 use crate::source::Sources;
 use crate::validation::Validate;
-use crate::{Config, Error, Result, Stop};
+use crate::{Collective, Config, Error, Result, Stop};
 pub use bench::{TrainFigure, bench_train};
 use clock::Clock;
 use data_wait::DataWait;
 pub use options::{Start, TrainOptions};
 use saving::Writing;
 use status::Status;
+use together::Agreement;
 
 /// The result of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -78,8 +80,13 @@ pub fn train(
     reporter: &dyn Reporter,
 ) -> Result<Outcome> {
     options.config.validate()?;
+    let share = options.collective.share();
+    options.config.check_ranks(share.world)?;
     let (claim, before) = runtime.block_on(async {
-        let claim = RunClaim::open(run, reporter).await?;
+        let claim = match share.rank {
+            0 => Some(RunClaim::open(run, reporter).await?),
+            _ => None,
+        };
         let before = previous(run, &options, reporter).await?;
         Ok::<_, Error>((claim, before))
     })?;
@@ -88,6 +95,7 @@ pub fn train(
     }
     let (start, stop) = (options.start, options.stop);
     let mut trainer = Trainer::new(run, options, claim, before.as_ref(), runtime)?;
+    trainer.agree_to_begin()?;
     if let Some(before) = before {
         if trainer.is_done() {
             trainer.tidy(reporter);
@@ -134,7 +142,13 @@ struct Trainer<'a> {
     /// What was asked for, with the schedule's horizon.
     config: Config,
     run: &'a Location,
-    claim: RunClaim,
+    /// Held by the first rank, which writes what there is once.
+    claim: Option<RunClaim>,
+    collective: &'a dyn Collective,
+    /// Which rank moves which weights.
+    owners: Owners,
+    /// What the ranks said of the last step.
+    agreement: Agreement,
     runtime: &'a Handle,
     validator: Option<&'a dyn Validate>,
     domains: Domains,
@@ -166,7 +180,7 @@ impl<'a> Trainer<'a> {
     fn new(
         run: &'a Location,
         options: TrainOptions<'a>,
-        claim: RunClaim,
+        claim: Option<RunClaim>,
         before: Option<&Previous>,
         runtime: &'a Handle,
     ) -> Result<Self> {
@@ -174,8 +188,10 @@ impl<'a> Trainer<'a> {
             config,
             datasets,
             validator,
+            collective,
             ..
         } = options;
+        let share = collective.share();
         let domains = runtime.block_on(Domains::of_run(&datasets, config))?;
         let device = config.train.device.open()?;
         let checkpoint = before.map(|before| &before.checkpoint);
@@ -185,7 +201,10 @@ impl<'a> Trainer<'a> {
         };
         let optim = &config.optim;
         optim.check_frozen(model.parameters().iter().map(|(name, _)| name))?;
-        let mut optimizer = AdamW::except(model.parameters(), |name| optim.freezes(name))?;
+        let is_frozen = |name: &str| optim.freezes(name);
+        let owners = Owners::new(model.parameters(), is_frozen, share.world);
+        let mut optimizer =
+            AdamW::except(model.parameters(), |name| !owners.owns(share.rank, name))?;
         let average = |decay| Average::of(model.parameters(), decay);
         let mut average = optim.ema.map(average).transpose()?;
         if let Some(checkpoint) = checkpoint {
@@ -197,14 +216,19 @@ impl<'a> Trainer<'a> {
         };
         let kept = checkpoint.map(|checkpoint| checkpoint.state.step);
         let progress = checkpoint.map(|checkpoint| checkpoint.state.progress);
-        let progress = progress.unwrap_or_default();
+        let mut progress = progress.unwrap_or_default();
+        if share.world > 1 {
+            progress.ranks = progress.ranks.max(share.world);
+        }
         let step = kept.unwrap_or(0);
-        let sources = Sources::new(config, datasets, &domains, &model)?;
+        let sources = Sources::new(config, datasets, &domains, &model, share)?;
         let steps = config.steps(sources.epoch_steps())?;
         Ok(Self {
             config: config.clone(),
             run,
             claim,
+            owners,
+            agreement: Agreement::default(),
             runtime,
             validator,
             domains,
@@ -213,7 +237,11 @@ impl<'a> Trainer<'a> {
             optimizer,
             average,
             sources: sources.after(step),
-            log: Log::new(run, step),
+            log: match share.rank {
+                0 => Log::new(run, step),
+                _ => Log::none(),
+            },
+            collective,
             wait: DataWait::default(),
             clock: Clock::new(config.train.hours, progress.seconds),
             status: Status::default(),
@@ -248,7 +276,7 @@ impl<'a> Trainer<'a> {
     fn run(&mut self, stop: &Stop, reporter: &dyn Reporter) -> Result<Outcome> {
         let begun = self.step;
         let _heed = stop.heed();
-        while !self.is_done() && !stop.asked() {
+        while !self.is_done() && !self.stops(stop) {
             match self.advance(stop, reporter) {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -262,6 +290,14 @@ impl<'a> Trainer<'a> {
         let sum: f32 = self.losses.iter().sum();
         let mean = (!self.losses.is_empty()).then(|| sum / self.losses.len() as f32);
         Ok(self.outcome(begun, mean, !self.is_done()))
+    }
+
+    /// Whether it was asked to stop. Several ranks stop after the same step.
+    fn stops(&self, stop: &Stop) -> bool {
+        match self.collective.is_alone() {
+            true => stop.asked(),
+            false => self.agreement.stops,
+        }
     }
 
     /// One step, with a validation and a checkpoint after it where they are due. False where it was asked to stop

@@ -1,9 +1,12 @@
 //! [`Validate`]: how a run is measured while it goes on. Training knows no metrics: whoever starts it brings them.
 
+use serde::{Deserialize, Serialize};
+use wellspring_store::Share;
+
 use crate::Predictor;
 
 /// A measurement of a model.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
     /// The data set.
     pub data: String,
@@ -20,17 +23,26 @@ pub struct Measurement {
 /// Why a model could not be measured.
 pub type ValidationError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Measures models on data that they do not learn from, always on the same.
+/// Measures models on data that they do not learn from, always on the same. Ranks that train a model together share
+/// the measurements out in turn: each makes those of its share.
 pub trait Validate {
     /// Predicts the next frame at every patch size that the model is trained with.
     ///
     /// # Errors
     /// When data cannot be read, or the model cannot predict.
-    fn next_frames(&self, model: &Predictor) -> Result<Vec<Measurement>, ValidationError>;
+    fn next_frames(
+        &self,
+        model: &Predictor,
+        share: Share,
+    ) -> Result<Vec<Measurement>, ValidationError>;
 
     /// Rolls the model out while its patch sizes take turns.
     ///
     /// # Errors
     /// As for [`Validate::next_frames`].
-    fn rollouts(&self, model: &Predictor) -> Result<Vec<Measurement>, ValidationError>;
+    fn rollouts(
+        &self,
+        model: &Predictor,
+        share: Share,
+    ) -> Result<Vec<Measurement>, ValidationError>;
 }

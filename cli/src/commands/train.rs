@@ -99,6 +99,7 @@ pub fn train(session: &Session, config: &Config, run: &Location, start: Start) -
         start,
         validator: validator.as_ref().map(|found| found as &dyn Validate),
         stop: &stop,
+        collective: &*session.collective,
     };
     let outcome = wellspring_train::train(run, options, session.handle(), &session.reporter)
         .with_context(|| format!("cannot train {run}"))?;

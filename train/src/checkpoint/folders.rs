@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use wellspring_store::Location;
 
-use super::{FILES, STATE};
+use super::{STATE, is_file};
 use crate::Result;
 
 /// Which checkpoints stay.
@@ -46,10 +46,14 @@ pub(crate) async fn forget_after(run: &Location, step: u64) -> Result<Vec<u64>> 
 
 /// Deletes a checkpoint. The state goes first, so a half-deleted one is none.
 pub(crate) async fn delete(run: &Location, step: u64) -> Result<()> {
-    for name in std::iter::once(STATE).chain(FILES) {
-        folder(run, step).join(name).delete().await?;
+    let place = folder(run, step);
+    place.join(STATE).delete().await?;
+    for (held, name) in files(run).await? {
+        if held == step && is_file(&name) {
+            place.join(&name).delete().await?;
+        }
     }
-    if let Some(path) = folder(run, step).local_path() {
+    if let Some(path) = place.local_path() {
         // An object store has no folders; a disk would keep an empty one, which hurts nobody.
         tokio::fs::remove_dir(path).await.ok();
     }

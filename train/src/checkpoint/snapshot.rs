@@ -1,9 +1,9 @@
 //! [`Snapshot`]: a copy of what a run has learned, which becomes a checkpoint while the run goes on.
 
-use wellspring_store::{Location, checksum, sealed};
+use wellspring_store::{Location, Share, checksum, sealed};
 
 use super::folders::{delete, folder};
-use super::{AVERAGE, MODEL, OPTIMIZER, STATE, State, damaged};
+use super::{AVERAGE, MODEL, STATE, State, damaged, optimizer_file};
 use crate::claim::RunClaim;
 use crate::domain::Domains;
 use crate::model::Parameters;
@@ -11,10 +11,10 @@ use crate::optim::{AdamW, Average};
 use crate::progress::Progress;
 use crate::{Error, Result, tensors};
 
-/// What a run has learned after a step, in memory.
+/// What a run has learned after a step, in memory; of several ranks, what this one writes of it.
 pub(crate) struct Snapshot {
     state: State,
-    files: Vec<(&'static str, Vec<u8>)>,
+    files: Vec<(String, Vec<u8>)>,
 }
 
 /// What is copied.
@@ -23,6 +23,8 @@ pub(crate) struct Learned<'a> {
     pub(crate) parameters: &'a Parameters,
     pub(crate) optimizer: &'a AdamW,
     pub(crate) average: Option<&'a Average>,
+    /// The ranks that hold the optimizer's state. The first writes what all have.
+    pub(crate) share: Share,
 }
 
 impl Learned<'_> {
@@ -36,12 +38,12 @@ impl Learned<'_> {
         loss: Option<f32>,
         progress: Progress,
     ) -> Result<Snapshot> {
-        let mut files = vec![
-            (MODEL, self.parameters.to_safetensors()?),
-            (OPTIMIZER, self.optimizer.to_safetensors()?),
-        ];
-        if let Some(average) = self.average {
-            files.push((AVERAGE, average.to_safetensors()?));
+        let mut files = vec![(optimizer_file(self.share), self.optimizer.to_safetensors()?)];
+        if self.share.rank == 0 {
+            files.push((MODEL.to_owned(), self.parameters.to_safetensors()?));
+            if let Some(average) = self.average {
+                files.push((AVERAGE.to_owned(), average.to_safetensors()?));
+            }
         }
         let state = State {
             step,
@@ -60,14 +62,14 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`Error::NotFinite`] before anything is written, [`Error::Overtaken`], and what writing may give.
-    pub(crate) async fn write(mut self, run: &Location, claim: &RunClaim) -> Result<()> {
-        let folder = folder(run, self.state.step);
-        for (name, bytes) in &self.files {
-            tensors::check_finite(bytes, &folder.join(name).to_string())?;
-        }
+    pub(crate) async fn write(self, run: &Location, claim: &RunClaim) -> Result<()> {
+        self.check(run)?;
         claim.check().await?;
         let step = self.state.step;
-        let written = self.write_files(&folder, claim).await;
+        let written = match self.write_files(run).await {
+            Ok(state) => commit(&state, run, claim).await,
+            Err(error) => Err(error),
+        };
         if matches!(written, Err(Error::Store(_))) && claim.check().await.is_ok() {
             // A full disk needs the room; what stays is removed by the next training.
             delete(run, step).await.ok();
@@ -75,16 +77,41 @@ impl Snapshot {
         written
     }
 
-    async fn write_files(&mut self, folder: &Location, claim: &RunClaim) -> Result<()> {
-        for (name, bytes) in std::mem::take(&mut self.files) {
-            self.state
-                .checksums
-                .insert(name.to_owned(), checksum(&bytes));
-            folder.join(name).put(bytes).await?;
-        }
-        let place = folder.join(STATE);
-        let text = sealed::to_json(&self.state).map_err(|error| damaged(&place, error))?;
-        claim.check().await?;
-        Ok(place.put(text).await?)
+    /// Writes this rank's files; gives a state that has their checksums alone.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] before anything is written, and what writing may give.
+    pub(crate) async fn write_pieces(self, run: &Location) -> Result<State> {
+        self.check(run)?;
+        self.write_files(run).await
     }
+
+    fn check(&self, run: &Location) -> Result<()> {
+        let folder = folder(run, self.state.step);
+        let mut files = self.files.iter();
+        files.try_for_each(|(name, bytes)| {
+            tensors::check_finite(bytes, &folder.join(name).to_string())
+        })
+    }
+
+    async fn write_files(mut self, run: &Location) -> Result<State> {
+        let folder = folder(run, self.state.step);
+        for (name, bytes) in std::mem::take(&mut self.files) {
+            let place = folder.join(&name);
+            self.state.checksums.insert(name, checksum(&bytes));
+            place.put(bytes).await?;
+        }
+        Ok(self.state)
+    }
+}
+
+/// Writes the state of a checkpoint whose files are there, which makes it one.
+///
+/// # Errors
+/// [`Error::Overtaken`], and what writing may give.
+pub(crate) async fn commit(state: &State, run: &Location, claim: &RunClaim) -> Result<()> {
+    let place = folder(run, state.step).join(STATE);
+    let text = sealed::to_json(state).map_err(|error| damaged(&place, error))?;
+    claim.check().await?;
+    Ok(place.put(text).await?)
 }

@@ -1,8 +1,6 @@
 //! [`Perturbation`]: the random part of a forward pass in training. It is drawn beforehand, so that the
 //! pass itself is a function of its arguments.
 
-use std::ops::Range;
-
 use candle_core::{Device, Tensor};
 use rand::Rng;
 use wellspring_store::Patch;
@@ -59,8 +57,8 @@ impl Perturbation {
     }
 
     /// That of some samples of the batch.
-    pub(crate) fn of(&self, samples: Range<usize>) -> Self {
-        let part = |factors: &Vec<f32>| factors[samples.clone()].to_vec();
+    pub(crate) fn of(&self, samples: &[usize]) -> Self {
+        let part = |factors: &Vec<f32>| samples.iter().map(|&sample| factors[sample]).collect();
         let residuals = self.residuals.iter();
         Self {
             shift: self.shift.clone(),

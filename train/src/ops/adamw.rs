@@ -22,6 +22,7 @@ const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 
 /// A weight, its moments and its gradient.
+#[derive(Clone, Copy)]
 pub(crate) struct Moving<'a> {
     pub(crate) weight: &'a Var,
     pub(crate) first: &'a Var,
@@ -67,6 +68,32 @@ pub(crate) fn adamw(all: &[Moving<'_>], loss: &Tensor, step: u64, pace: Pace) ->
     }
 }
 
+/// Takes one step for some of the weights, where loss and norm are those of all. The norm is finite.
+pub(crate) fn adamw_of_some(
+    all: &[Moving<'_>],
+    found: Descent,
+    step: u64,
+    pace: Pace,
+) -> Result<()> {
+    let Some(first) = all.first() else {
+        return Ok(());
+    };
+    if Route::of(first.gradient) != Route::Gpu {
+        return move_all(all, found.norm, step, pace);
+    }
+    let factor = clipping(found.norm, pace).min(1.0);
+    let gradients = all.iter().map(|moving| moving.gradient * factor);
+    let gradients: Vec<Tensor> = gradients.collect::<Result<_>>()?;
+    let clipped = all.iter().zip(&gradients);
+    let clipped = clipped.map(|(moving, gradient)| Moving {
+        gradient,
+        ..*moving
+    });
+    let loss = Tensor::new(found.loss, first.gradient.device())?;
+    let pace = Pace { clip: None, ..pace };
+    by_kernels(&clipped.collect::<Vec<_>>(), &loss, step, pace).map(drop)
+}
+
 fn one_by_one(all: &[Moving<'_>], loss: &Tensor, step: u64, pace: Pace) -> Result<Descent> {
     let mut squares = 0.0;
     for moving in all {
@@ -77,20 +104,29 @@ fn one_by_one(all: &[Moving<'_>], loss: &Tensor, step: u64, pace: Pace) -> Resul
         norm: f64::sqrt(squares),
     };
     if found.is_finite() {
-        let update = Update::new(step, pace);
-        let factor = pace.clip.map_or(1.0, |limit| limit / (found.norm + 1e-6));
-        for moving in all {
-            let mut gradient = moving.gradient.clone();
-            if factor < 1.0 {
-                gradient = (gradient * factor)?;
-            }
-            if pace.l2 > 0.0 {
-                gradient = (gradient + (moving.weight.as_detached_tensor() * pace.l2)?)?;
-            }
-            move_one(moving, &gradient, &update)?;
-        }
+        move_all(all, found.norm, step, pace)?;
     }
     Ok(found)
+}
+
+/// What gradients of a norm are multiplied by, where that is less than 1.
+fn clipping(norm: f64, pace: Pace) -> f64 {
+    pace.clip.map_or(1.0, |limit| limit / (norm + 1e-6))
+}
+
+fn move_all(all: &[Moving<'_>], norm: f64, step: u64, pace: Pace) -> Result<()> {
+    let (update, factor) = (Update::new(step, pace), clipping(norm, pace));
+    for moving in all {
+        let mut gradient = moving.gradient.clone();
+        if factor < 1.0 {
+            gradient = (gradient * factor)?;
+        }
+        if pace.l2 > 0.0 {
+            gradient = (gradient + (moving.weight.as_detached_tensor() * pace.l2)?)?;
+        }
+        move_one(moving, &gradient, &update)?;
+    }
+    Ok(())
 }
 
 fn move_one(moving: &Moving<'_>, gradient: &Tensor, update: &Update) -> Result<()> {

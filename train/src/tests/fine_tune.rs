@@ -86,6 +86,7 @@ fn channels_are_matched_by_name() {
         start: Start::Resume,
         validator: None,
         stop: &Stop::default(),
+        collective: &Alone,
     };
     let outcome = train(&place, options, run.runtime.handle(), &run.notes).unwrap();
     assert_eq!((outcome.begun, outcome.step), (0, 9));

@@ -137,6 +137,7 @@ async fn moments_that_are_not_finite_are_never_written() {
             parameters: model.parameters(),
             optimizer: &optimizer,
             average: None,
+            share: wellspring_store::Share::WHOLE,
         };
         let snapshot = learned.snapshot(3, None, Progress::default()).unwrap();
         let done = snapshot.write(&run, &claim).await;

@@ -148,6 +148,7 @@ fn go(
         start: Start::Resume,
         validator: None,
         stop: &Stop::default(),
+        collective: &Alone,
     };
     train(run, options, runtime.handle(), &Silent)
 }
@@ -391,6 +392,7 @@ fn a_run_with_inputs_goes_on_bit_for_bit() {
         start: Start::New,
         validator: None,
         stop: &stop,
+        collective: &Alone,
     };
     let reporter = StopAfter(AtomicU64::new(4), &stop);
     train(&parts, options, runtime.handle(), &reporter).unwrap();
@@ -596,6 +598,7 @@ fn what_is_asked_for_and_not_there_is_told() {
         start: Start::New,
         validator: None,
         stop: &Stop::default(),
+        collective: &Alone,
     };
     train(&memory(), options, runtime.handle(), &notes).unwrap();
     let told = notes.take().join("\n");

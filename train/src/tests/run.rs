@@ -62,6 +62,7 @@ impl Run {
             start: Start::Resume,
             validator: None,
             stop,
+            collective: &Alone,
         };
         train(&self.place, options, self.runtime.handle(), reporter)
     }
@@ -73,6 +74,7 @@ impl Run {
             start,
             validator: None,
             stop: &Stop::default(),
+            collective: &Alone,
         };
         train(&self.place, options, self.runtime.handle(), &self.notes)
     }

@@ -42,11 +42,15 @@ impl Scripted {
 }
 
 impl Validate for Scripted {
-    fn next_frames(&self, model: &Predictor) -> Result<Vec<Measurement>, ValidationError> {
+    fn next_frames(
+        &self,
+        model: &Predictor,
+        _: Share,
+    ) -> Result<Vec<Measurement>, ValidationError> {
         self.answer(model, "step", 1)
     }
 
-    fn rollouts(&self, model: &Predictor) -> Result<Vec<Measurement>, ValidationError> {
+    fn rollouts(&self, model: &Predictor, _: Share) -> Result<Vec<Measurement>, ValidationError> {
         self.answer(model, "rollout", 12)
     }
 }
@@ -58,6 +62,7 @@ fn go(run: &Run, config: &Config, validator: &Scripted) -> crate::Outcome {
         start: Start::Resume,
         validator: Some(validator),
         stop: &Stop::default(),
+        collective: &Alone,
     };
     train(&run.place, options, run.runtime.handle(), &run.notes).unwrap()
 }

@@ -36,7 +36,7 @@ pub struct TrainFigure {
 pub fn bench_train(options: TrainOptions<'_>, steps: u64, runtime: &Handle) -> Result<TrainFigure> {
     let run = Location::parse("memory:///bench")?;
     let claim = runtime.block_on(RunClaim::open(&run, &Silent))?;
-    let mut trainer = Trainer::new(&run, options, claim, None, runtime)?;
+    let mut trainer = Trainer::new(&run, options, Some(claim), None, runtime)?;
     let steps = steps.max(1);
     trainer.steps_of_a_run(WARM)?;
     let (first, second) = (trainer.round(steps)?, trainer.round(steps)?);
@@ -80,7 +80,7 @@ impl Trainer<'_> {
         };
         let began = Instant::now();
         for step in self.step.saturating_sub(steps)..self.step {
-            let (patch, perturbation) = self.draw(step, batch.frames.batch());
+            let (patch, perturbation) = self.draw(step, batch.windows);
             let (loss, gradients) = self.gradients(&batch, &patch, &perturbation)?;
             let pace = self.pace();
             let parameters = self.model.parameters();

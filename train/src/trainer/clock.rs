@@ -9,6 +9,8 @@ pub(super) struct Clock {
     limit: Option<f64>,
     before: f64,
     began: Instant,
+    /// Seconds used by the clock of the first rank, where there are several.
+    followed: Option<f64>,
 }
 
 impl Clock {
@@ -18,10 +20,17 @@ impl Clock {
             limit: hours.map(|hours| hours * 3600.0),
             before,
             began: Instant::now(),
+            followed: None,
         }
     }
 
-    /// Seconds used; 0 for a run that its steps end, whose checkpoints do not depend on time.
+    /// Goes by the clock of the first rank, which has used so many seconds, until it is told anew: all ranks must come to
+    /// the same rate of learning and the same end.
+    pub(super) fn follow(&mut self, used: f64) {
+        self.followed = self.limit.map(|_| used);
+    }
+
+    /// Seconds used, by this rank's own time; 0 for a run that its steps end, whose checkpoints do not depend on time.
     pub(super) fn used(&self) -> f64 {
         match self.limit {
             Some(_) => self.before + self.began.elapsed().as_secs_f64(),
@@ -31,7 +40,8 @@ impl Clock {
 
     /// The part of the time that is used, at most 1; none where steps end the run.
     pub(super) fn share(&self) -> Option<f64> {
-        self.limit.map(|limit| (self.used() / limit).min(1.0))
+        let used = self.followed.unwrap_or_else(|| self.used());
+        self.limit.map(|limit| (used / limit).min(1.0))
     }
 
     /// Whether the time is used up.

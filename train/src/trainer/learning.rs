@@ -2,13 +2,15 @@
 
 use std::time::Instant;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use wellspring_store::{Batch, Conditions, Frames, Patch, Reporter, Window};
+use wellspring_store::{Conditions, Frames, Patch, Reporter, Window};
 
 use super::Trainer;
+use super::together::RankReport;
 use crate::config::Optimizer;
+use crate::feed::StepBatch;
 use crate::log::Event;
 use crate::model::Perturbation;
 use crate::ops::Gradients;
@@ -31,19 +33,35 @@ impl Trainer<'_> {
             return Ok(false);
         };
         let waited = began.elapsed().as_secs_f64();
-        let (patch, perturbation) = self.draw(self.step, batch.frames.batch());
+        let (patch, perturbation) = self.draw(self.step, batch.windows);
         let pace = self.pace();
         let (loss, gradients) = self.gradients(&batch, &patch, &perturbation)?;
         self.whole = false;
+        let found = match self.collective.is_alone() {
+            true => {
+                let parameters = self.model.parameters();
+                self.optimizer.step(parameters, &loss, &gradients, pace)?
+            }
+            false => {
+                let own = RankReport {
+                    loss: f64::from(loss.to_scalar::<f32>()?),
+                    busy: began.elapsed().as_secs_f64() - waited,
+                    waited,
+                    is_asked_to_stop: stop.asked(),
+                    ..self.report()
+                };
+                self.step_together(own, gradients, batch.windows, pace)?
+            }
+        };
         let parameters = self.model.parameters();
-        let found = self.optimizer.step(parameters, &loss, &gradients, pace)?;
         if let (Some(average), true) = (&self.average, found.is_finite()) {
             average.update(parameters, self.optimizer.updates())?;
         }
         (self.whole, self.step) = (true, self.step + 1);
         self.progress.updates = Some(self.optimizer.updates());
         if !found.is_finite() {
-            self.skip(data, &patch, found, &batch.windows, reporter)?;
+            let windows = batch.own.as_ref().map(|own| own.windows.as_slice());
+            self.skip(data, &patch, found, windows.unwrap_or_default(), reporter)?;
             return Ok(true);
         }
         self.progress.skipped = 0;
@@ -115,16 +133,21 @@ impl Trainer<'_> {
         learning_rate(&self.config.optim, step, self.horizon())
     }
 
-    /// The loss of a batch and its gradients, part by part where the batch is accumulated.
+    /// The loss of a batch and its gradients, part by part where the batch is accumulated; of several ranks, what this
+    /// one adds to them.
     pub(super) fn gradients(
         &self,
-        whole: &Batch,
+        whole: &StepBatch,
         patch: &Patch,
         perturbation: &Perturbation,
     ) -> Result<(Tensor, Gradients)> {
-        let source = self.sources.of(self.step);
-        let batch = whole.frames.batch();
-        let size = batch.div_ceil(self.config.optim.accumulate);
+        let (source, share) = (self.sources.of(self.step), self.collective.share());
+        let Some(own) = &whole.own else {
+            let zero = Tensor::zeros((), DType::F32, &source.model.device())?;
+            return Ok((zero, Gradients::default()));
+        };
+        let batch = own.frames.batch();
+        let size = batch.min(self.samples_at_once());
         let learn = |frames: &Frames, conditions: &[Conditions], perturbation: &Perturbation| {
             let inputs = source.inputs(conditions, frames)?;
             let example = Example {
@@ -134,19 +157,20 @@ impl Trainer<'_> {
             let (model, loss, limit) = (&source.model, &source.loss, self.activations);
             training_gradients(model, example, patch, perturbation, loss, limit)
         };
-        if size == batch {
-            return learn(&whole.frames, &whole.conditions, perturbation);
+        if size == whole.windows {
+            return learn(&own.frames, &own.conditions, perturbation);
         }
         let (mut sum, mut gradients) = (None, Gradients::default());
         for first in (0..batch).step_by(size) {
             let samples = first..(first + size).min(batch);
-            let share = samples.len() as f64 / batch as f64;
-            let frames = whole.frames.slice_batch(samples.clone());
+            let weight = samples.len() as f64 / whole.windows as f64;
+            let frames = own.frames.slice_batch(samples.clone());
             // A batch without conditions has none for any sample.
-            let conditions = whole.conditions.get(samples.clone()).unwrap_or_default();
-            let (part, found) = learn(&frames, conditions, &perturbation.of(samples))?;
-            gradients.add_all(found, share)?;
-            let part = (part * share)?;
+            let conditions = own.conditions.get(samples.clone()).unwrap_or_default();
+            let places: Vec<usize> = samples.map(|sample| share.place(sample)).collect();
+            let (part, found) = learn(&frames, conditions, &perturbation.of(&places))?;
+            gradients.add_all(found, weight)?;
+            let part = (part * weight)?;
             sum = Some(match sum {
                 Some(sum) => (sum + part)?,
                 None => part,
@@ -158,6 +182,13 @@ impl Trainer<'_> {
             found: "0".into(),
         })?;
         Ok((sum, gradients))
+    }
+
+    /// Samples that a rank computes at once: those of an accumulated batch's part. A run that goes on with fewer ranks
+    /// keeps to what it began with, so that it needs no more memory.
+    fn samples_at_once(&self) -> usize {
+        let parts = self.config.optim.accumulate.max(self.progress.ranks);
+        self.config.train.batch.div_ceil(parts)
     }
 
     /// Tells of a step that moved no weight; ends the run after too many in a row.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wellspring_store::Dataset;
 
-use crate::{Config, Stop, Validate};
+use crate::{Collective, Config, Stop, Validate};
 
 /// What [`train()`](crate::train()) trains, and from where on.
 #[derive(Clone)]
@@ -20,6 +20,8 @@ pub struct TrainOptions<'a> {
     pub validator: Option<&'a dyn Validate>,
     /// When it is asked, the run writes a checkpoint after the current step and ends.
     pub stop: &'a Stop,
+    /// The processes that train it together.
+    pub collective: &'a dyn Collective,
 }
 
 /// Where a run begins.

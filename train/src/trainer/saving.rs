@@ -7,15 +7,23 @@ use tokio::task::JoinHandle;
 use wellspring_store::{Location, Reporter, with_causes};
 
 use super::{Outcome, Trainer};
-use crate::checkpoint::{self, Keep, Learned};
+use crate::checkpoint::{self, Keep, Learned, State};
+use crate::collective::exchange_json;
 use crate::log::Event;
 use crate::{Error, Result, tensors};
 
 /// A checkpoint on its way.
 pub(super) struct Writing {
     step: u64,
-    /// Says what could not be deleted of older ones.
-    task: JoinHandle<Result<Option<String>>>,
+    task: JoinHandle<Result<Written>>,
+}
+
+/// What was written.
+enum Written {
+    /// All of it. Says what could not be deleted of older ones.
+    Whole(Option<String>),
+    /// The files of one of several ranks.
+    Pieces(State),
 }
 
 impl Trainer<'_> {
@@ -25,12 +33,18 @@ impl Trainer<'_> {
         if matches!(error, Error::Overtaken { .. }) {
             return;
         }
-        if let Err(error) = self.settle(reporter) {
+        if self.collective.is_alone()
+            && let Err(error) = self.settle(reporter)
+        {
             let error = with_causes(&error);
             reporter.note(&format!("warning: {error}"));
         }
         let is_lost = matches!(error, Error::Diverged { .. });
         let is_kept = self.losses.is_empty() || self.kept == Some(self.step);
+        // The other ranks do not know of the error, so they write nothing.
+        if !self.collective.is_alone() {
+            return;
+        }
         if !is_lost && self.whole && !is_kept {
             let step = self.step;
             match self.save(reporter).and_then(|()| self.written(reporter)) {
@@ -53,7 +67,7 @@ impl Trainer<'_> {
         let (step, kept) = (self.step, self.kept);
         let saved = self.save(reporter).and_then(|()| self.written(reporter));
         saved.map_err(|error| match error {
-            Error::Store(_) => Error::Unsaved {
+            Error::Store(_) | Error::Unwritten { .. } => Error::Unsaved {
                 step,
                 kept,
                 source: Box::new(error),
@@ -95,19 +109,25 @@ impl Trainer<'_> {
             parameters: self.model.parameters(),
             optimizer: &self.optimizer,
             average: self.average.as_ref(),
+            share: self.collective.share(),
         };
         let loss = self.losses.last().copied();
         let snapshot = learned.snapshot(self.step, loss, self.progress)?;
         self.runtime.block_on(async {
-            self.claim.check().await?;
+            if let Some(claim) = &self.claim {
+                claim.check().await?;
+            }
             self.log.write(reporter).await;
             Ok::<_, Error>(())
         })?;
-        let (run, claim, step) = (self.run.clone(), self.claim.clone(), self.step);
-        let keep = self.keep();
+        let (run, keep, step) = (self.run.clone(), self.keep(), self.step);
+        let claim = self.claim.clone().filter(|_| self.collective.is_alone());
         let task = self.runtime.spawn(async move {
+            let Some(claim) = claim else {
+                return snapshot.write_pieces(&run).await.map(Written::Pieces);
+            };
             snapshot.write(&run, &claim).await?;
-            Ok(forget(&run, keep, step).await)
+            Ok(Written::Whole(forget(&run, keep, step).await))
         });
         self.writing = Some(Writing { step, task });
         Ok(())
@@ -125,8 +145,22 @@ impl Trainer<'_> {
     /// [`Trainer::settle`] without waiting.
     pub(super) fn settle_if_written(&mut self, reporter: &dyn Reporter) -> Result<()> {
         match &self.writing {
-            Some(writing) if writing.task.is_finished() => self.settle(reporter),
+            Some(_) if self.are_written() => self.settle(reporter),
             _ => Ok(()),
+        }
+    }
+
+    /// Whether this rank writes no checkpoint now.
+    pub(super) fn has_written(&self) -> bool {
+        let writing = self.writing.as_ref();
+        writing.is_none_or(|writing| writing.task.is_finished())
+    }
+
+    /// Whether no rank does; several ranks go by what they said of the last step.
+    fn are_written(&self) -> bool {
+        match self.collective.is_alone() {
+            true => self.has_written(),
+            false => self.agreement.has_written,
         }
     }
 
@@ -136,7 +170,7 @@ impl Trainer<'_> {
             return Ok(());
         };
         match self.written(reporter) {
-            Err(error @ Error::Store(_)) => {
+            Err(error @ (Error::Store(_) | Error::Unwritten { .. })) => {
                 let next = step + self.config.train.checkpoint_every;
                 let (told, next) = (unsaved(step, &error), next.min(self.steps));
                 reporter.note(&format!("{told}; the next is tried after step {next}"));
@@ -152,7 +186,16 @@ impl Trainer<'_> {
             return Ok(());
         };
         let ended = self.runtime.block_on(task);
-        match ended.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic())) {
+        let ended = ended.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()));
+        let ended = match ended {
+            Ok(Written::Whole(warning)) => Ok(warning),
+            Ok(Written::Pieces(state)) => self.join_pieces(step, Ok(state)),
+            Err(error @ Error::Store(_)) if !self.collective.is_alone() => {
+                self.join_pieces(step, Err(error))
+            }
+            Err(error) => Err(error),
+        };
+        match ended {
             Err(Error::NotFinite { tensor, .. }) => {
                 let what = format!("after step {step} {tensor} has {}", tensors::NOT_FINITE);
                 Err(self.diverged(what))
@@ -163,6 +206,60 @@ impl Trainer<'_> {
                 self.kept = Some(step);
                 Ok(())
             }
+        }
+    }
+}
+
+impl Trainer<'_> {
+    /// Makes a checkpoint of the files that all ranks have written. If one could not write its own, it is none, for all
+    /// ranks.
+    fn join_pieces(&self, step: u64, own: Result<State>) -> Result<Option<String>> {
+        let (collective, runtime, run) = (self.collective, self.runtime, self.run);
+        let said: Result<_, String> = match &own {
+            Ok(state) => Ok(state.checksums()),
+            Err(error) => Err(with_causes(error)),
+        };
+        let all = exchange_json(collective, &said)?;
+        let (mut checksums, mut failures) = (Vec::new(), Vec::new());
+        for (rank, said) in all.into_iter().enumerate() {
+            match said {
+                Ok(of_rank) => checksums.extend(of_rank),
+                Err(what) => failures.push((rank, what)),
+            }
+        }
+        let Some((rank, what)) = failures.into_iter().next() else {
+            return self.commit_pieces(own?, checksums);
+        };
+        if self.claim.is_some() {
+            // A full disk needs the room.
+            runtime.block_on(checkpoint::delete(run, step)).ok();
+        }
+        own?;
+        Err(Error::Unwritten { rank, what })
+    }
+
+    /// The first rank writes the state; the others hear whether it could.
+    fn commit_pieces(
+        &self,
+        state: State,
+        checksums: Vec<(String, String)>,
+    ) -> Result<Option<String>> {
+        let mut result = Ok(None);
+        if let Some(claim) = &self.claim {
+            let (run, keep, step) = (self.run, self.keep(), state.step);
+            result = self.runtime.block_on(async {
+                checkpoint::commit(&state.with_checksums(checksums), run, claim).await?;
+                Ok(forget(run, keep, step).await)
+            });
+        }
+        let said: Result<(), String> = match &result {
+            Ok(_) => Ok(()),
+            Err(error) => Err(with_causes(error)),
+        };
+        let all = exchange_json(self.collective, &said)?;
+        match (result, all.into_iter().next()) {
+            (Ok(_), Some(Err(what))) => Err(Error::Unwritten { rank: 0, what }),
+            (result, _) => result,
         }
     }
 }

@@ -45,6 +45,9 @@ impl Trainer<'_> {
             ));
         }
         let runtime = self.runtime;
+        if self.claim.is_none() {
+            return Ok(());
+        }
         runtime.block_on(self.take(start, reporter))?;
         self.log.push(Event::Start {
             step: self.step,
@@ -69,9 +72,9 @@ impl Trainer<'_> {
                     run: self.run.to_string(),
                 });
             }
-            self.claim.take(reporter).await?;
+            self.claim_run(reporter).await?;
         } else {
-            self.claim.take(reporter).await?;
+            self.claim_run(reporter).await?;
             place.put(config).await?;
         }
         let left = leftovers::sweep(self.run).await?;
@@ -91,12 +94,22 @@ impl Trainer<'_> {
         Ok(())
     }
 
+    async fn claim_run(&mut self, reporter: &dyn Reporter) -> Result<()> {
+        match &mut self.claim {
+            Some(claim) => claim.take(reporter).await,
+            None => Ok(()),
+        }
+    }
+
     /// Removes from a finished run what a process that was killed at its end had not removed yet.
     pub(super) fn tidy(&mut self, reporter: &dyn Reporter) {
+        if self.claim.is_none() {
+            return;
+        }
         let (run, runtime, keep) = (self.run, self.runtime, self.keep());
         let tidied = runtime.block_on(async {
             if checkpoint::steps(run).await?.len() > keep.newest || leftovers::are_in(run).await? {
-                self.claim.take(reporter).await?;
+                self.claim_run(reporter).await?;
                 leftovers::sweep(run).await?;
                 checkpoint::retain(run, keep, self.step).await?;
             }

@@ -3,6 +3,7 @@
 use wellspring_store::Reporter;
 
 use super::Trainer;
+use crate::collective::exchange_json;
 use crate::log::Event;
 use crate::validation::{Measurement, ValidationError};
 use crate::{Predictor, Result};
@@ -39,9 +40,32 @@ impl Trainer<'_> {
         };
         let (config, domains) = (self.config.clone(), self.domains.clone());
         let predictor = Predictor::new(config, domains, self.step, String::new(), model)?;
-        let mut found = validator.next_frames(&predictor)?;
+        let share = self.collective.share();
+        let mut found = self.of_all_ranks(validator.next_frames(&predictor, share))?;
         if rolls_out {
-            found.extend(validator.rollouts(&predictor)?);
+            found.extend(self.of_all_ranks(validator.rollouts(&predictor, share))?);
+        }
+        Ok(found)
+    }
+
+    /// What all ranks have measured, in the order of one that measures alone. One that fails fails for all.
+    fn of_all_ranks(
+        &self,
+        own: Result<Vec<Measurement>, ValidationError>,
+    ) -> Result<Vec<Measurement>, ValidationError> {
+        if self.collective.is_alone() {
+            return own;
+        }
+        let own = own.map_err(|error| error.to_string());
+        let parts = exchange_json(self.collective, &own)?.into_iter();
+        let mut parts = parts
+            .map(|part| part.map(Vec::into_iter))
+            .collect::<Result<Vec<_>, String>>()?;
+        let mut found = Vec::new();
+        // Each round has one measurement of each rank, until those of the last run out.
+        while let Some(next) = parts[0].next() {
+            found.push(next);
+            found.extend(parts[1..].iter_mut().filter_map(Iterator::next));
         }
         Ok(found)
     }

@@ -23,6 +23,7 @@ pub fn run(session: &Session, args: &args::Bench) -> Result<Vec<Value>> {
         start: Start::New,
         validator: None,
         stop: &Stop::default(),
+        collective: &*session.collective,
     };
     let steps = STEPS * args.repeat.max(1) as u64;
     let figure = wellspring_train::bench_train(options, steps, session.handle())?;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tokio::runtime::Handle;
 use wellspring_eval::{SampleOptions, Schedule, WindowSample};
-use wellspring_store::{Dataset, Patch, Split};
+use wellspring_store::{Dataset, Patch, Share, Split};
 use wellspring_train::{Config, Domain, Measurement, Predictor, Validate, ValidationError};
 
 use crate::commands::eval::ModelSubject;
@@ -90,12 +90,26 @@ impl<'a> Validator<'a> {
 }
 
 impl Validate for Validator<'_> {
-    fn next_frames(&self, model: &Predictor) -> Result<Vec<Measurement>, ValidationError> {
+    fn next_frames(
+        &self,
+        model: &Predictor,
+        share: Share,
+    ) -> Result<Vec<Measurement>, ValidationError> {
+        let patches = model.patches()?;
         let mut found = Vec::new();
-        for &dataset in &self.datasets {
+        for (n, &dataset) in self.datasets.iter().enumerate() {
+            let before = n * patches.len();
+            let own = patches
+                .iter()
+                .enumerate()
+                .filter(|(place, _)| share.has(before + place))
+                .map(|(_, patch)| Schedule::fixed(patch.clone()))
+                .collect::<Vec<_>>();
+            if own.is_empty() {
+                continue;
+            }
             let sample = self.sample(dataset, self.config.validation.windows, 1)?;
-            for patch in model.patches()? {
-                let schedule = Schedule::fixed(patch);
+            for schedule in own {
                 found.push(self.measure(model, &sample, dataset, &schedule, 1)?);
             }
         }
@@ -103,7 +117,11 @@ impl Validate for Validator<'_> {
     }
 
     /// A data set whose trajectories are too short for the rollout has none.
-    fn rollouts(&self, model: &Predictor) -> Result<Vec<Measurement>, ValidationError> {
+    fn rollouts(
+        &self,
+        model: &Predictor,
+        share: Share,
+    ) -> Result<Vec<Measurement>, ValidationError> {
         let options = &self.config.validation;
         let patches = model
             .patches()?
@@ -112,12 +130,14 @@ impl Validate for Validator<'_> {
             .collect::<Vec<_>>();
         let ndim = model.domains().first().space.len();
         let schedule = Schedule::parse(&patches.join(","), ndim)?;
+        let samples = self.datasets.iter().filter_map(|&dataset| {
+            let sample = self.sample(dataset, options.rollouts, options.rollout);
+            Some((dataset, sample.ok()?))
+        });
         let mut found = Vec::new();
-        for &dataset in &self.datasets {
-            if let Ok(sample) = self.sample(dataset, options.rollouts, options.rollout) {
-                let lead = options.rollout;
-                found.push(self.measure(model, &sample, dataset, &schedule, lead)?);
-            }
+        for (_, (dataset, sample)) in samples.enumerate().filter(|(n, _)| share.has(*n)) {
+            let lead = options.rollout;
+            found.push(self.measure(model, &sample, dataset, &schedule, lead)?);
         }
         Ok(found)
     }

@@ -1,0 +1,36 @@
+//! [`Alone`]: a world of one rank.
+
+use candle_core::Tensor;
+use wellspring_store::Share;
+
+use super::{Collective, Pending};
+use crate::Result;
+
+/// A process that no launcher has started.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Alone;
+
+impl Collective for Alone {
+    fn share(&self) -> Share {
+        Share::WHOLE
+    }
+
+    fn local_rank(&self) -> usize {
+        0
+    }
+
+    fn exchange(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
+        Ok(vec![own.to_vec()])
+    }
+
+    fn reduce_scatter(&self, values: &Tensor, _counts: &[usize]) -> Result<Pending> {
+        let values = values.clone();
+        Ok(Pending::new(move || Ok(values)))
+    }
+
+    fn all_gather(&self, own: &Tensor, _counts: &[usize]) -> Result<Tensor> {
+        Ok(own.clone())
+    }
+
+    fn abort(&self, _code: i32) {}
+}
