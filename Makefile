@@ -1,6 +1,7 @@
 # make demo          build, then simulate, ingest, train, evaluate and report on this machine
 # make test          everything that the project tests in Rust
 # make test-python   what pyarrow, DuckDB, PyTorch and The Well's own library read of ours
+# make test-mpi      training by several processes, as mpirun starts them; installs Open MPI where it may
 # make test-cloud    the way through buckets of S3 and Azure, as moto and azurite emulate them
 # make check         format, lints, docs, and the CUDA code's types (no GPU needed)
 # make wheel         the program for pip: dist/wellspring-*.whl
@@ -13,13 +14,14 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo build wheel test test-crash test-python test-cloud check bench cuda ptx test-driver cuda-kit
+.PHONY: help demo build wheel test test-mpi test-crash test-python test-cloud check bench cuda ptx test-driver cuda-kit
 
 # HDF5 is built from source and needs a newer CMake than some distributions have.
 cargo = tools=$$(.ci/cmake) && PATH="$$tools:$$PATH" cargo
 target := $(or $(CARGO_TARGET_DIR),target)
 demo ?= demo
-# cluster: SQL on Ballista. `make build features=` leaves it out and builds faster.
+# cluster: SQL on Ballista; mpi: training by several processes. `make build features=` leaves both out and builds
+# faster.
 features ?= cluster
 
 help:
@@ -37,6 +39,10 @@ demo:
 
 test:
 	@$(cargo) test --release --locked --workspace --no-fail-fast --features "$(features)"
+
+test-mpi:
+	@.ci/mpi
+	@$(cargo) test --release --locked -p wellspring --features "$(features) mpi" --test program -- ranks::
 
 test-crash:
 	@export WELLSPRING_CRASH=all; $(cargo) test --release --locked --workspace --features "$(features)" --test program -- crash:: --nocapture

@@ -13,6 +13,8 @@ mod odd_inputs;
 mod paper;
 mod pipeline;
 mod program;
+#[cfg(feature = "mpi")]
+mod ranks;
 mod refusals;
 mod report;
 mod results;

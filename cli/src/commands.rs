@@ -21,6 +21,7 @@ mod verify;
 mod weights;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -105,7 +106,9 @@ fn runtime(builder: &mut Builder) -> Result<Runtime> {
 /// Runs what was typed. Of several ranks the first speaks, and an error of one ends all.
 pub fn run(cli: Cli, terminal: Arc<Terminal>) -> Result<()> {
     let collective = match &cli.command {
-        Command::Train(_) => wellspring_train::join()?,
+        Command::Train(_) | Command::Eval(_) | Command::Ingest(_) | Command::Bench(_) => {
+            wellspring_train::join()?
+        }
         _ => Arc::new(Alone),
     };
     progress::silence(!collective.is_first());
@@ -115,7 +118,11 @@ pub fn run(cli: Cli, terminal: Arc<Terminal>) -> Result<()> {
         && !collective.is_alone()
         && !error.is::<Interrupted>()
     {
-        failure::report_of_rank(error, collective.share().rank);
+        // What all have found the first tells; the others do not end the job before.
+        match failure::is_of_all_ranks(error) && !collective.is_first() {
+            true => std::thread::sleep(Duration::from_secs(1)),
+            false => failure::report_of_rank(error, collective.share().rank),
+        }
         collective.abort(1);
     }
     done

@@ -54,6 +54,14 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     }
 }
 
+/// Whether all ranks have the same error: they differ from one another, or were all asked for the same nonsense.
+pub fn is_of_all_ranks(error: &anyhow::Error) -> bool {
+    use wellspring_train::Error;
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
+    causes.any(|cause| matches!(cause, Error::Collective { .. } | Error::Value { .. }))
+        || error.is::<Misuse>()
+}
+
 /// Prints the error of one of several ranks, with its number and machine.
 pub fn report_of_rank(error: &anyhow::Error, rank: usize) {
     progress::silence(false);

@@ -8,6 +8,8 @@
 use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write};
 
+use crate::progress::is_silent;
+
 /// The text with its control characters and invisible marks written out: `\u{1b}`. Ends of lines and tabulators
 /// stay.
 pub fn plain(text: &str) -> Cow<'_, str> {
@@ -49,6 +51,10 @@ pub fn print_data(bytes: &[u8]) -> anyhow::Result<()> {
 
 /// Writes bytes to standard output unchanged: only for text that this program made, never for untrusted text.
 pub fn print_exactly(bytes: &[u8]) -> anyhow::Result<()> {
+    // Of several ranks the first has said it.
+    if is_silent() {
+        return Ok(());
+    }
     let mut output = io::stdout().lock();
     output.write_all(bytes)?;
     output.flush()?;

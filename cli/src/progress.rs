@@ -60,7 +60,7 @@ fn console_is_attended() -> bool {
 
 impl Reporter for Terminal {
     fn begin(&self, stage: &str, total: Option<u64>, unit: &str) {
-        if self.quiet || IS_SILENT.load(Ordering::Relaxed) {
+        if self.quiet || is_silent() {
             return;
         }
         let target = match self.draws {
@@ -159,10 +159,15 @@ pub fn silence(is_silent: bool) {
     IS_SILENT.store(is_silent, Ordering::Relaxed);
 }
 
+/// Whether this process says nothing.
+pub fn is_silent() -> bool {
+    IS_SILENT.load(Ordering::Relaxed)
+}
+
 /// A line for the person at the terminal.
 pub fn line(text: &str) {
     use std::io::Write as _;
-    if IS_SILENT.load(Ordering::Relaxed) {
+    if is_silent() {
         return;
     }
     // A closed standard error must not stop the work.

@@ -14,9 +14,9 @@ mod mpi;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use candle_core::Tensor;
-use serde::Serialize;
+use candle_core::{DType, Tensor};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use wellspring_store::Share;
 
 use crate::{Error, Result};
@@ -37,7 +37,7 @@ pub trait Collective: Debug + Send + Sync {
     /// [`Error::Collective`] when the engine fails.
     fn exchange(&self, own: &[u8]) -> Result<Vec<Vec<u8>>>;
 
-    /// Begins to sum vectors over ranks. Of the sum each rank gets its part: rank r the numbers after those of the ranks
+    /// Begins to sum vectors over ranks, in f32 or bf16; the sum is in f32. Of the sum each rank gets its part: rank r the numbers after those of the ranks
     /// before it, as many as `counts[r]`.
     ///
     /// # Errors
@@ -102,6 +102,26 @@ pub(crate) fn exchange_json<T: Serialize + DeserializeOwned>(
 fn numbers(bytes: &[u8]) -> Vec<f64> {
     let (parts, _) = bytes.as_chunks::<8>();
     parts.iter().map(|part| f64::from_ne_bytes(*part)).collect()
+}
+
+/// Numbers in which ranks send gradients to one another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wire {
+    /// Single precision, as they are.
+    #[default]
+    F32,
+    /// bfloat16: half the bytes, and eight bits of a number.
+    Bf16,
+}
+
+impl Wire {
+    pub(crate) fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+        }
+    }
 }
 
 /// A sum on its way.

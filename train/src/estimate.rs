@@ -54,12 +54,19 @@ pub struct StepMemory {
     pub largest_batch: Option<usize>,
 }
 
-/// What a step of a run takes, and how large its batch can be in `memory` bytes.
+/// What a step of a run takes of each of some ranks, and how large its batch can be in `memory` bytes of each. The first
+/// rank takes the most.
 ///
 /// # Errors
 /// As [`crate::train`] before its first step.
-pub fn estimate(config: &Config, datasets: &[Arc<Dataset>], memory: u64) -> Result<MemoryEstimate> {
+pub fn estimate(
+    config: &Config,
+    datasets: &[Arc<Dataset>],
+    ranks: usize,
+    memory: u64,
+) -> Result<MemoryEstimate> {
     config.validate()?;
+    config.check_ranks(ranks)?;
     let domain = |data: &Arc<Dataset>| Domain::of(data, &config.model.inputs);
     let domains = Domains::new(datasets.iter().map(domain).collect::<Result<_>>()?)?;
     let device = config.train.device.open()?;
@@ -70,8 +77,11 @@ pub fn estimate(config: &Config, datasets: &[Arc<Dataset>], memory: u64) -> Resu
     };
     let weights = 4 * model.parameters().count() as u64;
     let averages = u64::from(config.optim.ema.is_some());
-    let learned = learned_bytes(&model) + averages * weights;
-    let checkpoint = (3 + averages) * weights;
+    let moments = 2 * weights / ranks as u64;
+    let learned = (2 + averages) * weights + moments;
+    let checkpoint = (1 + averages) * weights + moments;
+    // Gradients that are sent, and weights that come, of all ranks.
+    let exchanged = if ranks > 1 { 2 * weights } else { 0 };
     let beside = if device.is_cpu() { checkpoint } else { 0 };
     let mut steps = Vec::new();
     for domain in domains.iter() {
@@ -81,10 +91,10 @@ pub fn estimate(config: &Config, datasets: &[Arc<Dataset>], memory: u64) -> Resu
             let patch = size.on(domain.space.len())?;
             let parts = config.optim.accumulate;
             let peak = |batch: usize| {
-                let samples = batch.div_ceil(parts);
+                let samples = batch.div_ceil(parts.max(ranks));
                 let shape = [config.data.context, samples];
                 let kept = step_bytes(&view, &patch, &domain.space, shape, limit)?;
-                Ok(PROGRAM + learned + beside + kept)
+                Ok(PROGRAM + learned + beside + exchanged + kept)
             };
             steps.push(StepMemory {
                 data: domain.name.clone(),

@@ -104,7 +104,7 @@ mod tests;
 pub use bench::{StepBench, StepFigure, bench_step};
 pub use checkpoint::{Checkpoint, CheckpointChoice, ModelChoice, State, WeightChoice};
 pub use claim::host;
-pub use collective::{Alone, Collective, Launcher, Pending, join};
+pub use collective::{Alone, Collective, Launcher, Pending, Wire, join};
 pub use config::{
     AugmentConfig, Config, DataConfig, LossConfig, LossKind, Mlp, ModelConfig, OptimConfig,
     Optimizer, PatchSize, Preset, Roots, Strategy, TrainConfig, ValidationConfig,
@@ -123,7 +123,7 @@ pub use ops::Gradients;
 pub use optim::{AdamW, Descent, Pace, RateSchedule};
 pub use predictor::Predictor;
 pub use progress::{Best, Progress};
-pub use step::{predict, training_gradients, training_loss};
+pub use step::{predict, training_gradients, training_gradients_by_block, training_loss};
 pub use stop::Stop;
 pub use trainer::{Outcome, Start, TrainFigure, TrainOptions, bench_train, train};
 pub use validation::{Measurement, Validate, ValidationError};

@@ -156,6 +156,7 @@ mod tests {
             shape: vec![2],
             initial: Initial::Constant(1.0),
             channels: None,
+            block: None,
         };
         Parameters::draw(&["a", "b"].map(weight), 0, &Device::Cpu).unwrap()
     }

@@ -31,10 +31,7 @@ pub fn training_loss<'a>(
     loss.of(&output, &target)
 }
 
-/// The loss of [`training_loss`] as a constant, and its gradients. `limit` is the memory, in bytes, for what blocks
-/// keep for their backward pass. The first blocks keep only their input where all would not fit, and are computed again when
-/// their gradient is due (Chen et al. 2016): at most one more forward pass for a memory that hardly
-/// grows with depth.
+/// [`training_gradients_by_block`] for who waits for all of them.
 ///
 /// # Errors
 /// As [`Surrogate::forward`].
@@ -45,6 +42,28 @@ pub fn training_gradients<'a>(
     perturbation: &Perturbation,
     loss: &Loss,
     limit: u64,
+) -> Result<(Tensor, Gradients)> {
+    let wait = &mut |_: usize, _: &Gradients| Ok(());
+    training_gradients_by_block(model, example, patch, perturbation, loss, limit, wait)
+}
+
+/// The loss of [`training_loss`] as a constant, and its gradients. `limit` is the memory, in bytes, for what blocks
+/// keep for their backward pass. The first blocks keep only their input where all would not fit, and are computed again when
+/// their gradient is due (Chen et al. 2016): at most one more forward pass for a memory that hardly
+/// grows with depth.
+///
+/// `ready` is told, now and then, from which block on the gradients are whole.
+///
+/// # Errors
+/// As [`Surrogate::forward`], and what `ready` gives.
+pub fn training_gradients_by_block<'a>(
+    model: &Surrogate,
+    example: impl Into<Example<'a>>,
+    patch: &Patch,
+    perturbation: &Perturbation,
+    loss: &Loss,
+    limit: u64,
+    ready: &mut dyn FnMut(usize, &Gradients) -> Result<()>,
 ) -> Result<(Tensor, Gradients)> {
     let example = example.into();
     let time = context(example.frames, 1)?;
@@ -78,10 +97,12 @@ pub fn training_gradients<'a>(
         (loss.detach(), slope_of(found.remove(&end), &end)?)
     };
     tape.backward(&output, slope, &mut gradients)?;
+    ready(again, &gradients)?;
     let mut slope = slope_of(gradients.remove(&at), &at)?;
     for (block, input) in inputs.into_iter().enumerate().rev() {
         let (output, tape) = Tape::record(&input, || pass.blocks(&input, block..block + 1))?;
         tape.backward(&output, slope, &mut gradients)?;
+        ready(block, &gradients)?;
         slope = slope_of(gradients.remove(&input), &input)?;
     }
     let mut found = backward_from(&tokens, slope)?;

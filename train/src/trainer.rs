@@ -13,6 +13,7 @@ mod clock;
 mod data_wait;
 mod learning;
 mod options;
+mod rank_times;
 mod saving;
 mod start;
 mod status;
@@ -39,6 +40,7 @@ pub use bench::{TrainFigure, bench_train};
 use clock::Clock;
 use data_wait::DataWait;
 pub use options::{Start, TrainOptions};
+use rank_times::RankTimes;
 use saving::Writing;
 use status::Status;
 use together::Agreement;
@@ -147,8 +149,9 @@ struct Trainer<'a> {
     collective: &'a dyn Collective,
     /// Which rank moves which weights.
     owners: Owners,
-    /// What the ranks said of the last step.
+    /// What the ranks said of the last step, and how they spend their time.
     agreement: Agreement,
+    rank_times: RankTimes,
     runtime: &'a Handle,
     validator: Option<&'a dyn Validate>,
     domains: Domains,
@@ -202,7 +205,7 @@ impl<'a> Trainer<'a> {
         let optim = &config.optim;
         optim.check_frozen(model.parameters().iter().map(|(name, _)| name))?;
         let is_frozen = |name: &str| optim.freezes(name);
-        let owners = Owners::new(model.parameters(), is_frozen, share.world);
+        let owners = Owners::new(&model, is_frozen, share.world)?;
         let mut optimizer =
             AdamW::except(model.parameters(), |name| !owners.owns(share.rank, name))?;
         let average = |decay| Average::of(model.parameters(), decay);
@@ -229,6 +232,7 @@ impl<'a> Trainer<'a> {
             claim,
             owners,
             agreement: Agreement::default(),
+            rank_times: RankTimes::default(),
             runtime,
             validator,
             domains,

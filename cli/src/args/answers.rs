@@ -126,7 +126,7 @@ Examples:
   wellspring sql --cluster host:50050 -r s3://bucket/results 'SELECT * FROM leaderboard'
 
 The table training has a row for each event of the runs of --runs: run, path, config (a map: config['optim.lr']),
-segment, event (start, step, validation, skipped, read, done, stopped, failed), step, time, data, patch, loss, lr,
+segment, event (start, step, validation, skipped, read, rank, done, stopped, failed), step, time, data, patch, loss, lr,
 norm, seconds, waited, lead, vrmse, ... What an event does not have is null. WHERE steps_after < 100 reads only the
 segments with the last 100 steps of each run. training_folders has a row for each run; the views training_runs and
 curves compare runs and their steps.

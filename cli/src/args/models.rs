@@ -57,6 +57,10 @@ pub struct Train {
     /// With --estimate: memory of the machine in GiB; by default what is free
     #[arg(long, value_name = "GIB", requires = "estimate")]
     pub memory: Option<f64>,
+    /// With --estimate: how many processes train it together, which share the optimizer's state and the batch
+    #[arg(long, value_name = "N", requires = "estimate", default_value = "1",
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub ranks: usize,
 
     /// With --resume: go back to the checkpoint of this step; later ones are deleted
     #[arg(long, value_name = "STEP", requires = "resume")]

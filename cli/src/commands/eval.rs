@@ -45,7 +45,10 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
             let name = args.name.as_deref().unwrap_or(&args.run);
             let ndim = evaluator.dataset.schema().grid.ndim();
             let subject = baseline.with_context(args.context, ndim).every(args.stride);
-            vec![evaluator.baseline(session, &subject, name)?]
+            match session.collective.is_first() {
+                true => vec![evaluator.baseline(session, &subject, name)?],
+                false => Vec::new(),
+            }
         }
         None => {
             let run = session.locate(&args.run)?;
@@ -61,10 +64,10 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
             evaluator.model(session, &predictor, name, &args.schedules)?
         }
     };
-    for record in records.iter().flatten() {
-        line(&describe(record));
-    }
-    let skipped = records.iter().filter(|record| record.is_none()).count();
+    let said = |record: &Option<RunRecord>| record.as_ref().map(describe);
+    let said = of_all_ranks(session, records.iter().map(said).collect())?;
+    said.iter().flatten().for_each(|text| line(text));
+    let skipped = said.iter().filter(|text| text.is_none()).count();
     if skipped > 0 {
         line(&format!("{skipped} there already, not done again"));
     }
@@ -73,6 +76,16 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
         super::typed_as(&args.results, &evaluator.results)
     ));
     Ok(())
+}
+
+/// What all ranks say of their evaluations.
+fn of_all_ranks(session: &Session, own: Vec<Option<String>>) -> Result<Vec<Option<String>>> {
+    let said = session.collective.exchange(&serde_json::to_vec(&own)?)?;
+    let parts = said
+        .iter()
+        .map(|bytes| serde_json::from_slice::<Vec<_>>(bytes));
+    let parts = parts.collect::<Result<Vec<_>, _>>()?;
+    Ok(parts.into_iter().flatten().collect())
 }
 
 /// On what a command evaluates, how, and where it writes the results.
@@ -94,7 +107,7 @@ impl Evaluator {
         self.evaluate(session, subject, name, &schedule)
     }
 
-    /// Each schedule in turn; without any, each patch size that the model was trained with.
+    /// Each schedule in turn; without any, each patch size that the model was trained with. Several ranks share them out.
     pub fn model(
         &self,
         session: &Session,
@@ -120,9 +133,10 @@ impl Evaluator {
             }
         };
         let subject = ModelSubject::new(&predictor)?;
-        schedules
-            .iter()
-            .map(|schedule| self.evaluate(session, &subject, name, schedule))
+        let share = session.collective.share();
+        let own = schedules.iter().enumerate();
+        own.filter(|(place, _)| share.has(*place))
+            .map(|(_, schedule)| self.evaluate(session, &subject, name, schedule))
             .collect()
     }
 

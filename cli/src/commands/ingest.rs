@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
 use wellspring_ingest::{FindingKind, IngestOptions, Part, Stage};
-use wellspring_store::{AxisSelection, Error as StoreError, Manifest, Selection, Transform};
+use wellspring_store::{
+    AxisSelection, Error as StoreError, Location, Manifest, Selection, Transform,
+};
 
 use super::Session;
 use crate::args;
@@ -43,6 +45,9 @@ async fn convert(
         line(&format!("part {part} is done"));
         return Ok(None);
     }
+    if !session.collective.is_alone() && !args.on_demand && !args.append && !args.finish {
+        return by_ranks(session, options, (&source, &root)).await;
+    }
     if args.on_demand {
         let there = wellspring_ingest::promise(&source, &root, options, reporter).await?;
         if there.is_none() {
@@ -62,6 +67,27 @@ async fn convert(
         wellspring_ingest::ingest(&source, &root, options, reporter).await?
     };
     Ok(Some(manifest))
+}
+
+/// Each rank does a part, and the first the end. What a part needs of others is there when all have come so far.
+async fn by_ranks(
+    session: &Session,
+    options: &IngestOptions,
+    (source, root): (&Location, &Location),
+) -> Result<Option<Manifest>> {
+    let (collective, reporter) = (&session.collective, &session.reporter);
+    let share = collective.share();
+    let part: Part = typed(format!("{}/{}", share.rank, share.world).parse())?;
+    for stage in [Stage::Statistics, Stage::Shards] {
+        wellspring_ingest::ingest_part(source, root, options, part, stage, reporter).await?;
+        collective.barrier()?;
+    }
+    match collective.is_first() {
+        true => Ok(Some(
+            wellspring_ingest::finish(source, root, options, reporter).await?,
+        )),
+        false => Ok(None),
+    }
 }
 
 fn options(session: &Session, args: &args::Ingest) -> Result<IngestOptions> {

@@ -25,7 +25,7 @@ pub fn run(session: &Session, args: &args::Train) -> Result<()> {
         misuse!("no data set: add --set data.root=DS, or root = \"DS\" under [data]");
     }
     if args.estimate {
-        return estimate::run(session, &config, args.memory);
+        return estimate::run(session, &config, args);
     }
     let start = match args.from {
         Some(step) => Start::From(step),

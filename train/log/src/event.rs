@@ -76,6 +76,19 @@ pub enum Event {
         /// Requests, bytes, waits.
         traffic: IoStatistics,
     },
+    /// How one of several ranks has spent its time since the last such event; with each checkpoint.
+    Rank {
+        /// Steps taken.
+        step: u64,
+        /// The rank.
+        rank: u64,
+        /// Mean seconds of a step in which it computed.
+        seconds: f64,
+        /// Mean seconds of a step in which it waited for data.
+        waited: f64,
+        /// Mean seconds of a step in which it waited for the slowest rank.
+        idle: f64,
+    },
     /// The run has taken all of its steps, and the last checkpoint is written.
     Done {
         /// Steps taken.

@@ -13,7 +13,7 @@ use crate::Event;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LogRow {
-    /// start, step, validation, skipped, read, done, stopped or failed.
+    /// start, step, validation, skipped, read, rank, done, stopped or failed.
     pub event: String,
     /// Steps taken; of a step, its number from 1.
     pub step: u64,
@@ -59,6 +59,10 @@ pub struct LogRow {
     pub misses: Option<u64>,
     /// Bytes of shards held at once, at most.
     pub peak: Option<u64>,
+    /// The rank whose time this is.
+    pub rank: Option<u64>,
+    /// Seconds of a step in which it waited for the slowest rank.
+    pub idle: Option<f64>,
 }
 
 /// The columns of a segment, in the order of [`LogRow`]'s fields.
@@ -90,6 +94,8 @@ pub fn schema() -> SchemaRef {
         ("hits", UInt64),
         ("misses", UInt64),
         ("peak", UInt64),
+        ("rank", UInt64),
+        ("idle", Float64),
     ];
     let field = |(name, kind)| Field::new(name, kind, !["event", "step"].contains(&name));
     Arc::new(Schema::new(
@@ -197,6 +203,19 @@ impl From<Event> for LogRow {
             } => Self {
                 data: Some(data),
                 ..Self::of("read", step).with_traffic(traffic)
+            },
+            Event::Rank {
+                step,
+                rank,
+                seconds,
+                waited,
+                idle,
+            } => Self {
+                rank: Some(rank),
+                seconds: Some(seconds),
+                waited: Some(waited),
+                idle: Some(idle),
+                ..Self::of("rank", step)
             },
             Event::Done { step } => Self::of("done", step),
             Event::Stopped { step } => Self::of("stopped", step),

@@ -1,6 +1,6 @@
 //! [`Alone`]: a world of one rank.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use wellspring_store::Share;
 
 use super::{Collective, Pending};
@@ -24,7 +24,7 @@ impl Collective for Alone {
     }
 
     fn reduce_scatter(&self, values: &Tensor, _counts: &[usize]) -> Result<Pending> {
-        let values = values.clone();
+        let values = values.to_dtype(DType::F32)?;
         Ok(Pending::new(move || Ok(values)))
     }
 

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use candle_core::{DType, Device, Tensor};
+use half::bf16;
 use mpi::Threading;
 use mpi::datatype::{Partition, PartitionMut};
 use mpi::topology::SimpleCommunicator;
@@ -109,6 +110,37 @@ struct Offsets {
     sum: usize,
 }
 
+/// The parts that a rank sends, and those that it gets.
+struct Parts {
+    sent: Offsets,
+    received: Offsets,
+    /// Numbers of this rank's part.
+    own: usize,
+}
+
+impl Parts {
+    /// Sends each rank its part of some values, and sums what comes for this one, in the order of ranks.
+    fn sum<N: Equivalence + Copy + Default>(
+        &self,
+        world: &SimpleCommunicator,
+        values: &[N],
+        number: impl Fn(N) -> f32,
+    ) -> Vec<f32> {
+        let (sent, received) = (&self.sent, &self.received);
+        let mut came = vec![N::default(); received.sum];
+        let from = Partition::new(values, &sent.counts[..], &sent.starts[..]);
+        let mut into = PartitionMut::new(&mut came[..], &received.counts[..], &received.starts[..]);
+        world.all_to_all_varcount_into(&from, &mut into);
+        let mut sum = vec![0.0; self.own];
+        for part in came.chunks_exact(self.own.max(1)) {
+            sum.iter_mut()
+                .zip(part)
+                .for_each(|(sum, &value)| *sum += number(value));
+        }
+        sum
+    }
+}
+
 /// Makes calls until nobody can ask for one.
 fn serve(say: &Sender<(Share, usize)>, asked: &Receiver<Call>) {
     let Some((universe, _)) = mpi::initialize_with_threading(Threading::Multiple) else {
@@ -166,23 +198,23 @@ impl Collective for Mpi {
         let sent = Self::offsets(counts)?;
         let own = counts[share.rank];
         let received = Self::offsets(&vec![own; share.world])?;
-        let values = on_host(values)?;
-        let sum = self.ask(move |world| {
-            let mut parts = vec![0.0_f32; received.sum];
-            let from = Partition::new(&values[..], &sent.counts[..], &sent.starts[..]);
-            let mut into =
-                PartitionMut::new(&mut parts[..], &received.counts[..], &received.starts[..]);
-            world.all_to_all_varcount_into(&from, &mut into);
-            // In the order of ranks, whatever came first.
-            let (sum, others) = parts.split_at_mut(own);
-            for other in others.chunks_exact(own.max(1)) {
-                sum.iter_mut()
-                    .zip(other)
-                    .for_each(|(sum, other)| *sum += other);
+        let parts = Parts {
+            sent,
+            received,
+            own,
+        };
+        let sum = match values.dtype() {
+            DType::BF16 => {
+                let values: Vec<bf16> = values.to_device(&Device::Cpu)?.to_vec1()?;
+                let bits: Vec<u16> = values.into_iter().map(bf16::to_bits).collect();
+                let number = |bits| bf16::from_bits(bits).to_f32();
+                self.ask(move |world| parts.sum(world, &bits, number))?
             }
-            parts.truncate(own);
-            parts
-        })?;
+            _ => {
+                let values = on_host(values)?;
+                self.ask(move |world| parts.sum(world, &values, |value| value))?
+            }
+        };
         Ok(Pending::new(move || {
             let sum = sum.recv().map_err(|_| ended())?;
             Ok(Tensor::from_vec(sum, own, &device)?)

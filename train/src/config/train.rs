@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{MOST_STEPS, counted, need};
-use crate::{DeviceChoice, Precision, Result};
+use crate::{DeviceChoice, Precision, Result, Wire};
 
 /// `[train]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,8 @@ pub struct TrainConfig {
     pub device: DeviceChoice,
     /// Precision of products: f32, tf32 or bf16.
     pub precision: Precision,
+    /// Numbers in which ranks send gradients to one another: f32 or bf16. They are summed in f32.
+    pub wire: Wire,
     /// Number of steps between two checkpoints.
     pub checkpoint_every: u64,
     /// Number of newest checkpoints that are kept. The one with the best validation is kept beside them.
@@ -60,6 +62,7 @@ impl Default for TrainConfig {
             activations_mib: None,
             device: DeviceChoice::Cpu,
             precision: Precision::F32,
+            wire: Wire::F32,
             checkpoint_every: 500,
             keep: 2,
             keep_every: None,

@@ -49,9 +49,7 @@ impl<T> Network<T> {
         columns: Columns,
         axes: usize,
     ) -> Result<Self> {
-        let block = |index: usize, scope: &mut Scope<'_, T>| {
-            Block::new(scope.within("blocks").within(index), config)
-        };
+        let block = |index: usize, scope: &mut Scope<'_, T>| Block::new(scope.block(index), config);
         Ok(Self {
             encoder: Encoder::new(&mut scope, config, columns, axes)?,
             blocks: (0..config.blocks)

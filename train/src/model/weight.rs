@@ -13,6 +13,8 @@ pub(crate) struct Weight {
     pub(crate) initial: Initial,
     /// Rows or columns that belong to channels, if there are such.
     pub(crate) channels: Option<ChannelAxis>,
+    /// The block of the transformer that it is of, if any.
+    pub(crate) block: Option<usize>,
 }
 
 impl Weight {
@@ -52,6 +54,7 @@ pub(crate) struct ChannelAxis {
 /// or nothing where weights are only listed.
 pub(super) struct Scope<'a, T> {
     name: String,
+    block: Option<usize>,
     make: &'a mut dyn FnMut(Weight) -> Result<T>,
 }
 
@@ -60,6 +63,7 @@ impl<'a, T> Scope<'a, T> {
     pub(super) fn root(make: &'a mut dyn FnMut(Weight) -> Result<T>) -> Self {
         Self {
             name: String::new(),
+            block: None,
             make,
         }
     }
@@ -68,7 +72,16 @@ impl<'a, T> Scope<'a, T> {
     pub(super) fn within(&mut self, name: impl Display) -> Scope<'_, T> {
         Scope {
             name: self.name_of(name),
+            block: self.block,
             make: self.make,
+        }
+    }
+
+    /// A block of the transformer.
+    pub(super) fn block(&mut self, index: usize) -> Scope<'_, T> {
+        Scope {
+            block: Some(index),
+            ..self.within(format_args!("blocks.{index}"))
         }
     }
 
@@ -101,6 +114,7 @@ impl<'a, T> Scope<'a, T> {
             shape: shape.to_vec(),
             initial,
             channels,
+            block: self.block,
         })
     }
 

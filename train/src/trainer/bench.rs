@@ -8,7 +8,7 @@ use wellspring_store::{Location, Silent};
 
 use super::{TrainOptions, Trainer};
 use crate::claim::RunClaim;
-use crate::{Result, Stop};
+use crate::{Gradients, Result, Stop};
 
 /// Steps before the clock starts.
 const WARM: u64 = 2;
@@ -78,10 +78,14 @@ impl Trainer<'_> {
         let Some(batch) = source.next(self.step, self.runtime, &stop)? else {
             return Ok(f64::NAN);
         };
+        let Some(own) = &batch.own else {
+            return Ok(f64::NAN);
+        };
         let began = Instant::now();
         for step in self.step.saturating_sub(steps)..self.step {
             let (patch, perturbation) = self.draw(step, batch.windows);
-            let (loss, gradients) = self.gradients(&batch, &patch, &perturbation)?;
+            let ready = &mut |_: usize, _: &Gradients| Ok(());
+            let (loss, gradients) = self.gradients(own, &patch, &perturbation, ready)?;
             let pace = self.pace();
             let parameters = self.model.parameters();
             self.optimizer.step(parameters, &loss, &gradients, pace)?;

@@ -2,20 +2,19 @@
 
 use std::time::Instant;
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use wellspring_store::{Conditions, Frames, Patch, Reporter, Window};
+use wellspring_store::{Batch, Conditions, Frames, Patch, Reporter, Window};
 
 use super::Trainer;
 use super::together::RankReport;
 use crate::config::Optimizer;
-use crate::feed::StepBatch;
 use crate::log::Event;
 use crate::model::Perturbation;
 use crate::ops::Gradients;
 use crate::optim::{Descent, Pace, learning_rate};
-use crate::{Error, Example, Result, Stop, training_gradients};
+use crate::{Error, Example, Result, Stop, training_gradients_by_block};
 
 /// Losses that the outcome of a run is the mean of.
 const RECENT: usize = 100;
@@ -35,22 +34,24 @@ impl Trainer<'_> {
         let waited = began.elapsed().as_secs_f64();
         let (patch, perturbation) = self.draw(self.step, batch.windows);
         let pace = self.pace();
-        let (loss, gradients) = self.gradients(&batch, &patch, &perturbation)?;
-        self.whole = false;
-        let found = match self.collective.is_alone() {
-            true => {
+        let found = match &batch.own {
+            Some(own) if self.collective.is_alone() => {
+                let ready = &mut |_: usize, _: &Gradients| Ok(());
+                let (loss, gradients) = self.gradients(own, &patch, &perturbation, ready)?;
+                self.whole = false;
                 let parameters = self.model.parameters();
                 self.optimizer.step(parameters, &loss, &gradients, pace)?
             }
-            false => {
+            _ => {
+                let summed = self.summed_gradients(&batch, &patch, &perturbation)?;
                 let own = RankReport {
-                    loss: f64::from(loss.to_scalar::<f32>()?),
-                    busy: began.elapsed().as_secs_f64() - waited,
+                    busy: summed.busy_until.duration_since(began).as_secs_f64() - waited,
                     waited,
                     is_asked_to_stop: stop.asked(),
                     ..self.report()
                 };
-                self.step_together(own, gradients, batch.windows, pace)?
+                self.whole = false;
+                self.step_together(own, &summed, pace)?
             }
         };
         let parameters = self.model.parameters();
@@ -133,44 +134,34 @@ impl Trainer<'_> {
         learning_rate(&self.config.optim, step, self.horizon())
     }
 
-    /// The loss of a batch and its gradients, part by part where the batch is accumulated; of several ranks, what this
-    /// one adds to them.
+    /// The loss of this rank's part of a batch and its gradients, part by part where it is accumulated. `ready` is told of
+    /// whole gradients, as in [`training_gradients_by_block`], where there is one part.
     pub(super) fn gradients(
         &self,
-        whole: &StepBatch,
+        own: &Batch,
         patch: &Patch,
         perturbation: &Perturbation,
+        ready: &mut dyn FnMut(usize, &Gradients) -> Result<()>,
     ) -> Result<(Tensor, Gradients)> {
-        let (source, share) = (self.sources.of(self.step), self.collective.share());
-        let Some(own) = &whole.own else {
-            let zero = Tensor::zeros((), DType::F32, &source.model.device())?;
-            return Ok((zero, Gradients::default()));
-        };
         let batch = own.frames.batch();
         let size = batch.min(self.samples_at_once());
-        let learn = |frames: &Frames, conditions: &[Conditions], perturbation: &Perturbation| {
-            let inputs = source.inputs(conditions, frames)?;
-            let example = Example {
-                frames,
-                inputs: inputs.as_ref(),
-            };
-            let (model, loss, limit) = (&source.model, &source.loss, self.activations);
-            training_gradients(model, example, patch, perturbation, loss, limit)
-        };
-        if size == whole.windows {
-            return learn(&own.frames, &own.conditions, perturbation);
+        if size == batch {
+            let (frames, conditions) = (&own.frames, &own.conditions);
+            return self.gradients_of(frames, conditions, patch, perturbation, ready);
         }
         let (mut sum, mut gradients) = (None, Gradients::default());
         for first in (0..batch).step_by(size) {
             let samples = first..(first + size).min(batch);
-            let weight = samples.len() as f64 / whole.windows as f64;
+            let share = samples.len() as f64 / batch as f64;
             let frames = own.frames.slice_batch(samples.clone());
             // A batch without conditions has none for any sample.
             let conditions = own.conditions.get(samples.clone()).unwrap_or_default();
-            let places: Vec<usize> = samples.map(|sample| share.place(sample)).collect();
-            let (part, found) = learn(&frames, conditions, &perturbation.of(&places))?;
-            gradients.add_all(found, weight)?;
-            let part = (part * weight)?;
+            let perturbation = perturbation.of(&samples.collect::<Vec<_>>());
+            let wait = &mut |_: usize, _: &Gradients| Ok(());
+            let (part, found) =
+                self.gradients_of(&frames, conditions, patch, &perturbation, wait)?;
+            gradients.add_all(found, share)?;
+            let part = (part * share)?;
             sum = Some(match sum {
                 Some(sum) => (sum + part)?,
                 None => part,
@@ -182,6 +173,24 @@ impl Trainer<'_> {
             found: "0".into(),
         })?;
         Ok((sum, gradients))
+    }
+
+    fn gradients_of(
+        &self,
+        frames: &Frames,
+        conditions: &[Conditions],
+        patch: &Patch,
+        perturbation: &Perturbation,
+        ready: &mut dyn FnMut(usize, &Gradients) -> Result<()>,
+    ) -> Result<(Tensor, Gradients)> {
+        let source = self.sources.of(self.step);
+        let inputs = source.inputs(conditions, frames)?;
+        let example = Example {
+            frames,
+            inputs: inputs.as_ref(),
+        };
+        let (model, loss, limit) = (&source.model, &source.loss, self.activations);
+        training_gradients_by_block(model, example, patch, perturbation, loss, limit, ready)
     }
 
     /// Samples that a rank computes at once: those of an accumulated batch's part. A run that goes on with fewer ranks

@@ -104,6 +104,10 @@ impl Trainer<'_> {
                 traffic: source.io_statistics(),
             });
         }
+        for event in self.rank_times.told(self.step) {
+            self.log.push(event);
+        }
+        self.check_weights()?;
         let learned = Learned {
             domains: &self.domains,
             parameters: self.model.parameters(),

@@ -37,6 +37,9 @@ impl Trainer<'_> {
             let _ = write!(words, "  VRMSE {vrmse:.4}");
         }
         let _ = write!(words, "  waits {:.0} %", 100.0 * self.wait.overall());
+        if let Some(rank) = self.rank_times.slowest() {
+            let _ = write!(words, "  slowest rank {rank}");
+        }
         if let Some(mib) = peak_mib(&self.model.device()) {
             let _ = write!(words, "  {mib:.0} MiB");
         }

@@ -3,12 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use std::time::Instant;
+
 use serde::{Deserialize, Serialize};
-use wellspring_store::checksum;
+use wellspring_store::{Patch, checksum};
 
 use super::Trainer;
 use crate::claim::host;
 use crate::collective::exchange_json;
+use crate::feed::StepBatch;
+use crate::model::Perturbation;
 use crate::ops::Gradients;
 use crate::optim::{Descent, Pace, squares};
 use crate::{Error, Result};
@@ -105,6 +109,15 @@ impl Agreement {
     }
 }
 
+/// Gradients over all windows of a step, of the weights that this rank owns.
+pub(super) struct SummedGradients {
+    /// What this rank's windows add to the loss.
+    loss: f64,
+    gradients: Gradients,
+    /// When this rank had computed its own.
+    pub(super) busy_until: Instant,
+}
+
 /// What a rank is about to train.
 #[derive(Debug, Serialize, Deserialize)]
 struct Description {
@@ -149,33 +162,77 @@ impl Trainer<'_> {
         }
     }
 
-    /// Moves the weights by the gradients of all ranks. `windows` are those of the step, over all ranks.
+    /// The gradients of a step, of the weights that this rank owns, summed over all ranks. They are on their way while
+    /// others are computed.
+    pub(super) fn summed_gradients(
+        &self,
+        batch: &StepBatch,
+        patch: &Patch,
+        perturbation: &Perturbation,
+    ) -> Result<SummedGradients> {
+        let (collective, share) = (self.collective, self.collective.share());
+        let windows = batch.own.as_ref().map_or(0, |own| own.windows.len());
+        let factor = windows as f64 / batch.windows as f64;
+        let wire = self.config.train.wire;
+        let mut outbox = self
+            .owners
+            .outbox(collective, self.model.parameters(), wire, factor);
+        // With fewer windows than ranks some have none, and do not know which weights have gradients.
+        let is_shared_by_all = batch.windows >= share.world;
+        let (mut loss, mut gradients) = (0.0, Gradients::default());
+        if let Some(own) = &batch.own {
+            let places: Vec<usize> = (0..windows).map(|sample| share.place(sample)).collect();
+            let perturbation = perturbation.of(&places);
+            let ready = &mut |block: usize, gradients: &Gradients| match is_shared_by_all {
+                true => outbox.send_from(block, gradients),
+                false => Ok(()),
+            };
+            let found = self.gradients(own, patch, &perturbation, ready)?;
+            loss = factor * f64::from(found.0.to_scalar::<f32>()?);
+            gradients = found.1;
+        }
+        let busy_until = Instant::now();
+        if !is_shared_by_all {
+            outbox = outbox.with_present(self.present(&gradients)?);
+        }
+        Ok(SummedGradients {
+            loss,
+            gradients: outbox.sums(&gradients)?,
+            busy_until,
+        })
+    }
+
+    /// Moves the weights by the gradients of all ranks.
     pub(super) fn step_together(
         &mut self,
         mut own: RankReport,
-        gradients: Gradients,
-        windows: usize,
+        summed: &SummedGradients,
         pace: Pace,
     ) -> Result<Descent> {
-        let (collective, parameters) = (self.collective, self.model.parameters());
-        let present = self.present(&gradients, windows)?;
-        let is_present = |name: &str| present.binary_search_by(|held| (**held).cmp(name)).is_ok();
-        let sums = self
-            .owners
-            .sum(collective, parameters, &gradients, is_present)?;
-        drop(gradients);
-        own.squares = squares(parameters, &sums)?;
+        let parameters = self.model.parameters();
+        own.loss = summed.loss;
+        own.squares = squares(parameters, &summed.gradients)?;
         let agreement = self.agree(own)?;
         let found = agreement.descent();
         self.optimizer
-            .step_of_some(parameters, &sums, found, pace)?;
+            .step_of_some(parameters, &summed.gradients, found, pace)?;
         if found.is_finite() {
-            self.owners.spread(collective, parameters, is_present)?;
+            self.owners.spread(self.collective, parameters)?;
         }
-        self.clock
-            .follow(agreement.reports.first().map_or(0.0, |first| first.used));
+        let first = agreement.reports.first();
+        self.clock.follow(first.map_or(0.0, |first| first.used));
+        self.rank_times.add(&agreement.reports);
         self.agreement = agreement;
         Ok(found)
+    }
+
+    /// Names of the weights that have a gradient on any rank. The first rank has windows where any has.
+    fn present(&self, gradients: &Gradients) -> Result<BTreeSet<String>> {
+        let weights = self.model.parameters().iter();
+        let own = weights.filter(|(_, var)| gradients.get(var).is_some());
+        let own: BTreeSet<String> = own.map(|(name, _)| name.to_owned()).collect();
+        let said = exchange_json(self.collective, &own)?;
+        Ok(said.into_iter().next().unwrap_or_default())
     }
 
     /// Refuses to begin where ranks differ in what they would train, and takes up the clock of the first.
@@ -215,29 +272,34 @@ impl Trainer<'_> {
         })
     }
 
+    /// Refuses to go on where a rank has come to other weights than the first: its machine does not compute as theirs do.
+    pub(super) fn check_weights(&self) -> Result<()> {
+        if self.collective.is_alone() {
+            return Ok(());
+        }
+        let own = checksum(&self.model.parameters().to_safetensors()?);
+        let all = exchange_json(self.collective, &(host(), own))?;
+        let (_, first) = &all[0];
+        match all
+            .iter()
+            .enumerate()
+            .find(|(_, (_, other))| other != first)
+        {
+            None => Ok(()),
+            Some((rank, (host, _))) => Err(Error::Collective {
+                what: format!(
+                    "after step {} rank {rank} on {host} has other weights than rank 0; its memory, its network or its \
+                     processor is at fault: the last checkpoint is good, leave that machine out and --resume",
+                    self.step
+                ),
+            }),
+        }
+    }
+
     /// Tells the other ranks of this one, and hears of them.
     fn agree(&self, own: RankReport) -> Result<Agreement> {
         let reports = self.collective.exchange_numbers(&own.numbers())?;
         let reports = reports.iter().filter_map(|numbers| RankReport::of(numbers));
         Ok(Agreement::of(reports.collect()))
-    }
-
-    /// Names of the weights that have a gradient on any rank, in order. Those of a step are alike on all ranks that have
-    /// windows of it.
-    fn present(&self, gradients: &Gradients, windows: usize) -> Result<Vec<String>> {
-        let weights = self.model.parameters().iter();
-        let own = weights.filter(|(_, var)| gradients.get(var).is_some());
-        let own: Vec<&str> = own.map(|(name, _)| name).collect();
-        if windows >= self.collective.share().world {
-            return Ok(own.into_iter().map(str::to_owned).collect());
-        }
-        // The first rank has windows where any has.
-        let said = self.collective.exchange(own.join("\n").as_bytes())?;
-        let first = said.first().map(|bytes| String::from_utf8_lossy(bytes));
-        Ok(first
-            .unwrap_or_default()
-            .lines()
-            .map(str::to_owned)
-            .collect())
     }
 }

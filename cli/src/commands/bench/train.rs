@@ -11,11 +11,12 @@ use crate::commands::{Session, print};
 /// Steps of a round.
 const STEPS: u64 = 6;
 
-/// The paper's smallest model with patches of 16, whose steps are the shortest and so wait the longest for data.
+/// Each of several ranks has a batch of the same size. The paper's smallest model with patches of 16, whose steps are the shortest and so wait the longest for data.
 pub fn run(session: &Session, args: &args::Bench) -> Result<Vec<Value>> {
     let (dataset, _folder) = noise::unless_given(session, args)?;
     let mut config = Config::default();
     config.model.patches = vec![16.into()];
+    config.train.batch *= session.collective.share().world;
     (config.train.device, config.train.precision) = (args.device, args.precision);
     let options = TrainOptions {
         config: &config,

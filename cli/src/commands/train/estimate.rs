@@ -3,20 +3,21 @@
 use anyhow::Result;
 use wellspring_train::{Config, MemoryEstimate};
 
+use crate::args;
 use crate::commands::{Session, print};
 use crate::failure::misuse;
 
 const GIB: f64 = (1_u64 << 30) as f64;
 
 /// Says the weights of a run, and the memory of its steps in so many GiB.
-pub fn run(session: &Session, config: &Config, memory: Option<f64>) -> Result<()> {
-    let memory = match memory.or_else(free) {
+pub fn run(session: &Session, config: &Config, args: &args::Train) -> Result<()> {
+    let memory = match args.memory.or_else(free) {
         Some(memory) if memory > 0.0 && memory < 1e6 => memory,
         Some(memory) => misuse!("--memory {memory}: expected GiB, more than 0"),
         None => misuse!("this system does not say how much memory is free: add --memory GIB"),
     };
     let datasets = super::open(session, config)?;
-    let found = wellspring_train::estimate(config, &datasets, (memory * GIB) as u64)?;
+    let found = wellspring_train::estimate(config, &datasets, args.ranks, (memory * GIB) as u64)?;
     print(described(config, &found, memory))
 }
 
