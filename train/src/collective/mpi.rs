@@ -172,7 +172,9 @@ impl Collective for Mpi {
     }
 
     fn exchange(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
-        let own = own.to_vec();
+        let mut own = own.to_vec();
+        // The address of an empty vector of bytes is 1, which Open MPI takes for MPI_IN_PLACE.
+        own.reserve(1);
         let found = self.ask(move |world| {
             let mut lengths = vec![0; world.size() as usize];
             world.all_gather_into(&(own.len() as i32), &mut lengths[..]);
@@ -183,6 +185,7 @@ impl Collective for Mpi {
                 })
                 .collect();
             let mut bytes = vec![0_u8; lengths.iter().sum::<i32>() as usize];
+            bytes.reserve(1);
             let mut parts = PartitionMut::new(&mut bytes[..], &lengths[..], &starts[..]);
             world.all_gather_varcount_into(&own[..], &mut parts);
             let part = |(&start, &length): (&i32, &i32)| {
