@@ -66,6 +66,7 @@ impl Session {
     }
 
     /// The settings of buckets that were given.
+    #[cfg(feature = "cluster")]
     pub fn storage(&self) -> &[(String, String)] {
         &self.storage
     }

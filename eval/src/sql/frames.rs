@@ -67,6 +67,7 @@ pub(crate) struct FrameSource {
 
 impl FrameSource {
     /// A data set that is not open yet, with the id of its manifest.
+    #[cfg(any(test, feature = "cluster"))]
     pub(crate) fn at(root: Location, id: String) -> Self {
         Self {
             root,

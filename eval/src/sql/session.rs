@@ -23,6 +23,7 @@ pub(crate) type StorageOptions = Arc<[(String, String)]>;
 const FOOTERS: usize = 512 << 20;
 
 /// The state of a session with default settings but `config`'s, over stores with these options.
+#[cfg(any(test, feature = "cluster"))]
 pub(crate) fn state(
     config: SessionConfig,
     options: &StorageOptions,
@@ -67,6 +68,7 @@ pub(crate) fn config() -> SessionConfig {
         .set_usize("datafusion.optimizer.subset_repartition_threshold", 1)
 }
 
+#[cfg(any(test, feature = "cluster"))]
 pub(crate) fn runtime(options: &StorageOptions) -> Result<Arc<RuntimeEnv>, DataFusionError> {
     builder(options).build_arc()
 }
