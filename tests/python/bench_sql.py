@@ -160,16 +160,16 @@ def make(folder, count):
 
 
 def views(program):
-    """Name and SQL of each: two lines of comment begin one, its name and its question."""
+    """Name and SQL of each that asks of results: after an empty line comes its name alone in a comment."""
     shown = subprocess.run([program, "sql", "--explain-views"], capture_output=True, text=True, check=True)
     lines = shown.stdout.splitlines()
     found = {}
     for i, line in enumerate(lines):
-        if line.startswith("-- ") and lines[i + 1 : i + 2] and lines[i + 1].startswith("-- "):
+        if re.fullmatch(r"-- \w+", line) and (i == 0 or not lines[i - 1]):
             found[name := line.removeprefix("-- ")] = ""
         else:
             found[name] += line + "\n"
-    return found
+    return {name: sql for name, sql in found.items() if not re.search(r"\btraining\b", sql)}
 
 
 def connect(folder, texts):
