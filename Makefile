@@ -59,7 +59,7 @@ check: export CUDA_COMPUTE_CAP = 90
 check: export CUDARC_CUDA_VERSION = 13000
 check:
 	@cargo fmt --all --check
-	@$(cargo) clippy --release --locked --workspace --all-targets --features "$(features) cuda" -- -D warnings
+	@$(cargo) clippy --release --locked --workspace --all-targets --features "$(features) cuda $(if $(filter mpi,$(features)),nccl)" -- -D warnings
 	@export RUSTDOCFLAGS="-D warnings"; $(cargo) doc --release --locked --workspace --no-deps --features "$(features) cuda"
 
 bench: build

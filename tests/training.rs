@@ -1,5 +1,7 @@
 //! What a training measures of its model, and says beforehand of its memory.
 
+#[cfg(not(feature = "mpi"))]
+use crate::program::Said;
 use crate::program::{SMALL, Workplace};
 
 fn progress(place: &Workplace, step: u64) -> serde_json::Value {
@@ -84,4 +86,14 @@ fn the_memory_of_a_run_is_told_beforehand() {
     assert!(said.out.contains("none fits"), "{said:?}");
     assert_eq!(estimate("--memory 0").code, 2);
     assert!(!place.path("run").exists());
+}
+
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn a_launcher_of_several_ranks_needs_a_program_with_mpi() {
+    let place = Workplace::new();
+    let mut command = place.command("train --out run --set data.root=ds");
+    command.envs([("OMPI_COMM_WORLD_RANK", "1"), ("OMPI_COMM_WORLD_SIZE", "4")]);
+    let said = Said::from(command.output().unwrap());
+    said.refuses(&["mpirun", "rank 1 of 4", "--features mpi"]);
 }

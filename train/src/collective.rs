@@ -4,12 +4,15 @@
 //! [`Collective::abort`] is called by all ranks in the same order, and ends when all have called it. Sums are taken in the
 //! order of ranks, so they have the same bits on every rank and in every run.
 //!
-//! [`join`] finds the engine: [`Alone`] where no launcher is at work, `Mpi` (feature `mpi`) on processors.
+//! [`join`] finds the engine: [`Alone`] where no launcher is at work, `Mpi` (feature `mpi`) on processors and on GPUs
+//! through the host's memory, `Nccl` (feature `nccl`) from card to card.
 
 mod alone;
 mod launcher;
 #[cfg(feature = "mpi")]
 mod mpi;
+#[cfg(feature = "nccl")]
+mod nccl;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -163,7 +166,11 @@ pub fn join() -> Result<Arc<dyn Collective>> {
 
 #[cfg(feature = "mpi")]
 fn with_others(launcher: &Launcher) -> Result<Arc<dyn Collective>> {
-    Ok(Arc::new(mpi::Mpi::join(launcher)?))
+    let mpi = mpi::Mpi::join(launcher)?;
+    crate::device::choose(mpi.local_rank());
+    #[cfg(feature = "nccl")]
+    let mpi = nccl::Nccl::new(mpi);
+    Ok(Arc::new(mpi))
 }
 
 #[cfg(not(feature = "mpi"))]

@@ -7,6 +7,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
+#[cfg(any(feature = "cuda", feature = "mpi"))]
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::{DType, Device, Shape, Tensor};
 use serde::{Deserialize, Serialize};
@@ -22,7 +24,7 @@ pub enum DeviceChoice {
     /// The processors of this machine.
     #[default]
     Cpu,
-    /// The first CUDA device, of those that the variable `CUDA_VISIBLE_DEVICES` names where it is set;
+    /// The first CUDA device, and for several ranks on a machine one for each, of those that the variable `CUDA_VISIBLE_DEVICES` names where it is set;
     /// the program must have been built with the feature `cuda`.
     Cuda,
 }
@@ -54,12 +56,31 @@ impl DeviceChoice {
         match self {
             Self::Cpu => Ok(Device::Cpu),
             #[cfg(feature = "cuda")]
-            Self::Cuda => cuda::open().map_err(failed),
+            Self::Cuda => cuda::open(PLACE.load(Ordering::Relaxed)).map_err(failed),
             #[cfg(not(feature = "cuda"))]
             Self::Cuda => Err(failed(
                 "this program was built without CUDA; build it with --features cuda".into(),
             )),
         }
+    }
+}
+
+/// The place of this process among those of its machine, each of which takes another GPU.
+#[cfg(any(feature = "cuda", feature = "mpi"))]
+static PLACE: AtomicUsize = AtomicUsize::new(0);
+
+/// Chooses the GPU of this process, before it is opened, by the number of its rank on this machine.
+#[cfg(feature = "mpi")]
+pub(crate) fn choose(place: usize) {
+    PLACE.store(place, Ordering::Relaxed);
+}
+
+/// The identity of a GPU; none for the processors.
+pub(crate) fn identity(device: &Device) -> Option<String> {
+    match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => cuda::identity(device),
+        _ => None,
     }
 }
 

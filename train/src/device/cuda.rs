@@ -17,14 +17,17 @@ use rayon::prelude::*;
 
 use crate::Result;
 
-/// The first device that is visible, or why there is none.
-pub(super) fn open() -> std::result::Result<Device, String> {
+/// The device of a process at some place among those of its machine, or why there is none.
+pub(super) fn open(place: usize) -> std::result::Result<Device, String> {
     static OPENED: OnceLock<std::result::Result<Device, String>> = OnceLock::new();
-    OPENED.get_or_init(first).clone()
+    OPENED.get_or_init(|| at(place)).clone()
 }
 
-fn first() -> std::result::Result<Device, String> {
-    let device = Device::new_cuda_with_stream(0).map_err(|error| error.to_string())?;
+fn at(place: usize) -> std::result::Result<Device, String> {
+    // A launcher may show each process a single device.
+    let count = CudaContext::device_count().map_err(|error| error.to_string())?;
+    let device = Device::new_cuda_with_stream(place % (count.max(1) as usize));
+    let device = device.map_err(|error| error.to_string())?;
     if let Device::Cuda(device) = &device {
         // SAFETY: there is no other stream that anything would have to wait for.
         unsafe { device.disable_event_tracking() };
@@ -44,6 +47,13 @@ fn keep_memory(context: &CudaContext) -> std::result::Result<(), DriverError> {
         let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
         result::mem_pool::set_attribute(pool, attribute, (&raw mut threshold).cast())
     }
+}
+
+/// The card's own number.
+pub(super) fn identity(device: &CudaDevice) -> Option<String> {
+    let uuid = device.cuda_stream().context().uuid().ok()?;
+    let digits = uuid.bytes.iter().map(|&byte| format!("{:02x}", byte as u8));
+    Some(digits.collect())
 }
 
 /// Free memory of the device, in bytes.

@@ -11,6 +11,7 @@ use wellspring_store::{Patch, checksum};
 use super::Trainer;
 use crate::claim::host;
 use crate::collective::exchange_json;
+use crate::device::identity;
 use crate::feed::StepBatch;
 use crate::model::Perturbation;
 use crate::ops::Gradients;
@@ -123,6 +124,8 @@ pub(super) struct SummedGradients {
 struct Description {
     /// Its machine.
     host: String,
+    /// Its GPU, if it computes on one.
+    gpu: Option<String>,
     /// Facts by their names.
     facts: BTreeMap<String, String>,
 }
@@ -139,6 +142,23 @@ impl Description {
             (own != others).then(|| format!("{name} is {own}, and {others}"))
         })
     }
+}
+
+/// Two ranks on one GPU take each other's memory and time.
+fn refuse_shared_gpus(all: &[Description]) -> Result<()> {
+    for (rank, own) in all.iter().enumerate() {
+        let same = |other: &Description| own.gpu.is_some() && other.gpu == own.gpu;
+        if let Some(other) = all[..rank].iter().position(same) {
+            return Err(Error::Collective {
+                what: format!(
+                    "ranks {other} and {rank} have the same GPU of {}: start one rank for each GPU, or show each rank its \
+                     own by CUDA_VISIBLE_DEVICES",
+                    own.host
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The program that runs, by its version and the checksum of its file.
@@ -252,6 +272,7 @@ impl Trainer<'_> {
                 });
             }
         }
+        refuse_shared_gpus(&all)?;
         let agreement = self.agree(self.report())?;
         self.clock.follow(agreement.reports[0].used);
         Ok(())
@@ -268,6 +289,7 @@ impl Trainer<'_> {
         }
         Ok(Description {
             host: host(),
+            gpu: identity(&self.model.device()),
             facts,
         })
     }
@@ -301,5 +323,55 @@ impl Trainer<'_> {
         let reports = self.collective.exchange_numbers(&own.numbers())?;
         let reports = reports.iter().filter_map(|numbers| RankReport::of(numbers));
         Ok(Agreement::of(reports.collect()))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    fn description(host: &str, gpu: Option<&str>, lr: &str) -> Description {
+        Description {
+            host: host.into(),
+            gpu: gpu.map(str::to_owned),
+            facts: BTreeMap::from([("optim.lr".into(), lr.into())]),
+        }
+    }
+
+    #[test]
+    fn two_ranks_on_one_gpu_are_refused() {
+        let on = |gpu| description("node1", gpu, "0.1");
+        assert!(refuse_shared_gpus(&[on(Some("a")), on(Some("b"))]).is_ok());
+        assert!(refuse_shared_gpus(&[on(None), on(None)]).is_ok());
+        let shared = [on(Some("a")), on(Some("b")), on(Some("a"))];
+        let error = refuse_shared_gpus(&shared).unwrap_err().to_string();
+        assert!(
+            error.contains("ranks 0 and 2") && error.contains("node1"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_first_fact_in_which_ranks_differ_is_named() {
+        let [own, other] = ["0.1", "0.2"].map(|lr| description("node1", None, lr));
+        assert_eq!(own.difference(&own), None);
+        let difference = own.difference(&other);
+        assert_eq!(difference.as_deref(), Some("optim.lr is 0.1, and 0.2"));
+    }
+
+    #[test]
+    fn a_report_survives_the_way_to_numbers_and_back() {
+        let report = RankReport {
+            loss: 0.5,
+            squares: 2.0,
+            busy: 1.0,
+            waited: 0.25,
+            used: 9.0,
+            is_asked_to_stop: true,
+            has_written: false,
+        };
+        assert_eq!(RankReport::of(&report.numbers()), Some(report));
+        assert_eq!(RankReport::of(&[1.0]), None);
     }
 }
