@@ -58,8 +58,11 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 pub fn is_of_all_ranks(error: &anyhow::Error) -> bool {
     use wellspring_train::Error;
     let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
-    causes.any(|cause| matches!(cause, Error::Collective { .. } | Error::Value { .. }))
-        || error.is::<Misuse>()
+    let is_common = |cause: &Error| {
+        use Error::{Collective, Diverged, Value};
+        matches!(cause, Collective { .. } | Diverged { .. } | Value { .. })
+    };
+    causes.any(is_common) || error.is::<Misuse>()
 }
 
 /// Prints the error of one of several ranks, with its number and machine.

@@ -8,9 +8,11 @@
 //! rate. So a run that is resumed from a checkpoint ends with the same bytes as one that was never stopped. Only
 //! the schedule of a run that the clock ends (`train.hours`) depends on the time.
 
+mod agreement;
 mod bench;
 mod clock;
 mod data_wait;
+mod description;
 mod learning;
 mod options;
 mod rank_times;
@@ -36,6 +38,7 @@ use crate::progress::{Best, Progress};
 use crate::source::Sources;
 use crate::validation::Validate;
 use crate::{Collective, Config, Error, Result, Stop};
+use agreement::Agreement;
 pub use bench::{TrainFigure, bench_train};
 use clock::Clock;
 use data_wait::DataWait;
@@ -43,7 +46,6 @@ pub use options::{Start, TrainOptions};
 use rank_times::RankTimes;
 use saving::Writing;
 use status::Status;
-use together::Agreement;
 
 /// The result of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]

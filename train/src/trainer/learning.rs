@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use wellspring_store::{Batch, Conditions, Frames, Patch, Reporter, Window};
 
 use super::Trainer;
-use super::together::RankReport;
+use super::agreement::RankReport;
 use crate::config::Optimizer;
 use crate::log::Event;
 use crate::model::Perturbation;
@@ -28,7 +28,13 @@ impl Trainer<'_> {
         let began = Instant::now();
         let source = self.sources.of_mut(self.step);
         let data = source.domain.name.clone();
-        let Some(batch) = source.next(self.step, self.runtime, stop)? else {
+        // Several ranks stop between two steps, when all know.
+        let never = Stop::default();
+        let while_waiting = match self.collective.is_alone() {
+            true => stop,
+            false => &never,
+        };
+        let Some(batch) = source.next(self.step, self.runtime, while_waiting)? else {
             return Ok(false);
         };
         let waited = began.elapsed().as_secs_f64();
@@ -36,22 +42,15 @@ impl Trainer<'_> {
         let pace = self.pace();
         let found = match &batch.own {
             Some(own) if self.collective.is_alone() => {
-                let ready = &mut |_: usize, _: &Gradients| Ok(());
-                let (loss, gradients) = self.gradients(own, &patch, &perturbation, ready)?;
-                self.whole = false;
-                let parameters = self.model.parameters();
-                self.optimizer.step(parameters, &loss, &gradients, pace)?
+                self.step_alone(own, &patch, &perturbation, pace)?
             }
             _ => {
-                let summed = self.summed_gradients(&batch, &patch, &perturbation)?;
-                let own = RankReport {
-                    busy: summed.busy_until.duration_since(began).as_secs_f64() - waited,
+                let report = RankReport {
                     waited,
                     is_asked_to_stop: stop.asked(),
                     ..self.report()
                 };
-                self.whole = false;
-                self.step_together(own, &summed, pace)?
+                self.step_together(&batch, &patch, &perturbation, pace, (began, report))?
             }
         };
         let parameters = self.model.parameters();
@@ -86,6 +85,21 @@ impl Trainer<'_> {
         });
         self.log.write_when_due(self.runtime, reporter);
         Ok(true)
+    }
+
+    /// Moves the weights by the gradients of a batch.
+    fn step_alone(
+        &mut self,
+        batch: &Batch,
+        patch: &Patch,
+        perturbation: &Perturbation,
+        pace: Pace,
+    ) -> Result<Descent> {
+        let ready = &mut |_: usize, _: &Gradients| Ok(());
+        let (loss, gradients) = self.gradients(batch, patch, perturbation, ready)?;
+        self.whole = false;
+        let parameters = self.model.parameters();
+        self.optimizer.step(parameters, &loss, &gradients, pace)
     }
 
     /// The patch size of a step, the same on every machine, and what it adds at random.

@@ -1,6 +1,6 @@
 //! [`RankTimes`]: how the ranks of a job spend their time.
 
-use super::together::RankReport;
+use super::agreement::RankReport;
 use crate::log::Event;
 
 /// Sums over the steps since it was last told.

@@ -134,6 +134,8 @@ impl Trainer<'_> {
             Ok(Written::Whole(forget(&run, keep, step).await))
         });
         self.writing = Some(Writing { step, task });
+        // What ranks said of this step was said before.
+        self.agreement.has_written = false;
         Ok(())
     }
 
