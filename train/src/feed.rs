@@ -117,7 +117,7 @@ impl Feed {
             ..WindowSpec::of_length(config.data.context + 1)
         };
         let order = Order::Sequential;
-        let plan = Plan::new(dataset.manifest(), Split::Train, spec, order, Share::WHOLE)?;
+        let plan = Plan::new(dataset.manifest(), Split::Train, spec, order, share)?;
         Ok(Self {
             dataset,
             plan,
@@ -213,7 +213,11 @@ impl Feed {
     /// What the next steps will cost.
     fn cost(&self, steps: u64) -> Result<ReadCost> {
         let (epoch_steps, end) = (self.epoch_steps(), self.given + steps);
-        let before = |step: u64| (step / epoch_steps) as usize * self.windows() + self.seen(step);
+        let epoch_windows = self.share.count(self.windows());
+        let before = |step: u64| {
+            let seen = self.seen(step) / self.share.world;
+            (step / epoch_steps) as usize * epoch_windows + seen
+        };
         let windows = (before(end) - before(self.given)) as u64;
         let later = self.given / epoch_steps + 1..;
         let passes = std::iter::once(self.rest(self.given)?);
@@ -297,20 +301,25 @@ impl Reading {
     }
 }
 
-/// What a run reads from a step on, data set by data set in the configuration's order; an epoch of it where the clock ends
+/// What a rank of a run reads from a step on, data set by data set in the configuration's order; an epoch of it where the clock ends
 /// the run.
 ///
 /// # Errors
 /// [`crate::Error::Store`] for data sets without long enough trajectories, or more shards at once than
 /// may be held.
-pub fn readings(config: &Config, datasets: &[Arc<Dataset>], from: u64) -> Result<Vec<Reading>> {
+pub fn readings(
+    config: &Config,
+    datasets: &[Arc<Dataset>],
+    from: u64,
+    share: Share,
+) -> Result<Vec<Reading>> {
     let mut feeds = Vec::new();
     for dataset in datasets {
         let domain = Domain::of(dataset, &config.model.inputs)?;
         let domains = Domains::new(vec![domain.clone()])?;
         let conditions = InputReader::new(&domain, &domains)?.conditioning();
         let dataset = Arc::clone(dataset);
-        feeds.push(Feeds::new(config, dataset, conditions, Share::WHOLE)?);
+        feeds.push(Feeds::new(config, dataset, conditions, share)?);
     }
     let mix = Mix::new(config, &feeds.iter().collect::<Vec<_>>());
     let epoch: u64 = feeds.iter().map(Feeds::epoch_steps).sum();

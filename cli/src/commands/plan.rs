@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::json;
-use wellspring_store::{IoStatistics, ReadCost};
+use wellspring_store::{IoStatistics, ReadCost, Share};
 use wellspring_train::{Reading, Unseen};
 
 use super::{Session, print, train};
@@ -22,7 +22,7 @@ pub fn run(session: &Session, args: &args::Plan) -> Result<()> {
         misuse!("no data set: add --set data.root=DS, or root = \"DS\" under [data]");
     }
     let datasets = train::open(session, &config)?;
-    let readings = wellspring_train::readings(&config, &datasets, 0)?;
+    let readings = wellspring_train::readings(&config, &datasets, 0, Share::WHOLE)?;
     let mut figures = Vec::new();
     for ((root, dataset), reading) in config.data.root.list().iter().zip(&datasets).zip(&readings) {
         let kinds = &config.model.inputs;

@@ -7,7 +7,7 @@ mod validator;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use wellspring_store::{Dataset, Location};
+use wellspring_store::{Dataset, Location, Share};
 use wellspring_train::{Config, Outcome, Start, TrainOptions, Validate};
 
 use super::Session;
@@ -103,7 +103,7 @@ pub fn train(session: &Session, config: &Config, run: &Location, start: Start) -
     };
     let outcome = wellspring_train::train(run, options, session.handle(), &session.reporter)
         .with_context(|| format!("cannot train {run}"))?;
-    account(config, &datasets, &outcome)?;
+    account(config, &datasets, &outcome, session.collective.share())?;
     say_what_is_left(config, &datasets);
     Ok(outcome)
 }
@@ -121,8 +121,13 @@ fn say_what_is_left(config: &Config, datasets: &[Arc<Dataset>]) {
     }
 }
 
-/// Says what was fetched, beside the plan of the steps that were taken.
-fn account(config: &Config, datasets: &[Arc<Dataset>], outcome: &Outcome) -> Result<()> {
+/// Says what was fetched, beside the plan of the steps that were taken; of several ranks, what the first has fetched.
+fn account(
+    config: &Config,
+    datasets: &[Arc<Dataset>],
+    outcome: &Outcome,
+    share: Share,
+) -> Result<()> {
     let is_read = |dataset: &Arc<Dataset>| dataset.io_statistics().requests > 0;
     if !datasets.iter().any(is_read) {
         return Ok(());
@@ -130,7 +135,7 @@ fn account(config: &Config, datasets: &[Arc<Dataset>], outcome: &Outcome) -> Res
     let mut taken = config.clone();
     (taken.train.steps, taken.train.epochs) = (outcome.step, None);
     taken.train.hours = None;
-    let readings = wellspring_train::readings(&taken, datasets, outcome.begun)?;
+    let readings = wellspring_train::readings(&taken, datasets, outcome.begun, share)?;
     let roots = config.data.root.list();
     for ((root, dataset), reading) in roots.iter().zip(datasets).zip(&readings) {
         // One that was changed since the run began is read in an earlier generation.
