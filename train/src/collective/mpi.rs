@@ -83,13 +83,23 @@ impl Mpi {
         calls.send(call).map_err(|_| ended())?;
         Ok(said)
     }
+}
 
+/// Parts of a buffer.
+#[derive(Debug, Default)]
+struct Offsets {
+    starts: Vec<i32>,
+    counts: Vec<i32>,
+    sum: usize,
+}
+
+impl Offsets {
     /// Where the part of each rank begins, and all of them: as MPI counts.
-    fn offsets(counts: &[usize]) -> Result<Offsets> {
+    fn of(counts: &[usize]) -> Result<Self> {
         let number = |count: usize| {
             i32::try_from(count).map_err(|_| failed("MPI counts at most 2³¹ − 1 numbers in a call"))
         };
-        let mut offsets = Offsets::default();
+        let mut offsets = Self::default();
         let mut sum = 0;
         for &count in counts {
             offsets.starts.push(number(sum)?);
@@ -100,14 +110,6 @@ impl Mpi {
         offsets.sum = sum;
         Ok(offsets)
     }
-}
-
-/// Parts of a buffer.
-#[derive(Debug, Default)]
-struct Offsets {
-    starts: Vec<i32>,
-    counts: Vec<i32>,
-    sum: usize,
 }
 
 /// The parts that a rank sends, and those that it gets.
@@ -198,9 +200,9 @@ impl Collective for Mpi {
 
     fn reduce_scatter(&self, values: &Tensor, counts: &[usize]) -> Result<Pending> {
         let (share, device) = (self.share, values.device().clone());
-        let sent = Self::offsets(counts)?;
+        let sent = Offsets::of(counts)?;
         let own = counts[share.rank];
-        let received = Self::offsets(&vec![own; share.world])?;
+        let received = Offsets::of(&vec![own; share.world])?;
         let parts = Parts {
             sent,
             received,
@@ -225,7 +227,7 @@ impl Collective for Mpi {
     }
 
     fn all_gather(&self, own: &Tensor, counts: &[usize]) -> Result<Tensor> {
-        let offsets = Self::offsets(counts)?;
+        let offsets = Offsets::of(counts)?;
         let (sum, device) = (offsets.sum, own.device().clone());
         let own = on_host(own)?;
         let all = self.ask(move |world| {
