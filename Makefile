@@ -57,10 +57,11 @@ test-cloud: build
 check: export NVCC = $(CURDIR)/.ci/stub-nvcc
 check: export CUDA_COMPUTE_CAP = 90
 check: export CUDARC_CUDA_VERSION = 13000
+check: all = $(features) cuda $(if $(filter mpi,$(features)),nccl)
 check:
 	@cargo fmt --all --check
-	@$(cargo) clippy --release --locked --workspace --all-targets --features "$(features) cuda $(if $(filter mpi,$(features)),nccl)" -- -D warnings
-	@export RUSTDOCFLAGS="-D warnings"; $(cargo) doc --release --locked --workspace --no-deps --features "$(features) cuda"
+	@$(cargo) clippy --release --locked --workspace --all-targets --features "$(all)" -- -D warnings
+	@export RUSTDOCFLAGS="-D warnings"; $(cargo) doc --release --locked --workspace --no-deps --features "$(all)"
 
 bench: build
 	@$(target)/release/wellspring bench step
