@@ -31,17 +31,14 @@ pub trait Collective: Debug + Send + Sync {
     /// This rank, and how many there are.
     fn share(&self) -> Share;
 
-    /// The number of this rank among those of its machine.
-    fn local_rank(&self) -> usize;
-
     /// The bytes of all ranks, in the order of ranks.
     ///
     /// # Errors
     /// [`Error::Collective`] when the engine fails.
     fn exchange(&self, own: &[u8]) -> Result<Vec<Vec<u8>>>;
 
-    /// Begins to sum vectors over ranks, in f32 or bf16; the sum is in f32. Of the sum each rank gets its part: rank r the numbers after those of the ranks
-    /// before it, as many as `counts[r]`.
+    /// Begins to sum vectors over ranks, in f32 or bf16; the sum is in f32. Of the sum each rank gets its part: rank r
+    /// the numbers after those of the ranks before it, as many as `counts[r]`.
     ///
     /// # Errors
     /// [`Error::Collective`] when the engine fails.
@@ -88,7 +85,7 @@ pub trait Collective: Debug + Send + Sync {
 ///
 /// # Errors
 /// [`Error::Collective`] when the engine fails.
-pub(crate) fn exchange_json<T: Serialize + DeserializeOwned>(
+pub fn exchange_json<T: Serialize + DeserializeOwned>(
     collective: &dyn Collective,
     own: &T,
 ) -> Result<Vec<T>> {

@@ -115,21 +115,9 @@ impl Config {
     /// Keys whose values are other ones than before: "optim.lr = 0.0005 (was 0.001)".
     pub(crate) fn changes(&self, before: &Self) -> Result<Vec<String>> {
         let (before, now) = (before.entries()?, self.entries()?);
-        let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
-        let said = |entries: &BTreeMap<String, String>, key| {
-            entries
-                .get(key)
-                .map_or("not said", String::as_str)
-                .to_owned()
-        };
-        let mut changes = Vec::new();
-        for key in keys {
-            let [was, is] = [&before, &now].map(|entries| said(entries, key));
-            if was != is {
-                changes.push(format!("{key} = {is} (was {was})"));
-            }
-        }
-        Ok(changes)
+        let changes = differences(&before, &now).into_iter();
+        let said = changes.map(|[key, was, is]| format!("{key} = {is} (was {was})"));
+        Ok(said.collect())
     }
 
     /// The value of each key, `section.key`.
@@ -202,6 +190,20 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Keys whose values differ between two tables, with both values.
+pub(crate) fn differences<'a>(
+    one: &'a BTreeMap<String, String>,
+    other: &'a BTreeMap<String, String>,
+) -> Vec<[&'a str; 3]> {
+    let keys: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+    let both = keys.into_iter().map(|key| {
+        let value =
+            |table: &'a BTreeMap<String, String>| table.get(key).map_or("not said", String::as_str);
+        [key.as_str(), value(one), value(other)]
+    });
+    both.filter(|[_, one, other]| one != other).collect()
 }
 
 /// An error's words, with the known key that is most like an unknown one.

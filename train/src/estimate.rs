@@ -2,8 +2,8 @@
 //!
 //! Counted are weights, gradients, moments and a moving average; on the CPU, the copy that a checkpoint is written from;
 //! the tensors that blocks keep until their backward pass, and those of one block that is computed again; the frames,
-//! normalized, cut into patches and put together again; and the features of the first convolution. How many arrays of each kind live at once was measured (`bench step`, whose
-//! figures have both the estimate and the measured peak).
+//! normalized, cut into patches and put together again; and the features of the first convolution. How many arrays of
+//! each kind live at once was measured (`bench step`, whose figures have both the estimate and the measured peak).
 
 use std::sync::Arc;
 

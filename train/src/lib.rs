@@ -104,7 +104,7 @@ mod tests;
 pub use bench::{StepBench, StepFigure, bench_step};
 pub use checkpoint::{Checkpoint, CheckpointChoice, ModelChoice, State, WeightChoice};
 pub use claim::host;
-pub use collective::{Alone, Collective, Launcher, Pending, Wire, join};
+pub use collective::{Alone, Collective, Launcher, Pending, Wire, exchange_json, join};
 pub use config::{
     AugmentConfig, Config, DataConfig, LossConfig, LossKind, Mlp, ModelConfig, OptimConfig,
     Optimizer, PatchSize, Preset, Roots, Strategy, TrainConfig, ValidationConfig,

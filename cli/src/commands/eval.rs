@@ -65,7 +65,8 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
         }
     };
     let said = |record: &Option<RunRecord>| record.as_ref().map(describe);
-    let said = of_all_ranks(session, records.iter().map(said).collect())?;
+    let own: Vec<Option<String>> = records.iter().map(said).collect();
+    let said = wellspring_train::exchange_json(&*session.collective, &own)?.concat();
     said.iter().flatten().for_each(|text| line(text));
     let skipped = said.iter().filter(|text| text.is_none()).count();
     if skipped > 0 {
@@ -76,16 +77,6 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
         super::typed_as(&args.results, &evaluator.results)
     ));
     Ok(())
-}
-
-/// What all ranks say of their evaluations.
-fn of_all_ranks(session: &Session, own: Vec<Option<String>>) -> Result<Vec<Option<String>>> {
-    let said = session.collective.exchange(&serde_json::to_vec(&own)?)?;
-    let parts = said
-        .iter()
-        .map(|bytes| serde_json::from_slice::<Vec<_>>(bytes));
-    let parts = parts.collect::<Result<Vec<_>, _>>()?;
-    Ok(parts.into_iter().flatten().collect())
 }
 
 /// On what a command evaluates, how, and where it writes the results.

@@ -69,6 +69,11 @@ impl Mpi {
         })
     }
 
+    /// The number of this rank among those of its machine.
+    pub(super) fn local_rank(&self) -> usize {
+        self.local_rank
+    }
+
     /// Asks for a call; the answer comes when it was made.
     fn ask<T: Send + 'static>(
         &self,
@@ -167,10 +172,6 @@ fn library() -> String {
 impl Collective for Mpi {
     fn share(&self) -> Share {
         self.share
-    }
-
-    fn local_rank(&self) -> usize {
-        self.local_rank
     }
 
     fn exchange(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {

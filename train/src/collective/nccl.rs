@@ -160,10 +160,6 @@ impl Collective for Nccl {
         self.mpi.share()
     }
 
-    fn local_rank(&self) -> usize {
-        self.mpi.local_rank()
-    }
-
     fn exchange(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
         self.mpi.exchange(own)
     }

@@ -15,24 +15,21 @@ pub(super) struct Linear<T> {
 }
 
 impl<T> Linear<T> {
-    pub(super) fn new(mut scope: Scope<'_, T>, inputs: usize, outputs: usize) -> Result<Self> {
-        let initial = Initial::uniform(inputs);
-        Ok(Self {
-            weight: scope.weight("weight", &[outputs, inputs], initial)?,
-            bias: scope.weight("bias", &[outputs], initial)?,
-        })
+    pub(super) fn new(scope: Scope<'_, T>, inputs: usize, outputs: usize) -> Result<Self> {
+        Self::stored_as(scope, &[outputs, inputs])
     }
 
     /// A map that the released model writes as a 3D convolution of one cell.
-    pub(super) fn pointwise(
-        mut scope: Scope<'_, T>,
-        inputs: usize,
-        outputs: usize,
-    ) -> Result<Self> {
-        let initial = Initial::uniform(inputs);
+    pub(super) fn pointwise(scope: Scope<'_, T>, inputs: usize, outputs: usize) -> Result<Self> {
+        Self::stored_as(scope, &[outputs, inputs, 1, 1, 1])
+    }
+
+    /// A map whose weight is (outputs, inputs, …).
+    fn stored_as(mut scope: Scope<'_, T>, shape: &[usize]) -> Result<Self> {
+        let initial = Initial::uniform(shape[1]);
         Ok(Self {
-            weight: scope.weight("weight", &[outputs, inputs, 1, 1, 1], initial)?,
-            bias: scope.weight("bias", &[outputs], initial)?,
+            weight: scope.weight("weight", shape, initial)?,
+            bias: scope.weight("bias", &shape[..1], initial)?,
         })
     }
 }

@@ -8,7 +8,7 @@ use wellspring_store::{Location, Silent};
 
 use super::{TrainOptions, Trainer};
 use crate::claim::RunClaim;
-use crate::{Gradients, Result, Stop};
+use crate::{Result, Stop};
 
 /// Steps before the clock starts.
 const WARM: u64 = 2;
@@ -84,11 +84,7 @@ impl Trainer<'_> {
         let began = Instant::now();
         for step in self.step.saturating_sub(steps)..self.step {
             let (patch, perturbation) = self.draw(step, batch.windows);
-            let ready = &mut |_: usize, _: &Gradients| Ok(());
-            let (loss, gradients) = self.gradients(own, &patch, &perturbation, ready)?;
-            let pace = self.pace();
-            let parameters = self.model.parameters();
-            self.optimizer.step(parameters, &loss, &gradients, pace)?;
+            self.step_alone(own, &patch, &perturbation, self.pace())?;
         }
         Ok(began.elapsed().as_secs_f64() / steps as f64)
     }

@@ -1,6 +1,6 @@
 //! [`Description`]: what a rank is about to train, which must be the same on all ranks of a job.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use wellspring_store::checksum;
@@ -8,6 +8,7 @@ use wellspring_store::checksum;
 use super::Trainer;
 use crate::claim::host;
 use crate::collective::exchange_json;
+use crate::config::differences;
 use crate::device::identity;
 use crate::{Error, Result};
 
@@ -25,14 +26,9 @@ struct Description {
 impl Description {
     /// The first fact in which another rank differs.
     fn difference(&self, other: &Self) -> Option<String> {
-        let names: BTreeSet<&String> = self.facts.keys().chain(other.facts.keys()).collect();
-        names.into_iter().find_map(|name| {
-            let [own, others] = [self, other].map(|said| {
-                let fact = said.facts.get(name);
-                fact.map_or("not said", String::as_str)
-            });
-            (own != others).then(|| format!("{name} is {own}, and {others}"))
-        })
+        let differences = differences(&self.facts, &other.facts);
+        let [name, own, others] = differences.first()?;
+        Some(format!("{name} is {own}, and {others}"))
     }
 }
 

@@ -88,7 +88,7 @@ impl Trainer<'_> {
     }
 
     /// Moves the weights by the gradients of a batch.
-    fn step_alone(
+    pub(super) fn step_alone(
         &mut self,
         batch: &Batch,
         patch: &Patch,

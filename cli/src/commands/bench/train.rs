@@ -11,7 +11,8 @@ use crate::commands::{Session, print};
 /// Steps of a round.
 const STEPS: u64 = 6;
 
-/// Each of several ranks has a batch of the same size. The paper's smallest model with patches of 16, whose steps are the shortest and so wait the longest for data.
+/// The paper's smallest model with patches of 16, whose steps are the shortest and so wait the longest for data. Each of
+/// several ranks has a batch of the same size.
 pub fn run(session: &Session, args: &args::Bench) -> Result<Vec<Value>> {
     let (dataset, _folder) = noise::unless_given(session, args)?;
     let mut config = Config::default();
