@@ -164,9 +164,10 @@ fn ingest_and_eval_are_shared_out_and_leave_what_one_process_leaves() {
     };
     assert!(files("by-ranks") == files("ds"));
     place.do_it(&format!("train --out run {SMALL} --set train.steps=3"));
-    let evaluation = "eval run ds --rollout 3 --schedule 4 --schedule 8 --schedule 4,8";
+    let evaluation = "eval run ds --rollout 3 --every 1 --batch 2 --schedule 4 --schedule 4,8 --schedule budget:24";
     place.do_it(&format!("{evaluation} -r one"));
-    let said = do_it(&place, 2, &format!("{evaluation} -r two"));
+    let said = do_it(&place, 3, &format!("{evaluation} -r two"));
+    assert_eq!(said.err.matches(" starts of ").count(), 3, "{said:?}");
     assert_eq!(
         said.err.matches("next: wellspring sql").count(),
         1,
@@ -176,4 +177,9 @@ fn ingest_and_eval_are_shared_out_and_leave_what_one_process_leaves() {
         FROM metrics JOIN runs USING (run) ORDER BY 1, 2, 3, 4, 5, 6, 7";
     let found = place.ask("two", query);
     assert!(!found.is_empty() && found == place.ask("one", query));
+    assert!(!place.path("two/unfinished").exists() || place.files("two/unfinished").is_empty());
+    do_it(&place, 2, "eval persistence ds --rollout 3 -r two");
+    let said = ranks(&place, 2, "eval run ds --schedule 5 -r two");
+    said.refuses(&["schedule 5 cannot be used"]);
+    assert_eq!(said.err.matches("error:").count(), 1, "{said:?}");
 }

@@ -56,13 +56,16 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 
 /// Whether all ranks have the same error: they differ from one another, or were all asked for the same nonsense.
 pub fn is_of_all_ranks(error: &anyhow::Error) -> bool {
-    use wellspring_train::Error;
-    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
-    let is_common = |cause: &Error| {
-        use Error::{Collective, Diverged, Value};
-        matches!(cause, Collective { .. } | Diverged { .. } | Value { .. })
+    let is_common = |cause: &(dyn std::error::Error + 'static)| {
+        use wellspring_eval::Error::Patch;
+        use wellspring_train::Error::{Collective, Diverged, Value};
+        let of_train = cause.downcast_ref();
+        matches!(
+            of_train,
+            Some(Collective { .. } | Diverged { .. } | Value { .. })
+        ) || matches!(cause.downcast_ref(), Some(Patch { .. }))
     };
-    causes.any(is_common) || error.is::<Misuse>()
+    error.chain().any(is_common) || error.is::<Misuse>()
 }
 
 /// Prints the error of one of several ranks, with its number and machine.

@@ -54,6 +54,24 @@ pub enum Error {
         source: std::io::Error,
     },
 
+    /// The ranks of an evaluation do not hear one another.
+    #[error("a rank of this evaluation cannot be reached: {source}")]
+    Ranks {
+        /// What the launcher's engine says.
+        source: SubjectError,
+    },
+
+    /// What a rank has measured is not where the first looks for it.
+    #[error(
+        "{root} holds nothing that rank {rank} has measured; give --results a folder or a bucket that all ranks see"
+    )]
+    LostPart {
+        /// The folder, as the first rank sees it.
+        root: String,
+        /// The rank.
+        rank: usize,
+    },
+
     /// No evaluation where results were expected.
     #[error("{root} holds no results; make some: wellspring eval RUN DATASET -r {root}")]
     NoResults {

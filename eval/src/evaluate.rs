@@ -5,6 +5,8 @@
 //! whole rollouts hold their frames.
 
 mod measure;
+mod plan;
+mod ranks;
 pub(crate) mod rollout;
 mod schedule;
 mod spectra;
@@ -13,23 +15,18 @@ mod task;
 mod unfinished;
 mod window_sample;
 
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
-use wellspring_store::{
-    Context, Dataset, Location, Order, Patch, Plan, Reporter, Share, Split, Window, WindowSpec,
-};
+use wellspring_store::{Dataset, Location, Reporter, Split};
 
-use crate::error::SubjectError;
-use crate::evaluate::rollout::Rollout;
-use crate::results::tables::{self, Committed, EvaluationClaim, RunRecord, TABLE_VERSION, Table};
+use crate::results::tables::{self, Committed, EvaluationClaim, RunRecord, Table};
 use crate::{Error, OnExisting, Result};
-use measure::{Measurer, Prediction, TruthSource};
+use plan::EvaluationPlan;
+use ranks::told_by_the_first;
+pub use ranks::{OneProcess, Ranks};
 pub use schedule::Schedule;
 pub use subject::{Baseline, BaselineSubject, Description, Subject};
-use task::Task;
-use unfinished::{Costs, Progress, Unfinished};
 pub use window_sample::{SampleOptions, WindowSample};
 
 /// What is evaluated, on what, and how.
@@ -100,12 +97,30 @@ pub fn evaluate(
     runtime: &Handle,
     reporter: &dyn Reporter,
 ) -> Result<Option<RunRecord>> {
-    let plan = EvaluationPlan::new(evaluation)?;
-    let committed = runtime.block_on(Committed::read(results, reporter))?;
-    let (root, existing) = (results.to_string(), evaluation.options.existing);
-    let Some(claim) = EvaluationClaim::new(&plan.record, existing, root, committed.held()?)? else {
-        return Ok(None);
+    evaluate_by_ranks(results, evaluation, &OneProcess, runtime, reporter)
+}
+
+/// [`evaluate()`] by several processes, each of which rolls out a part of the windows. All call this with the same
+/// evaluation and results, and get what the first has committed. A schedule by a budget is left to the first.
+///
+/// # Errors
+/// As for one process; and [`Error::Ranks`] and [`Error::LostPart`], where they do not hear or see one another.
+pub fn evaluate_by_ranks(
+    results: &Location,
+    evaluation: Evaluation<'_>,
+    ranks: &dyn Ranks,
+    runtime: &Handle,
+    reporter: &dyn Reporter,
+) -> Result<Option<RunRecord>> {
+    let plan = EvaluationPlan::new(evaluation, ranks)?;
+    let is_first = ranks.share().rank == 0;
+    let claim = match is_first {
+        true => claim(&plan.record, results, evaluation.options, runtime, reporter)?,
+        false => None,
     };
+    if !told_by_the_first(ranks, &claim.is_some())? {
+        return Ok(None);
+    }
     let life = tables::life(results, &plan.record.run);
     let begun = async {
         let life = life.hold().await?;
@@ -118,21 +133,37 @@ pub fn evaluate(
             root: results.to_string(),
             source: Box::new(source),
         })?;
-    if let Err(error) = runtime.block_on(tables::sweep(results, &committed.runs(), reporter)) {
+    measure::tell_guards(evaluation.dataset.manifest(), reporter)?;
+    reporter.begin(
+        &format!("evaluating {} {}", evaluation.name, plan.record.schedule),
+        Some(plan.frames() as u64),
+        "frames",
+    );
+    let answer = plan.run(claim.as_ref(), results, runtime, reporter);
+    reporter.end();
+    answer
+}
+
+/// Claims the place of an evaluation in the results, and removes what killed ones left there. None if it is there
+/// already and is to be skipped.
+fn claim(
+    record: &RunRecord,
+    results: &Location,
+    options: &EvalOptions,
+    runtime: &Handle,
+    reporter: &dyn Reporter,
+) -> Result<Option<EvaluationClaim>> {
+    let committed = runtime.block_on(Committed::read(results, reporter))?;
+    let held = committed.held()?;
+    let claim = EvaluationClaim::new(record, options.existing, results.to_string(), held)?;
+    if claim.is_some()
+        && let Err(error) = runtime.block_on(tables::sweep(results, &committed.runs(), reporter))
+    {
         reporter.note(&format!(
             "warning: what killed evaluations left stays: {error}"
         ));
     }
-    measure::tell_guards(evaluation.dataset.manifest(), reporter)?;
-    let total = plan.windows.total() * evaluation.options.rollout;
-    reporter.begin(
-        &format!("evaluating {} {}", evaluation.name, plan.record.schedule),
-        Some(total as u64),
-        "frames",
-    );
-    let answer = plan.run(&claim, results, runtime, reporter);
-    reporter.end();
-    answer
+    Ok(claim)
 }
 
 /// Writes a file to the folder of each table and removes it, so that missing permissions show at the start.
@@ -145,230 +176,6 @@ async fn try_writing(results: &Location, run: &str) -> wellspring_store::Result<
         let _ = place.delete().await;
     }
     Ok(())
-}
-
-/// The windows of an evaluation, and the row that it will leave.
-struct EvaluationPlan<'a> {
-    evaluation: Evaluation<'a>,
-    windows: Plan,
-    record: RunRecord,
-}
-
-impl<'a> EvaluationPlan<'a> {
-    fn new(evaluation: Evaluation<'a>) -> Result<Self> {
-        let Evaluation {
-            subject,
-            name,
-            schedule,
-            dataset,
-            options,
-        } = evaluation;
-        let manifest = dataset.manifest();
-        let stride = subject.stride();
-        let spec = WindowSpec {
-            stride,
-            every: options
-                .every
-                .unwrap_or(options.rollout.saturating_mul(stride))
-                .max(1),
-            ..WindowSpec::of_length(subject.context().saturating_add(options.rollout))
-        };
-        let windows = Plan::new(
-            manifest,
-            options.split,
-            spec,
-            Order::Sequential,
-            Share::WHOLE,
-        )?;
-        let space = manifest.schema.grid.shape();
-        Rollout::new(subject, schedule, &space)?;
-        measure::field_metrics(&space, options)?;
-        let trajectories = &manifest.split(options.split)?.trajectories;
-        let task = Task::new(manifest, options.split, stride)?;
-        let about = subject.description();
-        let shown = if about.strategy == "baseline" {
-            "-".to_owned()
-        } else {
-            schedule.to_string()
-        };
-        let record = RunRecord {
-            run: tables::file_name(name, &shown, &format!("{:016x}", rand::random::<u64>())),
-            table_version: TABLE_VERSION,
-            name: name.to_owned(),
-            strategy: about.strategy,
-            parameters: about.parameters,
-            dim: about.dim,
-            blocks: about.blocks,
-            train_steps: about.train_steps,
-            train_dataset: about.train_dataset,
-            weights: about.weights,
-            bands: options.bands.as_ref().map(|edges| {
-                let edges: Vec<String> = edges.iter().map(f32::to_string).collect();
-                edges.join(",")
-            }),
-            dataset: task.name,
-            dataset_id: task.dataset_id,
-            task: task.id,
-            grid: task.grid,
-            fields: task.fields,
-            split: options.split.to_string(),
-            schedule: shown,
-            context: subject.context() as u64,
-            rollout: options.rollout as u64,
-            trajectories: trajectories
-                .iter()
-                .filter(|held| spec.count(held.frames) > 0)
-                .count() as u64,
-            starts: windows.total() as u64,
-            every: spec.every as u64,
-            tokens: 0.0,
-            seconds_per_frame: 0.0,
-            version: env!("CARGO_PKG_VERSION").into(),
-            created: 0,
-        };
-        Ok(Self {
-            evaluation,
-            windows,
-            record,
-        })
-    }
-
-    /// Rolls every window out, while what was predicted before is measured on another thread, and
-    /// commits the tables. Windows that an interrupted evaluation has done are not done again.
-    fn run(
-        mut self,
-        claim: &EvaluationClaim,
-        results: &Location,
-        runtime: &Handle,
-        reporter: &dyn Reporter,
-    ) -> Result<Option<RunRecord>> {
-        let windows: Vec<Window> = self.windows.iter().collect();
-        let Evaluation {
-            subject,
-            dataset,
-            options,
-            ..
-        } = self.evaluation;
-        let source = TruthSource {
-            dataset,
-            split: options.split,
-            stride: subject.stride(),
-            runtime,
-        };
-        let mut unfinished = Unfinished::of(results, &self.record, options);
-        let saved = runtime.block_on(unfinished.load())?;
-        let progress = saved.as_ref().map(|saved| saved.progress.clone());
-        let mut measurer = Measurer::new(source, options, &self.record, unfinished, saved)?;
-        let (sender, receiver) = sync_channel::<Prediction<'_>>(1);
-        let (costs, (draft, unfinished)) = std::thread::scope(|scope| {
-            let measuring = std::thread::Builder::new().spawn_scoped(scope, move || {
-                for predicted in receiver {
-                    measurer.lead(predicted)?;
-                }
-                measurer.finish()
-            });
-            let measuring = measuring.map_err(|source| Error::Threads { source })?;
-            let begun = progress.unwrap_or_default();
-            let costs = self.roll_out(begun, &windows, source, &sender, reporter);
-            drop(sender);
-            // Where measuring failed, the rollout only found its receiver gone.
-            let measured = match measuring.join() {
-                Ok(measured) => measured?,
-                Err(panic) => std::panic::resume_unwind(panic),
-            };
-            Ok::<_, Error>((costs?, measured))
-        })?;
-        let frames = (windows.len() * options.rollout).max(1) as f64;
-        self.record.tokens = costs.tokens as f64 / frames;
-        self.record.seconds_per_frame = costs.seconds / frames;
-        let record = runtime.block_on(draft.commit(self.record, claim, results))?;
-        runtime.block_on(unfinished.clear())?;
-        Ok(record)
-    }
-
-    /// Predicts every lead of every window and sends it on.
-    fn roll_out<'w>(
-        &self,
-        begun: Progress,
-        windows: &'w [Window],
-        source: TruthSource<'_>,
-        sender: &SyncSender<Prediction<'w>>,
-        reporter: &dyn Reporter,
-    ) -> Result<Costs> {
-        let Evaluation {
-            subject,
-            schedule,
-            dataset,
-            options,
-            ..
-        } = self.evaluation;
-        let space = dataset.schema().grid.shape();
-        let mut rollout = Rollout::new(subject, schedule, &space)?;
-        let batch = if rollout.is_single() {
-            1
-        } else {
-            options.batch.max(1)
-        };
-        let mut costs = begun.costs;
-        rollout.restore(begun.budget);
-        reporter.advance((begun.windows * options.rollout) as u64);
-        let batches = windows.chunks(batch).enumerate();
-        for (index, windows) in batches.skip(begun.windows.div_ceil(batch)) {
-            let mut seen = source.read(windows, 0..subject.context())?;
-            for lead in 1..=options.rollout {
-                let places = lead - 1..lead + subject.context();
-                let conditions = source.conditions(windows, places, subject.conditioning())?;
-                let context = Context {
-                    frames: &seen,
-                    conditions: &conditions,
-                };
-                let began = Instant::now();
-                let step = rollout.step(context, lead - 1);
-                let step = step.map_err(|source| self.failed(lead, windows, source))?;
-                costs.seconds += began.elapsed().as_secs_f64();
-                costs.tokens += step.tokens * windows.len();
-                tracing::debug!(lead, windows = windows.len(), patch = %step.patch, seconds = began.elapsed().as_secs_f64(), "predicted");
-                seen.push_frame(&step.prediction)?;
-                let predicted = Prediction {
-                    windows,
-                    first: index * batch,
-                    lead,
-                    patch: self.shown(&step.patch),
-                    tokens: step.tokens,
-                    prediction: step.prediction,
-                    progress: (lead == options.rollout).then(|| Progress {
-                        windows: index * batch + windows.len(),
-                        costs,
-                        budget: rollout.state(),
-                    }),
-                };
-                if sender.send(predicted).is_err() {
-                    return Ok(costs);
-                }
-                reporter.advance(windows.len() as u64);
-            }
-        }
-        Ok(costs)
-    }
-
-    fn failed(&self, lead: usize, windows: &[Window], source: SubjectError) -> Error {
-        Error::Step {
-            name: self.record.name.clone(),
-            lead,
-            split: self.record.split.clone(),
-            trajectory: windows[0].trajectory,
-            source,
-        }
-    }
-
-    /// A baseline has no patch size.
-    fn shown(&self, patch: &Patch) -> String {
-        if self.record.strategy == "baseline" {
-            "-".into()
-        } else {
-            patch.to_string()
-        }
-    }
 }
 
 #[cfg(test)]

@@ -103,8 +103,8 @@ mod sql;
 
 pub use error::{Error, Result, SubjectError};
 pub use evaluate::{
-    Baseline, BaselineSubject, Description, EvalOptions, Evaluation, SampleOptions, Schedule,
-    Subject, WindowSample, evaluate,
+    Baseline, BaselineSubject, Description, EvalOptions, Evaluation, OneProcess, Ranks,
+    SampleOptions, Schedule, Subject, WindowSample, evaluate, evaluate_by_ranks,
 };
 pub use figures::{
     AnimationOptions, Figure, FigureSelection, ImageFormat, ReportOptions, animate, fields,

@@ -3,11 +3,11 @@
 
 use anyhow::{Context as _, Result};
 use wellspring_eval::{
-    Baseline, BaselineSubject, Description, EvalOptions, Evaluation, RunRecord, Schedule, Subject,
-    SubjectError,
+    Baseline, BaselineSubject, Description, EvalOptions, Evaluation, Ranks, RunRecord, Schedule,
+    Subject, SubjectError,
 };
-use wellspring_store::{Conditioning, Context, Dataset, Frames, Location, Patch, Split};
-use wellspring_train::{Domain, Predictor};
+use wellspring_store::{Conditioning, Context, Dataset, Frames, Location, Patch, Share, Split};
+use wellspring_train::{Collective, Domain, Predictor};
 
 use super::Session;
 use crate::args;
@@ -45,10 +45,7 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
             let name = args.name.as_deref().unwrap_or(&args.run);
             let ndim = evaluator.dataset.schema().grid.ndim();
             let subject = baseline.with_context(args.context, ndim).every(args.stride);
-            match session.collective.is_first() {
-                true => vec![evaluator.baseline(session, &subject, name)?],
-                false => Vec::new(),
-            }
+            vec![evaluator.baseline(session, &subject, name)?]
         }
         None => {
             let run = session.locate(&args.run)?;
@@ -64,11 +61,10 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
             evaluator.model(session, &predictor, name, &args.schedules)?
         }
     };
-    let said = |record: &Option<RunRecord>| record.as_ref().map(describe);
-    let own: Vec<Option<String>> = records.iter().map(said).collect();
-    let said = wellspring_train::exchange_json(&*session.collective, &own)?.concat();
-    said.iter().flatten().for_each(|text| line(text));
-    let skipped = said.iter().filter(|text| text.is_none()).count();
+    for record in records.iter().flatten() {
+        line(&describe(record));
+    }
+    let skipped = records.iter().filter(|record| record.is_none()).count();
     if skipped > 0 {
         line(&format!("{skipped} there already, not done again"));
     }
@@ -98,7 +94,7 @@ impl Evaluator {
         self.evaluate(session, subject, name, &schedule)
     }
 
-    /// Each schedule in turn; without any, each patch size that the model was trained with. Several ranks share them out.
+    /// Each schedule in turn; without any, each patch size that the model was trained with.
     pub fn model(
         &self,
         session: &Session,
@@ -124,10 +120,9 @@ impl Evaluator {
             }
         };
         let subject = ModelSubject::new(&predictor)?;
-        let share = session.collective.share();
-        let own = schedules.iter().enumerate();
-        own.filter(|(place, _)| share.has(*place))
-            .map(|(_, schedule)| self.evaluate(session, &subject, name, schedule))
+        schedules
+            .iter()
+            .map(|schedule| self.evaluate(session, &subject, name, schedule))
             .collect()
     }
 
@@ -145,9 +140,23 @@ impl Evaluator {
             dataset: &self.dataset,
             options: &self.options,
         };
+        let ranks = RanksOfLauncher(&*session.collective);
         let (handle, reporter) = (session.handle(), &session.reporter);
-        wellspring_eval::evaluate(&self.results, evaluation, handle, reporter)
+        wellspring_eval::evaluate_by_ranks(&self.results, evaluation, &ranks, handle, reporter)
             .with_context(|| format!("cannot evaluate {name}"))
+    }
+}
+
+/// The processes that a launcher has started evaluate together.
+struct RanksOfLauncher<'a>(&'a dyn Collective);
+
+impl Ranks for RanksOfLauncher<'_> {
+    fn share(&self) -> Share {
+        self.0.share()
+    }
+
+    fn exchange(&self, own: &str) -> Result<Vec<String>, SubjectError> {
+        Ok(wellspring_train::exchange_json(self.0, &own.to_owned())?)
     }
 }
 

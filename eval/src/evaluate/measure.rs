@@ -140,15 +140,7 @@ impl<'a> Measurer<'a> {
     ) -> Result<Self> {
         let manifest = source.dataset.manifest();
         let metrics = field_metrics(&manifest.schema.grid.shape(), options)?;
-        let (mut draft, mut spectra) = (Draft::new()?, SpectrumSums::default());
-        if let Some(saved) = saved {
-            let blank = vec![0.0; manifest.schema.grid.cells()];
-            spectra = SpectrumSums::restore(saved.spectra, &metrics.score(&blank, &blank)?.spectra);
-            draft.before = saved.metrics;
-            draft.pictures = saved.pictures;
-        }
-        let pictures_saved = draft.pictures.len();
-        Ok(Self {
+        let mut measurer = Self {
             source,
             options,
             run: &record.run,
@@ -157,14 +149,37 @@ impl<'a> Measurer<'a> {
             channels: channels(manifest)?,
             normalizer: manifest.normalizer()?,
             metrics,
-            draft,
-            spectra,
+            draft: Draft::new()?,
+            spectra: SpectrumSums::default(),
             unfinished,
             saved: Instant::now(),
-            pictures_saved,
+            pictures_saved: 0,
             whole: [Vec::new(), Vec::new()],
             diverged: Vec::new(),
-        })
+        };
+        if let Some(saved) = saved {
+            measurer.add(saved)?;
+        }
+        measurer.pictures_saved = measurer.draft.pictures.len();
+        Ok(measurer)
+    }
+
+    /// Adds what was measured of other windows, which follow those measured so far.
+    pub(super) fn add(&mut self, saved: SavedProgress) -> Result<()> {
+        let blank = vec![0.0; self.source.dataset.schema().grid.cells()];
+        let like = self.metrics.score(&blank, &blank)?.spectra;
+        self.spectra.add_saved(saved.spectra, &like);
+        let own = self.take_rows()?;
+        self.draft.before.push(own);
+        self.draft.before.extend(saved.metrics);
+        self.draft.pictures.extend(saved.pictures);
+        Ok(())
+    }
+
+    /// The rows since they were taken last, as a file.
+    fn take_rows(&mut self) -> Result<Bytes> {
+        let rows = std::mem::replace(&mut self.draft.metrics, TableWriter::new(Table::Metrics)?);
+        Ok(Bytes::from(rows.finish()?))
     }
 
     pub(super) fn lead(&mut self, mut predicted: Prediction<'_>) -> Result<()> {
@@ -190,9 +205,8 @@ impl<'a> Measurer<'a> {
     }
 
     /// Saves the rows since the last time, and where everything stands.
-    fn save(&mut self, progress: Progress) -> Result<()> {
-        let rows = std::mem::replace(&mut self.draft.metrics, TableWriter::new(Table::Metrics)?);
-        let rows = Bytes::from(rows.finish()?);
+    pub(super) fn save(&mut self, progress: Progress) -> Result<()> {
+        let rows = self.take_rows()?;
         let pictures = &self.draft.pictures[self.pictures_saved..];
         let saving = self
             .unfinished

@@ -37,16 +37,32 @@ pub(super) struct Names<'a> {
 
 impl SpectrumSums {
     pub(super) fn add(&mut self, lead: usize, channel: usize, patch: &str, spectra: &Spectra) {
-        let Some(sum) = self.0.get_mut(&(lead, channel)) else {
+        self.join((lead, channel), spectra, patch, 1.0);
+    }
+
+    /// Adds the sums of other windows as they were saved; `like` has their lines.
+    pub(super) fn add_saved(&mut self, saved: Vec<SavedSum>, like: &Spectra) {
+        for saved in saved {
+            let mut spectra = like.clone();
+            for (line, power) in lines_mut(&mut spectra).zip(saved.powers) {
+                line.power = power.map(f64::from_bits);
+            }
+            let place = (saved.lead, saved.channel);
+            self.join(place, &spectra, &saved.patch, saved.windows);
+        }
+    }
+
+    fn join(&mut self, place: (usize, usize), spectra: &Spectra, patch: &str, windows: f64) {
+        let Some(sum) = self.0.get_mut(&place) else {
             let sum = Sum {
                 spectra: spectra.clone(),
                 patch: patch.to_owned(),
-                windows: 1.0,
+                windows,
             };
-            self.0.insert((lead, channel), sum);
+            self.0.insert(place, sum);
             return;
         };
-        sum.windows += 1.0;
+        sum.windows += windows;
         if sum.patch != patch {
             sum.patch = "mixed".into();
         }
@@ -67,23 +83,6 @@ impl SpectrumSums {
                 .collect(),
         };
         self.0.iter().map(save).collect()
-    }
-
-    /// Sums as they were saved; `like` has their lines.
-    pub(super) fn restore(saved: Vec<SavedSum>, like: &Spectra) -> Self {
-        let restore = |saved: SavedSum| {
-            let mut spectra = like.clone();
-            for (line, power) in lines_mut(&mut spectra).zip(saved.powers) {
-                line.power = power.map(f64::from_bits);
-            }
-            let sum = Sum {
-                spectra,
-                patch: saved.patch,
-                windows: saved.windows,
-            };
-            ((saved.lead, saved.channel), sum)
-        };
-        Self(saved.into_iter().map(restore).collect())
     }
 
     /// Means over windows, as rows.

@@ -4,15 +4,16 @@ mod conditions;
 mod existing;
 mod one_name;
 mod scales;
+mod shared_out;
 mod transforms;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use wellspring_store::{Frames, Silent};
+use wellspring_store::{Context, Frames, Patch, Share, Silent};
 
 use super::*;
 use crate::sample::{FRAMES, plane};
-use crate::{Baseline, Database, Description, Format};
+use crate::{Baseline, Database, Description, Format, SubjectError};
 
 /// Persistence that counts its steps, and fails at one of them.
 struct Counted {

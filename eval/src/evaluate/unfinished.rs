@@ -7,15 +7,16 @@
 //! ```
 //!
 //! The key consists of everything that determines the numbers: the weights, the data set, the schedule, how
-//! windows are cut. ID is the evaluation that saves, so no two processes write one file. The next evaluation
+//! windows are cut, and the part of them that a rank has. ID is the evaluation that saves, so no two processes write one file. The next evaluation
 //! with the key continues from the farthest progress, with files of its own. The folder is removed when
 //! the evaluation is committed, and so are those of the key that belong to no living process.
 
 use std::collections::BTreeSet;
+use std::ops::AddAssign;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use wellspring_store::Location;
+use wellspring_store::{Location, Share};
 
 use super::EvalOptions;
 use super::spectra::SavedSum;
@@ -33,10 +34,17 @@ pub(super) struct Costs {
     pub(super) tokens: usize,
 }
 
+impl AddAssign for Costs {
+    fn add_assign(&mut self, other: Self) {
+        self.seconds += other.seconds;
+        self.tokens += other.tokens;
+    }
+}
+
 /// Progress of an evaluation between two batches of windows.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Progress {
-    /// Windows that are done.
+    /// Windows of the part that are done.
     pub(super) windows: usize,
     pub(super) costs: Costs,
     pub(super) budget: Option<BudgetState>,
@@ -70,8 +78,13 @@ pub(super) struct SavedProgress {
 }
 
 impl Unfinished {
-    /// The folder of this evaluation, in which nothing is saved yet.
-    pub(super) fn of(results: &Location, record: &RunRecord, options: &EvalOptions) -> Self {
+    /// The folder of a share of this evaluation, in which nothing is saved yet.
+    pub(super) fn of(
+        results: &Location,
+        record: &RunRecord,
+        options: &EvalOptions,
+        share: Share,
+    ) -> Self {
         let key = format!(
             "{TABLE_VERSION} {} {:?} {} {} {} {} {} {:?}",
             record.name,
@@ -83,11 +96,14 @@ impl Unfinished {
             record.version,
             (options.split, options.rollout, options.every),
         );
-        let key = format!(
+        let mut key = format!(
             "{key} {:?} {:?}",
             (options.batch, options.keep, options.temporal),
             record.bands
         );
+        if share != Share::WHOLE {
+            key += &format!(" rank {} of {}", share.rank, share.world);
+        }
         let key = wellspring_store::checksum(key.as_bytes());
         Self {
             results: results.clone(),
@@ -103,7 +119,7 @@ impl Unfinished {
         let mut farthest: Option<SavedProgress> = None;
         for run in self.others().await? {
             let done = |saved: &SavedProgress| saved.progress.windows;
-            let found = read(&self.folder.join(&run)).await?;
+            let found = self.of_run(&run).await?;
             if found.as_ref().map(done) > farthest.as_ref().map(done) {
                 farthest = found;
             }
@@ -132,6 +148,11 @@ impl Unfinished {
             Some(below.split_once('/')?.0.to_owned())
         });
         Ok(runs.filter(|run| *run != self.run).collect())
+    }
+
+    /// What the evaluation with an identity has saved for this key.
+    pub(super) async fn of_run(&self, run: &str) -> Result<Option<SavedProgress>> {
+        read(&self.folder.join(run)).await
     }
 
     /// Saves what came since the last time, and where everything stands.

@@ -1,9 +1,9 @@
 //! A row of each table.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A row of `runs`: one evaluation.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
     /// Identity of the evaluation, and the name of its files.
     pub run: String,
