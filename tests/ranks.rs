@@ -60,18 +60,15 @@ fn assert_alike(found: &[f64], expected: &[f64]) {
 #[test]
 fn any_number_of_ranks_learns_what_one_process_learns() {
     let place = Workplace::new().with_data_set();
-    place.do_it(&format!("train --out one {SMALL} {RUN}"));
+    let run = format!("{SMALL} {RUN} --set train.steps=50");
+    place.do_it(&format!("train --out one {run}"));
     let expected = place.losses("one");
     let vrmse = |run: &str| -> Vec<f64> {
         let log = place.log(run).into_iter();
         log.filter_map(|row| row.vrmse).collect()
     };
     for world in 2..=4 {
-        let said = do_it(
-            &place,
-            world,
-            &format!("train --out of-{world} {SMALL} {RUN}"),
-        );
+        let said = do_it(&place, world, &format!("train --out of-{world} {run}"));
         let of = format!("of-{world}");
         assert_eq!(
             said.err.matches("next: wellspring eval").count(),
@@ -86,10 +83,10 @@ fn any_number_of_ranks_learns_what_one_process_learns() {
         }
         // Each rank has told of its time.
         let told = place.log(&of).into_iter().filter(|row| row.event == "rank");
-        assert_eq!(told.count(), 4 * world);
+        assert_eq!(told.count(), 10 * world);
     }
-    do_it(&place, 3, &format!("train --out again {SMALL} {RUN}"));
-    assert!(place.weights("again", 20) == place.weights("of-3", 20));
+    do_it(&place, 3, &format!("train --out again {run}"));
+    assert!(place.weights("again", 50) == place.weights("of-3", 50));
     // What ranks have learned is a run as any other.
     place.do_it("eval of-4 ds -r results --rollout 2");
 }

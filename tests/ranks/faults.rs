@@ -3,6 +3,10 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use wellspring_s3_testing::{Fault, Server, Trouble};
+
+use crate::program::options;
+
 use super::{RUN, SMALL, Said, Workplace, do_it, mpirun, program, ranks};
 
 /// Two ranks, each with words of its own.
@@ -110,6 +114,30 @@ fn the_error_of_one_rank_ends_all_and_is_told_once() {
     said.names(&["error", "rank 1 on", "nowhere"]);
     assert_eq!(said.err.matches("error: rank").count(), 1, "{}", said.err);
     assert!(!place.path("run").exists());
+}
+
+/// A bucket that refuses one rank a shard ends the job with that rank's error.
+#[test]
+fn a_bucket_that_fails_for_one_rank_ends_all_with_its_error() {
+    let place = Workplace::new().with_data_set();
+    let servers = [Server::start().unwrap(), Server::start().unwrap()];
+    let words = servers.each_ref().map(|server| {
+        let settings = options(server.settings());
+        place.do_it(&format!("ingest sims s3://bucket/ds {settings}"));
+        let long = format!("{SMALL} {RUN} {settings}");
+        format!("train --out run {long}").replace("data.root=ds", "data.root=s3://bucket/ds")
+    });
+    // The manifest comes, a shard does not.
+    servers[1].trouble(Trouble {
+        method: "GET",
+        fault: Fault::Status(403),
+        every: 3,
+        times: u64::MAX,
+    });
+    let said = apart(&place, &words[0], &words[1]);
+    assert_ne!(said.code, 0, "{said:?}");
+    said.names(&["error: rank 1 on", "s3://bucket/ds/train/00000"]);
+    assert_eq!(said.err.matches("error: rank").count(), 1, "{}", said.err);
 }
 
 #[test]
