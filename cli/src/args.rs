@@ -5,6 +5,7 @@ mod bench;
 mod cluster;
 mod data;
 mod demo;
+mod experiment;
 mod models;
 mod size;
 mod words;
@@ -20,6 +21,7 @@ pub use cluster::{Cluster, Remote};
 pub use cluster::{ClusterRole, Executor, Scheduler, Server};
 pub use data::{Check, Choice, Drop, Ingest, Inspect, Simulate, Verify};
 pub use demo::{Demo, DemoSize};
+pub use experiment::Experiment;
 pub use models::{Export, Import, Plan, Runs, Train};
 
 /// Train surrogate models on physics simulations and evaluate them.
@@ -76,6 +78,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Demo(Demo),
+    Experiment(Experiment),
     Simulate(Simulate),
     Inspect(Inspect),
     Check(Check),

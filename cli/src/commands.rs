@@ -8,6 +8,7 @@ mod cluster;
 mod demo;
 mod drop;
 mod eval;
+mod experiment;
 mod figures;
 mod ingest;
 mod inspect;
@@ -107,9 +108,11 @@ fn runtime(builder: &mut Builder) -> Result<Runtime> {
 /// Runs what was typed. Of several ranks the first speaks, and an error of one ends all.
 pub fn run(cli: Cli, terminal: Arc<Terminal>) -> Result<()> {
     let collective = match &cli.command {
-        Command::Train(_) | Command::Eval(_) | Command::Ingest(_) | Command::Bench(_) => {
-            wellspring_train::join()?
-        }
+        Command::Train(_)
+        | Command::Eval(_)
+        | Command::Ingest(_)
+        | Command::Experiment(_)
+        | Command::Bench(_) => wellspring_train::join()?,
         _ => Arc::new(Alone),
     };
     progress::silence(!collective.is_first());
@@ -132,6 +135,7 @@ pub fn run(cli: Cli, terminal: Arc<Terminal>) -> Result<()> {
 fn dispatch(session: &Session, command: Command) -> Result<()> {
     match command {
         Command::Demo(args) => demo::run(session, &args),
+        Command::Experiment(args) => experiment::run(session, &args),
         Command::Simulate(args) => simulate::run(session, &args),
         Command::Inspect(args) => inspect::run(session, &args),
         Command::Check(args) => check::run(session, &args),

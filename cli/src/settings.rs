@@ -20,6 +20,16 @@ pub fn resolve(file: Option<&Path>, overrides: &[String]) -> Result<Config> {
     }
 }
 
+/// The table of a text, with `--set` laid over it.
+pub fn overridden(name: &str, text: &str, overrides: &[String]) -> Result<Table> {
+    let mut table = table(name, text)?;
+    for text in overrides {
+        let (key, value) = pair(text)?;
+        set(&mut table, key, value)?;
+    }
+    Ok(table)
+}
+
 /// Lays `--set` over the configuration that a run holds.
 pub fn resumed(place: &Location, held: &[u8], overrides: &[String]) -> Result<Config> {
     if overrides.iter().any(|text| text.starts_with("preset=")) {
@@ -35,10 +45,7 @@ pub fn resumed(place: &Location, held: &[u8], overrides: &[String]) -> Result<Co
 fn laid_over(name: &str, mut table: Table, overrides: &[String]) -> Result<Config> {
     let mut typed = Table::new();
     for text in overrides {
-        let Some((key, value)) = text.split_once('=') else {
-            misuse!("--set {text}: expected KEY=VALUE, such as optim.lr=3e-4");
-        };
-        let (key, value) = (key.trim(), parse(value.trim()));
+        let (key, value) = pair(text)?;
         set(&mut typed, key, value.clone())?;
         set(&mut table, key, value)?;
     }
@@ -65,6 +72,14 @@ fn read(path: &Path) -> Result<Table> {
 
 fn table(name: &str, text: &str) -> Result<Table> {
     text.parse().with_context(|| format!("{name} is not TOML"))
+}
+
+/// A key and its value, as `--set` has them.
+fn pair(text: &str) -> Result<(&str, Value)> {
+    match text.split_once('=') {
+        Some((key, value)) => Ok((key.trim(), parse(value.trim()))),
+        None => misuse!("--set {text}: expected KEY=VALUE, such as optim.lr=3e-4"),
+    }
 }
 
 /// A TOML value where it is one (`3`, `[4, 8]`, `true`), else the text itself.

@@ -113,7 +113,10 @@ impl Config {
     }
 
     /// Keys whose values are other ones than before: "optim.lr = 0.0005 (was 0.001)".
-    pub(crate) fn changes(&self, before: &Self) -> Result<Vec<String>> {
+    ///
+    /// # Errors
+    /// [`Error::Config`] for what TOML cannot say.
+    pub fn changes(&self, before: &Self) -> Result<Vec<String>> {
         let (before, now) = (before.entries()?, self.entries()?);
         let changes = differences(&before, &now).into_iter();
         let said = changes.map(|[key, was, is]| format!("{key} = {is} (was {was})"));

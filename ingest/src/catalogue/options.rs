@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-use wellspring_store::{Compression, Dtype, Location, Normalization, Selection, Transform};
+use wellspring_store::{Compression, Dtype, Location, Normalization, Selection, Share, Transform};
 
 use crate::{Error, Result};
 
@@ -73,6 +73,15 @@ pub struct Part {
 impl Part {
     /// The whole work.
     pub const WHOLE: Self = Self { index: 0, count: 1 };
+
+    /// This part's number, and how many there are.
+    #[must_use]
+    pub fn share(self) -> Share {
+        Share {
+            rank: self.index,
+            world: self.count,
+        }
+    }
 
     /// The pieces of this part, out of `pieces`: a contiguous range.
     pub(crate) fn of(self, pieces: usize) -> Range<usize> {

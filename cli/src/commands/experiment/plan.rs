@@ -1,0 +1,204 @@
+//! What an experiment takes, before it is done: its runs, their memory, and their time by a few steps of each.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use tempfile::TempDir;
+use wellspring_ingest::{IngestOptions, SimulateOptions};
+use wellspring_store::{Dataset, Location, Split, WindowSpec};
+use wellspring_train::{Alone, Config, Start, Stop, TrainOptions};
+
+use super::Work;
+use super::file::{DataSection, SimulateSection};
+use super::training::TrainingRun;
+use crate::commands::print;
+use crate::progress::line;
+
+const MIB: f64 = (1_u64 << 20) as f64;
+
+/// Prints a line for each model on each data set, and the sum.
+pub fn run(work: &Work<'_>) -> Result<()> {
+    print(format!(
+        "{:<36} {:>5} {:>11} {:>9} {:>9} {:>9} {:>10}\n",
+        "run", "seeds", "parameters", "steps", "MiB", "hours", "of data"
+    ))?;
+    let runs = work.experiment.runs();
+    let (mut hours, mut count) = (0.0, 0);
+    for (name, section) in &work.experiment.data {
+        let Some(trial) = TrialData::of(work, name, section)? else {
+            line(&format!(
+                "{name} is not there yet, so nothing can be said of its runs; ingest it first"
+            ));
+            continue;
+        };
+        for model in work.experiment.models.keys() {
+            let same: Vec<&TrainingRun> = runs
+                .iter()
+                .filter(|run| run.data == *name && run.model == *model)
+                .collect();
+            if let Some(first) = same.first() {
+                let config = work.experiment.config(first, "")?;
+                let needs = Needs::of(work, &config, &trial)?;
+                print(needs.row(&format!("{name}/{model}"), same.len()))?;
+                hours += needs.hours * same.len() as f64;
+                count += same.len();
+            }
+        }
+    }
+    print(format!(
+        "\n{count} trainings, {hours:.2} hours one after another on this machine; evaluations come beside that\n"
+    ))
+}
+
+/// A data set to take a few steps on: the experiment's own or, where that is still to be simulated, a short one like it.
+struct TrialData {
+    dataset: Arc<Dataset>,
+    /// What the experiment's own will be, where this is a short one.
+    simulation: Option<SimulateOptions>,
+    _folder: Option<TempDir>,
+}
+
+impl TrialData {
+    /// Nothing where a source is not ingested yet.
+    fn of(work: &Work<'_>, name: &str, section: &DataSection) -> Result<Option<Self>> {
+        let root = work.session.locate(&work.root(name)?)?;
+        match (work.session.wait(Dataset::open(&root)), section) {
+            (Ok(dataset), _) => Ok(Some(Self {
+                dataset: Arc::new(dataset),
+                simulation: None,
+                _folder: None,
+            })),
+            (Err(_), DataSection::Simulate(section)) => Self::short(work, section).map(Some),
+            (Err(_), DataSection::Ingest(_)) => Ok(None),
+            (Err(error), DataSection::Root(_)) => Err(error.into()),
+        }
+    }
+
+    /// One window for each place of the largest batch.
+    fn short(work: &Work<'_>, section: &SimulateSection) -> Result<Self> {
+        let whole = section.options()?;
+        let (mut frames, mut batch) = (0, 0);
+        for run in work.experiment.runs() {
+            let config = work.experiment.config(&run, "")?;
+            frames = frames.max(config.data.context * config.data.stride + 1);
+            batch = batch.max(config.train.batch);
+        }
+        let options = SimulateOptions {
+            frames: frames.min(whole.frames),
+            train: batch,
+            valid: 0,
+            test: 0,
+            ..whole.clone()
+        };
+        let folder = tempfile::tempdir()?;
+        let reporter = &work.session.reporter;
+        wellspring_ingest::simulate(section.equation()?, folder.path(), &options, reporter)?;
+        let source = Location::parse(&folder.path().to_string_lossy())?;
+        let root = source.join("ds");
+        let plain = IngestOptions::default();
+        let made = wellspring_ingest::ingest(&source, &root, &plain, reporter);
+        work.session.wait(made)?;
+        Ok(Self {
+            dataset: Arc::new(work.session.wait(Dataset::open(&root))?),
+            simulation: Some(whole),
+            _folder: Some(folder),
+        })
+    }
+
+    /// Steps of a pass over the data.
+    fn epoch_steps(&self, config: &Config) -> Result<u64> {
+        let spec = WindowSpec {
+            stride: config.data.stride,
+            ..WindowSpec::of_length(config.data.context + 1)
+        };
+        let windows: usize = match &self.simulation {
+            Some(options) => options.train * spec.count(options.frames),
+            None => {
+                let held = &self.dataset.manifest().split(Split::Train)?.trajectories;
+                held.iter().map(|one| spec.count(one.frames)).sum()
+            }
+        };
+        Ok((windows / config.train.batch.max(1)) as u64)
+    }
+
+    /// Bytes of all values of the training data in single precision.
+    fn bytes(&self) -> Result<u64> {
+        let schema = self.dataset.schema();
+        let frames: usize = match &self.simulation {
+            Some(options) => options.train * options.frames,
+            None => {
+                let held = &self.dataset.manifest().split(Split::Train)?.trajectories;
+                held.iter().map(|one| one.frames).sum()
+            }
+        };
+        Ok((4 * frames * schema.channels().len() * schema.grid.cells()) as u64)
+    }
+}
+
+/// What a run takes.
+struct Needs {
+    parameters: usize,
+    steps: u64,
+    /// Bytes at the peak of its largest step.
+    peak: u64,
+    hours: f64,
+    /// Bytes of its training data.
+    data: u64,
+}
+
+impl Needs {
+    fn of(work: &Work<'_>, config: &Config, trial: &TrialData) -> Result<Self> {
+        let datasets = [Arc::clone(&trial.dataset)];
+        let memory = wellspring_train::estimate(config, &datasets, 1, u64::MAX)?;
+        let mut seconds = 0.0;
+        for patch in &config.model.patches {
+            let mut alone = config.clone();
+            alone.model.patches = vec![patch.clone()];
+            seconds += step_seconds(work, &alone, trial)?;
+        }
+        seconds /= config.model.patches.len() as f64;
+        let (steps, hours) = match config.train.hours {
+            Some(hours) => ((hours * 3600.0 / seconds) as u64, hours),
+            None => {
+                let epochs = config.train.epochs.unwrap_or(0);
+                let steps = match epochs {
+                    0 => config.train.steps,
+                    epochs => epochs * trial.epoch_steps(config)?,
+                };
+                (steps, steps as f64 * seconds / 3600.0)
+            }
+        };
+        Ok(Self {
+            parameters: memory.parameters,
+            steps,
+            peak: memory.steps.iter().map(|step| step.peak).max().unwrap_or(0),
+            hours,
+            data: trial.bytes()?,
+        })
+    }
+
+    fn row(&self, name: &str, seeds: usize) -> String {
+        format!(
+            "{name:<36} {seeds:>5} {:>11} {:>9} {:>9.0} {:>9.2} {:>7.2} GB\n",
+            self.parameters,
+            self.steps,
+            self.peak as f64 / MIB,
+            self.hours,
+            self.data as f64 / 1e9,
+        )
+    }
+}
+
+/// Time of a step, from a few.
+fn step_seconds(work: &Work<'_>, config: &Config, trial: &TrialData) -> Result<f64> {
+    let options = TrainOptions {
+        config,
+        datasets: vec![Arc::clone(&trial.dataset)],
+        start: Start::New,
+        validator: None,
+        stop: &Stop::default(),
+        collective: &Alone,
+    };
+    let figure = wellspring_train::bench_train(options, 1, work.session.handle())?;
+    Ok(figure.loop_seconds)
+}
