@@ -130,7 +130,7 @@ impl<'a> Work<'a> {
         let text = toml::to_string(&self.experiment)?;
         self.session.wait(self.place.join(MARK).put(text))?;
         self.report()?;
-        self.leaderboard()?;
+        self.answers()?;
         self.farewell(began)
     }
 
@@ -242,14 +242,19 @@ impl<'a> Work<'a> {
         })
     }
 
-    fn leaderboard(&self) -> Result<()> {
+    /// Prints the leaderboard, and what of the paper's claims holds.
+    fn answers(&self) -> Result<()> {
         let (_, results) = self.at("results")?;
-        let answer = self.session.wait(async {
-            let results = Results::open(&results, &self.session.reporter).await?;
-            results.sql(LEADERBOARD).await
-        })?;
-        print(format!("\n{LEADERBOARD}\n\n"))?;
-        print(Format::Table.write(&answer)?)
+        let reporter = &self.session.reporter;
+        let results = self.session.wait(Results::open(&results, reporter))?;
+        for query in [LEADERBOARD, CLAIMS] {
+            let answer = self.session.wait(results.sql(query))?;
+            if answer.iter().any(|rows| rows.num_rows() > 0) {
+                print(format!("\n{query}\n\n"))?;
+                print(Format::Table.write(&answer)?)?;
+            }
+        }
+        Ok(())
     }
 
     fn farewell(&self, began: Instant) -> Result<()> {
@@ -279,3 +284,6 @@ impl<'a> Work<'a> {
 
 const LEADERBOARD: &str = "SELECT dataset, name, schedule, tokens, vrmse, of_persistence, last_lead, vrmse_last, seconds_per_frame
 FROM leaderboard ORDER BY dataset, vrmse";
+
+const CLAIMS: &str = "SELECT sentence, verdict, ratio, low, high, seeds FROM claims
+ORDER BY dataset, split, claim, strategy, schedule, other_strategy, other_schedule";

@@ -13,7 +13,7 @@ pub struct View {
 
 impl View {
     /// Those over the tables of results.
-    pub const OF_RESULTS: [Self; 12] = [
+    pub const OF_RESULTS: [Self; 13] = [
         Self::of("leaderboard", include_str!("views/leaderboard.sql")),
         Self::of("scaling", include_str!("views/scaling.sql")),
         Self::of("by_lead", include_str!("views/by_lead.sql")),
@@ -32,6 +32,7 @@ impl View {
         Self::of("artefacts", include_str!("views/artefacts.sql")),
         Self::of("divergence", include_str!("views/divergence.sql")),
         Self::of("cost", include_str!("views/cost.sql")),
+        Self::of("claims", include_str!("views/claims.sql")),
     ];
 
     /// Those over the logs of trainings.

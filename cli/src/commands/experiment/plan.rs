@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use tempfile::TempDir;
 use wellspring_ingest::{IngestOptions, SimulateOptions};
-use wellspring_store::{Dataset, Location, Split, WindowSpec};
+use wellspring_store::{Dataset, Location, Silent, Split, WindowSpec};
 use wellspring_train::{Alone, Config, Start, Stop, TrainOptions};
 
 use super::Work;
@@ -91,12 +91,11 @@ impl TrialData {
             ..whole.clone()
         };
         let folder = tempfile::tempdir()?;
-        let reporter = &work.session.reporter;
-        wellspring_ingest::simulate(section.equation()?, folder.path(), &options, reporter)?;
+        wellspring_ingest::simulate(section.equation()?, folder.path(), &options, &Silent)?;
         let source = Location::parse(&folder.path().to_string_lossy())?;
         let root = source.join("ds");
         let plain = IngestOptions::default();
-        let made = wellspring_ingest::ingest(&source, &root, &plain, reporter);
+        let made = wellspring_ingest::ingest(&source, &root, &plain, &Silent);
         work.session.wait(made)?;
         Ok(Self {
             dataset: Arc::new(work.session.wait(Dataset::open(&root))?),
