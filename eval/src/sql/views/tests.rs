@@ -9,6 +9,7 @@ use crate::{Format, OnExisting, Results, RunRecord};
 /// An evaluation of two fields; its errors are what a function of (trajectory, start, lead) gives, of either field.
 struct Evaluated {
     name: &'static str,
+    schedule: &'static str,
     split: &'static str,
     context: u64,
     rollout: u32,
@@ -21,6 +22,7 @@ impl Evaluated {
     fn new(name: &'static str, rollout: u32, error: fn(u32, u32, u32) -> f64) -> Self {
         Self {
             name,
+            schedule: "4,8",
             split: "test",
             context: 6,
             rollout,
@@ -32,7 +34,10 @@ impl Evaluated {
 
     fn record(&self) -> RunRecord {
         RunRecord {
-            run: format!("{}-{}-{}", self.name, self.split, self.context),
+            run: format!(
+                "{}-{}-{}-{}",
+                self.name, self.schedule, self.split, self.context
+            ),
             table_version: crate::TABLE_VERSION,
             name: self.name.into(),
             strategy: "csm".into(),
@@ -49,7 +54,7 @@ impl Evaluated {
             grid: "8x8".into(),
             fields: "u,v".into(),
             split: self.split.into(),
-            schedule: "4,8".into(),
+            schedule: self.schedule.into(),
             context: self.context,
             rollout: u64::from(self.rollout),
             trajectories: u64::from(self.trajectories),
@@ -332,4 +337,26 @@ async fn a_comparison_of_two_is_not_one_of_all() {
         2,
         "{plan}"
     );
+}
+
+/// The processor's own NaN has a sign, and would come before every number.
+#[tokio::test]
+async fn a_schedule_that_got_lost_is_not_the_best() {
+    let results = results(&[
+        Evaluated {
+            schedule: "4",
+            ..Evaluated::new("a", 2, |_, _, _| -f64::NAN)
+        },
+        Evaluated {
+            schedule: "8",
+            ..Evaluated::new("a", 2, |_, _, _| f64::INFINITY)
+        },
+        Evaluated {
+            schedule: "16",
+            ..Evaluated::new("a", 2, |_, _, _| 0.5)
+        },
+    ])
+    .await;
+    let best = "SELECT schedule, vrmse_last FROM best_schedule";
+    assert_eq!(text(&results, best).await, "schedule,vrmse_last\n16,0.5\n");
 }
