@@ -93,9 +93,11 @@ fn with_results() -> Workplace {
 /// A question whose answer is shuffled between executors.
 const SHUFFLED: &str = "SELECT split, trajectory, count(*) AS n FROM frames GROUP BY split, trajectory ORDER BY split, trajectory";
 
-const QUERIES: [&str; 7] = [
+const QUERIES: [&str; 9] = [
     "SELECT name, split, vrmse, vrmse_low, vrmse_high, last_lead FROM leaderboard ORDER BY name",
     "SELECT name, field, lead, low, vrmse, high FROM by_lead ORDER BY name, field, lead",
+    "SELECT * FROM horizons ORDER BY name, horizon",
+    "SELECT * FROM compare ORDER BY name, other, horizon",
     "SELECT split, trajectory, avg(band_energy(velocity_x, 0.1, 1)) AS energy FROM frames GROUP BY split, trajectory \
      ORDER BY split, trajectory",
     "SELECT a.step, avg(vrmse(b.tracer, a.tracer)) AS error, bootstrap(field_rms(a.pressure), a.trajectory)['high'] AS high \

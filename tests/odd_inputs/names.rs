@@ -8,10 +8,12 @@ use super::{add, check, of_one, source, with_test};
 use crate::program::{SMALL, Workplace};
 
 /// The views that group or show by data set.
-const VIEWS: [&str; 11] = [
+const VIEWS: [&str; 13] = [
     "table1",
     "divergence",
     "by_lead",
+    "horizons",
+    "compare",
     "bands",
     "scaling",
     "artefacts",

@@ -116,6 +116,7 @@ pub struct Eval {
 Examples:
   wellspring sql -r results 'SELECT * FROM leaderboard ORDER BY vrmse'
   wellspring sql -r results --format csv 'SELECT lead, avg(vrmse) FROM by_lead GROUP BY lead'
+  wellspring sql -r results \"SELECT ratio, low, high, p FROM compare WHERE name = 'a' AND other = 'b' AND horizon = '1'\"
   wellspring sql -r results -f questions.sql --format json
   wellspring sql -r results                                a prompt; \\? lists its commands, \\q quits
   wellspring sql --explain-views                           the named views and their SQL
@@ -134,8 +135,9 @@ curves compare runs and their steps.
 The table frames has the columns split, trajectory, step, time, the parameters of the simulation, and every channel
 in its own units. Functions of channels: field_mean, field_var, field_rms, band_energy(field, low, high) with
 wavenumbers in radians per cell, and vrmse(truth, prediction). bootstrap(value, trajectory) gives the 95 % interval
-of a mean over trajectories, as a struct of low and high. Queries read parts of shards and do not compare
-checksums, which cover whole shards: `wellspring verify` does.
+of a mean over trajectories, as a struct of low and high, and sign_flip(difference, trajectory) the p value of a mean
+difference. Queries read parts of shards and do not compare checksums, which cover whole shards: `wellspring verify`
+does.
 
 Exit codes: 0 success, 1 a query failed, 2 wrong usage.")]
 pub struct Sql {

@@ -250,6 +250,15 @@ async fn what_is_not_finite_leaves_its_lines_and_no_error() {
         .unwrap();
 }
 
+#[tokio::test]
+async fn the_report_has_the_horizons_that_rollouts_hold() {
+    for (leads, is_there) in [(5, false), (12, true)] {
+        let results = Given::new(2, leads).results().await;
+        let page = report(&results, &ReportOptions::default()).await.unwrap();
+        assert_eq!(page.contains("<h2>Error over horizons</h2>"), is_there);
+    }
+}
+
 /// A training of 600 steps whose loss falls to a floor, validated a few times.
 async fn train(run: &Location, floor: f32) {
     let mut log = LogWriter::new(run, 0);

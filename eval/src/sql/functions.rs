@@ -1,8 +1,10 @@
-//! SQL functions beside DataFusion's: over field columns, and the bootstrap.
+//! SQL functions beside DataFusion's: over field columns, and statistics over independent units.
 
 mod bootstrap;
 mod field;
 mod resample;
+mod sign_flip;
+mod units;
 
 use std::sync::Arc;
 
@@ -18,11 +20,11 @@ pub(crate) fn scalar() -> Vec<Arc<ScalarUDF>> {
         .collect()
 }
 
-/// `bootstrap`.
+/// `bootstrap` and `sign_flip`.
 pub(crate) fn aggregate() -> Vec<Arc<AggregateUDF>> {
-    vec![Arc::new(
-        AggregateUDF::from(bootstrap::Bootstrap::default()),
-    )]
+    units::Statistic::ALL
+        .map(|statistic| Arc::new(AggregateUDF::from(units::OverUnits::from(statistic))))
+        .into()
 }
 
 /// Adds all of them.

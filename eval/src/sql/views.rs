@@ -13,10 +13,12 @@ pub struct View {
 
 impl View {
     /// Those over the tables of results.
-    pub const OF_RESULTS: [Self; 13] = [
+    pub const OF_RESULTS: [Self; 15] = [
         Self::of("leaderboard", include_str!("views/leaderboard.sql")),
         Self::of("scaling", include_str!("views/scaling.sql")),
         Self::of("by_lead", include_str!("views/by_lead.sql")),
+        Self::of("horizons", include_str!("views/horizons.sql")),
+        Self::of("compare", include_str!("views/compare.sql")),
         Self::of("bands", include_str!("views/bands.sql")),
         Self::of(
             "residual_spectrum",
@@ -60,3 +62,7 @@ impl View {
             .trim_start_matches("-- ")
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests;

@@ -111,7 +111,7 @@ mod tests {
         };
         let mut writer = TableWriter::new(Table::Metrics).unwrap();
         writer
-            .push(&[row(0.5), row(f64::NAN), row(f64::INFINITY)])
+            .push(&[row(0.5), row(-f64::NAN), row(f64::INFINITY)])
             .unwrap();
         let bytes = Bytes::from(writer.finish().unwrap());
         let mut reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
@@ -125,7 +125,7 @@ mod tests {
             .downcast_ref::<arrow::array::Float64Array>()
             .unwrap();
         assert_eq!(values.value(0), 0.5);
-        assert!(values.value(1).is_nan());
+        assert!(values.value(1).is_nan() && values.value(1).is_sign_positive());
         assert!(values.value(2).is_infinite());
         assert_eq!(values.null_count(), 0);
     }

@@ -1,6 +1,6 @@
 //! A row of each table.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A row of `runs`: one evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -73,6 +73,7 @@ pub(crate) struct MetricRow<'a> {
     pub(crate) field: &'a str,
     pub(crate) metric: &'a str,
     pub(crate) band: Option<u32>,
+    #[serde(serialize_with = "without_sign_of_nan")]
     pub(crate) value: f64,
 }
 
@@ -87,7 +88,18 @@ pub(crate) struct SpectrumRow<'a> {
     pub(crate) bin: u32,
     pub(crate) k_low: f64,
     pub(crate) k_high: f64,
+    #[serde(serialize_with = "without_sign_of_nan")]
     pub(crate) truth: f64,
+    #[serde(serialize_with = "without_sign_of_nan")]
     pub(crate) prediction: f64,
+    #[serde(serialize_with = "without_sign_of_nan")]
     pub(crate) residual: f64,
+}
+
+/// A number as it is. What is not a number loses the sign that processors give it, with which SQL would sort it before
+/// every number.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn without_sign_of_nan<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    let value = if value.is_nan() { f64::NAN } else { *value };
+    serializer.serialize_f64(value)
 }

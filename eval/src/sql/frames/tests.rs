@@ -180,7 +180,14 @@ async fn intervals_are_over_trajectories() {
 #[tokio::test]
 async fn names_can_be_completed() {
     let names = database().await.names().await.unwrap();
-    for name in ["frames", "v_x", "band_energy", "bootstrap", "SELECT"] {
+    for name in [
+        "frames",
+        "v_x",
+        "band_energy",
+        "bootstrap",
+        "sign_flip",
+        "SELECT",
+    ] {
         assert!(names.iter().any(|held| held == name), "{name}: {names:?}");
     }
 }

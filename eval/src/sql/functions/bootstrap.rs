@@ -6,279 +6,36 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray as _, BooleanArray, Float64Builder, ListArray, ListBuilder,
-    NullBufferBuilder, PrimitiveBuilder, StructArray,
-};
-use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Field, FieldRef, Fields, Float64Type, Int64Type,
-};
-use datafusion::common::ScalarValue;
+use arrow::array::{ArrayRef, Float64Builder, NullBufferBuilder, StructArray};
+use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::error::Result;
-use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::utils::format_state_name;
-use datafusion::logical_expr::{
-    Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
-};
-use smallvec::SmallVec;
 
-use super::resample::{ENUMERATED, Resampler, Unit};
+use super::resample::Resampler;
+use super::units::Units;
 
-/// The aggregate function.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct Bootstrap {
-    signature: Signature,
-}
-
-impl Default for Bootstrap {
-    fn default() -> Self {
-        let kinds = vec![DataType::Float64, DataType::Int64];
-        Self {
-            signature: Signature::exact(kinds, Volatility::Immutable),
-        }
-    }
-}
-
-impl AggregateUDFImpl for Bootstrap {
-    fn name(&self) -> &str {
-        "bootstrap"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Struct(ends()))
-    }
-
-    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        let state = |name, kind| {
-            let list = DataType::List(Arc::new(Field::new_list_field(kind, true)));
-            Arc::new(Field::new(format_state_name(args.name, name), list, true))
-        };
-        Ok(vec![
-            state("units", DataType::Int64),
-            state("sums", DataType::Float64),
-            state("counts", DataType::Float64),
-        ])
-    }
-
-    fn accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(One(Groups::one())))
-    }
-
-    fn groups_accumulator_supported(&self, _: AccumulatorArgs) -> bool {
-        true
-    }
-
-    fn create_groups_accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::<Groups>::default())
-    }
-}
-
-fn ends() -> Fields {
+/// Fields of an interval.
+pub(super) fn ends() -> Fields {
     Fields::from(vec![
         Field::new("low", DataType::Float64, true),
         Field::new("high", DataType::Float64, true),
     ])
 }
 
-/// The units of a group, ascending; few need no memory of their own.
-type Units = SmallVec<[Unit; ENUMERATED]>;
-
-/// The units of each group.
-#[derive(Debug, Clone, Default)]
-struct Groups {
-    groups: Vec<Units>,
-    /// Units in all of them.
-    held: usize,
-}
-
-impl Groups {
-    /// A single group, so far empty.
-    fn one() -> Self {
-        Self {
-            groups: vec![Units::new()],
-            held: 0,
-        }
-    }
-
-    fn take(&mut self, emit: EmitTo) -> Vec<Units> {
-        let taken = emit.take_needed(&mut self.groups);
-        self.held -= taken.iter().map(|units| units.len()).sum::<usize>();
-        taken
-    }
-
-    fn add(&mut self, group: usize, unit: Unit) {
-        let units = &mut self.groups[group];
-        // Rows of a unit mostly come together.
-        if let Some(last) = units.last_mut().filter(|last| last.id == unit.id) {
-            last.sum += unit.sum;
-            last.count += unit.count;
-            return;
-        }
-        match units.binary_search_by_key(&unit.id, |held| held.id) {
-            Ok(place) => {
-                units[place].sum += unit.sum;
-                units[place].count += unit.count;
-            }
-            Err(place) => {
-                units.insert(place, unit);
-                self.held += 1;
-            }
-        }
-    }
-
-    /// (value, unit) pairs with the filter's leave and without nulls.
-    fn pairs<'a>(
-        values: &'a [ArrayRef],
-        filter: Option<&'a BooleanArray>,
-    ) -> impl Iterator<Item = (usize, Unit)> + 'a {
-        let value = values[0].as_primitive::<Float64Type>();
-        let id = values[1].as_primitive::<Int64Type>();
-        let wanted = move |row: &usize| {
-            let row = *row;
-            let kept = filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
-            kept && value.is_valid(row) && id.is_valid(row)
-        };
-        (0..value.len()).filter(wanted).map(move |row| {
-            let unit = Unit {
-                id: id.value(row),
-                sum: value.value(row),
-                count: 1.0,
-            };
-            (row, unit)
-        })
-    }
-
-    fn states(groups: &[Units]) -> Vec<ArrayRef> {
-        let sums = |of: fn(&Unit) -> f64| list::<Float64Type>(groups, of);
-        vec![
-            list::<Int64Type>(groups, |unit| unit.id),
-            sums(|unit| unit.sum),
-            sums(|unit| unit.count),
-        ]
-    }
-}
-
-/// A list of one number for every unit, for every group.
-fn list<T: ArrowPrimitiveType>(groups: &[Units], of: impl Fn(&Unit) -> T::Native) -> ArrayRef {
-    let mut lists = ListBuilder::new(PrimitiveBuilder::<T>::new());
+/// The interval of each group; null for one without two units.
+pub(super) fn intervals(groups: &[Units]) -> Result<ArrayRef> {
+    let (mut low, mut high) = (Float64Builder::new(), Float64Builder::new());
+    let mut nulls = NullBufferBuilder::new(groups.len());
+    let mut resampler = Resampler::default();
     for units in groups {
-        for unit in units {
-            lists.values().append_value(of(unit));
-        }
-        lists.append(true);
+        let found = resampler.interval(units);
+        low.append_option(found.map(|[low, _]| low));
+        high.append_option(found.map(|[_, high]| high));
+        nulls.append(found.is_some());
     }
-    Arc::new(lists.finish())
-}
-
-impl GroupsAccumulator for Groups {
-    fn update_batch(
-        &mut self,
-        values: &[ArrayRef],
-        groups: &[usize],
-        filter: Option<&BooleanArray>,
-        total: usize,
-    ) -> Result<()> {
-        self.groups.resize_with(total, Units::new);
-        for (row, unit) in Self::pairs(values, filter) {
-            self.add(groups[row], unit);
-        }
-        Ok(())
-    }
-
-    fn evaluate(&mut self, emit: EmitTo) -> Result<ArrayRef> {
-        let groups = self.take(emit);
-        let (mut low, mut high) = (Float64Builder::new(), Float64Builder::new());
-        let mut nulls = NullBufferBuilder::new(groups.len());
-        let mut resampler = Resampler::default();
-        for units in &groups {
-            let found = resampler.interval(units);
-            low.append_option(found.map(|[low, _]| low));
-            high.append_option(found.map(|[_, high]| high));
-            nulls.append(found.is_some());
-        }
-        let ends_of: Vec<ArrayRef> = vec![Arc::new(low.finish()), Arc::new(high.finish())];
-        Ok(Arc::new(StructArray::try_new(
-            ends(),
-            ends_of,
-            nulls.finish(),
-        )?))
-    }
-
-    fn state(&mut self, emit: EmitTo) -> Result<Vec<ArrayRef>> {
-        Ok(Self::states(&self.take(emit)))
-    }
-
-    fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
-        self.groups.resize_with(total, Units::new);
-        let [ids, sums, counts] = [0, 1, 2].map(|i: usize| states[i].as_list::<i32>());
-        let id = ids.values().as_primitive::<Int64Type>().values();
-        let [sum, count] = [sums, counts].map(|list| list.values().as_primitive::<Float64Type>());
-        let starts = [ids, sums, counts].map(ListArray::value_offsets);
-        for (row, &group) in groups.iter().enumerate() {
-            let [id_at, sum_at, count_at] = starts.map(|starts| starts[row] as usize);
-            for i in 0..ids.value_length(row) as usize {
-                let unit = Unit {
-                    id: id[id_at + i],
-                    sum: sum.value(sum_at + i),
-                    count: count.value(count_at + i),
-                };
-                self.add(group, unit);
-            }
-        }
-        Ok(())
-    }
-
-    fn convert_to_state(
-        &self,
-        values: &[ArrayRef],
-        filter: Option<&BooleanArray>,
-    ) -> Result<Vec<ArrayRef>> {
-        let mut rows = vec![Units::new(); values[0].len()];
-        for (row, unit) in Self::pairs(values, filter) {
-            rows[row].push(unit);
-        }
-        Ok(Self::states(&rows))
-    }
-
-    fn size(&self) -> usize {
-        self.held * size_of::<Unit>() + self.groups.capacity() * size_of::<Units>()
-    }
-}
-
-/// A single group with all rows.
-#[derive(Debug)]
-struct One(Groups);
-
-impl Accumulator for One {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        let groups = vec![0; values[0].len()];
-        self.0.update_batch(values, &groups, None, 1)
-    }
-
-    fn evaluate(&mut self) -> Result<ScalarValue> {
-        let answer = self.0.clone().evaluate(EmitTo::All)?;
-        ScalarValue::try_from_array(&answer, 0)
-    }
-
-    fn size(&self) -> usize {
-        GroupsAccumulator::size(&self.0)
-    }
-
-    fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        let states = self.0.state(EmitTo::All)?;
-        self.0 = Groups::one();
-        states
-            .iter()
-            .map(|state| ScalarValue::try_from_array(state, 0))
-            .collect()
-    }
-
-    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        let groups = vec![0; states[0].len()];
-        self.0.merge_batch(states, &groups, 1)
-    }
+    let ends_of: Vec<ArrayRef> = vec![Arc::new(low.finish()), Arc::new(high.finish())];
+    Ok(Arc::new(StructArray::try_new(
+        ends(),
+        ends_of,
+        nulls.finish(),
+    )?))
 }

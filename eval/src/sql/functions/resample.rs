@@ -6,22 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
+use super::units::Unit;
+
 /// Resamples drawn where not all are enumerated.
 const DRAWS: usize = 1000;
 /// Number of units up to which every resample is counted, with its probability: C(2n − 1, n) of them.
-pub(super) const ENUMERATED: usize = 6;
+const ENUMERATED: usize = 6;
 /// Number of units up to which the draws are kept.
 const KEPT: usize = 512;
 /// Seed of the draws. It never changes, so that equal data have equal intervals.
 const SEED: u64 = 0;
-
-/// Sum and number of a unit's members.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Unit {
-    pub(super) id: i64,
-    pub(super) sum: f64,
-    pub(super) count: f64,
-}
 
 /// Probability below the interval, and above it.
 const TAIL: f64 = 0.025;
