@@ -40,8 +40,8 @@ const TABLES: [TableSection; 4] = [
                 agreeing the number of seeds for which the ratio is below 1. It holds where the interval is below 1 and all \
                 seeds agree, does not hold where it is above 1 and none does, and is undecided else.",
         sql: "SELECT sentence, verdict, ratio, low, high, p, seeds, agreeing, dataset, split
-    FROM claims
-    ORDER BY dataset, split, claim, strategy, schedule, other_strategy, other_schedule",
+FROM claims
+ORDER BY dataset, split, claim, strategy, schedule, other_strategy, other_schedule",
     },
     TableSection {
         id: "leaderboard",

@@ -9,6 +9,7 @@ use crate::{Format, OnExisting, Results, RunRecord};
 /// An evaluation of two fields; its errors are what a function of (trajectory, start, lead) gives, of either field.
 struct Evaluated {
     name: &'static str,
+    strategy: &'static str,
     schedule: &'static str,
     split: &'static str,
     context: u64,
@@ -22,6 +23,7 @@ impl Evaluated {
     fn new(name: &'static str, rollout: u32, error: fn(u32, u32, u32) -> f64) -> Self {
         Self {
             name,
+            strategy: "csm",
             schedule: "4,8",
             split: "test",
             context: 6,
@@ -40,7 +42,7 @@ impl Evaluated {
             ),
             table_version: crate::TABLE_VERSION,
             name: self.name.into(),
-            strategy: "csm".into(),
+            strategy: self.strategy.into(),
             parameters: 1,
             dim: 1,
             blocks: 1,
@@ -359,4 +361,90 @@ async fn a_schedule_that_got_lost_is_not_the_best() {
     .await;
     let best = "SELECT schedule, vrmse_last FROM best_schedule";
     assert_eq!(text(&results, best).await, "schedule,vrmse_last\n16,0.5\n");
+}
+
+#[derive(Debug, Deserialize)]
+struct Claim {
+    claim: u32,
+    sentence: String,
+    verdict: String,
+    ratio: f64,
+    low: f64,
+    high: f64,
+    seeds: u64,
+    agreeing: u64,
+}
+
+/// Claims about two seeds of an elastic model and a fixed one of the same size.
+async fn claims(elastic: &[Evaluated]) -> Vec<Claim> {
+    let fixed = Evaluated {
+        strategy: "fixed",
+        schedule: "8",
+        ..Evaluated::new("fixed8", 2, |_, _, _| 0.2)
+    };
+    let other_size = Evaluated {
+        schedule: "16",
+        ..Evaluated::new("fixed16", 2, |_, _, _| 9.0)
+    };
+    let root = Location::parse("memory:///views").unwrap();
+    for one in elastic.iter().chain([&fixed, &other_size]) {
+        one.commit(&root).await;
+    }
+    let results = Results::open(&root, &Silent).await.unwrap();
+    let query = "SELECT claim, sentence, verdict, ratio, low, high, seeds, agreeing FROM claims \
+        WHERE schedule <> '16' AND other_schedule = '8' ORDER BY claim, sentence";
+    results.rows(query).await.unwrap()
+}
+
+/// A model of patch 8 with half the fixed one's error, and a cyclic rollout that is no better than at 8 alone.
+#[tokio::test]
+async fn a_claim_holds_where_the_interval_and_all_seeds_are_for_it() {
+    let seed = |name, schedule, error| Evaluated {
+        schedule,
+        ..Evaluated::new(name, 2, error)
+    };
+    let both = [
+        seed("csm-seed0", "8", |_, _, _| 0.1),
+        seed("csm-seed1", "8", |_, _, _| 0.1),
+        seed("csm-seed0", "4,8", |_, _, _| 0.1),
+        seed("csm-seed1", "4,8", |trajectory, _, _| {
+            [0.05, 0.1, 0.2][trajectory as usize]
+        }),
+    ];
+    let found = claims(&both).await;
+    let numbers: Vec<u32> = found.iter().map(|claim| claim.claim).collect();
+    assert_eq!(numbers, [1, 3, 4], "{found:?}");
+    assert_eq!(
+        found[0].sentence,
+        "csm at patch 8 errs less in one step than the fixed model of 8"
+    );
+    close(&[found[0].ratio, found[0].low, found[0].high], &[0.5; 3]);
+    assert_eq!((found[0].seeds, found[0].agreeing), (2, 2));
+    assert_eq!(found[0].verdict, "holds");
+    // One seed is as good as at 8 alone, the other half as good, as good and twice as good.
+    close(&[found[1].ratio], &[1.0]);
+    assert_eq!(found[1].verdict, "undecided");
+    assert_eq!(found[2].verdict, "holds");
+}
+
+/// The interval is against it, and so is each seed; or the interval is for it, but a seed is not.
+#[tokio::test]
+async fn a_claim_of_which_a_seed_says_otherwise_is_undecided() {
+    let seeds = |errors: [fn(u32, u32, u32) -> f64; 2]| {
+        let named = ["csm-seed0", "csm-seed1"].into_iter().zip(errors);
+        let seed = |(name, error)| Evaluated {
+            schedule: "8",
+            ..Evaluated::new(name, 2, error)
+        };
+        named.map(seed).collect::<Vec<_>>()
+    };
+    let against = claims(&seeds([|_, _, _| 0.4, |_, _, _| 0.4])).await;
+    close(&[against[0].ratio], &[2.0]);
+    assert_eq!(against[0].verdict, "does not hold");
+    let mixed = claims(&seeds([|_, _, _| 0.01, |_, _, _| 0.4])).await;
+    assert!(mixed[0].high < 1.0, "{mixed:?}");
+    assert_eq!(
+        (mixed[0].agreeing, mixed[0].verdict.as_str()),
+        (1, "undecided")
+    );
 }
