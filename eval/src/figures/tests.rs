@@ -253,8 +253,10 @@ async fn what_is_not_finite_leaves_its_lines_and_no_error() {
 #[tokio::test]
 async fn the_report_has_the_horizons_that_rollouts_hold() {
     for (leads, is_there) in [(5, false), (12, true)] {
-        let results = Given::new(2, leads).results().await;
-        let page = report(&results, &ReportOptions::default()).await.unwrap();
+        let given = Given::new(2, leads);
+        let page = report(&given.results().await, &ReportOptions::default())
+            .await
+            .unwrap();
         assert_eq!(page.contains("<h2>Error over horizons</h2>"), is_there);
     }
 }

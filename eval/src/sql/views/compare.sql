@@ -1,8 +1,9 @@
 -- One evaluation against another (other) on the same windows, over horizons: ratio below 1 where name is better, and p
 -- vrmse and other_vrmse are means over all that both have predicted of a data set and split: fields, trajectories and
 -- starts, of one context length, since from one start another context leads to other frames. ratio is the geometric mean
--- of each window's ratio. Its interval (low, high) and p, by a sign-flip test of no difference, are over trajectories.
--- Before the ratio, both errors are raised by 1e-6, which is the rounding of f32
+-- of each window's ratio. Its interval (low, high) and p, by a sign-flip test of no difference, are over trajectories;
+-- of n trajectories p is 2 / 2^n at least. What is not finite gives NaN. Before the ratio, both errors are raised by
+-- 1e-6, which is the rounding of f32
 WITH errors AS (
   SELECT r.run, r.dataset, r.split, r.name, r.strategy, r.schedule, r.context, m.horizon, m.first_lead, m.last_lead,
     m.field, m.trajectory, m.start, m.vrmse
