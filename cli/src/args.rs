@@ -6,6 +6,7 @@ mod cluster;
 mod data;
 mod demo;
 mod models;
+mod predict;
 mod size;
 mod words;
 
@@ -20,7 +21,8 @@ pub use cluster::{Cluster, Remote};
 pub use cluster::{ClusterRole, Executor, Scheduler, Server};
 pub use data::{Check, Choice, Drop, Ingest, Inspect, Simulate, Verify};
 pub use demo::{Demo, DemoSize};
-pub use models::{Export, Import, Plan, Runs, Train};
+pub use models::{Export, Import, ModelArgs, Plan, Runs, Train};
+pub use predict::Predict;
 
 /// Train surrogate models on physics simulations and evaluate them.
 #[derive(Debug, Parser)]
@@ -86,6 +88,7 @@ pub enum Command {
     Train(Train),
     Runs(Runs),
     Eval(Eval),
+    Predict(Predict),
     Sql(Sql),
     Cluster(Cluster),
     Report(Report),
