@@ -19,21 +19,20 @@ fn counted() -> RangedU64ValueParser<usize> {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  wellspring predict runs/ckm ds --rollout 20 --to predicted            each test trajectory, from its first frame
+  wellspring predict runs/ckm ds --rollout 20 --to predicted   each test trajectory, from its first frame
   wellspring predict runs/ckm ds --rollout 20 --schedule 4,8,16 --to predicted
-  wellspring predict runs/ckm ds --rollout 20 --every 10 --to predicted starts 10 steps apart
+  wellspring predict runs/ckm ds --rollout 20 --every 10 --to predicted
   wellspring predict runs/ckm ds --rollout 20 --trajectories 0..4 --step best --to predicted
-  wellspring predict persistence ds --rollout 20 --context 3 --to still the baseline
-  wellspring ingest predicted predicted-ds                              then query, plot and evaluate them
-  wellspring sql --data true=ds --data pred=predicted-ds \"SELECT p.trajectory, p.step,
-    vrmse(t.pressure, p.pressure) FROM pred.frames p JOIN true.frames t ON t.split = p.split
-    AND t.trajectory = p.trajectory AND t.time = p.time\"
+  wellspring predict persistence ds --rollout 20 --context 3 --to still
+  wellspring ingest predicted predicted-ds                     then query and plot them like simulations:
+  wellspring sql --data true=ds --data pred=predicted-ds 'SELECT p.trajectory, p.step, vrmse(t.u, p.u)
+    FROM pred.frames p JOIN true.frames t USING (split, trajectory, time)'
 
-OUT/data/SPLIT has a file for each rollout, named by trajectory and first step. A file is a trajectory of The Well's
-layout: the true frames of the context, then the predicted ones, in the fields' own units, at the times of the frames
-that they stand for. Grid, boundaries, scalars and fields that do not vary in time are those of the data set; the group
-`prediction` says which weights, schedule, data set, trajectory and start it is, and OUT/data/prediction.json says it
-of all files. `wellspring ingest` numbers the trajectories in the order of the files.
+OUT/data/SPLIT has a file for each rollout, named by trajectory and first step. It is a trajectory in The Well's
+layout: the true frames of the context, then the predicted ones, in the fields' own units, at the times of the
+frames that they stand for. Grid, boundaries, scalars and fields that do not vary in time are the data set's. The
+group `prediction` of a file says which weights, schedule, data set, trajectory and start it is; prediction.json
+in OUT/data says it of all. `wellspring ingest` numbers the trajectories in the order of the files.
 
 The files get their places when all are complete. After an interruption, the same command starts over; where the same
 predictions are there already, nothing is done.")]
