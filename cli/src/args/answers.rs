@@ -132,8 +132,8 @@ segments with the last 100 steps of each run. training_folders has a row for eac
 curves compare runs and their steps.
 
 The table frames has the columns split, trajectory, step, time, the parameters of the simulation, and every channel
-in its own units. Functions of channels: field_mean, field_var, field_rms, band_energy(field, low, high) with
-wavenumbers in radians per cell, and vrmse(truth, prediction). bootstrap(value, trajectory) gives the 95 % interval
+in its own units. Functions of channels: field_mean, field_var, field_rms, field_sum, field_min, field_max,
+band_energy(field, low, high) with wavenumbers in radians per cell, and vrmse(truth, prediction). bootstrap(value, trajectory) gives the 95 % interval
 of a mean over trajectories, as a struct of low and high. Queries read parts of shards and do not compare
 checksums, which cover whole shards: `wellspring verify` does.
 
