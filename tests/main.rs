@@ -13,6 +13,7 @@ mod ingest;
 mod odd_inputs;
 mod paper;
 mod pipeline;
+mod predict;
 mod program;
 #[cfg(feature = "mpi")]
 mod ranks;

@@ -7,6 +7,7 @@ mod data;
 mod demo;
 mod experiment;
 mod models;
+mod predict;
 mod size;
 mod words;
 
@@ -22,7 +23,8 @@ pub use cluster::{ClusterRole, Executor, Scheduler, Server};
 pub use data::{Check, Choice, Drop, Ingest, Inspect, Simulate, Verify};
 pub use demo::{Demo, DemoSize};
 pub use experiment::Experiment;
-pub use models::{Export, Import, Plan, Runs, Train};
+pub use models::{Export, Import, ModelArgs, Plan, Runs, Train};
+pub use predict::Predict;
 
 /// Train surrogate models on physics simulations and evaluate them.
 #[derive(Debug, Parser)]
@@ -89,6 +91,7 @@ pub enum Command {
     Train(Train),
     Runs(Runs),
     Eval(Eval),
+    Predict(Predict),
     Sql(Sql),
     Cluster(Cluster),
     Report(Report),

@@ -13,6 +13,7 @@ mod figures;
 mod ingest;
 mod inspect;
 mod plan;
+mod predict;
 mod report;
 mod runs;
 mod simulate;
@@ -146,6 +147,7 @@ fn dispatch(session: &Session, command: Command) -> Result<()> {
         Command::Train(args) => train::run(session, &args),
         Command::Runs(args) => runs::run(session, &args),
         Command::Eval(args) => eval::run(session, &args),
+        Command::Predict(args) => predict::run(session, &args),
         Command::Sql(args) => sql::run(session, &args),
         Command::Cluster(args) => cluster::run(session, &args),
         Command::Report(args) => report::run(session, &args),
@@ -154,6 +156,16 @@ fn dispatch(session: &Session, command: Command) -> Result<()> {
         Command::Export(args) => weights::export(session, &args),
         Command::Import(args) => weights::import(session, &args),
         Command::Bench(args) => bench::run(session, &args),
+    }
+}
+
+/// Refuses a place for HDF5 that is not a folder of this machine.
+fn must_be_local(session: &Session, text: &str) -> Result<()> {
+    match session.locate(text)?.local_path() {
+        Some(_) => Ok(()),
+        None => misuse!(
+            "{text}: HDF5 can only be written to a folder; write it there, and copy it to a bucket then"
+        ),
     }
 }
 

@@ -8,6 +8,7 @@
 //! **Rollouts.** [`evaluate()`] lets a subject continue every start of a split for some frames, many
 //! starts at once; each prediction becomes part of the next context. A [`Schedule`] gives the patch
 //! size of each step: a fixed one, a cycle (4 → 8 → 16 → 4 …), a list, random ones, or a token budget.
+//! [`Rollouts`] gives the frames themselves and measures nothing.
 //!
 //! **Metrics.** A [`FieldMetrics`] measures every predicted field against the truth, in the field's own
 //! units and in f64: The Well's ten spatial metrics ([`Spatial`]), errors within its three bands of
@@ -104,7 +105,8 @@ mod sql;
 pub use error::{Error, Result, SubjectError};
 pub use evaluate::{
     Baseline, BaselineSubject, Description, EvalOptions, Evaluation, OneProcess, Ranks,
-    SampleOptions, Schedule, Subject, WindowSample, evaluate, evaluate_by_ranks,
+    RolloutOptions, Rollouts, SampleOptions, Schedule, Subject, WindowSample, evaluate,
+    evaluate_by_ranks,
 };
 pub use figures::{
     AnimationOptions, Figure, FigureSelection, ImageFormat, ReportOptions, animate, fields,

@@ -260,16 +260,19 @@ pub enum Error {
         source: std::io::Error,
     },
 
-    /// Output of an earlier simulation is there.
-    #[error("{path} holds simulations already; choose another folder or ask to overwrite them")]
+    /// Output of an earlier simulation or prediction is there.
+    #[error(
+        "{path} holds simulations or predictions already; choose another folder or ask to overwrite them \
+         (--overwrite)"
+    )]
     Exists {
         /// The folder.
         path: PathBuf,
     },
 
-    /// Another process simulates into the same folder.
+    /// Another process simulates or predicts into the same folder.
     #[error(
-        "{path} is being written by another simulation; wait for its end, or choose another folder"
+        "{path} is being written by another simulation or prediction; wait for its end, or choose another folder"
     )]
     Simulating {
         /// The folder.

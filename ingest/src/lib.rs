@@ -33,6 +33,9 @@
 //!
 //! **Simulating.** [`simulate`] computes flows from a seed and writes them in The Well's layout.
 //!
+//! **Predicting.** A [`PredictionFolder`] takes the frames of rollouts, whoever predicts them, and writes them in The
+//! Well's layout too, a file for each.
+//!
 //! # Example
 //!
 //! ```
@@ -69,6 +72,8 @@ mod check;
 mod convert;
 mod error;
 mod findings;
+mod output;
+mod predictions;
 mod simulate;
 mod source;
 #[cfg(test)]
@@ -80,4 +85,6 @@ pub use check::{check, check_dataset};
 pub use convert::{Stage, append, decode, finish, ingest, ingest_part, open, promise, repair};
 pub use error::{Error, Result};
 pub use findings::{Finding, FindingKind, Severity};
-pub use simulate::{Equation, Packing, SimulateOptions, WaveField, Waves, simulate};
+pub use output::Packing;
+pub use predictions::{PredictionBatch, PredictionFolder, PredictionSource};
+pub use simulate::{Equation, SimulateOptions, WaveField, Waves, simulate};

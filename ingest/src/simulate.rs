@@ -6,13 +6,11 @@
 //! Runge–Kutta of order 4 with steps that the fastest particle takes less than half a cell.
 
 mod flow;
-mod output;
-mod record;
+mod request;
 mod shear_flow;
-mod staged;
+mod trajectory_file;
 mod turbulence;
 pub(crate) mod waves;
-mod well_writer;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -23,11 +21,11 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use wellspring_store::{Reporter, Split};
 
+use crate::output::{Record, Request as _, Staged, disk};
 use crate::{Error, Result};
 use flow::Flow;
-use record::{Record, Request};
-use staged::{Staged, disk};
-pub use waves::{Packing, WaveField, Waves};
+use request::SimulationRequest;
+pub use waves::{WaveField, Waves};
 
 /// The equations and set-ups that can be simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,7 +177,7 @@ pub fn simulate(
 ) -> Result<Vec<PathBuf>> {
     options.validate(equation)?;
     let data = out.join("data");
-    let request = Request::new(equation, options);
+    let request = SimulationRequest::new(equation, options);
     if !options.overwrite
         && let Some(files) = request.find(&data).map_err(|source| disk(&data, source))?
     {
@@ -195,7 +193,7 @@ pub fn simulate(
         .map(|&(split, index)| {
             let mut random = stream(options.seed, split, index);
             let flow = start(equation, &options.shape, &mut random)?;
-            output::write(
+            trajectory_file::write(
                 equation,
                 flow,
                 &staged.split(split),

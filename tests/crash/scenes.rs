@@ -118,15 +118,23 @@ fn steps(place: &Workplace) -> Vec<u8> {
     told.collect::<String>().into_bytes()
 }
 
-/// The names of all files, and the data set that is made of the simulations: HDF5 tells the time in its files.
-fn simulations(place: &Workplace) -> Left {
+/// The names of all files, and the data set that is made of some HDF5: it tells the time in its files.
+fn as_ingested(place: &Workplace, source: &str) -> Left {
     let names: Vec<String> = files(place).into_keys().collect();
-    place.do_it("ingest sims ds");
+    place.do_it(&format!("ingest {source} ingested"));
     let mut left = files(place);
-    left.retain(|name, _| name.starts_with("ds/"));
-    std::fs::remove_dir_all(place.path("ds")).unwrap();
+    left.retain(|name, _| name.starts_with("ingested/"));
+    std::fs::remove_dir_all(place.path("ingested")).unwrap();
     left.extend(names.into_iter().map(|name| (name, Vec::new())));
     left
+}
+
+fn simulations(place: &Workplace) -> Left {
+    as_ingested(place, "sims")
+}
+
+fn predictions(place: &Workplace) -> Left {
+    as_ingested(place, "predicted")
 }
 
 /// All files, without the generation in their names and in the manifest: an overwriting that was done is done once
@@ -313,6 +321,15 @@ fn eval_again() {
     try_stops(&Scene {
         left: answers,
         ..Scene::new("eval once more", with_results, words)
+    });
+}
+
+#[test]
+fn predict() {
+    let words = "predict run ds --to predicted --rollout 2 --schedule 8,16";
+    try_stops(&Scene {
+        left: predictions,
+        ..Scene::new("predict", with_run, words)
     });
 }
 

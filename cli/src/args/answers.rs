@@ -133,11 +133,11 @@ segments with the last 100 steps of each run. training_folders has a row for eac
 curves compare runs and their steps.
 
 The table frames has the columns split, trajectory, step, time, the parameters of the simulation, and every channel
-in its own units. Functions of channels: field_mean, field_var, field_rms, band_energy(field, low, high) with
-wavenumbers in radians per cell, and vrmse(truth, prediction). bootstrap(value, trajectory) gives the 95 % interval
-of a mean over trajectories, as a struct of low and high, and sign_flip(difference, trajectory) the p value of a mean
-difference. Queries read parts of shards and do not compare checksums, which cover whole shards: `wellspring verify`
-does.
+in its own units. Functions of channels: field_mean, field_var, field_rms, field_sum, field_min, field_max,
+band_energy(field, low, high) with wavenumbers in radians per cell, and vrmse(truth, prediction). bootstrap(value,
+trajectory) gives the 95 % interval of a mean over trajectories, as a struct of low and high, and
+sign_flip(difference, trajectory) the p value of a mean difference. Queries read parts of shards and do not compare
+checksums, which cover whole shards: `wellspring verify` does.
 
 Exit codes: 0 success, 1 a query failed, 2 wrong usage.")]
 pub struct Sql {

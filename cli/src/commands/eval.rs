@@ -7,7 +7,7 @@ use wellspring_eval::{
     Subject, SubjectError,
 };
 use wellspring_store::{Conditioning, Context, Dataset, Frames, Location, Patch, Share, Split};
-use wellspring_train::{Collective, Domain, Predictor};
+use wellspring_train::{Collective, DeviceChoice, Domain, Predictor};
 
 use super::Session;
 use crate::args;
@@ -48,15 +48,7 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
             vec![evaluator.baseline(session, &subject, name)?]
         }
         None => {
-            let run = session.locate(&args.run)?;
-            let predictor = session
-                .wait(Predictor::load(
-                    &run,
-                    args.model.choice(),
-                    args.device,
-                    &session.reporter,
-                ))
-                .with_context(|| format!("cannot load a model from {run}"))?;
+            let (run, predictor) = load(session, &args.run, args.model, args.device)?;
             let name = args.name.as_deref().or(run.name()).unwrap_or("model");
             evaluator.model(session, &predictor, name, &args.schedules)?
         }
@@ -73,6 +65,27 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
         super::typed_as(&args.results, &evaluator.results)
     ));
     Ok(())
+}
+
+/// A run, and a model of it.
+pub fn load(
+    session: &Session,
+    run: &str,
+    model: args::ModelArgs,
+    device: DeviceChoice,
+) -> Result<(Location, Predictor)> {
+    let run = session.locate(run)?;
+    let loaded = Predictor::load(&run, model.choice(), device, &session.reporter);
+    let predictor = session
+        .wait(loaded)
+        .with_context(|| format!("cannot load a model from {run}"))?;
+    Ok((run, predictor))
+}
+
+/// A model on the states of a data set, which are not always those that it was trained on.
+pub fn on(predictor: &Predictor, dataset: &Dataset) -> Result<Predictor> {
+    let domain = Domain::of(dataset, &predictor.config().model.inputs)?;
+    Ok(predictor.on(&domain)?)
 }
 
 /// On what a command evaluates, how, and where it writes the results.
@@ -102,9 +115,7 @@ impl Evaluator {
         name: &str,
         schedules: &[String],
     ) -> Result<Vec<Option<RunRecord>>> {
-        let inputs = &predictor.config().model.inputs;
-        let domain = Domain::of(&self.dataset, inputs)?;
-        let predictor = predictor.on(&domain)?;
+        let predictor = on(predictor, &self.dataset)?;
         let ndim = self.dataset.schema().grid.ndim();
         let patches = predictor.patches()?;
         let schedules: Vec<Schedule> = if schedules.is_empty() {

@@ -198,7 +198,8 @@ fn space(crop: Option<&str>, stride: Option<&str>) -> Result<Vec<AxisSelection>>
 }
 
 /// `3..8`, `3..` or `..8`.
-fn range(text: &str) -> Result<(usize, usize)> {
+/// `3..8` → (3, 8); either end may be absent.
+pub fn range(text: &str) -> Result<(usize, usize)> {
     let ends = text.split_once("..").and_then(|(start, end)| {
         let end = if end.is_empty() {
             Some(usize::MAX)

@@ -11,6 +11,9 @@ use crate::progress::line;
 
 pub fn run(session: &Session, args: &args::Simulate) -> Result<()> {
     let equation = equation(&args.equation)?;
+    if let Some(out) = args.out.to_str() {
+        super::must_be_local(session, out)?;
+    }
     let mut options = SimulateOptions {
         train: args.train,
         valid: args.valid,

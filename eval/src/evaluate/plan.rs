@@ -2,20 +2,17 @@
 
 use std::ops::Range;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::time::Instant;
 
 use tokio::runtime::Handle;
-use wellspring_store::{
-    Context, Location, Order, Patch, Plan, Reporter, Share, Window, WindowSpec,
-};
+use wellspring_store::{Location, Order, Patch, Plan, Reporter, Share, Window, WindowSpec};
 
 use super::Evaluation;
 use super::measure::{self, Measurer, Prediction, TruthSource};
 use super::ranks::{self, Ranks, exchange, told_by_the_first};
 use super::rollout::Rollout;
+use super::rollout_batch::RolloutBatch;
 use super::task::Task;
 use super::unfinished::{Costs, Progress, Unfinished};
-use crate::error::SubjectError;
 use crate::results::tables::{self, EvaluationClaim, RunRecord, TABLE_VERSION};
 use crate::{Error, Result};
 
@@ -240,23 +237,13 @@ impl<'a> EvaluationPlan<'a> {
         let batches = self.windows[self.part.clone()].chunks(self.batch);
         for windows in batches.skip(progress.windows.div_ceil(self.batch)) {
             let first = self.part.start + progress.windows;
-            let mut seen = source.read(windows, 0..subject.context())?;
+            let mut batch = RolloutBatch::begin(source, windows, &rollout)?;
             for lead in 1..=options.rollout {
-                let places = lead - 1..lead + subject.context();
-                let conditions = source.conditions(windows, places, subject.conditioning())?;
-                let context = Context {
-                    frames: &seen,
-                    conditions: &conditions,
-                };
-                let began = Instant::now();
-                let step = rollout.step(context, lead - 1);
-                let step = step.map_err(|source| self.failed(lead, windows, source))?;
+                let (step, took) = batch.step(&mut rollout, &self.record.name)?;
                 progress.costs += Costs {
-                    seconds: began.elapsed().as_secs_f64(),
+                    seconds: took.as_secs_f64(),
                     tokens: step.tokens * windows.len(),
                 };
-                tracing::debug!(lead, windows = windows.len(), patch = %step.patch, seconds = began.elapsed().as_secs_f64(), "predicted");
-                seen.push_frame(&step.prediction)?;
                 let is_last = lead == options.rollout;
                 if is_last {
                     progress.windows += windows.len();
@@ -287,16 +274,6 @@ impl<'a> EvaluationPlan<'a> {
             tokens: costs.tokens as f64 / frames,
             seconds_per_frame: costs.seconds / frames,
             ..self.record.clone()
-        }
-    }
-
-    fn failed(&self, lead: usize, windows: &[Window], source: SubjectError) -> Error {
-        Error::Step {
-            name: self.record.name.clone(),
-            lead,
-            split: self.record.split.clone(),
-            trajectory: windows[0].trajectory,
-            source,
         }
     }
 

@@ -73,6 +73,11 @@ impl<'a> Rollout<'a> {
         })
     }
 
+    /// What predicts.
+    pub(crate) fn subject(&self) -> &'a dyn Subject {
+        self.subject
+    }
+
     /// Whether each window is decided about on its own.
     pub(crate) fn is_single(&self) -> bool {
         self.budget.is_some()

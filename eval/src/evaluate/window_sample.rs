@@ -1,13 +1,13 @@
 //! [`WindowSample`]: errors of a subject on a few windows of a split, without tables. Training validates by it.
 
 use tokio::runtime::Handle;
-use wellspring_store::{Context, Dataset, Order, Plan, Share, Split, Window, WindowSpec};
+use wellspring_store::{Dataset, Order, Plan, Share, Split, Window, WindowSpec};
 
 use super::measure::{TruthSource, channels};
 use super::rollout::Rollout;
-use crate::error::SubjectError;
+use super::rollout_batch::RolloutBatch;
 use crate::metrics::{Channel, Spatial};
-use crate::{Error, Result, Schedule, Subject};
+use crate::{Result, Schedule, Subject};
 
 /// Which windows of a split are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl<'a> WindowSample<'a> {
     /// runtime's.
     ///
     /// # Errors
-    /// [`Error::Patch`], [`Error::Step`], and what reading may give.
+    /// [`crate::Error::Patch`], [`crate::Error::Step`], and what reading may give.
     pub fn vrmse(&self, subject: &dyn Subject, schedule: &Schedule) -> Result<f64> {
         let space = self.dataset.schema().grid.shape();
         let mut rollout = Rollout::new(subject, schedule, &space)?;
@@ -92,18 +92,9 @@ impl<'a> WindowSample<'a> {
         let (mut sum, mut count) = (0.0, 0_usize);
         for windows in self.windows.chunks(batch) {
             let context = subject.context();
-            let mut seen = self.source.read(windows, 0..context)?;
+            let mut batch = RolloutBatch::begin(self.source, windows, &rollout)?;
             for lead in 0..self.options.rollout {
-                let places = lead..lead + context + 1;
-                let wanted = subject.conditioning();
-                let conditions = self.source.conditions(windows, places, wanted)?;
-                let given = Context {
-                    frames: &seen,
-                    conditions: &conditions,
-                };
-                let step = rollout.step(given, lead);
-                let step = step.map_err(|source| self.failed(lead + 1, windows, source))?;
-                seen.push_frame(&step.prediction)?;
+                let (step, _) = batch.step(&mut rollout, "the model")?;
                 let place = context + lead;
                 let truth = self.source.read(windows, place..place + 1)?;
                 for (index, &channel) in self.channels.iter().enumerate() {
@@ -117,15 +108,5 @@ impl<'a> WindowSample<'a> {
             }
         }
         Ok(sum / count.max(1) as f64)
-    }
-
-    fn failed(&self, lead: usize, windows: &[Window], source: SubjectError) -> Error {
-        Error::Step {
-            name: "the model".into(),
-            lead,
-            split: self.options.split.to_string(),
-            trajectory: windows[0].trajectory,
-            source,
-        }
     }
 }

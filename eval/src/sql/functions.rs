@@ -12,7 +12,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
-/// `field_mean`, `field_var`, `field_rms`, `band_energy` and `vrmse`.
+/// `field_mean`, `field_var`, `field_rms`, `field_sum`, `field_min`, `field_max`, `band_energy` and `vrmse`.
 pub(crate) fn scalar() -> Vec<Arc<ScalarUDF>> {
     field::all()
         .into_iter()

@@ -6,21 +6,10 @@ use std::path::Path;
 
 use wellspring_store::{Boundary, TensorOrder};
 
-use super::well_writer::{
-    BoundaryCondition, Dimension, FieldLayout, FieldWriter, Header, WellWriter,
+use crate::output::{
+    BoundaryCondition, Dimension, FieldLayout, FieldWriter, Header, Packing, WellWriter,
 };
 use crate::{Error, Result};
-
-/// How values are packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Packing {
-    /// Contiguous storage.
-    Contiguous,
-    /// A chunk a frame.
-    Chunked,
-    /// Chunks of one frame, shuffled and deflated at this level.
-    Gzip(u8),
-}
 
 /// A field of waves.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,13 +77,14 @@ impl Waves {
             .collect();
         file.header(&Header {
             dataset_name: &self.name,
+            grid_type: "cartesian",
             dimensions: self.axes.len(),
             trajectories: self.trajectories,
             parameters: &parameters,
         })?;
         let axes: Vec<&str> = self.axes.iter().map(|axis| axis.0.as_str()).collect();
         file.dimensions(&axes, self.dimensions())?;
-        file.scalars(&parameters, |value| value)?;
+        file.scalars(&parameters, &[], |value| value)?;
         file.boundaries(self.boundaries())?;
         self.fields(&file, seed)?;
         file.close(())
@@ -105,29 +95,12 @@ impl Waves {
         let points = |count: usize| (0..count).map(|i| i as f32 / count as f32).collect();
         let axes = self.axes.iter();
         let axes = axes.map(|(name, count, _)| Dimension::fixed(name, points(*count)));
-        let time = Dimension {
-            name: "time",
-            points: points(self.frames),
-            flags: &[("sample_varying", false), ("time_varying", true)],
-        };
-        axes.chain([time]).collect()
+        axes.chain([Dimension::time(points(self.frames))]).collect()
     }
 
     fn boundaries(&self) -> impl Iterator<Item = BoundaryCondition<'_>> {
-        self.axes.iter().flat_map(|(axis, points, sides)| {
-            sides.iter().enumerate().map(move |(side, boundary)| {
-                let kind = format!("{boundary:?}");
-                let end = if side == 0 { "low" } else { "high" };
-                let marked = side * (points - 1);
-                BoundaryCondition {
-                    name: format!("{axis}_{}_{end}", kind.to_lowercase()),
-                    axis,
-                    kind: kind.to_uppercase(),
-                    mask: (0..*points).map(|point| point == marked).collect(),
-                    has_values: false,
-                }
-            })
-        })
+        let axes = self.axes.iter();
+        axes.flat_map(|(axis, points, sides)| BoundaryCondition::at_ends(axis, *points, *sides))
     }
 
     fn fields(&self, file: &WellWriter, seed: u64) -> hdf5::Result<()> {

@@ -8,8 +8,7 @@ use wellspring_store::{
 
 use super::pieces::{options, waves};
 use super::place;
-use crate::simulate::waves::Packing;
-use crate::{Error, IngestOptions, ingest};
+use crate::{Error, IngestOptions, Packing, ingest};
 
 pub(super) const SHAPE: [usize; 4] = [2, 9, 8, 12];
 

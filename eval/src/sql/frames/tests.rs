@@ -51,6 +51,17 @@ async fn functions_over_fields_give_closed_forms() {
     let rms =
         "SELECT field_rms(u) FROM frames WHERE step = 3 AND trajectory = 0 AND split = 'test'";
     close(&numbers(&database, rms).await, &[(9.0_f64 + 2.0).sqrt()]);
+    // A cosine of amplitude 2 on a mean of 3, at a crest and at a trough.
+    for (function, expected) in [
+        ("field_sum", 3.0 * cells),
+        ("field_min", 1.0),
+        ("field_max", 5.0),
+    ] {
+        let query = format!(
+            "SELECT {function}(u) FROM frames WHERE step = 3 AND trajectory = 0 AND split = 'test'"
+        );
+        close(&numbers(&database, &query).await, &[expected]);
+    }
     // One wave has 2π/16 = 0.39 radians per cell, three have 1.18.
     let bands =
         "SELECT avg(band_energy(u, 0.3, 1)) FROM frames GROUP BY trajectory ORDER BY trajectory";

@@ -1,6 +1,7 @@
 //! Functions over field columns: one number for each frame.
 //!
-//! `field_mean(f)`, `field_var(f)` (unbiased, as The Well's), `field_rms(f)`; `vrmse(truth, prediction)`;
+//! `field_mean(f)`, `field_var(f)` (unbiased, as The Well's), `field_rms(f)`; `field_sum(f)`, `field_min(f)` and
+//! `field_max(f)`, which are NaN where any cell is; `vrmse(truth, prediction)`;
 //! `band_energy(f, low, high)`: the share of the field's mean square that lies at wavenumbers
 //! low ≤ |k| < high, in radians per cell. All in f64.
 
@@ -32,6 +33,9 @@ enum Measure {
     Mean,
     Var,
     Rms,
+    Sum,
+    Min,
+    Max,
     Vrmse,
     BandEnergy,
 }
@@ -41,6 +45,9 @@ pub(super) fn all() -> Vec<FieldFunction> {
         Measure::Mean,
         Measure::Var,
         Measure::Rms,
+        Measure::Sum,
+        Measure::Min,
+        Measure::Max,
         Measure::Vrmse,
         Measure::BandEnergy,
     ]
@@ -57,6 +64,9 @@ impl Measure {
             Self::Mean => "field_mean",
             Self::Var => "field_var",
             Self::Rms => "field_rms",
+            Self::Sum => "field_sum",
+            Self::Min => "field_min",
+            Self::Max => "field_max",
             Self::Vrmse => "vrmse",
             Self::BandEnergy => "band_energy",
         }
@@ -67,6 +77,9 @@ impl Measure {
             Self::Mean => "field_mean(field)",
             Self::Var => "field_var(field)",
             Self::Rms => "field_rms(field)",
+            Self::Sum => "field_sum(field)",
+            Self::Min => "field_min(field)",
+            Self::Max => "field_max(field)",
             Self::Vrmse => "vrmse(truth, prediction)",
             Self::BandEnergy => "band_energy(field, low, high)",
         }
@@ -84,11 +97,12 @@ impl ScalarUDFImpl for FieldFunction {
 
     fn coerce_types(&self, found: &[DataType]) -> Result<Vec<DataType>> {
         let fits = match (self.measure, found) {
-            (Measure::Mean | Measure::Var | Measure::Rms, [field]) => is_field(field),
             (Measure::Vrmse, [truth, prediction]) => is_field(truth) && truth == prediction,
             (Measure::BandEnergy, [field, low, high]) => {
                 is_field(field) && low.is_numeric() && high.is_numeric()
             }
+            (Measure::Vrmse | Measure::BandEnergy, _) => false,
+            (_, [field]) => is_field(field),
             _ => false,
         };
         if !fits {
@@ -119,6 +133,9 @@ impl ScalarUDFImpl for FieldFunction {
             Measure::Rms => {
                 field.each(|values| (moment(values, 0.0) / values.len().max(1) as f64).sqrt())
             }
+            Measure::Sum => field.each(sum),
+            Measure::Min => field.each(|values| extreme(values, f64::min)),
+            Measure::Max => field.each(|values| extreme(values, f64::max)),
             Measure::Vrmse => {
                 let prediction = Fields::of(&columns[1])?;
                 let rows = (0..field.rows())
@@ -173,8 +190,22 @@ impl<'a> Fields<'a> {
     }
 }
 
+fn sum(values: &[f32]) -> f64 {
+    values.iter().map(|&x| f64::from(x)).sum()
+}
+
 fn mean(values: &[f32]) -> f64 {
-    values.iter().map(|&x| f64::from(x)).sum::<f64>() / values.len().max(1) as f64
+    sum(values) / values.len().max(1) as f64
+}
+
+/// The least or the greatest value; NaN where any is, which `f64::min` and `f64::max` pass over.
+fn extreme(values: &[f32], choose: fn(f64, f64) -> f64) -> f64 {
+    let choose = |a: f64, b: f64| match a.is_nan() || b.is_nan() {
+        true => f64::NAN,
+        false => choose(a, b),
+    };
+    let values = values.iter().map(|&x| f64::from(x));
+    values.reduce(choose).unwrap_or(f64::NAN)
 }
 
 /// Σ (x − centre)².
@@ -251,4 +282,21 @@ fn transform(shape: &[usize]) -> Result<Arc<Transform>> {
     let transform = Arc::new(Transform::new(shape).map_err(external)?);
     planned.insert(shape.to_vec(), Arc::clone(&transform));
     Ok(transform)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_extreme_does_not_pass_over_nan() {
+        assert_eq!(extreme(&[2.0, -3.0, 1.0], f64::min), -3.0);
+        assert_eq!(extreme(&[2.0, -3.0, 1.0], f64::max), 2.0);
+        for place in 0..3 {
+            let mut values = [2.0, -3.0, 1.0];
+            values[place] = f32::NAN;
+            assert!(extreme(&values, f64::min).is_nan());
+            assert!(extreme(&values, f64::max).is_nan());
+        }
+    }
 }

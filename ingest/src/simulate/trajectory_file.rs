@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use wellspring_store::{Reporter, TensorOrder, move_into_place};
 
+use super::Equation;
 use super::flow::{Flow, Snapshot};
-use super::staged::disk;
-use super::well_writer::{
-    BoundaryCondition, Dimension, FieldLayout, FieldWriter, Header, WellWriter,
+use crate::output::{
+    BoundaryCondition, Dimension, FieldLayout, FieldWriter, Header, Packing, WellWriter, disk,
+    unwritten,
 };
-use super::{Equation, Packing};
 use crate::{Error, Result};
 
 const AXES: [&str; 3] = ["x", "y", "z"];
@@ -109,26 +109,28 @@ impl TrajectoryFile {
                 velocity,
             })
         })();
-        made.map_err(|source| unwritten(named, "the layout".into(), source))
+        made.map_err(|source| unwritten(named, "the layout", source))
     }
 
     fn put(&self, frame: usize, snapshot: &Snapshot) -> Result<()> {
-        let components = snapshot.velocity.len();
         let narrow = |field: &[f64]| field.iter().map(|&x| x as f32).collect::<Vec<f32>>();
-        let cells = snapshot.tracer.len();
-        // The components of a vector are its last, fastest axis.
-        let velocity = (0..cells * components)
-            .map(|i| snapshot.velocity[i % components][i / components] as f32)
-            .collect();
+        let velocity = snapshot.velocity.iter();
         let fields = [
-            ("tracer", &self.tracer, narrow(&snapshot.tracer)),
-            ("pressure", &self.pressure, narrow(&snapshot.pressure)),
-            ("velocity", &self.velocity, velocity),
+            ("tracer", &self.tracer, vec![narrow(&snapshot.tracer)]),
+            ("pressure", &self.pressure, vec![narrow(&snapshot.pressure)]),
+            (
+                "velocity",
+                &self.velocity,
+                velocity.map(|component| narrow(component)).collect(),
+            ),
         ];
-        for (name, field, values) in fields {
+        for (name, field, components) in fields {
+            let components: Vec<&[f32]> = components.iter().map(Vec::as_slice).collect();
             let failed =
                 |source| unwritten(&self.named, format!("{name} at frame {frame}"), source);
-            field.put(0, frame, values).map_err(failed)?;
+            field
+                .put_components(0, frame, &components)
+                .map_err(failed)?;
         }
         Ok(())
     }
@@ -136,15 +138,7 @@ impl TrajectoryFile {
     fn close(self) -> Result<()> {
         let fields = [self.tracer, self.pressure, self.velocity];
         let closed = self.file.close(fields);
-        closed.map_err(|source| unwritten(&self.named, "the end".into(), source))
-    }
-}
-
-fn unwritten(file: &str, object: String, source: hdf5::Error) -> Error {
-    Error::Write {
-        file: file.to_owned(),
-        object,
-        source,
+        closed.map_err(|source| unwritten(&self.named, "the end", source))
     }
 }
 
@@ -158,12 +152,13 @@ fn describe(file: &WellWriter, equation: Equation, flow: &Flow, frames: usize) -
         .collect();
     file.header(&Header {
         dataset_name: equation.dataset_name(),
+        grid_type: "cartesian",
         dimensions: axes.len(),
         trajectories: 1,
         parameters: &parameters,
     })?;
     file.dimensions(axes, dimensions(flow, frames))?;
-    file.scalars(&parameters, |value| value as f32)?;
+    file.scalars(&parameters, &[], |value| value as f32)?;
     file.boundaries(
         flow.shape()
             .iter()

@@ -5,60 +5,98 @@ use std::path::Path;
 use hdf5::types::VarLenUnicode;
 use hdf5::{Dataset, File, Group, H5Type, Hyperslab, Location, SliceOrIndex};
 use ndarray::{ArrayD, IxDyn};
-use wellspring_store::TensorOrder;
-
-use super::Packing;
+use wellspring_store::{Boundary, TensorOrder};
 
 /// The flags of what is the same for every trajectory and step.
 const FIXED: [(&str, bool); 2] = [("sample_varying", false), ("time_varying", false)];
 
+/// How values are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// Contiguous storage.
+    Contiguous,
+    /// A chunk a frame.
+    Chunked,
+    /// Chunks of one frame, shuffled and deflated at this level.
+    Gzip(u8),
+}
+
 /// One HDF5 file while it is written: each of its groups once.
-pub(super) struct WellWriter {
+pub(crate) struct WellWriter {
     file: File,
 }
 
 /// What a file says of itself as a whole.
-pub(super) struct Header<'a> {
-    pub(super) dataset_name: &'a str,
+pub(crate) struct Header<'a> {
+    pub(crate) dataset_name: &'a str,
+    /// "cartesian" for most.
+    pub(crate) grid_type: &'a str,
     /// Axes in space.
-    pub(super) dimensions: usize,
-    pub(super) trajectories: usize,
-    pub(super) parameters: &'a [(&'a str, f64)],
+    pub(crate) dimensions: usize,
+    pub(crate) trajectories: usize,
+    pub(crate) parameters: &'a [(&'a str, f64)],
 }
 
 /// Points in time or along an axis.
-pub(super) struct Dimension<'a> {
-    pub(super) name: &'a str,
-    pub(super) points: Vec<f32>,
-    pub(super) flags: &'a [(&'a str, bool)],
+pub(crate) struct Dimension<'a, T = f32> {
+    pub(crate) name: &'a str,
+    pub(crate) points: Vec<T>,
+    pub(crate) flags: &'a [(&'a str, bool)],
 }
 
-impl<'a> Dimension<'a> {
+impl<'a, T> Dimension<'a, T> {
     /// Points that every trajectory and step has.
-    pub(super) fn fixed(name: &'a str, points: Vec<f32>) -> Self {
+    pub(crate) fn fixed(name: &'a str, points: Vec<T>) -> Self {
         Self {
             name,
             points,
             flags: &FIXED,
         }
     }
+
+    /// The times of the frames, which every trajectory has.
+    pub(crate) fn time(points: Vec<T>) -> Self {
+        Self {
+            name: "time",
+            points,
+            flags: &[("sample_varying", false), ("time_varying", true)],
+        }
+    }
 }
 
 /// What happens at one end of an axis, or at both.
-pub(super) struct BoundaryCondition<'a> {
+pub(crate) struct BoundaryCondition<'a> {
     /// Its group.
-    pub(super) name: String,
-    pub(super) axis: &'a str,
+    pub(crate) name: String,
+    pub(crate) axis: &'a str,
     /// `bc_type`.
-    pub(super) kind: String,
+    pub(crate) kind: String,
     /// The points of the axis that it is about.
-    pub(super) mask: Vec<bool>,
+    pub(crate) mask: Vec<bool>,
     /// Whether it has a place for values, which is empty.
-    pub(super) has_values: bool,
+    pub(crate) has_values: bool,
+}
+
+impl<'a> BoundaryCondition<'a> {
+    /// What happens at the low and at the high end of an axis.
+    pub(crate) fn at_ends(axis: &'a str, points: usize, sides: [Boundary; 2]) -> [Self; 2] {
+        [0, 1].map(|side| {
+            let kind = format!("{:?}", sides[side]);
+            let end = ["low", "high"][side];
+            let marked = side * points.saturating_sub(1);
+            Self {
+                name: format!("{axis}_{}_{end}", kind.to_lowercase()),
+                axis,
+                kind: kind.to_uppercase(),
+                mask: (0..points).map(|point| point == marked).collect(),
+                has_values: false,
+            }
+        })
+    }
 }
 
 impl WellWriter {
-    pub(super) fn create(path: &Path) -> hdf5::Result<Self> {
+    pub(crate) fn create(path: &Path) -> hdf5::Result<Self> {
         // A buffer would be written when its data set is closed, which tells nobody of a failure.
         let mut options = File::with_options();
         options.with_fapl(|access| access.sieve_buf_size(0));
@@ -66,10 +104,10 @@ impl WellWriter {
         Ok(Self { file })
     }
 
-    pub(super) fn header(&self, header: &Header<'_>) -> hdf5::Result<()> {
+    pub(crate) fn header(&self, header: &Header<'_>) -> hdf5::Result<()> {
         let number = |name: &str, value: usize| put(&self.file, name, &(value as i64));
         put_text(&self.file, "dataset_name", header.dataset_name)?;
-        put_text(&self.file, "grid_type", "cartesian")?;
+        put_text(&self.file, "grid_type", header.grid_type)?;
         number("n_spatial_dims", header.dimensions)?;
         number("n_trajectories", header.trajectories)?;
         put_names(&self.file, "simulation_parameters", header.parameters)?;
@@ -80,10 +118,10 @@ impl WellWriter {
     }
 
     /// `dimensions`: the names of the axes in space, and the points of all.
-    pub(super) fn dimensions<'a>(
+    pub(crate) fn dimensions<'a, T: H5Type>(
         &self,
         axes: &[&str],
-        dimensions: impl IntoIterator<Item = Dimension<'a>>,
+        dimensions: impl IntoIterator<Item = Dimension<'a, T>>,
     ) -> hdf5::Result<()> {
         let group = self.file.create_group("dimensions")?;
         put_texts(&group, "spatial_dims", axes)?;
@@ -94,7 +132,7 @@ impl WellWriter {
         } in dimensions
         {
             let dataset = group
-                .new_dataset::<f32>()
+                .new_dataset::<T>()
                 .shape([points.len()])
                 .create(name)?;
             dataset.write_raw(&points)?;
@@ -103,24 +141,53 @@ impl WellWriter {
         Ok(())
     }
 
-    /// `scalars`: the parameters of the simulation once more, as this type.
-    pub(super) fn scalars<T: H5Type>(
+    /// A group of texts and numbers beside The Well's own.
+    pub(crate) fn notes(
+        &self,
+        group: &str,
+        texts: &[(&str, &str)],
+        numbers: &[(&str, u64)],
+    ) -> hdf5::Result<()> {
+        let group = self.file.create_group(group)?;
+        for (name, text) in texts {
+            put_text(&group, name, text)?;
+        }
+        numbers
+            .iter()
+            .try_for_each(|(name, number)| put(&group, name, number))
+    }
+
+    /// `scalars`: the parameters of the simulation once more, as this type, and scalars with a value for each frame.
+    pub(crate) fn scalars<T: H5Type>(
         &self,
         parameters: &[(&str, f64)],
+        series: &[(&str, Vec<f64>)],
         cast: impl Fn(f64) -> T,
     ) -> hdf5::Result<()> {
         let group = self.file.create_group("scalars")?;
-        put_names(&group, "field_names", parameters)?;
+        let names = parameters.iter().map(|(name, _)| *name);
+        let names: Vec<&str> = names.chain(series.iter().map(|(name, _)| *name)).collect();
+        put_texts(&group, "field_names", &names)?;
         for (name, value) in parameters {
             let scalar = group.new_dataset::<T>().shape(()).create(*name)?;
             scalar.write_scalar(&cast(*value))?;
             put_flags(&scalar, &FIXED)?;
         }
+        for (name, values) in series {
+            let values: Vec<T> = values.iter().map(|&value| cast(value)).collect();
+            let scalar = group.new_dataset::<T>().shape([values.len()]);
+            let scalar = scalar.create(*name)?;
+            scalar.write_raw(&values)?;
+            put_flags(
+                &scalar,
+                &[("sample_varying", false), ("time_varying", true)],
+            )?;
+        }
         Ok(())
     }
 
     /// `boundary_conditions`.
-    pub(super) fn boundaries<'a>(
+    pub(crate) fn boundaries<'a>(
         &self,
         conditions: impl IntoIterator<Item = BoundaryCondition<'a>>,
     ) -> hdf5::Result<()> {
@@ -141,7 +208,7 @@ impl WellWriter {
     }
 
     /// The group of all fields of a rank, of which there may be none.
-    pub(super) fn fields(&self, order: TensorOrder, names: &[&str]) -> hdf5::Result<Group> {
+    pub(crate) fn fields(&self, order: TensorOrder, names: &[&str]) -> hdf5::Result<Group> {
         let name = format!("t{}_fields", order as usize);
         let group = self.file.create_group(&name)?;
         put_texts(&group, "field_names", names)?;
@@ -149,7 +216,7 @@ impl WellWriter {
     }
 
     /// Closes the file itself, after `fields`; flushed before, so that no failure goes unheard.
-    pub(super) fn close<F>(self, fields: F) -> hdf5::Result<()> {
+    pub(crate) fn close<F>(self, fields: F) -> hdf5::Result<()> {
         let flushed = self.file.flush();
         drop(fields);
         flushed.and_then(|()| self.file.close())
@@ -157,17 +224,17 @@ impl WellWriter {
 }
 
 /// What all fields of a file have in common.
-pub(super) struct FieldLayout {
-    pub(super) trajectories: usize,
-    pub(super) frames: usize,
+pub(crate) struct FieldLayout {
+    pub(crate) trajectories: usize,
+    pub(crate) frames: usize,
     /// Points along each axis.
-    pub(super) space: Vec<usize>,
-    pub(super) packing: Packing,
+    pub(crate) space: Vec<usize>,
+    pub(crate) packing: Packing,
 }
 
 impl FieldLayout {
     /// A field of shape (N, T, *space, *components), packed by frames.
-    pub(super) fn create(
+    pub(crate) fn create(
         &self,
         group: &Group,
         name: &str,
@@ -183,18 +250,41 @@ impl FieldLayout {
             Packing::Chunked => builder.chunk(chunk).create(name)?,
             Packing::Gzip(level) => builder.chunk(chunk).shuffle().deflate(level).create(name)?,
         };
-        let varies = dataset.new_attr::<bool>().shape([axes]);
+        self.describe(&dataset, true, true)?;
+        Ok(FieldWriter { dataset, frame })
+    }
+
+    /// A field that does not vary in time, written at once: of shape (N, *space, *components), or (*space, *components)
+    /// where all trajectories have the same.
+    pub(crate) fn write_constant(
+        &self,
+        group: &Group,
+        (name, order): (&str, TensorOrder),
+        sample_varying: bool,
+        components: &[&[f32]],
+    ) -> hdf5::Result<()> {
+        let mut shape = vec![self.trajectories; usize::from(sample_varying)];
+        shape.extend(&self.space);
+        shape.extend(vec![self.space.len(); order as usize]);
+        let dataset = group.new_dataset::<f32>().shape(shape).create(name)?;
+        dataset.write_raw(&points(components))?;
+        self.describe(&dataset, sample_varying, false)
+    }
+
+    /// Says along what a field varies.
+    fn describe(&self, field: &Dataset, samples: bool, time: bool) -> hdf5::Result<()> {
+        let axes = self.space.len();
+        let varies = field.new_attr::<bool>().shape([axes]);
         varies.create("dim_varying")?.write_raw(&vec![true; axes])?;
         put_flags(
-            &dataset,
-            &[("sample_varying", true), ("time_varying", true)],
-        )?;
-        Ok(FieldWriter { dataset, frame })
+            field,
+            &[("sample_varying", samples), ("time_varying", time)],
+        )
     }
 }
 
 /// A field that waits for its frames.
-pub(super) struct FieldWriter {
+pub(crate) struct FieldWriter {
     dataset: Dataset,
     /// Shape of a frame: (*space, *components).
     frame: Vec<usize>,
@@ -202,12 +292,22 @@ pub(super) struct FieldWriter {
 
 impl FieldWriter {
     /// Values of a frame.
-    pub(super) fn frame_len(&self) -> usize {
+    pub(crate) fn frame_len(&self) -> usize {
         self.frame.iter().product()
     }
 
+    /// Writes a frame, given by component: each has a value for each point.
+    pub(crate) fn put_components(
+        &self,
+        trajectory: usize,
+        step: usize,
+        components: &[&[f32]],
+    ) -> hdf5::Result<()> {
+        self.put(trajectory, step, points(components))
+    }
+
     /// Writes a frame, the components of each point together.
-    pub(super) fn put(&self, trajectory: usize, step: usize, values: Vec<f32>) -> hdf5::Result<()> {
+    pub(crate) fn put(&self, trajectory: usize, step: usize, values: Vec<f32>) -> hdf5::Result<()> {
         let array = ArrayD::from_shape_vec(IxDyn(&self.frame), values)
             .map_err(|error| hdf5::Error::from(error.to_string()))?;
         let whole = SliceOrIndex::Unlimited {
@@ -219,6 +319,14 @@ impl FieldWriter {
         place.resize(2 + self.frame.len(), whole);
         self.dataset.write_slice(&array, Hyperslab::from(place))
     }
+}
+
+/// The components of each point together: they are a field's last, fastest axes.
+fn points(components: &[&[f32]]) -> Vec<f32> {
+    let cells = components.first().map_or(0, |first| first.len());
+    (0..cells)
+        .flat_map(|cell| components.iter().map(move |component| component[cell]))
+        .collect()
 }
 
 fn unicode(value: &str) -> VarLenUnicode {

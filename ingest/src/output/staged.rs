@@ -1,4 +1,4 @@
-//! The temporary folder in which simulations are written until all files are complete.
+//! The temporary folder in which files are written until all of them are complete.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use wellspring_store::{Split, is_at, move_into_place};
 
-use super::record::Record;
+use super::record::{Record, Request};
 use crate::{Error, Result};
 
-/// The folder of all simulations while they are written: nobody takes it for them, and it takes their place when
-/// all are whole.
-pub(super) struct Staged {
+/// The folder of all files while they are written: nobody takes it for a source, and it becomes one when all are
+/// whole.
+pub(crate) struct Staged {
     data: PathBuf,
     folder: PathBuf,
     /// The folder, locked for as long as its writer lives.
@@ -22,9 +22,9 @@ impl Staged {
     /// Begins beside `data`, in the place of what a killed writer left.
     ///
     /// # Errors
-    /// [`Error::Exists`] when there are simulations and they may not be replaced, [`Error::Simulating`] when a
-    /// living writer is at it; [`Error::Disk`].
-    pub(super) fn beside(data: &Path, overwrite: bool) -> Result<Self> {
+    /// [`Error::Exists`] when there are files and they may not be replaced, [`Error::Simulating`] when a living
+    /// writer is at it; [`Error::Disk`].
+    pub(crate) fn beside(data: &Path, overwrite: bool) -> Result<Self> {
         if data.exists() && !overwrite {
             return Err(Error::Exists {
                 path: data.to_owned(),
@@ -45,17 +45,17 @@ impl Staged {
     }
 
     /// The folder of a split.
-    pub(super) fn split(&self, split: Split) -> PathBuf {
+    pub(crate) fn split(&self, split: Split) -> PathBuf {
         self.folder.join(split.to_string())
     }
 
     /// Path of a file below the temporary folder.
-    pub(super) fn below(&self, file: &Path) -> PathBuf {
+    pub(crate) fn below(&self, file: &Path) -> PathBuf {
         file.strip_prefix(&self.folder).unwrap_or(file).to_owned()
     }
 
     /// Moves all into place with their record. What was there is moved away first, so that it is never there in part.
-    pub(super) fn finish(self, record: &Record) -> Result<()> {
+    pub(crate) fn finish<R: Request>(self, record: &Record<R>) -> Result<()> {
         let failed = |source| disk(&self.data, source);
         record.write(&self.folder).map_err(failed)?;
         let old = outdated(&self.folder);
@@ -68,7 +68,7 @@ impl Staged {
     }
 }
 
-/// Folder to which earlier simulations are moved until they are removed.
+/// Folder to which earlier files are moved until they are removed.
 fn outdated(folder: &Path) -> PathBuf {
     folder.with_extension("old")
 }
@@ -101,7 +101,7 @@ fn remove_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-pub(super) fn disk(path: &Path, source: io::Error) -> Error {
+pub(crate) fn disk(path: &Path, source: io::Error) -> Error {
     Error::Disk {
         path: path.to_owned(),
         source,
