@@ -1,11 +1,13 @@
 //! Simulators of flows, which write The Well's HDF5 from a seed.
 //!
-//! Both equations are incompressible Navier–Stokes with a passive tracer on a periodic box, solved
-//! pseudo-spectrally: products in space, derivatives in waves, the highest third of waves cut after
+//! All are incompressible Navier–Stokes with a tracer, on a periodic box or, where the tracer is buoyant, between two
+//! walls, solved pseudo-spectrally: products in space, derivatives in waves, the highest third of waves cut after
 //! every product (Orszag's 2/3 rule), diffusion exactly by an integrating factor, and advection by
 //! Runge–Kutta of order 4 with steps that the fastest particle takes less than half a cell.
 
+mod convection;
 mod flow;
+mod rayleigh_benard;
 mod request;
 mod shear_flow;
 mod trajectory_file;
@@ -34,10 +36,16 @@ pub enum Equation {
     ShearFlow,
     /// Decaying turbulence in a cube.
     DecayingTurbulence3d,
+    /// A layer heated from below, in 2D: The Well's `rayleigh_benard`, between free-slip walls.
+    RayleighBenard,
 }
 
 impl Equation {
-    const ALL: [Self; 2] = [Self::ShearFlow, Self::DecayingTurbulence3d];
+    const ALL: [Self; 3] = [
+        Self::ShearFlow,
+        Self::DecayingTurbulence3d,
+        Self::RayleighBenard,
+    ];
 
     /// Name of the data set: The Well's spelling.
     #[must_use]
@@ -45,12 +53,21 @@ impl Equation {
         match self {
             Self::ShearFlow => "shear_flow",
             Self::DecayingTurbulence3d => "decaying_turbulence_3d",
+            Self::RayleighBenard => "rayleigh_benard",
+        }
+    }
+
+    /// Name of what the flow carries.
+    fn tracer(self) -> &'static str {
+        match self {
+            Self::ShearFlow | Self::DecayingTurbulence3d => "tracer",
+            Self::RayleighBenard => "buoyancy",
         }
     }
 
     fn ndim(self) -> usize {
         match self {
-            Self::ShearFlow => 2,
+            Self::ShearFlow | Self::RayleighBenard => 2,
             Self::DecayingTurbulence3d => 3,
         }
     }
@@ -61,6 +78,7 @@ impl fmt::Display for Equation {
         f.write_str(match self {
             Self::ShearFlow => "shear-flow",
             Self::DecayingTurbulence3d => "decaying-turbulence-3d",
+            Self::RayleighBenard => "rayleigh-benard",
         })
     }
 }
@@ -75,7 +93,7 @@ impl FromStr for Equation {
         named.ok_or_else(|| Error::Simulation {
             what: "equation",
             found: text.to_owned(),
-            expected: "choose shear-flow or decaying-turbulence-3d".into(),
+            expected: "choose shear-flow, decaying-turbulence-3d or rayleigh-benard".into(),
         })
     }
 }
@@ -106,6 +124,7 @@ impl SimulateOptions {
         let (shape, frames) = match equation {
             Equation::ShearFlow => (vec![64, 128], 41),
             Equation::DecayingTurbulence3d => (vec![32, 32, 32], 21),
+            Equation::RayleighBenard => (vec![128, 32], 41),
         };
         Self {
             shape,
@@ -214,6 +233,7 @@ fn start(equation: Equation, shape: &[usize], random: &mut ChaCha8Rng) -> Result
     match equation {
         Equation::ShearFlow => shear_flow::start(shape, random),
         Equation::DecayingTurbulence3d => turbulence::start(shape, random),
+        Equation::RayleighBenard => rayleigh_benard::start(shape, random),
     }
 }
 

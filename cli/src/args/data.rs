@@ -16,7 +16,7 @@ Examples:
   wellspring simulate shear-flow sims --shape 64x128 --frames 41 --train 64 --seed 7
   wellspring simulate decaying-turbulence-3d cubes --shape 32x32x32 --train 8 --valid 2 --test 2")]
 pub struct Simulate {
-    /// Equation to solve: shear-flow or decaying-turbulence-3d
+    /// Equation to solve: shear-flow, decaying-turbulence-3d or rayleigh-benard
     pub equation: String,
 
     /// Folder to write, with data/train, data/valid and data/test

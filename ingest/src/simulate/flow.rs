@@ -1,10 +1,11 @@
-//! An incompressible flow with a tracer on a periodic box of any number of axes.
+//! An incompressible flow with a tracer on a periodic box of any number of axes, or between two walls.
 
 use std::collections::BTreeMap;
 use std::f64::consts::PI;
 
 use wellspring_spectra::{Complex, Transform};
 
+use super::convection::{Mirror, Parity, background};
 use crate::Result;
 
 /// Modes of a field.
@@ -12,6 +13,9 @@ pub(super) type Modes = Vec<Complex<f64>>;
 
 /// Fraction of a cell that the fastest particle may cross in a step.
 const COURANT: f64 = 0.4;
+
+/// Longest step of a buoyant flow, in times of a free fall, whose growth it must follow.
+const FALL: f64 = 0.1;
 
 /// The state of a simulation.
 #[derive(Debug)]
@@ -27,6 +31,8 @@ pub(super) struct Flow {
     kept: Vec<bool>,
     viscosity: f64,
     diffusivity: f64,
+    /// Between walls, how the box is the mirrored one of what lies between them.
+    mirror: Option<Mirror>,
     /// Modes of the velocity along each axis, then of the tracer.
     state: Vec<Modes>,
     pub(super) time: f64,
@@ -51,11 +57,25 @@ pub(super) struct Setup {
     pub(super) diffusivity: f64,
     pub(super) interval: f64,
     pub(super) parameters: BTreeMap<&'static str, f64>,
+    /// Whether free-slip walls end the last axis, of length 1, and the tracer is buoyant: it pulls along that axis, and is
+    /// what the linear profile of [`background`] does not hold.
+    pub(super) convects: bool,
 }
 
 impl Flow {
     /// Starts from fields in space: a velocity, made free of divergence, and a tracer.
-    pub(super) fn new(setup: Setup, velocity: &[Vec<f64>], tracer: &[f64]) -> Result<Self> {
+    pub(super) fn new(mut setup: Setup, velocity: &[Vec<f64>], tracer: &[f64]) -> Result<Self> {
+        let ndim = setup.shape.len();
+        let mirror = setup.convects.then(|| Mirror::of(&setup.shape));
+        let mut fields = velocity.to_vec();
+        fields.push(tracer.to_vec());
+        if let Some(mirror) = mirror {
+            for (place, field) in fields.iter_mut().enumerate() {
+                *field = mirror.unfold(field, Parity::of(place, ndim));
+            }
+            setup.shape[ndim - 1] *= 2;
+            setup.domain[ndim - 1].0 *= 2.0;
+        }
         let transform = Transform::new(&setup.shape)?;
         let modes = transform.modes();
         let per_axis: Vec<Vec<i64>> = (0..modes.len()).map(|axis| transform.waves(axis)).collect();
@@ -74,8 +94,8 @@ impl Flow {
         let square = (0..count)
             .map(|mode| waves.iter().map(|k| k[mode] * k[mode]).sum())
             .collect();
-        let fields = velocity.iter().map(Vec::as_slice).chain([tracer]);
         let state = fields
+            .iter()
             .map(|field| transform.forward(field))
             .collect::<Result<_, _>>()?;
         let mut flow = Self {
@@ -86,6 +106,7 @@ impl Flow {
             kept,
             viscosity: setup.viscosity,
             diffusivity: setup.diffusivity,
+            mirror,
             state,
             time: 0.0,
             interval: setup.interval,
@@ -98,8 +119,32 @@ impl Flow {
         Ok(flow)
     }
 
-    pub(super) fn shape(&self) -> &[usize] {
-        self.transform.shape()
+    /// Points along each axis, between the walls.
+    pub(super) fn shape(&self) -> Vec<usize> {
+        let mut shape = self.transform.shape().to_vec();
+        if let (Some(_), Some(last)) = (self.mirror, shape.last_mut()) {
+            *last /= 2;
+        }
+        shape
+    }
+
+    /// The coordinates of an axis. Between walls those of the last axis lie in the middle of their cells.
+    pub(super) fn points(&self, axis: usize) -> Vec<f64> {
+        let (extent, low) = self.domain[axis];
+        let cells = self.transform.shape()[axis] as f64;
+        let shift = match self.mirror {
+            Some(_) if axis + 1 == self.ndim() => 0.5,
+            _ => 0.0,
+        };
+        let points = 0..self.shape()[axis];
+        points
+            .map(|i| low + extent * (i as f64 + shift) / cells)
+            .collect()
+    }
+
+    /// Whether an axis ends at walls.
+    pub(super) fn has_walls(&self, axis: usize) -> bool {
+        self.mirror.is_some() && axis + 1 == self.ndim()
     }
 
     fn ndim(&self) -> usize {
@@ -109,8 +154,20 @@ impl Flow {
     /// The fields in space.
     pub(super) fn snapshot(&self) -> Result<Snapshot> {
         let mut fields = self.in_space(&self.state)?;
+        let mut pressure = self
+            .transform
+            .inverse(self.pressure(&fields[..self.ndim()])?)?;
+        if let Some(mirror) = self.mirror {
+            let between = fields.iter().map(|field| mirror.fold(field)).collect();
+            (fields, pressure) = (between, mirror.fold(&pressure));
+            let heights = self.points(self.ndim() - 1);
+            for (cell, tracer) in fields[self.ndim()].iter_mut().enumerate() {
+                let still = background(heights[cell % heights.len()]);
+                *tracer += still.buoyancy;
+                pressure[cell] += still.pressure;
+            }
+        }
         let tracer = fields.pop().unwrap_or_default();
-        let pressure = self.transform.inverse(self.pressure(&fields)?)?;
         Ok(Snapshot {
             velocity: fields,
             tracer,
@@ -137,6 +194,7 @@ impl Flow {
             };
         }
         self.time = end;
+        self.restore_symmetry()?;
         Ok(self
             .state
             .iter()
@@ -144,12 +202,26 @@ impl Flow {
             .all(|x| x.re.is_finite() && x.im.is_finite()))
     }
 
+    /// Between walls, takes out what rounding has added to the half beyond them.
+    fn restore_symmetry(&mut self) -> Result<()> {
+        let Some(mirror) = self.mirror else {
+            return Ok(());
+        };
+        let ndim = self.ndim();
+        for place in 0..=ndim {
+            let field = self.transform.inverse(self.state[place].clone())?;
+            let field = mirror.unfold(&mirror.fold(&field), Parity::of(place, ndim));
+            self.state[place] = self.transform.forward(&field)?;
+        }
+        Ok(())
+    }
+
     fn step_limit(&self) -> Result<f64> {
         let velocity = self.in_space(&self.state[..self.ndim()])?;
         let cells: Vec<f64> = self
             .domain
             .iter()
-            .zip(self.shape())
+            .zip(self.transform.shape())
             .map(|(axis, &n)| axis.0 / n as f64)
             .collect();
         let rate = (0..velocity[0].len())
@@ -167,7 +239,11 @@ impl Flow {
                     most.max(rate)
                 }
             });
-        Ok((COURANT / rate).min(self.interval))
+        let longest = match self.mirror {
+            Some(_) => FALL.min(self.interval),
+            None => self.interval,
+        };
+        Ok((COURANT / rate).min(longest))
     }
 
     /// Takes one Runge–Kutta step of order 4 in the variables exp(ν k² t) u, which removes the diffusion.
@@ -205,7 +281,7 @@ impl Flow {
         decay
     }
 
-    /// −(u·∇) of velocity and tracer, projected: all but diffusion.
+    /// −(u·∇) of velocity and tracer, and what buoyancy adds, projected: all but diffusion.
     fn advection(&self, state: &[Modes]) -> Result<Vec<Modes>> {
         let ndim = self.ndim();
         let velocity = self.in_space(&state[..ndim])?;
@@ -222,11 +298,18 @@ impl Flow {
             self.cut(&mut modes);
             rates.push(modes);
         }
+        if self.mirror.is_some() {
+            // The tracer pulls along the last axis, and that velocity moves the linear profile, whose slope is −1.
+            for (to, from) in [(ndim - 1, ndim), (ndim, ndim - 1)] {
+                let pairs = rates[to].iter_mut().zip(&state[from]);
+                pairs.for_each(|(rate, pull)| *rate += pull);
+            }
+        }
         self.project(&mut rates);
         Ok(rates)
     }
 
-    /// Pressure from ∇²p = −∂ᵢuⱼ ∂ⱼuᵢ, with mean zero.
+    /// Pressure from ∇²p = −∂ᵢuⱼ ∂ⱼuᵢ, and + ∂b/∂z of a buoyant tracer, with mean zero.
     fn pressure(&self, velocity: &[Vec<f64>]) -> Result<Modes> {
         let ndim = self.ndim();
         let mut pressure = vec![Complex::default(); self.square.len()];
@@ -242,6 +325,12 @@ impl Flow {
                     *p -= modes[mode]
                         * (self.waves[i][mode] * self.waves[j][mode] / self.square[mode]);
                 }
+            }
+        }
+        if self.mirror.is_some() {
+            let slope = self.derivative(&self.state[ndim], ndim - 1);
+            for (mode, p) in pressure.iter_mut().enumerate().skip(1) {
+                *p -= slope[mode] / self.square[mode];
             }
         }
         self.cut(&mut pressure);
@@ -322,6 +411,7 @@ mod tests {
             diffusivity: viscosity,
             interval: 0.5,
             parameters: BTreeMap::new(),
+            convects: false,
         };
         Flow::new(setup, &velocity, &each(&|x, y| (x + 2.0 * y).sin())).unwrap()
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use wellspring_store::{Reporter, TensorOrder, move_into_place};
+use wellspring_store::{Boundary, Reporter, TensorOrder, move_into_place};
 
 use super::Equation;
 use super::flow::{Flow, Snapshot};
@@ -73,6 +73,8 @@ fn scientific(value: f64) -> String {
 struct TrajectoryFile {
     named: String,
     file: WellWriter,
+    /// What the tracer is called.
+    name: &'static str,
     tracer: FieldWriter,
     pressure: FieldWriter,
     velocity: FieldWriter,
@@ -92,11 +94,12 @@ impl TrajectoryFile {
             let layout = FieldLayout {
                 trajectories: 1,
                 frames,
-                space: flow.shape().to_vec(),
+                space: flow.shape(),
                 packing: Packing::Chunked,
             };
-            let t0 = file.fields(TensorOrder::Scalar, &["tracer", "pressure"])?;
-            let tracer = layout.create(&t0, "tracer", TensorOrder::Scalar)?;
+            let name = equation.tracer();
+            let t0 = file.fields(TensorOrder::Scalar, &[name, "pressure"])?;
+            let tracer = layout.create(&t0, name, TensorOrder::Scalar)?;
             let pressure = layout.create(&t0, "pressure", TensorOrder::Scalar)?;
             let t1 = file.fields(TensorOrder::Vector, &["velocity"])?;
             let velocity = layout.create(&t1, "velocity", TensorOrder::Vector)?;
@@ -104,6 +107,7 @@ impl TrajectoryFile {
             Ok(Self {
                 named: named.to_owned(),
                 file,
+                name,
                 tracer,
                 pressure,
                 velocity,
@@ -116,7 +120,7 @@ impl TrajectoryFile {
         let narrow = |field: &[f64]| field.iter().map(|&x| x as f32).collect::<Vec<f32>>();
         let velocity = snapshot.velocity.iter();
         let fields = [
-            ("tracer", &self.tracer, vec![narrow(&snapshot.tracer)]),
+            (self.name, &self.tracer, vec![narrow(&snapshot.tracer)]),
             ("pressure", &self.pressure, vec![narrow(&snapshot.pressure)]),
             (
                 "velocity",
@@ -159,11 +163,12 @@ fn describe(file: &WellWriter, equation: Equation, flow: &Flow, frames: usize) -
     })?;
     file.dimensions(axes, dimensions(flow, frames))?;
     file.scalars(&parameters, &[], |value| value as f32)?;
+    let ends = flow.shape().into_iter().zip(AXES).enumerate();
     file.boundaries(
-        flow.shape()
-            .iter()
-            .zip(AXES)
-            .map(|(&n, axis)| periodic(axis, n)),
+        ends.flat_map(|(place, (n, axis))| match flow.has_walls(place) {
+            true => BoundaryCondition::at_ends(axis, n, [Boundary::Wall; 2]).into(),
+            false => vec![periodic(axis, n)],
+        }),
     )
 }
 
@@ -175,9 +180,9 @@ fn dimensions(flow: &Flow, frames: usize) -> Vec<Dimension<'static>> {
         points: times.collect(),
         flags: &[("sample_varying", false)],
     };
-    let axes = flow.shape().iter().zip(&flow.domain).zip(AXES);
-    let axes = axes.map(|((&n, &(extent, low)), name)| {
-        let points = (0..n).map(|i| (low + extent * i as f64 / n as f64) as f32);
+    let axes = AXES[..flow.shape().len()].iter().enumerate();
+    let axes = axes.map(|(axis, name)| {
+        let points = flow.points(axis).into_iter().map(|x| x as f32);
         Dimension::fixed(name, points.collect())
     });
     std::iter::once(time).chain(axes).collect()

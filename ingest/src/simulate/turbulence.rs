@@ -42,6 +42,7 @@ pub(super) fn start(shape: &[usize], random: &mut ChaCha8Rng) -> Result<Flow> {
         diffusivity: 1.0 / (reynolds * schmidt),
         interval: INTERVAL,
         parameters: BTreeMap::from([("Reynolds", reynolds), ("Schmidt", schmidt)]),
+        convects: false,
     };
     Flow::new(setup, &velocity, &tracer)
 }
