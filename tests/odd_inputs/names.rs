@@ -8,12 +8,11 @@ use super::{add, check, of_one, source, with_test};
 use crate::program::{SMALL, Workplace};
 
 /// The views that group or show by data set.
-const VIEWS: [&str; 13] = [
+const VIEWS: [&str; 12] = [
     "table1",
     "divergence",
     "by_lead",
     "horizons",
-    "compare",
     "bands",
     "scaling",
     "artefacts",
