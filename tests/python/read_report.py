@@ -172,7 +172,7 @@ class Narrow(unittest.TestCase):
                 self.assertEqual(figure["clashes"], [])
 
     def test_tables_sort(self):
-        self.assertEqual(len(self.seen["tables"]), 2)
+        self.assertEqual(len(self.seen["tables"]), 3)
         for column in (column for table in self.seen["tables"] for column in table):
             self.assertGreater(len(column["up"]), 2)
             self.assertEqual(column["said"], "descending")
