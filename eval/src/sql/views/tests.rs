@@ -441,6 +441,8 @@ async fn a_claim_of_which_a_seed_says_otherwise_is_undecided() {
     let against = claims(&seeds([|_, _, _| 0.4, |_, _, _| 0.4])).await;
     close(&[against[0].ratio], &[2.0]);
     assert_eq!(against[0].verdict, "does not hold");
+    let lost = claims(&seeds([|_, _, _| f64::NAN, |_, _, _| f64::NAN])).await;
+    assert_eq!(lost[0].verdict, "undecided");
     let mixed = claims(&seeds([|_, _, _| 0.01, |_, _, _| 0.4])).await;
     assert!(mixed[0].high < 1.0, "{mixed:?}");
     assert_eq!(
