@@ -1,8 +1,9 @@
 -- What the paper claims of elastic models, and whether it holds here: ratios of errors below 1 are for the claim
 -- Models of one size and context are compared on the same windows. The ratio is the geometric mean over fields, trajectories,
 -- starts and seeds; its interval (low, high) and p (sign-flip test of no difference) are over trajectories. A claim holds
--- where the interval is below 1 and each seed agrees, and does not hold where it is above 1 and no seed agrees. Both errors
--- are raised by 1e-6, which is the rounding of f32. Where an error is not finite, nothing is decided
+-- where the interval is below 1, p below 0.05 and each seed agrees, and does not hold where the interval is above 1, p below
+-- 0.05 and no seed agrees. Fewer than six trajectories decide nothing, since their p is not below 0.05, nor do errors that are
+-- not finite. Both errors are raised by 1e-6, which is the rounding of f32
 WITH measures AS (
   SELECT * FROM (VALUES
     ('one step', 'vrmse', -1, 'first'),
@@ -78,8 +79,8 @@ SELECT claim,
       other_schedule || ' alone'
     ELSE ' at patch ' || schedule || ', with more tokens, errs less in one step than at ' || other_schedule
   END AS sentence,
-  CASE WHEN ends['high'] < 0 AND agreeing = seeds THEN 'holds'
-    WHEN ends['low'] > 0 AND agreeing = 0 AND NOT isnan(ends['low']) THEN 'does not hold' ELSE 'undecided' END AS verdict,
+  CASE WHEN ends['high'] < 0 AND p < 0.05 AND agreeing = seeds THEN 'holds'
+    WHEN ends['low'] > 0 AND p < 0.05 AND agreeing = 0 AND NOT isnan(ends['low']) THEN 'does not hold' ELSE 'undecided' END AS verdict,
   exp(mean) AS ratio, exp(ends['low']) AS low, exp(ends['high']) AS high, p, seeds, agreeing, trajectories,
   dataset, split, dim, blocks, context, rollout, strategy, schedule, other_strategy, other_schedule, measure
 FROM (

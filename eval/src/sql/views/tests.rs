@@ -380,10 +380,12 @@ async fn claims(elastic: &[Evaluated]) -> Vec<Claim> {
     let fixed = Evaluated {
         strategy: "fixed",
         schedule: "8",
+        trajectories: 6,
         ..Evaluated::new("fixed8", 2, |_, _, _| 0.2)
     };
     let other_size = Evaluated {
         schedule: "16",
+        trajectories: 6,
         ..Evaluated::new("fixed16", 2, |_, _, _| 9.0)
     };
     let root = Location::parse("memory:///views").unwrap();
@@ -401,6 +403,7 @@ async fn claims(elastic: &[Evaluated]) -> Vec<Claim> {
 async fn a_claim_holds_where_the_interval_and_all_seeds_are_for_it() {
     let seed = |name, schedule, error| Evaluated {
         schedule,
+        trajectories: 6,
         ..Evaluated::new(name, 2, error)
     };
     let both = [
@@ -408,7 +411,7 @@ async fn a_claim_holds_where_the_interval_and_all_seeds_are_for_it() {
         seed("csm-seed1", "8", |_, _, _| 0.1),
         seed("csm-seed0", "4,8", |_, _, _| 0.1),
         seed("csm-seed1", "4,8", |trajectory, _, _| {
-            [0.05, 0.1, 0.2][trajectory as usize]
+            [0.05, 0.1, 0.2][trajectory as usize % 3]
         }),
     ];
     let found = claims(&both).await;
@@ -434,6 +437,7 @@ async fn a_claim_of_which_a_seed_says_otherwise_is_undecided() {
         let named = ["csm-seed0", "csm-seed1"].into_iter().zip(errors);
         let seed = |(name, error)| Evaluated {
             schedule: "8",
+            trajectories: 6,
             ..Evaluated::new(name, 2, error)
         };
         named.map(seed).collect::<Vec<_>>()
