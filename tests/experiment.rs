@@ -130,7 +130,7 @@ fn what_does_not_fit_is_refused() {
         ),
         (
             "small.toml --set data.flow.simulate.frames=11",
-            "holds simulations already",
+            "already; choose another folder",
         ),
         ("small.toml --out odd", "holds something else"),
         ("small.toml --part 2/2", "is not a part"),

@@ -176,15 +176,8 @@ impl EvaluationSection {
 }
 
 impl Experiment {
-    /// Reads a file's table.
-    pub fn new(table: Table) -> Result<Self> {
-        let text = toml::to_string(&table)?;
-        let experiment: Self = toml::from_str(&text)?;
-        experiment.check()?;
-        Ok(experiment)
-    }
-
-    fn check(&self) -> Result<()> {
+    /// Says what in it cannot be done.
+    pub fn check(&self) -> Result<()> {
         if self.data.is_empty() || self.models.is_empty() {
             bail!(
                 "an experiment needs at least one data set and one model: [data.NAME], [models.NAME]"
@@ -315,7 +308,9 @@ mod tests {
     use super::*;
 
     fn experiment(text: &str) -> Result<Experiment> {
-        Experiment::new(text.parse().unwrap())
+        let experiment: Experiment = toml::from_str(text)?;
+        experiment.check()?;
+        Ok(experiment)
     }
 
     const SMALL: &str = r#"
@@ -402,7 +397,7 @@ mod tests {
                 "rollout = 3, step = \"last\"",
                 "evaluation.step",
             ),
-            ("models.ckm.", "models.\"../x\".", "name of a folder"),
+            ("models.ckm.", "models.\"../x\".", "that of a folder"),
             ("models.ckm.", "models.linear.", "name of a baseline"),
             (
                 "data.b.ingest = \"sims\"",

@@ -45,7 +45,15 @@ pub fn read(file: &str) -> Result<Source> {
 impl Source {
     /// The experiment, with settings laid over.
     pub fn resolve(&self, overrides: &[String]) -> Result<Experiment> {
-        let table = settings::overridden(&self.about, &self.text, overrides)?;
-        Experiment::new(table).with_context(|| self.about.clone())
+        let read = || -> Result<Experiment> {
+            let experiment: Experiment = match overrides {
+                // From the text itself: errors show its lines.
+                [] => toml::from_str(&self.text)?,
+                _ => settings::overridden(&self.about, &self.text, overrides)?.try_into()?,
+            };
+            experiment.check()?;
+            Ok(experiment)
+        };
+        read().with_context(|| self.about.clone())
     }
 }
