@@ -7,7 +7,7 @@ use wellspring_eval::{
     Subject, SubjectError,
 };
 use wellspring_store::{Conditioning, Context, Dataset, Frames, Location, Patch, Share, Split};
-use wellspring_train::{Collective, DeviceChoice, Domain, Predictor};
+use wellspring_train::{Collective, DeviceChoice, Domain, ModelChoice, Predictor};
 
 use super::Session;
 use crate::args;
@@ -48,7 +48,7 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
             vec![evaluator.baseline(session, &subject, name)?]
         }
         None => {
-            let (run, predictor) = load(session, &args.run, args.model, args.device)?;
+            let (run, predictor) = load(session, &args.run, args.model.choice(), args.device)?;
             let name = args.name.as_deref().or(run.name()).unwrap_or("model");
             evaluator.model(session, &predictor, name, &args.schedules)?
         }
@@ -71,11 +71,11 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
 pub fn load(
     session: &Session,
     run: &str,
-    model: args::ModelArgs,
+    choice: ModelChoice,
     device: DeviceChoice,
 ) -> Result<(Location, Predictor)> {
     let run = session.locate(run)?;
-    let loaded = Predictor::load(&run, model.choice(), device, &session.reporter);
+    let loaded = Predictor::load(&run, choice, device, &session.reporter);
     let predictor = session
         .wait(loaded)
         .with_context(|| format!("cannot load a model from {run}"))?;

@@ -22,7 +22,7 @@ use anyhow::{Context as _, Result};
 use wellspring_eval::{Baseline, EvalOptions, Format, OnExisting, ReportOptions, Results};
 use wellspring_ingest::Part;
 use wellspring_store::{Dataset, Location, Share};
-use wellspring_train::{ModelChoice, Predictor};
+use wellspring_train::ModelChoice;
 
 use super::{Session, eval, print, report};
 use crate::args;
@@ -125,7 +125,7 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// Draws what there is to show, and keeps what was asked for now that it is done.
+    /// Writes down what the folder holds, and shows it.
     fn end(&self, began: Instant) -> Result<()> {
         let text = toml::to_string(&self.experiment)?;
         self.session.wait(self.place.join(MARK).put(text))?;
@@ -211,13 +211,11 @@ impl<'a> Work<'a> {
     fn evaluate(&self, run: &TrainingRun) -> Result<()> {
         let config = self.experiment.config(run, "")?;
         let schedules = self.experiment.schedules(&config);
-        let (_, place) = self.at(&format!("runs/{}", run.folder()))?;
+        let (place, _) = self.at(&format!("runs/{}", run.folder()))?;
         let choice = ModelChoice::from(self.experiment.evaluation.checkpoint()?);
         let about = format!("rolled {} out by {}", run.folder(), schedules.join(" and "));
         self.stage(&about, || {
-            let (device, reporter) = (config.train.device, &self.session.reporter);
-            let predictor = Predictor::load(&place, choice, device, reporter);
-            let predictor = self.session.wait(predictor)?;
+            let (_, predictor) = eval::load(self.session, &place, choice, config.train.device)?;
             let evaluator = self.evaluator(&run.data)?;
             evaluator.model(self.session, &predictor, &run.name(), &schedules)
         })?;

@@ -39,7 +39,7 @@ pub fn run(session: &Session, args: &args::Predict) -> Result<()> {
         let schedule = Schedule::fixed(Patch::uniform(1, ndim));
         return prediction.write(session, (&subject, &args.run), &schedule);
     }
-    let (run, predictor) = load(session, &args.run, args.model, args.device)?;
+    let (run, predictor) = load(session, &args.run, args.model.choice(), args.device)?;
     let predictor = on(&predictor, &prediction.dataset)?;
     let schedule = match &args.schedule {
         Some(text) => match Schedule::parse(text, ndim) {
