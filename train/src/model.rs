@@ -28,7 +28,8 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor, Var};
 use wellspring_store::{Boundary, Patch};
 
-use crate::config::{ModelConfig, Strategy};
+use crate::config::{Mlp, ModelConfig, Strategy};
+use crate::ops::bytes_kept;
 use crate::{Error, Precision, Result};
 use modulation::{Geometry, Modulation, Patching};
 use network::Network;
@@ -229,17 +230,32 @@ impl Surrogate {
     }
 
     /// Bytes of what one block keeps for its backward pass, about, for some tokens of a frame and a number of frames:
-    /// 28 arrays as large as the tokens, of which kernels in bf16 keep all but three in that; and where attention is
-    /// composed, four matrices of tokens × tokens for each head.
+    /// 28 arrays as large as the tokens, and where attention is composed, four matrices of tokens × tokens for each
+    /// head.
     pub(crate) fn block_bytes(&self, tokens: usize, frames: usize) -> u64 {
-        let config = &self.config;
-        let arrays = |bytes: usize| bytes * config.dim;
-        let kept = match (self.precision, self.device().is_cuda()) {
-            (Precision::F32 | Precision::Tf32, _) => arrays(28 * 4),
-            (Precision::Bf16, true) => arrays(25 * 2 + 3 * 4),
-            (Precision::Bf16, false) => arrays(28 * 4) + 4 * config.heads * tokens * 4,
+        let (config, precision) = (&self.config, self.precision);
+        let array = frames * tokens * config.dim;
+        if self.device().is_cuda() {
+            return self.block_bytes_by_kernels(array);
+        }
+        let scores = match precision {
+            Precision::Bf16 => 4 * config.heads * tokens * 4,
+            Precision::F32 | Precision::Tf32 => 0,
         };
-        (frames * tokens * kept) as u64
+        (array * 28 * 4 + frames * tokens * scores) as u64
+    }
+
+    /// The same where kernels of a GPU compute, for arrays of so many numbers.
+    fn block_bytes_by_kernels(&self, array: usize) -> u64 {
+        let bytes = array * self.precision.dtype().size_in_bytes();
+        // Normalized queries, keys and values of both attentions, and activations and norms with their inputs.
+        let (norms, hidden) = match self.config.mlp {
+            Mlp::Swiglu => (2, 2),
+            Mlp::Gelu => (3, 4),
+        };
+        let again = 2 * bytes_kept(3 * bytes) + bytes_kept(hidden * bytes) + norms * bytes_kept(bytes);
+        // Both attentions' inputs and results, and the activation's input.
+        (norms * array * 4 + 12 * bytes + again) as u64
     }
 
     fn geometry(&self, patch: &Patch, space: &[usize]) -> Result<Geometry> {

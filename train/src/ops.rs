@@ -29,6 +29,7 @@ mod gelu;
 mod gpu;
 mod gradients;
 mod join;
+mod kept;
 mod layer_scale;
 mod linear;
 #[cfg(any(test, feature = "cuda"))]
@@ -58,6 +59,7 @@ pub(crate) use attention_time::attention_time;
 pub(crate) use gelu::gelu;
 pub(crate) use gpu::has_kernels;
 pub use gradients::Gradients;
+pub(crate) use kept::bytes_kept;
 pub(crate) use layer_scale::layer_scale;
 pub(crate) use linear::linear;
 pub(crate) use mse::mse;

@@ -5,6 +5,8 @@
 //   m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g^2
 //   w <- w - lr (decay w + m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps))
 //
+// and the moving average of the weights, e <- beta e + (1 - beta) w.
+//
 // Weights, moments and gradients are f32, aligned to sixteen bytes; a launch takes up to 64 of each in tables. A
 // block takes 16,384 numbers of one weight. Squares are summed in f64: by thread, by block, then over all blocks
 // in their order, so that the norm has the same bits in every run.
@@ -113,6 +115,23 @@ KERNEL adamw_update_f32(Table<float *> weights, Table<float *> firsts, Table<flo
       store_pack(second + i, v);
     } else {
       for (size_t k = i; k < mine.to; k++) move(weight[k], first[k], second[k], gradient[k], rule);
+    }
+  }
+}
+
+// e <- beta e + (1 - beta) w, for the average e of each weight w.
+KERNEL adamw_average_f32(Table<float *> averages, Table<const float *> weights, Table<size_t> sizes, float beta) {
+  const Part mine = part(sizes);
+  float *const average = averages.at[mine.weight];
+  const float *const weight = weights.at[mine.weight];
+  for (size_t i = mine.from + threadIdx.x * WIDTH; i < mine.to; i += blockDim.x * WIDTH) {
+    if (i + WIDTH <= mine.to) {
+      Pack<float> e = load_pack(average + i);
+      const Pack<float> w = load_pack(weight + i);
+      for (int k = 0; k < WIDTH; k++) e.at[k] = beta * e.at[k] + (1 - beta) * w.at[k];
+      store_pack(average + i, e);
+    } else {
+      for (size_t k = i; k < mine.to; k++) average[k] = beta * average[k] + (1 - beta) * weight[k];
     }
   }
 }

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use super::buffer::{GRAIN, slice};
 use super::gpu::Route;
 use super::squares::sum_of_squares;
-use kernels::by_kernels;
+use kernels::{average_by_kernels, by_kernels};
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
@@ -140,14 +140,18 @@ fn move_one(moving: &Moving<'_>, gradient: &Tensor, update: &Update) -> Result<(
         .inplace_op3(moving.first, moving.second, update)
 }
 
-/// e ← β e + (1 − β) w: a moving average of a weight.
-pub(crate) fn average(average: &Var, weight: &Var, beta: f64) -> Result<()> {
-    if Route::of(average) == Route::Cpu {
-        let (beta, power) = (beta as f32, 1);
-        return average.inplace_op2(weight, &Moment { beta, power });
+/// e ← β e + (1 − β) w: moving averages e of weights w, as pairs.
+pub(crate) fn average(pairs: &[(&Var, &Var)], beta: f64) -> Result<()> {
+    match pairs.first().map(|(average, _)| Route::of(average)) {
+        None => Ok(()),
+        Some(Route::Gpu) => average_by_kernels(pairs, beta as f32),
+        Some(Route::Cpu | Route::Composed) => {
+            let (beta, power) = (beta as f32, 1);
+            pairs.iter().try_for_each(|(average, weight)| {
+                average.inplace_op2(weight, &Moment { beta, power })
+            })
+        }
     }
-    let [average_, weight] = [average, weight].map(Var::as_detached_tensor);
-    average.set(&((average_ * beta)? + (weight * (1.0 - beta))?)?)
 }
 
 /// m ← β m + (1 − β) gᵏ.

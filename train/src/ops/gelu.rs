@@ -80,6 +80,7 @@ impl CustomOp1 for Gelu {
 
 impl Kernels for Gelu {
     const NAME: &'static str = "gelu";
+    const QUICK: bool = true;
 
     fn forward(&self, inputs: &[Array]) -> Result<Program> {
         let [Array { shape, dtype }] = inputs else {

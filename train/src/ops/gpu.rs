@@ -1,5 +1,6 @@
 //! Ops made of GPU kernels in Candle's graph: forward pass, kept tensors, backward pass.
 
+use std::rc::Rc;
 use std::sync::OnceLock;
 
 use candle_core::{
@@ -7,6 +8,7 @@ use candle_core::{
     Tensor, bail,
 };
 
+use super::kept::{Kept, is_large};
 #[cfg(any(test, feature = "cuda"))]
 use super::machine::Machine;
 use super::program::{Program, aligned};
@@ -64,10 +66,20 @@ impl Array {
     }
 }
 
+/// What a backward pass looks at, beside what its forward program keeps and the gradient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Needs {
+    Nothing,
+    Inputs,
+    InputsAndResult,
+}
+
 /// What a backward pass may look at.
 pub(super) struct Backward<'a> {
+    /// Empty where the op needs none.
     pub(super) inputs: &'a [&'a Tensor],
-    pub(super) result: &'a Tensor,
+    /// There where the op needs it.
+    pub(super) result: Option<&'a Tensor>,
     /// Results of the forward program beside the first.
     pub(super) kept: &'a [Tensor],
     /// Gradient of the loss with respect to the result, in the result's shape.
@@ -78,6 +90,12 @@ pub(super) struct Backward<'a> {
 pub(super) trait Kernels: Send + Sync + 'static {
     /// Name of the op in errors.
     const NAME: &'static str;
+
+    const NEEDS: Needs = Needs::Inputs;
+
+    /// Whether a large result is made again for the backward pass of who takes it, instead of being kept for it: where
+    /// the op is one pass over memory.
+    const QUICK: bool = false;
 
     /// Tensors without gradients that the forward program takes after the inputs.
     fn constants(&self) -> Vec<&Tensor> {
@@ -94,22 +112,83 @@ pub(super) trait Kernels: Send + Sync + 'static {
 
 /// Applies an op by its kernels.
 pub(super) fn on_gpu<K: Kernels, const N: usize>(op: K, inputs: [&Tensor; N]) -> Result<Tensor> {
-    let op = OnGpu {
-        op,
-        kept: OnceLock::new(),
-    };
     let inputs: Vec<Tensor> = inputs
         .iter()
         .map(|tensor| tape::laid(tensor, aligned))
         .collect::<Result<_>>()?;
+    if tape::is_on() {
+        return recorded(op, &inputs);
+    }
+    let op = OnGpu {
+        op,
+        kept: OnceLock::new(),
+    };
     match inputs.as_slice() {
-        [x] => tape::apply1(x, op),
-        [x, y] => tape::apply2([x, y], op),
-        [x, y, z] => tape::apply3([x, y, z], op),
+        [x] => x.apply_op1(op),
+        [x, y] => x.apply_op2(y, op),
+        [x, y, z] => x.apply_op3(y, z, op),
         _ => bail!("{} has {N} inputs; Candle takes one to three", K::NAME),
     }
 }
 
+/// Applies an op on the tape.
+fn recorded<K: Kernels>(op: K, inputs: &[Tensor]) -> Result<Tensor> {
+    let op = Rc::new(op);
+    let (y, beside) = applied(&*op, inputs)?;
+    let inputs: Vec<&Tensor> = inputs.iter().collect();
+    let kept: Vec<Kept> = inputs.iter().map(|input| tape::kept(input)).collect();
+    if K::QUICK && is_large(&y) {
+        let (op, kept) = (Rc::clone(&op), kept.clone());
+        tape::make_again(&y, move || Ok(applied(&*op, &tensors(&kept)?)?.0));
+    }
+    let count = inputs.len();
+    let kept = if K::NEEDS == Needs::Nothing {
+        Vec::new()
+    } else {
+        kept
+    };
+    let result = (K::NEEDS == Needs::InputsAndResult).then(|| y.clone());
+    tape::push_one(&inputs, &y, move |gradient| {
+        let inputs = tensors(&kept)?;
+        gradients(
+            &*op,
+            count,
+            &Backward {
+                inputs: &inputs.iter().collect::<Vec<_>>(),
+                result: result.as_ref(),
+                kept: &beside,
+                gradient: &gradient.contiguous()?,
+            },
+        )
+    });
+    Ok(y)
+}
+
+/// The result of an op, and what its forward program gives beside it.
+fn applied<K: Kernels>(op: &K, inputs: &[Tensor]) -> Result<(Tensor, Vec<Tensor>)> {
+    let arrays: Vec<Array> = inputs.iter().chain(op.constants()).map(Array::of).collect();
+    let tensors: Vec<&Tensor> = inputs.iter().chain(op.constants()).collect();
+    let mut made = op.forward(&arrays)?.run(&tensors)?.into_iter();
+    match made.next() {
+        Some(first) => Ok((first, made.collect())),
+        None => bail!("the forward program of {} has no result", K::NAME),
+    }
+}
+
+fn tensors(kept: &[Kept]) -> Result<Vec<Tensor>> {
+    kept.iter().map(Kept::tensor).collect()
+}
+
+/// The gradient of each of an op's inputs.
+fn gradients<K: Kernels>(op: &K, count: usize, at: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
+    let found = op.backward(at)?;
+    if found.len() != count {
+        bail!("{} gave {} gradients", K::NAME, found.len());
+    }
+    Ok(found)
+}
+
+/// An op in Candle's graph.
 struct OnGpu<K> {
     op: K,
     kept: OnceLock<Vec<Tensor>>,
@@ -173,17 +252,21 @@ impl<K: Kernels> OnGpu<K> {
         result: &Tensor,
         gradient: &Tensor,
     ) -> Result<std::vec::IntoIter<Option<Tensor>>> {
-        let kept = self.kept.get().map_or(&[][..], Vec::as_slice);
-        let gradient = &gradient.contiguous()?;
-        let found = self.op.backward(&Backward {
-            inputs,
-            result,
-            kept,
-            gradient,
-        })?;
-        if found.len() != inputs.len() {
-            bail!("{} gave {} gradients", K::NAME, found.len());
-        }
+        let needed = if K::NEEDS == Needs::Nothing {
+            &[]
+        } else {
+            inputs
+        };
+        let found = gradients(
+            &self.op,
+            inputs.len(),
+            &Backward {
+                inputs: needed,
+                result: (K::NEEDS == Needs::InputsAndResult).then_some(result),
+                kept: self.kept.get().map_or(&[], Vec::as_slice),
+                gradient: &gradient.contiguous()?,
+            },
+        )?;
         Ok(found.into_iter())
     }
 }

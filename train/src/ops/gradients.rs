@@ -57,7 +57,7 @@ impl Gradients {
         self.add_to(x.id(), gradient)
     }
 
-    fn add_to(&mut self, id: TensorId, gradient: Tensor) -> Result<()> {
+    pub(super) fn add_to(&mut self, id: TensorId, gradient: Tensor) -> Result<()> {
         let sum = match self.0.remove(&id) {
             Some(before) => (before + gradient)?,
             None => gradient,

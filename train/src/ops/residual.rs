@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape
 use rayon::prelude::*;
 
 use super::buffer::{GRAIN, read, slice, stored, tensor};
-use super::gpu::{Array, Backward, Kernels, Route, on_gpu};
+use super::gpu::{Array, Backward, Kernels, Needs, Route, on_gpu};
 use super::program::{Extent, Program, args};
 use super::tape;
 
@@ -21,6 +21,8 @@ pub(crate) fn residual(
     let op = || -> Result<Residual> {
         Ok(Residual {
             kept: kept.map(Tensor::contiguous).transpose()?,
+            branches: 1 + usize::from(b.is_some()),
+            dtype: a.dtype(),
         })
     };
     match (Route::of(a), b) {
@@ -51,6 +53,9 @@ fn composed(x: &Tensor, a: &Tensor, b: Option<&Tensor>, kept: Option<&Tensor>) -
 
 struct Residual {
     kept: Option<Tensor>,
+    branches: usize,
+    /// The branches' numbers.
+    dtype: DType,
 }
 
 /// Calls `each` with the factor and the place of every part of an item's numbers in y, which it fills.
@@ -177,40 +182,43 @@ impl CustomOp3 for Residual {
 
 impl Kernels for Residual {
     const NAME: &'static str = "residual";
+    const NEEDS: Needs = Needs::Nothing;
 
     fn constants(&self) -> Vec<&Tensor> {
         self.kept.iter().collect()
     }
 
     fn forward(&self, inputs: &[Array]) -> Result<Program> {
-        let branches = inputs.len() - 1 - self.constants().len();
-        let (x, a) = (&inputs[0], &inputs[1]);
+        let x = &inputs[0];
         let mut program = Program::new("residual", inputs.len());
         let y = program.result(x.shape.clone(), DType::F32);
-        let b = (branches > 1).then(|| program.input(2));
-        let kept = self.kept.is_some().then(|| program.input(1 + branches));
-        let (count, extent) = extent(&x.shape, a.dtype);
+        let b = (self.branches > 1).then(|| program.input(2));
+        let kept = self
+            .kept
+            .is_some()
+            .then(|| program.input(1 + self.branches));
+        let (count, extent) = extent(&x.shape, self.dtype);
         let args = args![program.input(0), program.input(1), b, kept, y, count];
-        program.launch("residual_forward", a.dtype, extent, args);
+        program.launch("residual_forward", self.dtype, extent, args);
         Ok(program)
     }
 
     fn backward(&self, at: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
-        let (dy, a) = (at.gradient, at.inputs[1]);
-        let slope = if self.kept.is_none() && a.dtype() == dy.dtype() {
+        let dy = at.gradient;
+        let slope = if self.kept.is_none() && self.dtype == dy.dtype() {
             dy.clone()
         } else {
             let mut inputs = vec![dy];
             inputs.extend(self.constants());
             let mut program = Program::new("residual", inputs.len());
-            let da = program.result(a.shape(), a.dtype());
+            let da = program.result(dy.shape(), self.dtype);
             let kept = self.kept.is_some().then(|| program.input(1));
-            let (count, extent) = extent(a.shape(), a.dtype());
+            let (count, extent) = extent(dy.shape(), self.dtype);
             let args = args![program.input(0), kept, da, count];
-            program.launch("residual_backward", a.dtype(), extent, args);
+            program.launch("residual_backward", self.dtype, extent, args);
             program.run(&inputs)?.remove(0)
         };
-        let mut found = vec![Some(slope); at.inputs.len()];
+        let mut found = vec![Some(slope); 1 + self.branches];
         found[0] = Some(dy.clone());
         Ok(found)
     }

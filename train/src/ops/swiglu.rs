@@ -107,6 +107,7 @@ fn extent(x: &Shape, dtype: DType) -> Result<(usize, usize, i32, Extent)> {
 
 impl Kernels for SwiGlu {
     const NAME: &'static str = "swiglu";
+    const QUICK: bool = true;
 
     fn forward(&self, inputs: &[Array]) -> Result<Program> {
         let [Array { shape, dtype }] = inputs else {

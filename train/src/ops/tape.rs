@@ -9,19 +9,22 @@
 //! variable, a watched tensor, or a result of these. Otherwise they leave it to Candle's graph.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use candle_core::{CustomOp1, CustomOp2, CustomOp3, Result, Shape, Tensor, TensorId, Var, bail};
 
 use super::gradients::Gradients;
 use super::join::joined;
+use super::kept::{Kept, Recipe};
 use super::seed::backward_from;
 
 /// Gives the gradients of an op's inputs from those of its outputs.
 type Backward = Box<dyn Fn(&[Option<Tensor>]) -> Result<Vec<Option<Tensor>>>>;
 
 struct Record {
-    inputs: Vec<Tensor>,
+    /// Those that learn; none in the place of one that does not.
+    inputs: Vec<Option<TensorId>>,
     outputs: Vec<TensorId>,
     backward: Backward,
 }
@@ -31,6 +34,8 @@ struct Recording {
     on: bool,
     records: Vec<Record>,
     learns: HashSet<TensorId>,
+    /// Of tensors that are not kept.
+    recipes: HashMap<TensorId, Rc<Recipe>>,
 }
 
 thread_local! {
@@ -54,8 +59,8 @@ impl Tape {
     ) -> std::result::Result<(Tensor, Self), E> {
         let recording = OuterRecording::begin(Recording {
             on: true,
-            records: Vec::new(),
             learns: HashSet::from([start.id()]),
+            ..Recording::default()
         });
         let output = body()?;
         let Recording {
@@ -93,9 +98,9 @@ impl Tape {
                     record.inputs.len()
                 );
             }
-            for (input, gradient) in record.inputs.iter().zip(found) {
-                if let Some(gradient) = gradient.filter(|_| learns(input)) {
-                    gradients.add(input, gradient)?;
+            for (input, gradient) in record.inputs.into_iter().zip(found) {
+                if let (Some(input), Some(gradient)) = (input, gradient) {
+                    gradients.add_to(input, gradient)?;
                 }
             }
         }
@@ -129,7 +134,13 @@ pub(super) fn learns(x: &Tensor) -> bool {
     x.track_op() || RECORDING.with_borrow(|recording| recording.learns.contains(&x.id()))
 }
 
-fn is_on() -> bool {
+/// Lets a tensor learn, which stands for one that was recorded.
+pub(super) fn learn(x: &Tensor) {
+    RECORDING.with_borrow_mut(|recording| recording.learns.insert(x.id()));
+}
+
+/// Whether this thread records.
+pub(super) fn is_on() -> bool {
     RECORDING.with_borrow(|recording| recording.on)
 }
 
@@ -139,22 +150,36 @@ fn push(
     outputs: &[&Tensor],
     backward: impl Fn(&[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> + 'static,
 ) {
-    if !inputs.iter().any(|input| learns(input)) {
+    let inputs = inputs.iter().map(|input| learns(input).then(|| input.id()));
+    let inputs: Vec<Option<TensorId>> = inputs.collect();
+    if inputs.iter().all(Option::is_none) {
         return;
     }
     let outputs: Vec<TensorId> = outputs.iter().map(|output| output.id()).collect();
     RECORDING.with_borrow_mut(|recording| {
         recording.learns.extend(&outputs);
         recording.records.push(Record {
-            inputs: inputs.iter().map(|&input| input.clone()).collect(),
+            inputs,
             outputs,
             backward: Box::new(backward),
         });
     });
 }
 
+/// What a record keeps of a tensor.
+pub(super) fn kept(x: &Tensor) -> Kept {
+    let recipe = RECORDING.with_borrow(|recording| recording.recipes.get(&x.id()).cloned());
+    recipe.map_or_else(|| Kept::Tensor(x.clone()), Kept::Recipe)
+}
+
+/// Has records keep the recipe of a tensor in its stead.
+pub(super) fn make_again(x: &Tensor, make: impl Fn() -> Result<Tensor> + 'static) {
+    let recipe = Rc::new(Recipe::new(make));
+    RECORDING.with_borrow_mut(|recording| recording.recipes.insert(x.id(), recipe));
+}
+
 /// Writes an op of one output down.
-fn push_one(
+pub(super) fn push_one(
     inputs: &[&Tensor],
     output: &Tensor,
     backward: impl Fn(&Tensor) -> Result<Vec<Option<Tensor>>> + 'static,
@@ -237,6 +262,10 @@ pub(crate) fn reshape(x: &Tensor, shape: impl Into<Shape>) -> Result<Tensor> {
         return x.reshape(shape.into());
     }
     let (y, before) = (x.detach().reshape(shape.into())?, x.shape().clone());
+    if let Kept::Recipe(recipe) = kept(x) {
+        let (whole, shape) = (Kept::Recipe(recipe), y.shape().clone());
+        make_again(&y, move || whole.tensor()?.reshape(&shape));
+    }
     push_one(&[x], &y, move |dy| Ok(vec![Some(dy.reshape(&before)?)]));
     Ok(y)
 }

@@ -24,10 +24,8 @@ impl Average {
     /// Takes the weights in that update `count` has left.
     pub(crate) fn update(&self, parameters: &Parameters, count: u64) -> Result<()> {
         let early = (1.0 + count as f64) / (10.0 + count as f64);
-        for (mean, weight) in self.parameters.variables().zip(parameters.variables()) {
-            average(mean, weight, self.decay.min(early))?;
-        }
-        Ok(())
+        let pairs = self.parameters.variables().zip(parameters.variables());
+        Ok(average(&pairs.collect::<Vec<_>>(), self.decay.min(early))?)
     }
 
     /// A model with the averaged weights.

@@ -1,9 +1,21 @@
 //! AdamW on a GPU: the gradient's norm, clipping and the update of all weights, without waiting for the host.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Result, Tensor, Var};
 
 use super::{Descent, Moving, Pace, Update};
 use crate::ops::program::{Buffer, Extent, Program, TABLE, args, int};
+
+/// Numbers that a block works on, as in adamw.cu.
+const NUMBERS: usize = 1 << 14;
+
+/// Blocks for weights of some sizes.
+fn blocks(sizes: &[usize]) -> usize {
+    sizes.iter().map(|n| n.div_ceil(NUMBERS)).sum()
+}
+
+fn extent(blocks: usize, threads: u32) -> Extent {
+    Extent::covering(blocks * threads as usize, threads)
+}
 
 /// Takes a step by kernels. All launches are issued before the host reads any result.
 pub(super) fn by_kernels(
@@ -33,11 +45,6 @@ pub(super) fn by_kernels(
 /// Inputs are the loss, then for each weight of some size itself, its moments and its gradient. The result
 /// is the loss, the norm, and the factor that clips.
 fn program(sizes: &[usize], step: u64, pace: Pace) -> Result<Program> {
-    /// Numbers that a block works on.
-    const NUMBERS: usize = 1 << 14;
-    let blocks = |sizes: &[usize]| -> usize { sizes.iter().map(|n| n.div_ceil(NUMBERS)).sum() };
-    let extent = |blocks: usize, threads: u32| Extent::covering(blocks * threads as usize, threads);
-
     let mut program = Program::new("adamw", 1 + 4 * sizes.len());
     let found = program.result(3, DType::F64);
     let squares = program.scratch(blocks(sizes), DType::F64);
@@ -87,13 +94,41 @@ fn program(sizes: &[usize], step: u64, pace: Pace) -> Result<Program> {
     Ok(program)
 }
 
+/// Moves the average of each weight, given as pairs of both.
+pub(super) fn average_by_kernels(pairs: &[(&Var, &Var)], beta: f32) -> Result<()> {
+    let inputs: Vec<&Tensor> = pairs
+        .iter()
+        .flat_map(|(average, weight)| [average.as_tensor(), weight.as_tensor()])
+        .collect();
+    let mut program = Program::new("adamw", inputs.len());
+    for (group, pairs) in pairs.chunks(TABLE).enumerate() {
+        let sizes: Vec<usize> = pairs
+            .iter()
+            .map(|(average, _)| average.elem_count())
+            .collect();
+        let table = |role: usize| -> Vec<Buffer> {
+            let places = (0..pairs.len()).map(|place| 2 * (group * TABLE + place) + role);
+            places.map(|place| program.input(place)).collect()
+        };
+        let (averages, weights) = (table(0), table(1));
+        let extent = extent(blocks(&sizes), 256);
+        program.launch(
+            "adamw_average",
+            DType::F32,
+            extent,
+            args![averages, weights, sizes, beta],
+        );
+    }
+    program.run(&inputs).map(drop)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use candle_core::{Device, Var};
+    use candle_core::Device;
 
     use super::*;
-    use crate::ops::adamw::one_by_one;
+    use crate::ops::adamw::{average, one_by_one};
     use crate::ops::testing::on_kernels;
 
     /// Weights of sizes that fill several tables and several blocks, and some that fill no pack.
@@ -202,6 +237,20 @@ mod tests {
                 assert!(!found.is_finite(), "{found:?}");
                 assert_eq!(model.values(), before);
             });
+        }
+    }
+
+    #[test]
+    fn kernels_average_all_weights_as_the_cpu_does() {
+        let averaged = |device: &Device| {
+            let model = Model::new(device);
+            let pairs: Vec<_> = model.weights.iter().map(|[w, e, _]| (e, w)).collect();
+            average(&pairs, 0.9).unwrap();
+            model.values()
+        };
+        let found = on_kernels(averaged);
+        for (a, b) in found.iter().zip(averaged(&Device::Cpu)) {
+            assert!((a - b).abs() <= 1e-6, "{a} {b}");
         }
     }
 }

@@ -4,7 +4,7 @@
 use candle_core::{DType, Result, Tensor, bail};
 
 use super::Attention;
-use crate::ops::gpu::{Array, Backward, Kernels};
+use crate::ops::gpu::{Array, Backward, Kernels, Needs};
 use crate::ops::program::{Extent, Program, args, int};
 
 /// The widest head that the kernels take.
@@ -138,6 +138,7 @@ impl Call {
 
 impl Kernels for Attention {
     const NAME: &'static str = "attention-space";
+    const NEEDS: Needs = Needs::InputsAndResult;
 
     fn forward(&self, inputs: &[Array]) -> Result<Program> {
         let [Array { shape, dtype }] = inputs else {
@@ -158,8 +159,8 @@ impl Kernels for Attention {
     }
 
     fn backward(&self, at: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
-        let (&[qkv], [kept]) = (at.inputs, at.kept) else {
-            bail!("attention over space has one input and keeps one")
+        let (&[qkv], Some(result), [kept]) = (at.inputs, at.result, at.kept) else {
+            bail!("attention over space has one input and keeps its result and one more")
         };
         let call = Call::of(qkv.dims(), qkv.dtype(), self.heads)?;
         let (tokens, width) = (int(call.tokens)?, int(call.width)?);
@@ -189,7 +190,7 @@ impl Kernels for Attention {
                 args![x, dy, sums, dx, tokens, width, call.scale()],
             );
         }
-        let found = program.run(&[qkv, at.result, at.gradient, kept])?;
+        let found = program.run(&[qkv, result, at.gradient, kept])?;
         Ok(found.into_iter().map(Some).collect())
     }
 }

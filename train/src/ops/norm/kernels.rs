@@ -155,6 +155,7 @@ impl GroupNorm {
 
 impl Kernels for GroupNorm {
     const NAME: &'static str = "group-norm";
+    const QUICK: bool = true;
 
     fn forward(&self, inputs: &[Array]) -> Result<Program> {
         let shape = &inputs[0].shape;

@@ -51,6 +51,7 @@ impl QkNorm {
 
 impl Kernels for QkNorm {
     const NAME: &'static str = "qk-norm";
+    const QUICK: bool = true;
 
     fn forward(&self, inputs: &[Array]) -> Result<Program> {
         let Array { shape, dtype } = &inputs[0];
