@@ -5,6 +5,7 @@
 # make test-cloud    the way through buckets of S3 and Azure, as moto and azurite emulate them
 # make check         format, lints, docs, and the CUDA code's types (no GPU needed)
 # make wheel         the program for pip: dist/wellspring-*.whl
+# make docs          the book: target/book/index.html
 # make bench         the benchmarks, as text
 # make cuda          compiles the kernels with a real nvcc; docs/cuda-kernels.md says what each takes
 # make ptx           the kernels for builds where there is no nvcc
@@ -14,7 +15,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo build wheel test test-mpi test-crash test-python test-cloud check bench cuda ptx test-driver cuda-kit
+.PHONY: help demo build wheel test test-mpi test-crash test-python test-cloud check docs bench cuda ptx test-driver cuda-kit
 
 # HDF5 is built from source and needs a newer CMake than some distributions have.
 cargo = tools=$$(.ci/cmake) && PATH="$$tools:$$PATH" cargo
@@ -62,6 +63,9 @@ check:
 	@cargo fmt --all --check
 	@$(cargo) clippy --release --locked --workspace --all-targets --features "$(all)" -- -D warnings
 	@export RUSTDOCFLAGS="-D warnings"; $(cargo) doc --release --locked --workspace --no-deps --features "$(all)"
+
+docs:
+	@tool=$$(.ci/mdbook) && "$$tool" build docs && echo target/book/index.html
 
 bench: build
 	@$(target)/release/wellspring bench step

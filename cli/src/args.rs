@@ -23,7 +23,7 @@ pub use cluster::{ClusterRole, Executor, Scheduler, Server};
 pub use data::{Check, Choice, Drop, Ingest, Inspect, Simulate, Verify};
 pub use demo::{Demo, DemoSize};
 pub use experiment::Experiment;
-pub use models::{Export, Import, Plan, Runs, Train};
+pub use models::{Export, Import, Keys, Plan, Runs, Train};
 pub use predict::Predict;
 
 /// Train surrogate models on physics simulations and evaluate them.
@@ -86,6 +86,7 @@ pub enum Command {
     Check(Check),
     Ingest(Ingest),
     Verify(Verify),
+    Keys(Keys),
     Plan(Plan),
     Drop(Drop),
     Train(Train),

@@ -28,7 +28,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use tokio::runtime::{Builder, Handle, Runtime};
 use wellspring_store::{CacheOptions, Dataset, Location};
-use wellspring_train::{Alone, Collective};
+use wellspring_train::{Alone, Collective, Config};
 
 use crate::args::{Cli, Command};
 use crate::failure::{self, Interrupted, misuse};
@@ -142,6 +142,7 @@ fn dispatch(session: &Session, command: Command) -> Result<()> {
         Command::Check(args) => check::run(session, &args),
         Command::Ingest(args) => ingest::run(session, &args),
         Command::Verify(args) => verify::run(session, &args),
+        Command::Keys(_) => print(Config::annotated()?),
         Command::Plan(args) => plan::run(session, &args),
         Command::Drop(args) => drop::run(session, &args),
         Command::Train(args) => train::run(session, &args),

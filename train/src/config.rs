@@ -2,6 +2,7 @@
 
 mod augment;
 mod data;
+mod keys;
 mod loss;
 mod model;
 mod optim;
@@ -11,6 +12,7 @@ mod validation;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use documented::DocumentedFields;
 use serde::{Deserialize, Serialize};
 use wellspring_store::Location;
 
@@ -27,7 +29,7 @@ pub use train::TrainConfig;
 pub use validation::ValidationConfig;
 
 /// Everything that determines a run; it is written to the run, and starts an equal run again.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, DocumentedFields)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The data sets, and how they are read.

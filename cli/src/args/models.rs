@@ -67,6 +67,14 @@ pub struct Train {
     pub from: Option<u64>,
 }
 
+/// Print every key of a training's configuration with its default and its meaning
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wellspring keys                    all of them
+  wellspring keys > config.toml      a file to begin with; without changes it is a run with all defaults")]
+pub struct Keys;
+
 /// List and compare the trainings in a folder or below it
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -1,5 +1,6 @@
 //! The `augment` section of a configuration: changes of the data that leave the physics as it is.
 
+use documented::DocumentedFields;
 use serde::{Deserialize, Serialize};
 
 use super::{counted, need};
@@ -7,7 +8,7 @@ use crate::Result;
 
 /// `[augment]`: each sample of a step is changed in a way that is drawn for it. Vectors and tensors turn with space.
 /// Whether an equation has a symmetry is for who sets it to know: gravity, for example, breaks that of its axis.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DocumentedFields)]
 #[serde(default, deny_unknown_fields)]
 pub struct AugmentConfig {
     /// Axes that are reversed in half of the samples, by name: `["x", "y"]`. The two ends of each have the same

@@ -1,5 +1,6 @@
 //! The `data` section of a configuration: data sets and how they are read.
 
+use documented::DocumentedFields;
 use serde::{Deserialize, Serialize};
 use wellspring_store::CacheOptions;
 
@@ -7,7 +8,7 @@ use super::{counted, need};
 use crate::Result;
 
 /// `[data]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DocumentedFields)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
     /// The data set: a folder or a URL; or several, from which one model learns by the names of their

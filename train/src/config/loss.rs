@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use documented::DocumentedFields;
 use serde::{Deserialize, Serialize};
 
 use super::need;
@@ -23,7 +24,7 @@ pub enum LossKind {
 }
 
 /// `[loss]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DocumentedFields)]
 #[serde(default, deny_unknown_fields)]
 pub struct LossConfig {
     /// mse, mae, relative-l2 or huber.

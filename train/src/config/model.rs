@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use documented::DocumentedFields;
 use serde::{Deserialize, Serialize};
 use wellspring_store::Patch;
 
@@ -89,7 +90,7 @@ impl std::fmt::Display for PatchSize {
 }
 
 /// `[model]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, DocumentedFields)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
     /// Strategy for patch sizes: ckm, csm or fixed.

@@ -1,5 +1,6 @@
 //! The `optim` section of a configuration: the optimizer, and the learning rate of each step.
 
+use documented::DocumentedFields;
 use serde::{Deserialize, Serialize};
 
 use super::{counted, need};
@@ -17,7 +18,7 @@ pub enum Optimizer {
 }
 
 /// `[optim]`: a learning rate with a linear warm-up, for Adam or AdamW.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DocumentedFields)]
 #[serde(default, deny_unknown_fields)]
 pub struct OptimConfig {
     /// The optimizer: adamw, or adam with L2 regularization.

@@ -1,12 +1,13 @@
 //! The `train` section of a configuration: length and course of the training.
 
+use documented::DocumentedFields;
 use serde::{Deserialize, Serialize};
 
 use super::{MOST_STEPS, counted, need};
 use crate::{DeviceChoice, Precision, Result, Wire};
 
 /// `[train]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DocumentedFields)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
     /// Total number of steps.

@@ -1,5 +1,6 @@
 //! The `validation` section of a configuration: measurements of the model while it is trained.
 
+use documented::DocumentedFields;
 use serde::{Deserialize, Serialize};
 
 use super::{counted, need};
@@ -7,7 +8,7 @@ use crate::Result;
 
 /// `[validation]`: the same windows of the data sets' split `valid` every time. Nothing that is learned depends on
 /// it, but when the run ends if `patience` is set.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DocumentedFields)]
 #[serde(default, deny_unknown_fields)]
 pub struct ValidationConfig {
     /// Steps between two validations; 0 for none, not even at the end.
