@@ -11,6 +11,9 @@ use super::strokes::Strokes;
 use super::{Drawing, Figure};
 use crate::{Result, Results};
 
+/// A model's name without the seed of a run of an experiment: its seeds are drawn as one line, their mean.
+pub(super) const MODEL: &str = "regexp_replace(name, '-seed[0-9]+$', '')";
+
 /// A question to a view, as dataset, split, name, schedule, x and y, and how its answer is drawn.
 pub(super) struct Question {
     pub(super) id: String,
@@ -52,11 +55,11 @@ fn scaling(selection: &FigureSelection) -> Question {
                   patch sizes."
             .into(),
         sql: format!(
-            "SELECT dataset, split, name, '' AS schedule, tokens AS x, {} AS y
+            "SELECT dataset, split, {MODEL} AS name, '' AS schedule, tokens AS x, {} AS y
 FROM scaling
 WHERE true{}{}
-GROUP BY dataset, split, name, tokens
-ORDER BY dataset, split, name, x",
+GROUP BY dataset, split, {MODEL}, tokens
+ORDER BY dataset, split, {MODEL}, x",
             over_starts("vrmse"),
             selection.runs(),
             selection.fields()
@@ -99,11 +102,11 @@ fn bands(
              paper's Figs 4 and 7): 0 holds the largest scales, 2 the smallest."
         ),
         sql: format!(
-            "SELECT dataset, split, name, schedule, CAST(band AS DOUBLE) AS x, {} AS y
+            "SELECT dataset, split, {MODEL} AS name, schedule, CAST(band AS DOUBLE) AS x, {} AS y
 FROM bands
 WHERE {condition}{}{}
-GROUP BY dataset, split, name, schedule, band
-ORDER BY dataset, split, name, schedule, x",
+GROUP BY dataset, split, {MODEL}, schedule, band
+ORDER BY dataset, split, {MODEL}, schedule, x",
             over_starts("nmse"),
             selection.runs(),
             selection.fields()
@@ -140,11 +143,11 @@ fn band_by_lead(selection: &FigureSelection, band: u32) -> Question {
 /// A column of a view by lead.
 fn lead_sql(view: &str, column: &str, condition: &str, selection: &FigureSelection) -> String {
     format!(
-        "SELECT dataset, split, name, schedule, CAST(lead AS DOUBLE) AS x, {} AS y
+        "SELECT dataset, split, {MODEL} AS name, schedule, CAST(lead AS DOUBLE) AS x, {} AS y
 FROM {view}
 WHERE {condition}{}{}
-GROUP BY dataset, split, name, schedule, lead
-ORDER BY dataset, split, name, schedule, x",
+GROUP BY dataset, split, {MODEL}, schedule, lead
+ORDER BY dataset, split, {MODEL}, schedule, x",
         over_starts(column),
         selection.runs(),
         selection.fields()

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::Figure;
 use super::chart::Comb;
-use super::lines::{Question, Subset, axis};
+use super::lines::{MODEL, Question, Subset, axis};
 use super::scale::AxisScale;
 use super::select::{FigureSelection, quoted};
 use super::strokes::Strokes;
@@ -176,11 +176,11 @@ fn isotropic(selection: &FigureSelection) -> Question {
 fn residual_sql(name: &str, x: &str, selection: &FigureSelection) -> String {
     let name = quoted(name);
     format!(
-        "SELECT dataset, split, name, schedule, {x} AS x, avg(ratio) AS y
+        "SELECT dataset, split, {MODEL} AS name, schedule, {x} AS x, avg(ratio) AS y
 FROM relative_residual
 WHERE axis = {name} AND lead = rollout{}{}
-GROUP BY dataset, split, name, schedule, x
-ORDER BY dataset, split, name, schedule, x",
+GROUP BY dataset, split, {MODEL}, schedule, {x}
+ORDER BY dataset, split, {MODEL}, schedule, x",
         selection.runs(),
         selection.fields()
     )

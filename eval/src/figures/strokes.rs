@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::lines::MODEL;
 use super::style::Stroke;
 use crate::{Result, Results};
 
@@ -20,10 +21,10 @@ struct Line {
 impl Strokes {
     pub(super) async fn of(results: &Results) -> Result<Self> {
         let lines: Vec<Line> = results
-            .rows(
-                "SELECT name, schedule, bool_or(strategy <> 'baseline') AS model FROM runs \
-                 GROUP BY name, schedule ORDER BY name, schedule",
-            )
+            .rows(&format!(
+                "SELECT {MODEL} AS name, schedule, bool_or(strategy <> 'baseline') AS model FROM runs \
+                 GROUP BY {MODEL}, schedule ORDER BY {MODEL}, schedule"
+            ))
             .await?;
         let mut strokes = BTreeMap::new();
         let (mut models, mut baselines) = (BTreeMap::new(), 0);
@@ -60,7 +61,8 @@ impl Strokes {
     /// A training is drawn as the model of its folder's name; one that nothing was evaluated of, as a new model.
     fn add_training(&mut self, name: &str, models: &mut BTreeMap<String, (usize, usize)>) {
         let folder = name.rsplit('/').next().unwrap_or(name);
-        let known = models.get(name).or_else(|| models.get(folder));
+        let (model, _) = folder.rsplit_once("-seed").unwrap_or((folder, ""));
+        let known = [name, folder, model].iter().find_map(|&name| models.get(name));
         let model = known.map_or(models.len(), |(model, _)| *model);
         if known.is_none() {
             models.insert(name.to_owned(), (model, 1));
