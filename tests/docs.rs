@@ -28,7 +28,10 @@ exec PROGRAM "$@"
 "#;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()
+        .unwrap()
 }
 
 fn text_of(page: &str) -> String {
@@ -38,7 +41,9 @@ fn text_of(page: &str) -> String {
 /// The pages of the book, and the README.
 fn pages() -> Vec<String> {
     let summary = text_of("docs/SUMMARY.md");
-    let listed = links(&summary).into_iter().map(|link| format!("docs/{link}"));
+    let listed = links(&summary)
+        .into_iter()
+        .map(|link| format!("docs/{link}"));
     listed.chain(["README.md".to_owned()]).collect()
 }
 
@@ -58,7 +63,10 @@ fn commands(text: &str) -> String {
 
 /// Targets of Markdown's links, without those of the web and without places within pages.
 fn links(text: &str) -> Vec<String> {
-    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let targets = text
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next());
     let targets = targets.map(|target| target.split('#').next().unwrap_or_default());
     let near = targets.filter(|target| !target.is_empty() && !target.contains("://"));
     near.map(str::to_owned).collect()
@@ -79,7 +87,9 @@ fn run(page: &str) {
     }
     let settings = server.settings().into_iter();
     let mut shell = Command::new("sh");
-    shell.args(["-eu", "-c", &script]).current_dir(place.path(""));
+    shell
+        .args(["-eu", "-c", &script])
+        .current_dir(place.path(""));
     shell.env("HDF5_USE_FILE_LOCKING", "FALSE");
     shell.envs(settings.map(|(key, value)| (key.to_uppercase(), value)));
     let said = Said::from(shell.output().unwrap());
@@ -88,11 +98,15 @@ fn run(page: &str) {
 
 /// Simulations in the bucket, as The Well's folders have them.
 fn put_simulations(place: &Workplace, server: &Server) {
-    place.do_it("simulate shear-flow source --shape 32x32 --frames 20 --train 4 --valid 1 --test 1");
+    place
+        .do_it("simulate shear-flow source --shape 32x32 --frames 20 --train 4 --valid 1 --test 1");
     let bucket = Location::parse_with("s3://bucket/shear_flow", &server.settings()).unwrap();
     let upload = async {
         for (path, bytes) in place.files("source") {
             let below = path.strip_prefix(place.path("source")).unwrap();
+            if below.starts_with("data/train") {
+                server.put("/bucket/shear_flow.hdf5", bytes.clone());
+            }
             let to = bucket.join(below.to_str().unwrap());
             to.put(bytes).await.unwrap();
         }
@@ -123,7 +137,12 @@ fn the_readme() {
 /// Commands of the other pages run too, so that a block added to them does.
 #[test]
 fn every_other_page() {
-    let own = ["docs/first-answer.md", "docs/from-a-bucket.md", "docs/machines.md", "README.md"];
+    let own = [
+        "docs/first-answer.md",
+        "docs/from-a-bucket.md",
+        "docs/machines.md",
+        "README.md",
+    ];
     for page in pages().iter().filter(|page| !own.contains(&page.as_str())) {
         run(page);
     }
@@ -131,7 +150,10 @@ fn every_other_page() {
 
 #[test]
 fn links_lead_somewhere() {
-    for page in pages().into_iter().chain(["docs/SUMMARY.md".to_owned(), "ARCHITECTURE.md".to_owned()]) {
+    for page in pages()
+        .into_iter()
+        .chain(["docs/SUMMARY.md".to_owned(), "ARCHITECTURE.md".to_owned()])
+    {
         let folder = root().join(&page);
         let folder = folder.parent().unwrap();
         for link in links(&text_of(&page)) {
@@ -141,6 +163,7 @@ fn links_lead_somewhere() {
 }
 
 /// Pages that are made from the program. `WELLSPRING_WRITE_DOCS=1` writes them anew.
+#[cfg(feature = "cluster")]
 #[test]
 #[allow(clippy::disallowed_methods, reason = "a switch of the tests")]
 fn the_reference_is_of_this_program() {
@@ -148,13 +171,17 @@ fn the_reference_is_of_this_program() {
     let made = [
         ("docs/reference/commands.md", all_commands(&place)),
         ("docs/reference/configuration.md", configuration(&place)),
+        ("docs/reference/tables.md", tables(&place.with_data_set())),
     ];
     for (page, text) in made {
         if std::env::var_os("WELLSPRING_WRITE_DOCS").is_some() {
             std::fs::write(root().join(page), &text).unwrap();
         }
         let advice = "write it anew: WELLSPRING_WRITE_DOCS=1 cargo test --release --test program docs::the_reference";
-        assert!(text_of(page) == text, "{page} is not of this program; {advice}");
+        assert!(
+            text_of(page) == text,
+            "{page} is not of this program; {advice}"
+        );
     }
 }
 
@@ -163,7 +190,9 @@ fn all_commands(place: &Workplace) -> String {
     let help = place.do_it("help").out;
     let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     let listed = listed.take_while(|line| !line.is_empty());
-    let names = listed.filter_map(|line| line.split_whitespace().next());
+    // Words that go on with what is above them stand further in.
+    let names = listed.filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')));
+    let names = names.filter_map(|line| line.split_whitespace().next());
     let mut text = format!("# Commands\n\nWhat `wellspring help` says.\n\n```text\n{help}```\n");
     for name in names.filter(|name| *name != "help") {
         let help = place.do_it(&format!("help {name}")).out;
@@ -178,4 +207,75 @@ fn configuration(place: &Workplace) -> String {
         "# Configuration of a training\n\nWhat `wellspring keys` prints: every key with its default, a file to begin \
          with. `wellspring train config.toml --set KEY=VALUE` changes one.\n\n```toml\n{keys}```\n"
     )
+}
+
+/// The columns of every table and view, with what they hold.
+fn tables(place: &Workplace) -> String {
+    place.train_and_evaluate("ds", "");
+    let query = r#"SELECT "table", "column", type, meaning FROM columns"#;
+    let sql = "sql -r ds-results --runs . --format json";
+    let said = Said::from(place.command(sql).arg(query).output().unwrap());
+    assert_eq!(said.code, 0, "{said:?}");
+    let columns: Vec<Column> = serde_json::from_str(&said.out).unwrap();
+    check_meanings(&columns);
+    let mut text = "# Tables and views\n\nWhat `SELECT * FROM columns` says in `wellspring sql -r results --runs runs`. `runs`, \
+        `metrics`, `spectra`, `training` and `training_folders` are tables; the others are views, whose SQL is in `wellspring sql \
+        --explain-views`.\n"
+        .to_owned();
+    let views = place.do_it("sql --explain-views").out;
+    for (place, column) in columns.iter().enumerate() {
+        if place == 0 || columns[place - 1].table != column.table {
+            let about = question(&views, &column.table).unwrap_or_default();
+            text += &format!(
+                "\n## {}\n\n{about}| column | type | |\n|---|---|---|\n",
+                column.table
+            );
+        }
+        let kind = column.kind.split('(').next().unwrap_or_default();
+        text += &format!("| `{}` | {kind} | {} |\n", column.column, column.meaning());
+    }
+    text
+}
+
+#[derive(serde::Deserialize)]
+struct Column {
+    table: String,
+    column: String,
+    #[serde(rename = "type")]
+    kind: String,
+    meaning: Option<String>,
+}
+
+impl Column {
+    fn meaning(&self) -> &str {
+        self.meaning.as_deref().unwrap_or_default()
+    }
+}
+
+/// That each column has a meaning, and each meaning a column.
+fn check_meanings(columns: &[Column]) {
+    for column in columns {
+        assert!(
+            !column.meaning().is_empty(),
+            "{}.{} has no meaning",
+            column.table,
+            column.column
+        );
+    }
+    for line in text_of("eval/src/sql/meanings.tsv").lines() {
+        let used = columns.iter().any(|of| {
+            let [own, any] =
+                [&*of.table, ""].map(|table| format!("{table}\t{}\t{}", of.column, of.meaning()));
+            line == own || line == any
+        });
+        assert!(used, "eval/src/sql/meanings.tsv: no column has: {line}");
+    }
+}
+
+/// What a view answers: the line below its name in `--explain-views`.
+fn question(views: &str, name: &str) -> Option<String> {
+    let mut lines = views.lines();
+    lines.find(|line| *line == format!("-- {name}"))?;
+    let question = lines.next()?.trim_start_matches("-- ");
+    Some(format!("{question}.\n\n"))
 }

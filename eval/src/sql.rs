@@ -9,6 +9,7 @@ pub(crate) mod engine;
 pub(crate) mod format;
 pub(crate) mod frames;
 pub(crate) mod functions;
+mod meanings;
 pub(crate) mod memory;
 mod results;
 mod run_files;

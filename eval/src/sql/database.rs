@@ -18,6 +18,7 @@ use crate::results::tables::{Committed, Table};
 use crate::sql::RunFiles;
 use crate::sql::depth;
 use crate::sql::frames::FramesTable;
+use crate::sql::meanings;
 use crate::sql::memory;
 use crate::sql::session;
 use crate::sql::training::{TrainingFolders, TrainingTable};
@@ -192,7 +193,13 @@ impl Database {
     }
 
     async fn add_views(&self, views: &[View]) -> Result<()> {
-        for view in views {
+        // Machines that read rows from files know no table that is none.
+        let of_all = (!self.is_remote).then_some(&View::OF_ALL);
+        if of_all.is_some() && !self.session.table_exist(meanings::NAME)? {
+            let table = Arc::new(meanings::table()?);
+            self.session.register_table(meanings::NAME, table)?;
+        }
+        for view in views.iter().chain(of_all) {
             let sql = format!("CREATE OR REPLACE VIEW {} AS {}", view.name, view.sql);
             self.session.sql(&sql).await?;
         }

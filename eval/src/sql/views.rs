@@ -43,9 +43,13 @@ impl View {
         Self::of("curves", include_str!("views/curves.sql")),
     ];
 
+    /// That over all tables and views.
+    pub const OF_ALL: Self = Self::of("columns", include_str!("views/columns.sql"));
+
     /// All of them.
     pub fn all() -> impl Iterator<Item = Self> {
-        Self::OF_RESULTS.into_iter().chain(Self::OF_TRAININGS)
+        let of_tables = Self::OF_RESULTS.into_iter().chain(Self::OF_TRAININGS);
+        of_tables.chain([Self::OF_ALL])
     }
 
     const fn of(name: &'static str, sql: &'static str) -> Self {

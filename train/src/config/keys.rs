@@ -76,7 +76,10 @@ mod tests {
             assert!(!keys.is_empty(), "{name}");
             for (key, about) in keys {
                 assert!(about.ends_with('.'), "{name}.{key}: {about}");
-                let set = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} ="));
+                let set = |line: &str| {
+                    line.trim_start_matches("# ")
+                        .starts_with(&format!("{key} ="))
+                };
                 assert!(text.lines().any(set), "{name}.{key}");
             }
         }
