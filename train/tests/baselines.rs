@@ -1,5 +1,5 @@
 //! The Well's baselines against the package `the-well`: outputs, losses, every gradient, running statistics, steps of
-//! AdamW and the prediction after them. Takes every `baseline-*.safetensors` of `tests/data`, which `baselines.py` beside
+//! AdamW, and the prediction with running statistics. Takes every `baseline-*.safetensors` of `tests/data`, which `baselines.py` beside
 //! them writes, and prints the worst difference of each kind, relative to the tensor's largest magnitude. Runs on the
 //! CPU in f32, or as `WELLSPRING_TEST_DEVICE` and `WELLSPRING_TEST_PRECISION` say.
 
@@ -149,7 +149,10 @@ fn compare_training(fixture: &Fixture, worst: &mut Worst) {
             worst.compare("training", name, &flat(var), &flat(expected));
         }
     }
-    let context = fixture.frames.slice_time(0..fixture.case.context);
+    let (model, context) = (
+        fixture.model(),
+        fixture.frames.slice_time(0..fixture.case.context),
+    );
     let next = predict(&model, &context, &fixture.patch()).unwrap();
     worst.compare("rollout", "next", next.data(), &fixture.values("next"));
 }

@@ -6,7 +6,7 @@ baseline-*.safetensors   config in the metadata; `param.NAME`, the weights and r
                          (T+1, B, C, *space); `out` (B, C, *space), the normalized change in training; `loss`;
                          `grad.NAME`; `train.loss` (N,), the losses before each of N AdamW steps (lr 1e-3, decay
                          1e-4) on the same frames; `after.NAME`, the running statistics after them; and `next`
-                         (1, B, C, *space), the next frame that the model in use (eval) then predicts.
+                         (1, B, C, *space), the next frame that the model in use (eval) predicts with `param`.
 
 All is computed in double precision and written in single.
 """
@@ -86,6 +86,9 @@ def fixture(architecture, config, space, gen, fields=2, context=3, batch=2):
     kept = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
     out = {f"param.{name}": value.clone() for name, value in kept.items()}
     out["frames"] = frames
+    with torch.no_grad():
+        out["next"] = undone(model.eval()(x)[None])
+    model.train()
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4)
     losses = []
@@ -105,8 +108,6 @@ def fixture(architecture, config, space, gen, fields=2, context=3, batch=2):
     for name, value in model.named_buffers():
         if value.is_floating_point():
             out[f"after.{name}"] = value.clone()
-    with torch.no_grad():
-        out["next"] = undone(model.eval()(x)[None])
     meta = {"model": {"architecture": architecture, **config}, "fields": fields, "context": context}
     return {name: value.float().contiguous() for name, value in out.items()}, meta
 
@@ -118,7 +119,7 @@ def main():
     cases = {
         "unet-2d": ("unet", {"init_features": 2}, (16, 32)),
         "unet-3d": ("unet", {"init_features": 1}, (16, 16, 32)),
-        "cnextunet-2d": ("cnextunet", {**convnext, "blocks_per_stage": 2}, (32, 16)),
+        "cnextunet-2d": ("cnextunet", {"init_features": 3, "blocks_per_stage": 2}, (32, 16)),
         "cnextunet-3d": ("cnextunet", convnext, (16, 16, 16)),
         "fno-2d": ("fno", {"modes": 4, "hidden": 3}, (12, 9)),
         "fno-2d-few": ("fno", {"modes": 8, "hidden": 2}, (6, 8)),
