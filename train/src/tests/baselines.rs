@@ -144,3 +144,49 @@ fn a_grid_that_cannot_be_halved_four_times_is_refused() {
     assert!(error.contains("multiples of 16"), "{error}");
     assert_eq!(tokens(&fno, [9, 5]).unwrap(), 45);
 }
+
+/// The ways of a GPU, kernels and what is composed, give the gradients and running statistics of the CPU.
+#[test]
+fn gradients_by_kernels_are_those_of_the_cpu() {
+    let columns = crate::Columns {
+        fields: 2,
+        inputs: 0,
+        context: 3,
+    };
+    let frames = (0..4 * 2 * 2 * 512).map(|i| (i as f32 * 0.37).sin() + (i as f32 * 0.011).cos());
+    let frames = Frames::new(4, 2, 2, vec![32, 16], frames.collect()).unwrap();
+    for model in baselines() {
+        let found = |device: &Device| {
+            let sides = vec![[Boundary::Wall; 2]; 2];
+            let model = Surrogate::new(&model, columns, sides, 0, device).unwrap();
+            let (patch, still) = (Patch::uniform(1, 2), Perturbation::none());
+            let found = training_gradients(&model, &frames, &patch, &still, &Loss::default(), 0);
+            let (loss, gradients) = found.unwrap();
+            let all = model.parameters().iter().filter_map(|(name, var)| {
+                let gradient = gradients.get(var)?.to_device(&Device::Cpu).unwrap();
+                Some((name.to_owned(), gradient))
+            });
+            (
+                loss.to_scalar::<f32>().unwrap(),
+                all.collect::<BTreeMap<_, _>>(),
+            )
+        };
+        let (loss, gradients) = found(&Device::Cpu);
+        let (near, by_kernels) = crate::ops::testing::on_kernels(found);
+        assert!(
+            (loss - near).abs() < 1e-4 * loss,
+            "{}: {loss} {near}",
+            model.kind()
+        );
+        let largest = |x: &candle_core::Tensor| -> f32 {
+            x.abs().unwrap().max_all().unwrap().to_scalar().unwrap()
+        };
+        let most = gradients.values().map(largest).fold(0.0, f32::max);
+        assert_eq!(gradients.len(), by_kernels.len());
+        for (name, gradient) in &gradients {
+            let apart = largest(&(gradient - &by_kernels[name]).unwrap());
+            let near = 1e-3 * largest(gradient) + 1e-5 * most;
+            assert!(apart <= near, "{} {name}: {apart} {near}", model.kind());
+        }
+    }
+}
