@@ -96,6 +96,12 @@ impl Parameters {
         self.learned().map(|(_, var)| var.elem_count()).sum()
     }
 
+    /// Whether a name is of the count of batches that PyTorch keeps beside running statistics. Nothing needs it.
+    fn is_count(&self, name: &str) -> bool {
+        let layer = name.strip_suffix("num_batches_tracked");
+        layer.is_some_and(|layer| self.is_statistic(&format!("{layer}running_mean")))
+    }
+
     /// The bytes of a safetensors file that `torch.load_state_dict` takes.
     ///
     /// # Errors
@@ -124,8 +130,9 @@ impl Parameters {
             object: object.to_owned(),
             reason,
         };
-        let held = candle_core::safetensors::load_buffer(bytes, &self.device())
+        let mut held = candle_core::safetensors::load_buffer(bytes, &self.device())
             .map_err(|error| refused(error.to_string()))?;
+        held.retain(|name, _| !self.is_count(name));
         let own: BTreeSet<&String> = self.vars.keys().collect();
         let theirs: BTreeSet<&String> = held.keys().collect();
         let mut reasons = Vec::new();
