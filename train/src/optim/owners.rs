@@ -259,7 +259,7 @@ mod tests {
             ..TransformerConfig::default()
         };
         let sides = vec![[Boundary::Periodic; 2]; 2];
-        Surrogate::new(&config, 4, sides, 0, &Device::Cpu).unwrap()
+        Surrogate::new(&config.into(), 4, sides, 0, &Device::Cpu).unwrap()
     }
 
     #[test]
