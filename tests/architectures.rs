@@ -32,6 +32,13 @@ fn each_trains_and_is_evaluated_as_a_transformer_is() {
             "predict {name} ds --to {name}-said --rollout 3 --trajectories 0..1"
         ));
         place.do_it(&format!("inspect {name}"));
+        // Its weights go out and in, and over to a run of its own.
+        place.do_it(&format!("export {name} {name}.safetensors"));
+        for source in [format!("{name}.safetensors"), name.to_owned()] {
+            let begun = format!("from-{source}");
+            place.do_it(&format!("import {source} --out {begun} {SHARED} {model}"));
+            assert_eq!(place.weights(name, 4), place.weights(&begun, 0));
+        }
     }
     let query = "SELECT name, strategy, schedule, tokens, vrmse FROM leaderboard ORDER BY name";
     let rows = place.ask("results", query);
