@@ -64,7 +64,10 @@ fn what_a_baseline_does_not_have_is_refused() {
             format!("{SHARED} {unet} --set model.patches=[8]"),
             "patches",
         ),
-        (format!("{SMALL} --set model.architecture=fno"), "dim"),
+        (
+            format!("{SMALL} --set model.architecture=fno"),
+            "model.architecture = fno",
+        ),
         (
             format!("{SHARED} {unet} --set train.jitter=true"),
             "train.jitter",
