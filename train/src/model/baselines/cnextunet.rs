@@ -31,10 +31,10 @@ const EPSILON: f64 = 1e-6;
 pub(crate) struct CnextUnet<T> {
     first: Conv<T>,
     /// The finest first.
-    down: Vec<(Vec<Block<T>>, Downsampling<T>)>,
+    down: Vec<DownStage<T>>,
     neck: Block<T>,
     /// The coarsest first.
-    up: Vec<(Option<Conv<T>>, Vec<Block<T>>, Upsampling<T>)>,
+    up: Vec<UpStage<T>>,
     last: Conv<T>,
     features: usize,
     axes: usize,
@@ -61,11 +61,22 @@ struct UnitNorm<T> {
     bias: T,
 }
 
+/// Blocks, and a halving of the grid.
 #[derive(Debug)]
-struct Downsampling<T>(UnitNorm<T>, Conv<T>);
+struct DownStage<T> {
+    blocks: Vec<Block<T>>,
+    norm: UnitNorm<T>,
+    coarser: Conv<T>,
+}
 
+/// A map of what comes and what was there before, blocks, and a doubling of the grid.
 #[derive(Debug)]
-struct Upsampling<T>(UnitNorm<T>, Transposed<T>);
+struct UpStage<T> {
+    joined: Option<Conv<T>>,
+    blocks: Vec<Block<T>>,
+    norm: UnitNorm<T>,
+    finer: Transposed<T>,
+}
 
 impl<T> CnextUnet<T> {
     pub(super) fn new(
@@ -92,11 +103,13 @@ impl<T> CnextUnet<T> {
         for level in 0..LEVELS {
             let wide = features << level;
             let mut stage = scope.within(format_args!("encoder.{level}"));
-            let held = blocks(&mut stage, wide)?;
+            let blocks = blocks(&mut stage, wide)?;
             let mut resample = stage.within("resample.block");
-            let norm = UnitNorm::new(resample.within(0), wide, axes)?;
-            let coarser = Conv::new(resample.within(1), shape(2, wide, 2 * wide))?;
-            down.push((held, Downsampling(norm, coarser)));
+            down.push(DownStage {
+                blocks,
+                norm: UnitNorm::new(resample.within(0), wide, axes)?,
+                coarser: Conv::new(resample.within(1), shape(2, wide, 2 * wide))?,
+            });
         }
         let neck = Block::new(scope.within("neck.blocks.0"), features << LEVELS, axes)?;
         for stage in 0..LEVELS {
@@ -109,12 +122,15 @@ impl<T> CnextUnet<T> {
                     shape(1, 2 * wide, wide),
                 )?),
             };
-            let held = blocks(&mut scope, wide)?;
+            let blocks = blocks(&mut scope, wide)?;
             let mut resample = scope.within("resample.block");
-            let norm = UnitNorm::new(resample.within(0), wide, axes)?;
             let finer = shape(2, wide, wide / 2);
-            let finer = Transposed::new(resample.within(1), finer, Place::Within)?;
-            up.push((joined, held, Upsampling(norm, finer)));
+            up.push(UpStage {
+                joined,
+                blocks,
+                norm: UnitNorm::new(resample.within(0), wide, axes)?,
+                finer: Transposed::new(resample.within(1), finer, Place::Within)?,
+            });
         }
         let first = shape(3, columns.of_context(), features);
         Ok(Self {
@@ -137,7 +153,7 @@ impl<T> CnextUnet<T> {
         for level in 0..=LEVELS {
             let grid: Vec<usize> = space.iter().map(|n| n >> level).collect();
             let blocks = match self.down.get(level) {
-                Some((down, _)) => 2 * down.len(),
+                Some(stage) => 2 * stage.blocks.len(),
                 None => 1,
             };
             sum += numbers(&grid, (self.features << level) * (blocks * block + 12));
@@ -181,18 +197,20 @@ impl CnextUnet<Tensor> {
             blocks.try_fold(x, |x, block| block.forward(&x, setting))
         };
         let (mut x, mut skipped) = (self.first.forward(x, setting)?, Vec::new());
-        for (held, Downsampling(norm, coarser)) in &self.down {
+        for stage in &self.down {
             skipped.push(x.clone());
-            x = coarser.forward(&norm.forward(&blocks(held, x)?)?, setting)?;
+            x = stage.norm.forward(&blocks(&stage.blocks, x)?)?;
+            x = stage.coarser.forward(&x, setting)?;
         }
         x = self.neck.forward(&x, setting)?;
-        for (joined, held, Upsampling(norm, finer)) in &self.up {
-            if let Some(joined) = joined
+        for stage in &self.up {
+            if let Some(joined) = &stage.joined
                 && let Some(skipped) = skipped.pop()
             {
                 x = joined.forward(&Tensor::cat(&[&x, &skipped], D::Minus1)?, setting)?;
             }
-            x = finer.forward(&norm.forward(&blocks(held, x)?)?, setting)?;
+            x = stage.norm.forward(&blocks(&stage.blocks, x)?)?;
+            x = stage.finer.forward(&x, setting)?;
         }
         self.last.forward(&x, setting)
     }
