@@ -115,11 +115,11 @@ def fixture(architecture, config, space, gen, fields=2, context=3, batch=2):
 def main():
     torch.manual_seed(0)
     gen = torch.Generator().manual_seed(0)
-    convnext = {"init_features": 2, "blocks_per_stage": 1}
+    convnext = {"init_features": 3, "blocks_per_stage": 1}
     cases = {
         "unet-2d": ("unet", {"init_features": 2}, (16, 32)),
         "unet-3d": ("unet", {"init_features": 1}, (16, 16, 32)),
-        "cnextunet-2d": ("cnextunet", {"init_features": 3, "blocks_per_stage": 2}, (32, 16)),
+        "cnextunet-2d": ("cnextunet", {**convnext, "blocks_per_stage": 2}, (32, 16)),
         "cnextunet-3d": ("cnextunet", convnext, (16, 16, 16)),
         "fno-2d": ("fno", {"modes": 4, "hidden": 3}, (12, 9)),
         "fno-2d-few": ("fno", {"modes": 8, "hidden": 2}, (6, 8)),

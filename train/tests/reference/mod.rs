@@ -11,13 +11,13 @@ use wellspring_train::{DeviceChoice, Precision};
 
 /// The device that a model runs on, and its precision.
 #[derive(Clone)]
-pub struct Place {
-    pub device: Device,
-    pub precision: Precision,
+pub(crate) struct Place {
+    pub(crate) device: Device,
+    pub(crate) precision: Precision,
 }
 
 impl Place {
-    pub fn of_environment() -> Self {
+    pub(crate) fn of_environment() -> Self {
         let set = |name| std::env::var(name).ok();
         let device = set("WELLSPRING_TEST_DEVICE").map_or_else(DeviceChoice::default, |name| {
             name.parse().expect("WELLSPRING_TEST_DEVICE")
@@ -33,7 +33,7 @@ impl Place {
 
     /// The largest difference of each kind that rounding explains: over the depth of a model it is a
     /// few units of the last of 24 bits, of 11, or of 8.
-    pub fn tolerances(&self) -> [(&'static str, f64); 5] {
+    pub(crate) fn tolerances(&self) -> [(&'static str, f64); 5] {
         let [output, loss, gradient, rollout, training] = match self.precision {
             Precision::F32 => [1e-5, 1e-5, 1e-4, 1e-4, 1e-4],
             Precision::Tf32 => [2e-3, 2e-4, 2e-2, 1e-3, 2e-4],
@@ -49,7 +49,7 @@ impl Place {
     }
 
     /// A gradient this far below the model's largest is zero but for rounding.
-    pub fn vanishing(&self) -> f32 {
+    pub(crate) fn vanishing(&self) -> f32 {
         match self.precision {
             Precision::F32 => 1e-6,
             Precision::Tf32 => 2e-3,
@@ -58,16 +58,22 @@ impl Place {
     }
 }
 
-pub fn magnitude(values: &[f32]) -> f32 {
+pub(crate) fn magnitude(values: &[f32]) -> f32 {
     values.iter().fold(0.0, |largest, x| largest.max(x.abs()))
 }
 
 /// Worst difference of each kind.
 #[derive(Default)]
-pub struct Worst(pub BTreeMap<&'static str, (f64, String)>);
+pub(crate) struct Worst(pub(crate) BTreeMap<&'static str, (f64, String)>);
 
 impl Worst {
-    pub fn compare(&mut self, kind: &'static str, name: &str, found: &[f32], expected: &[f32]) {
+    pub(crate) fn compare(
+        &mut self,
+        kind: &'static str,
+        name: &str,
+        found: &[f32],
+        expected: &[f32],
+    ) {
         assert_eq!(found.len(), expected.len(), "{name}");
         let largest = magnitude(expected);
         let pairs = found.iter().zip(expected);
@@ -89,7 +95,7 @@ impl Worst {
 }
 
 /// (T, B, C, *space) normalized over the context, as (T, B, *space, C).
-pub fn normalized(frames: &Frames, device: &Device) -> Tensor {
+pub(crate) fn normalized(frames: &Frames, device: &Device) -> Tensor {
     let mut normal = frames.clone();
     for batch in 0..frames.batch() {
         for channel in 0..frames.channels() {
@@ -123,13 +129,13 @@ pub fn normalized(frames: &Frames, device: &Device) -> Tensor {
     tensor.permute(axes).unwrap().contiguous().unwrap()
 }
 
-pub fn flat(tensor: &Tensor) -> Vec<f32> {
+pub(crate) fn flat(tensor: &Tensor) -> Vec<f32> {
     let tensor = tensor.to_dtype(DType::F32).unwrap();
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
 /// Files of `tests/data`, or of the folder `WELLSPRING_FIXTURES`, whose names begin so.
-pub fn fixtures(prefix: &str) -> Vec<PathBuf> {
+pub(crate) fn fixtures(prefix: &str) -> Vec<PathBuf> {
     let folder = match std::env::var_os("WELLSPRING_FIXTURES") {
         Some(folder) => PathBuf::from(folder),
         None => PathBuf::from("tests/data"),
