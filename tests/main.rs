@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod architectures;
 mod bucket;
 #[cfg(feature = "cluster")]
 mod cluster;

@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(config.optim.lr, 0.25);
         assert_eq!(config.data.root.list(), ["ds"]);
         let config = resolve(Some(&file), &["preset=paper-25M".into()]).unwrap();
-        assert_eq!((config.optim.lr, config.model.dim), (0.1, 384));
+        assert_eq!((config.optim.lr, config.model.width()), (0.1, 384));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::error::Error;
 
 use wellspring_store::{Boundary, Frames, Patch};
 use wellspring_train::{
-    AdamW, DeviceChoice, Loss, ModelConfig, Pace, Perturbation, Precision, Surrogate,
+    AdamW, DeviceChoice, Loss, Pace, Perturbation, Precision, Surrogate, TransformerConfig,
     training_gradients,
 };
 
@@ -22,12 +22,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let precision: Precision = text(1, "f32").parse()?;
     let steps: usize = text(2, "50").parse()?;
 
-    let config = ModelConfig {
+    let config = TransformerConfig {
         blocks: 3,
-        ..ModelConfig::default()
+        ..TransformerConfig::default()
     };
     let sides = vec![[Boundary::Periodic; 2]; 2];
-    let model = Surrogate::new(&config, FIELDS, sides, 0, &device)?.in_precision(precision);
+    let model = Surrogate::new(&config.into(), FIELDS, sides, 0, &device)?.in_precision(precision);
     let mut optimizer = AdamW::new(model.parameters())?;
     let mut losses = Vec::new();
     for step in 0..steps {

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use wellspring_store::{Boundary, Frames, Patch};
 
-use crate::config::{ModelConfig, Strategy};
+use crate::config::{Strategy, TransformerConfig};
 use crate::device::activation_bytes;
 use crate::estimate::peak_bytes;
 use crate::memory::{peak_mib, reset_peak};
@@ -176,15 +176,15 @@ fn time(
     bench: &StepBench,
     device: &Device,
 ) -> Result<StepFigure> {
-    let config = ModelConfig {
+    let config = TransformerConfig {
         strategy: case.strategy,
         dim: case.dim,
         heads: case.heads,
-        ..ModelConfig::default()
+        ..TransformerConfig::default()
     };
     reset_peak(device);
     let boundaries = vec![[Boundary::Periodic; 2]; case.grid.space.len()];
-    let model = Surrogate::new(&config, case.grid.fields, boundaries, 0, device)?
+    let model = Surrogate::new(&config.into(), case.grid.fields, boundaries, 0, device)?
         .in_precision(bench.precision);
     let mut optimizer = AdamW::new(model.parameters())?;
     let frames = noise(&case.grid, batch)?;

@@ -354,6 +354,7 @@ pub(crate) fn fresh(config: &Config, domains: &Domains, device: &Device) -> Resu
         Columns {
             fields: domains.vocabulary().len(),
             inputs: domains.inputs().len(),
+            context: config.data.context,
         },
         domains.first().boundaries.clone(),
         config.train.seed,

@@ -1,6 +1,7 @@
 //! The configuration of a run. Every key has a default but `data.root`.
 
 mod augment;
+mod baselines;
 mod data;
 mod keys;
 mod loss;
@@ -8,6 +9,7 @@ mod model;
 mod optim;
 mod preset;
 mod train;
+mod transformer;
 mod validation;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,13 +21,15 @@ use wellspring_store::Location;
 use crate::{Error, Result, checkpoint};
 
 pub use augment::AugmentConfig;
+pub use baselines::{BaselineConfig, CnextUnetConfig, FnoConfig, UnetConfig};
 pub(crate) use data::mebibytes;
 pub use data::{DataConfig, Roots};
 pub use loss::{LossConfig, LossKind};
-pub use model::{Mlp, ModelConfig, PatchSize, Strategy};
+pub use model::{Architecture, ModelConfig};
 pub use optim::{OptimConfig, Optimizer};
 pub use preset::Preset;
 pub use train::TrainConfig;
+pub use transformer::{Mlp, PatchSize, Strategy, TransformerConfig};
 pub use validation::ValidationConfig;
 
 /// Everything that determines a run; it is written to the run, and starts an equal run again.
@@ -178,13 +182,19 @@ impl Config {
         self.augment.validate()?;
         self.train.validate()?;
         self.validation.validate()?;
-        let base = self.model.base;
-        let beyond = |patch: &PatchSize| patch.sizes().is_some_and(|p| p.iter().any(|&p| p > base));
+        let of_blocks = self.model.transformer().is_some();
+        let none = "left out: it belongs to the transformer";
         need(
-            self.model.strategy != Strategy::Csm || !self.model.patches.iter().any(beyond),
-            "model.base",
-            base,
-            "no smaller than the patches of a csm model: a stride beyond the kernel skips cells",
+            of_blocks || !self.train.jitter,
+            "train.jitter",
+            self.train.jitter,
+            none,
+        )?;
+        need(
+            of_blocks || self.train.drop_path == 0.0,
+            "train.drop_path",
+            self.train.drop_path,
+            none,
         )?;
         let limit = self.model.context_limit();
         if self.data.context > limit {

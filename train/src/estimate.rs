@@ -14,7 +14,7 @@ use crate::config::mebibytes;
 use crate::device::activation_bytes;
 use crate::domain::{Domain, Domains};
 use crate::inputs::InputReader;
-use crate::model::Surrogate;
+use crate::model::{Layers, Surrogate};
 use crate::{Config, Result};
 
 /// A program without a model, in bytes.
@@ -25,6 +25,9 @@ const FRAME_ARRAYS: u64 = 11;
 
 /// Arrays as large as the features of the first convolution.
 const FEATURE_ARRAYS: u64 = 12;
+
+/// What a baseline keeps is counted twice: for the backward pass, whose gradients are as large.
+const BASELINE_ARRAYS: u64 = 2;
 
 /// The memory of a run's steps.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,7 +90,7 @@ pub fn estimate(
     for domain in domains.iter() {
         let view = model.view(domains.places(domain)?, domain.boundaries.clone())?;
         let view = view.seeing(InputReader::new(domain, &domains)?.places())?;
-        for size in &config.model.patches {
+        for size in config.model.patches() {
             let patch = size.on(domain.space.len())?;
             let parts = config.optim.accumulate;
             let peak = |batch: usize| {
@@ -154,12 +157,21 @@ fn step_bytes(
     [time, batch]: [usize; 2],
     limit: u64,
 ) -> Result<u64> {
-    let (frames, blocks) = ((time * batch) as u64, model.config().blocks as u64);
     let tokens = model.tokens(patch, space)? as u64;
-    let dim = model.config().dim as u64;
-    let features = model.feature_places(patch, space)? as u64 * dim / 4;
+    let frames = (time * batch) as u64;
     let cells = space.iter().product::<usize>() as u64 * model.seen() as u64;
-    let block = model.block_bytes(tokens as usize, time * batch).max(1);
+    let layers = match model.layers() {
+        Layers::Transformer(layers) => layers,
+        Layers::Baseline(layers) => {
+            let kept = layers.kept(space, time * model.seen()) * batch as u64;
+            return Ok(4 * (frames * FRAME_ARRAYS * cells + BASELINE_ARRAYS * kept));
+        }
+    };
+    let (blocks, dim) = (layers.config.blocks as u64, layers.config.dim as u64);
+    let features = layers.first_features(patch, space)?;
+    let block = model
+        .block_bytes(layers, tokens as usize, time * batch)
+        .max(1);
     let kept = (limit / block).min(blocks);
     let again = blocks - kept;
     let arrays = 4 * frames * (FRAME_ARRAYS * cells + FEATURE_ARRAYS * features);

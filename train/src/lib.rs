@@ -10,9 +10,12 @@
 //! size and a grid into a geometry of two convolutions; everything else is shared: the encoder and
 //! decoder in `model/pass.rs`, the transformer in `model/block.rs`.
 //!
+//! Beside it are The Well's baselines, [`BaselineConfig`]: two U-nets and two Fourier neural operators over grid points,
+//! of the same data, loss and rollouts (`model/baselines.rs`).
+//!
 //! Weights have the names and shapes of the released PyTorch model, so a state dict in safetensors can be
 //! imported and exported. Outputs, gradients, rollouts and optimizer steps equal the PyTorch reference
-//! (`tests/parity.rs`).
+//! (`tests/parity.rs`), those of the baselines the package `the-well` (`tests/baselines.rs`).
 //!
 //! **Layout.** Frames come as `(T, B, C, *space)`; inside, tokens are channels-last, `(T·B, S, C)`,
 //! so every layer is a matrix product over rows. Fused operations with backward passes are in `ops`. Each
@@ -38,18 +41,18 @@
 //! ```
 //! use candle_core::Device;
 //! use wellspring_store::{Boundary, Frames, Patch};
-//! use wellspring_train::{ModelConfig, Strategy, Surrogate, predict};
+//! use wellspring_train::{Strategy, Surrogate, TransformerConfig, predict};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let config = ModelConfig {
+//! let config = TransformerConfig {
 //!     strategy: Strategy::Ckm,
 //!     dim: 32,
 //!     heads: 2,
 //!     blocks: 1,
 //!     groups: 4,
-//!     ..ModelConfig::default()
+//!     ..TransformerConfig::default()
 //! };
-//! let model = Surrogate::new(&config, 2, vec![[Boundary::Periodic; 2]; 2], 0, &Device::Cpu)?;
+//! let model = Surrogate::new(&config.into(), 2, vec![[Boundary::Periodic; 2]; 2], 0, &Device::Cpu)?;
 //!
 //! // Six frames of one sample, two channels, 32 × 32 points.
 //! let wave = |i: usize| (i as f32 * 0.01).sin();
@@ -106,8 +109,9 @@ pub use checkpoint::{Checkpoint, CheckpointChoice, ModelChoice, State, WeightCho
 pub use claim::host;
 pub use collective::{Alone, Collective, Launcher, Pending, Wire, exchange_json, join};
 pub use config::{
-    AugmentConfig, Config, DataConfig, LossConfig, LossKind, Mlp, ModelConfig, OptimConfig,
-    Optimizer, PatchSize, Preset, Roots, Strategy, TrainConfig, ValidationConfig,
+    Architecture, AugmentConfig, BaselineConfig, CnextUnetConfig, Config, DataConfig, FnoConfig,
+    LossConfig, LossKind, Mlp, ModelConfig, OptimConfig, Optimizer, PatchSize, Preset, Roots,
+    Strategy, TrainConfig, TransformerConfig, UnetConfig, ValidationConfig,
 };
 pub use device::{DeviceChoice, Precision};
 pub use domain::{Domain, Domains, Unseen};

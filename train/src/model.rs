@@ -1,12 +1,17 @@
 //! [`Surrogate`]: maps normalized frames to the normalized change to the next frame.
 //!
-//! Tokens are channels-last: (T·B, S, C). A convolution is an unfolding and a matrix product, a transposed
-//! one a matrix product and a folding. The field embedding and the first convolution are both linear, so
+//! The transformer's tokens are channels-last: (T·B, S, C). A convolution is an unfolding and a matrix product, a
+//! transposed one a matrix product and a folding. The field embedding and the first convolution are both linear, so
 //! without padding between them they are composed into one kernel. This avoids the C/4 channels at full
 //! resolution, the largest tensor of all.
+//!
+//! The Well's baselines (`model/baselines`) see the frames of the context as channels of a grid: (B, *space, T·C).
 
+mod baselines;
 mod block;
+mod channels;
 mod ckm;
+mod convolution;
 mod csm;
 mod fixed;
 mod layers;
@@ -21,6 +26,7 @@ mod rotations;
 mod space_mixing;
 mod stages;
 mod time_mixing;
+mod transformer;
 mod weight;
 
 use std::sync::Arc;
@@ -28,16 +34,18 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor, Var};
 use wellspring_store::{Boundary, Patch};
 
-use crate::config::{Mlp, ModelConfig, Strategy};
-use crate::ops::bytes_kept;
+use crate::config::{Architecture, ModelConfig, Strategy};
 use crate::{Error, Precision, Result};
-use modulation::{Geometry, Modulation, Patching};
+pub(crate) use baselines::{Baseline, BatchStatistics};
+use channels::Channels;
+pub use channels::Columns;
+use modulation::Patching;
 use network::Network;
 use padding::Padding;
 pub use parameters::Parameters;
 pub(crate) use pass::Pass;
 pub use perturbation::Perturbation;
-use rotations::Rotations;
+pub(crate) use transformer::Transformer;
 #[cfg(test)]
 pub(crate) use weight::Initial;
 pub(crate) use weight::Weight;
@@ -45,46 +53,51 @@ pub(crate) use weight::Weight;
 /// Beyond this a typing error is likelier than a machine with the memory.
 const MOST_PARAMETERS: usize = 20_000_000_000;
 
-/// What a model has weights for: columns of the field embedding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Columns {
-    /// Channels of states, which it predicts.
-    pub fields: usize,
-    /// Inputs, which it only sees.
-    pub inputs: usize,
-}
-
-impl Columns {
-    /// All of them.
-    #[must_use]
-    pub fn all(self) -> usize {
-        self.fields.saturating_add(self.inputs)
-    }
-}
-
-impl From<usize> for Columns {
-    /// Channels alone.
-    fn from(fields: usize) -> Self {
-        Self { fields, inputs: 0 }
-    }
-}
-
 /// A model for a grid of some number of axes and a state of some channels.
 #[derive(Debug, Clone)]
 pub struct Surrogate {
     config: ModelConfig,
-    /// Channels and inputs that there are weights for.
-    vocabulary: Columns,
-    /// Channels of the state, in order, as indices into the vocabulary.
-    fields: Vec<u32>,
-    /// Inputs that come after the channels, in order, as indices into the vocabulary of inputs.
-    inputs: Vec<u32>,
+    channels: Channels,
     boundaries: Vec<[Boundary; 2]>,
     parameters: Parameters,
-    /// Layers that compute with the parameters.
-    network: Arc<Network<Tensor>>,
-    rotations: Rotations,
+    layers: Layers,
     precision: Precision,
+}
+
+/// Layers that compute with the parameters.
+#[derive(Debug, Clone)]
+pub(crate) enum Layers {
+    Transformer(Transformer),
+    Baseline(Arc<Baseline<Tensor>>),
+}
+
+impl Layers {
+    /// The weights of a model for a grid of `axes` axes, without values.
+    fn weights(config: &ModelConfig, columns: Columns, axes: usize) -> Result<Vec<Weight>> {
+        match &config.architecture {
+            Architecture::Transformer(config) => Network::weights(config, columns, axes),
+            Architecture::Baseline(config) => Baseline::weights(config, columns, axes),
+        }
+    }
+
+    /// Layers that compute with what `value` makes of a model's variables.
+    fn of(
+        parameters: &Parameters,
+        value: impl Fn(&Var) -> Tensor,
+        config: &ModelConfig,
+        columns: Columns,
+        axes: usize,
+    ) -> Result<Self> {
+        Ok(match &config.architecture {
+            Architecture::Transformer(config) => {
+                Self::Transformer(Transformer::of(parameters, value, config, columns, axes)?)
+            }
+            Architecture::Baseline(config) => {
+                let baseline = Baseline::of(parameters, value, config, columns, axes)?;
+                Self::Baseline(Arc::new(baseline))
+            }
+        })
+    }
 }
 
 impl Surrogate {
@@ -102,31 +115,27 @@ impl Surrogate {
         config.validate()?;
         let columns = columns.into();
         let axes = boundaries.len();
-        let weights = Network::weights(config, columns, axes)?;
+        let weights = Layers::weights(config, columns, axes)?;
         let mut counts = weights.iter().map(Weight::count);
         let count = counts.try_fold(0_usize, |sum, count| sum.checked_add(count?));
         if count.is_none_or(|count| count > MOST_PARAMETERS) {
             return Err(Error::Value {
-                key: "model.dim",
-                value: config.dim.to_string(),
+                key: config.width_key(),
+                value: config.width().to_string(),
                 expected: format!(
                     "with {} blocks and {} channels these are more than {MOST_PARAMETERS} parameters",
-                    config.blocks,
+                    config.depth(),
                     columns.all()
                 ),
             });
         }
         let parameters = Parameters::draw(&weights, seed, device)?;
-        let network = Network::of(&parameters, learning, config, columns, axes)?;
         Ok(Self {
+            layers: Layers::of(&parameters, learning, config, columns, axes)?,
             config: config.clone(),
-            vocabulary: columns,
-            fields: (0..columns.fields as u32).collect(),
-            inputs: (0..columns.inputs as u32).collect(),
+            channels: Channels::all(columns),
             boundaries,
             parameters,
-            network: Arc::new(network),
-            rotations: Rotations::new(config.dim / config.heads),
             precision: Precision::F32,
         })
     }
@@ -137,14 +146,7 @@ impl Surrogate {
     /// # Errors
     /// [`Error::Shape`] for a channel outside the vocabulary or another number of axes.
     pub fn view(&self, fields: Vec<u32>, boundaries: Vec<[Boundary; 2]>) -> Result<Self> {
-        let outside = |&field: &u32| field as usize >= self.vocabulary.fields;
-        if fields.is_empty() || fields.iter().any(outside) {
-            return Err(Error::Shape {
-                what: "channels for the model",
-                expected: format!("some of {}", self.vocabulary.fields),
-                found: format!("{fields:?}"),
-            });
-        }
+        let channels = self.channels.with_fields(fields)?;
         if boundaries.len() != self.boundaries.len() {
             return Err(Error::Shape {
                 what: "axes of the grid",
@@ -153,7 +155,7 @@ impl Surrogate {
             });
         }
         Ok(Self {
-            fields,
+            channels,
             boundaries,
             ..self.clone()
         })
@@ -164,16 +166,8 @@ impl Surrogate {
     /// # Errors
     /// [`Error::Shape`] for an input outside the vocabulary.
     pub fn seeing(&self, inputs: Vec<u32>) -> Result<Self> {
-        let outside = |&input: &u32| input as usize >= self.vocabulary.inputs;
-        if inputs.iter().any(outside) {
-            return Err(Error::Shape {
-                what: "inputs for the model",
-                expected: format!("some of {}", self.vocabulary.inputs),
-                found: format!("{inputs:?}"),
-            });
-        }
         Ok(Self {
-            inputs,
+            channels: self.channels.with_inputs(inputs)?,
             ..self.clone()
         })
     }
@@ -207,69 +201,54 @@ impl Surrogate {
     /// Channels of the state.
     #[must_use]
     pub fn fields(&self) -> usize {
-        self.fields.len()
+        self.channels.fields()
     }
 
     /// Channels of the frames that it sees: those of the state, then inputs.
     pub(crate) fn seen(&self) -> usize {
-        self.fields.len() + self.inputs.len()
+        self.channels.seen()
+    }
+
+    pub(crate) fn layers(&self) -> &Layers {
+        &self.layers
+    }
+
+    /// Blocks that are computed one by one, where gradients are taken of each alone: those of a transformer.
+    pub(crate) fn blocks(&self) -> usize {
+        match &self.layers {
+            Layers::Transformer(layers) => layers.config.blocks,
+            Layers::Baseline(_) => 0,
+        }
     }
 
     /// Tokens of a frame at a patch size; where no whole number of patches covers an axis, the last
-    /// counts too. A token of a ckm or fixed model has always cells of the grid in it.
+    /// counts too. A token of a ckm or fixed model has always cells of the grid in it. A baseline's tokens are the points
+    /// of the grid, at the patch size 1.
     ///
     /// # Errors
-    /// [`Error::NoPatch`]; [`Error::Shape`] for an axis without points: before anything runs.
+    /// [`Error::NoPatch`]; [`Error::Shape`] for an axis without points, or of a length that a baseline cannot halve:
+    /// before anything runs.
     pub fn tokens(&self, patch: &Patch, space: &[usize]) -> Result<usize> {
-        Ok(self.geometry(patch, space)?.grid().iter().product())
-    }
-
-    /// Places of the first convolution on a frame, each with a quarter of a token's features.
-    pub(crate) fn feature_places(&self, patch: &Patch, space: &[usize]) -> Result<usize> {
-        Ok(self.geometry(patch, space)?.first().grid().iter().product())
-    }
-
-    /// Bytes of what one block keeps for its backward pass, about, for some tokens of a frame and a number of frames:
-    /// 28 arrays as large as the tokens, and where attention is composed, four matrices of tokens × tokens for each
-    /// head.
-    pub(crate) fn block_bytes(&self, tokens: usize, frames: usize) -> u64 {
-        let (config, precision) = (&self.config, self.precision);
-        let array = frames * tokens * config.dim;
-        if self.device().is_cuda() {
-            return self.block_bytes_by_kernels(array);
+        match &self.layers {
+            Layers::Transformer(layers) => {
+                Ok(layers.geometry(patch, space)?.grid().iter().product())
+            }
+            Layers::Baseline(layers) => {
+                layers.check(patch, space)?;
+                Ok(space.iter().product())
+            }
         }
-        let scores = match precision {
-            Precision::Bf16 => 4 * config.heads * tokens * 4,
-            Precision::F32 | Precision::Tf32 => 0,
-        };
-        (array * 28 * 4 + frames * tokens * scores) as u64
     }
 
-    /// The same where kernels of a GPU compute, for arrays of so many numbers.
-    fn block_bytes_by_kernels(&self, array: usize) -> u64 {
-        let bytes = array * self.precision.dtype().size_in_bytes();
-        // Normalized queries, keys and values of both attentions, and activations and norms with their inputs.
-        let (norms, hidden) = match self.config.mlp {
-            Mlp::Swiglu => (2, 2),
-            Mlp::Gelu => (3, 4),
-        };
-        let again = 2 * bytes_kept(3 * bytes) + bytes_kept(hidden * bytes) + norms * bytes_kept(bytes);
-        // Both attentions' inputs and results, and the activation's input.
-        (norms * array * 4 + 12 * bytes + again) as u64
-    }
-
-    fn geometry(&self, patch: &Patch, space: &[usize]) -> Result<Geometry> {
-        let modulation: &dyn Modulation = match self.config.strategy {
-            Strategy::Ckm => &ckm::Ckm,
-            Strategy::Csm => &csm::Csm,
-            Strategy::Fixed => &fixed::Fixed,
-        };
-        modulation.geometry(self.config.base_patch(), patch, space)
+    /// [`Transformer::block_bytes`] of this model's.
+    pub(crate) fn block_bytes(&self, layers: &Transformer, tokens: usize, frames: usize) -> u64 {
+        let on = (self.precision, self.device().is_cuda());
+        layers.block_bytes(on, tokens, frames)
     }
 
     /// Predicts from normalized frames x: (T, B, *space, fields + inputs), channels last. Gives the
-    /// normalized changes (T or 1, B, *space, fields): one per context frame when causal, else
-    /// that after the last.
+    /// normalized changes (T or 1, B, *space, fields): one per context frame of a causal transformer, else
+    /// that after the last. A model with batch norms takes the moments of this batch, as in training.
     ///
     /// # Errors
     /// As [`Surrogate::tokens`], [`Error::LongContext`] and [`Error::Shape`].
@@ -287,33 +266,59 @@ impl Surrogate {
         patch: &Patch,
         perturbation: &Perturbation,
     ) -> Result<Tensor> {
-        let pass = self.pass(x, patch, perturbation)?;
-        let tokens = pass.encode(x)?;
-        pass.decode(&pass.blocks(&tokens, 0..self.config.blocks)?)
+        match &self.layers {
+            Layers::Transformer(layers) => {
+                let pass = self.pass(layers, x, patch, perturbation)?;
+                let tokens = pass.encode(x)?;
+                pass.decode(&pass.blocks(&tokens, 0..layers.config.blocks)?)
+            }
+            Layers::Baseline(layers) => {
+                self.on_grid(layers, x, patch, Some(&BatchStatistics::default()))
+            }
+        }
+    }
+
+    /// The change after the last frame alone, with running statistics: (1, B, *space, fields). All that a rollout needs;
+    /// of a [`Surrogate::frozen`] model nothing is recorded.
+    ///
+    /// # Errors
+    /// As [`Surrogate::forward`].
+    pub(crate) fn predict(&self, x: &Tensor, patch: &Patch) -> Result<Tensor> {
+        match &self.layers {
+            Layers::Transformer(layers) => {
+                let still = Perturbation::none();
+                let pass = self.pass(layers, x, patch, &still)?;
+                let tokens = pass.blocks(&pass.encode(x)?, 0..layers.config.blocks)?;
+                pass.decode_last(&tokens)
+            }
+            Layers::Baseline(layers) => self.on_grid(layers, x, patch, None),
+        }
     }
 
     /// Lays out a forward pass over frames such as x; nothing is computed but kernels.
     pub(crate) fn pass<'a>(
         &'a self,
+        layers: &'a Transformer,
         x: &Tensor,
         patch: &Patch,
         perturbation: &'a Perturbation,
     ) -> Result<Pass<'a>> {
         let (time, batch, space) = self.check(x)?;
-        let mut geometry = self.geometry(patch, &space)?;
-        if perturbation.jitters() && self.config.strategy == Strategy::Csm {
+        let mut geometry = layers.geometry(patch, &space)?;
+        if perturbation.jitters() && layers.config.strategy == Strategy::Csm {
             geometry.pad_at_random(patch, &self.boundaries, perturbation);
         }
         let padding = Padding::new(
             &geometry.padding,
             &self.boundaries,
-            self.network.encoder.padding.as_ref(),
+            layers.network.encoder.padding.as_ref(),
         );
         Ok(Pass {
             model: self,
+            transformer: layers,
             perturbation,
             kept: perturbation.factors(time, x.device())?,
-            patching: Patching::of(&self.network, &geometry, padding)?,
+            patching: Patching::of(&layers.network, &geometry, padding)?,
             geometry,
             time,
             batch,
@@ -323,13 +328,14 @@ impl Surrogate {
 
     /// The weights that a model such as this has, without values.
     pub(crate) fn weights(&self) -> Result<Vec<Weight>> {
-        Network::weights(&self.config, self.vocabulary, self.boundaries.len())
+        let columns = self.channels.vocabulary;
+        Layers::weights(&self.config, columns, self.boundaries.len())
     }
 
     /// This model with other weights of the same names and shapes.
     pub(crate) fn with_parameters(&self, parameters: Parameters) -> Result<Self> {
         Ok(Self {
-            network: self.network(&parameters, learning)?,
+            layers: self.layers_over(&parameters, learning)?,
             parameters,
             ..self.clone()
         })
@@ -339,19 +345,24 @@ impl Surrogate {
     /// input as it goes.
     pub(crate) fn frozen(&self) -> Result<Self> {
         Ok(Self {
-            network: self.network(&self.parameters, Var::as_detached_tensor)?,
+            layers: self.layers_over(&self.parameters, Var::as_detached_tensor)?,
             ..self.clone()
         })
     }
 
-    fn network(
+    fn layers_over(
         &self,
         parameters: &Parameters,
         value: impl Fn(&Var) -> Tensor,
-    ) -> Result<Arc<Network<Tensor>>> {
-        let axes = self.boundaries.len();
-        let network = Network::of(parameters, value, &self.config, self.vocabulary, axes)?;
-        Ok(Arc::new(network))
+    ) -> Result<Layers> {
+        let (columns, axes) = (self.channels.vocabulary, self.boundaries.len());
+        match &self.layers {
+            Layers::Transformer(layers) => {
+                let layers = layers.over(parameters, value, columns, axes)?;
+                Ok(Layers::Transformer(layers))
+            }
+            Layers::Baseline(_) => Layers::of(parameters, value, &self.config, columns, axes),
+        }
     }
 
     fn check(&self, x: &Tensor) -> Result<(usize, usize, Vec<usize>)> {

@@ -18,11 +18,13 @@
 mod adamw;
 mod attention_space;
 mod attention_time;
+mod batch_norm;
 mod buffer;
 #[cfg(feature = "cuda")]
 mod cublas;
 #[cfg(feature = "cuda")]
 mod cuda;
+mod depthwise;
 #[cfg(test)]
 mod emulated;
 mod gelu;
@@ -30,6 +32,7 @@ mod gpu;
 mod gradients;
 mod join;
 mod kept;
+mod layer_norm;
 mod layer_scale;
 mod linear;
 #[cfg(any(test, feature = "cuda"))]
@@ -45,6 +48,7 @@ mod revin;
 mod seed;
 mod squares;
 mod swiglu;
+mod tanh;
 mod tape;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -56,10 +60,13 @@ pub use adamw::{Descent, Pace};
 pub(crate) use adamw::{Moving, adamw, adamw_of_some, average};
 pub(crate) use attention_space::attention_space;
 pub(crate) use attention_time::attention_time;
+pub(crate) use batch_norm::{batch_norm_tanh, channel_moments};
+pub(crate) use depthwise::depthwise;
 pub(crate) use gelu::gelu;
 pub(crate) use gpu::has_kernels;
 pub use gradients::Gradients;
 pub(crate) use kept::bytes_kept;
+pub(crate) use layer_norm::layer_norm;
 pub(crate) use layer_scale::layer_scale;
 pub(crate) use linear::linear;
 pub(crate) use mse::mse;
@@ -70,6 +77,7 @@ pub(crate) use revin::Normalized;
 pub(crate) use seed::backward_from;
 pub(crate) use squares::sum_of_squares;
 pub(crate) use swiglu::swiglu;
+pub(crate) use tanh::tanh;
 pub(crate) use tape::{Tape, cat, reshape, split};
 pub(crate) use tiling::Tiling;
 pub(crate) use unfold::{fold, unfold};

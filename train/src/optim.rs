@@ -5,7 +5,7 @@ mod average;
 mod owners;
 mod schedule;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{DType, Device, Tensor, Var};
 
@@ -18,10 +18,15 @@ pub(crate) use owners::{Owners, squares};
 pub use schedule::RateSchedule;
 pub(crate) use schedule::learning_rate;
 
+/// The part of its way to the moments of a batch that a running statistic moves by in a step, as PyTorch's does.
+const MOMENTUM: f64 = 0.1;
+
 /// Moments of every weight, and the steps taken.
 #[derive(Debug)]
 pub struct AdamW {
     moments: BTreeMap<String, (Var, Var)>,
+    /// Names of running statistics that follow the batches.
+    statistics: BTreeSet<String>,
     steps: u64,
 }
 
@@ -37,11 +42,17 @@ impl AdamW {
     /// Before the first step, of all weights but those that are frozen.
     pub(crate) fn except(parameters: &Parameters, frozen: impl Fn(&str) -> bool) -> Result<Self> {
         let mut moments = BTreeMap::new();
-        for (name, var) in parameters.iter().filter(|(name, _)| !frozen(name)) {
+        for (name, var) in parameters.learned().filter(|(name, _)| !frozen(name)) {
             let zeros = || Var::zeros(var.shape(), DType::F32, var.device());
             moments.insert(name.to_owned(), (zeros()?, zeros()?));
         }
-        Ok(Self { moments, steps: 0 })
+        let names = parameters.iter().map(|(name, _)| name);
+        let statistics = names.filter(|name| parameters.is_statistic(name) && !frozen(name));
+        Ok(Self {
+            moments,
+            statistics: statistics.map(str::to_owned).collect(),
+            steps: 0,
+        })
     }
 
     /// Moves every weight that has a gradient, by the gradients of the loss. Where the loss or the norm of
@@ -60,7 +71,10 @@ impl AdamW {
     ) -> Result<Descent> {
         let weights = self.moving(parameters, gradients);
         let found = adamw(&weights, loss, self.steps + 1, pace)?;
-        self.steps += u64::from(found.is_finite());
+        if found.is_finite() {
+            self.follow(parameters, gradients)?;
+            self.steps += 1;
+        }
         Ok(found)
     }
 
@@ -76,7 +90,19 @@ impl AdamW {
         if found.is_finite() {
             let weights = self.moving(parameters, gradients);
             adamw_of_some(&weights, found, self.steps + 1, pace)?;
+            self.follow(parameters, gradients)?;
             self.steps += 1;
+        }
+        Ok(())
+    }
+
+    /// Moves running statistics towards the moments of a batch: against their gradient, whatever the learning rate.
+    fn follow(&self, parameters: &Parameters, gradients: &Gradients) -> Result<()> {
+        for name in &self.statistics {
+            let statistic = parameters.get(name)?;
+            if let Some(slope) = gradients.get(statistic) {
+                statistic.set(&(statistic.as_detached_tensor() - (slope * MOMENTUM)?)?)?;
+            }
         }
         Ok(())
     }
@@ -157,6 +183,7 @@ mod tests {
             initial: Initial::Constant(1.0),
             channels: None,
             block: None,
+            is_statistic: false,
         };
         Parameters::draw(&["a", "b"].map(weight), 0, &Device::Cpu).unwrap()
     }

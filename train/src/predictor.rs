@@ -97,7 +97,7 @@ impl Predictor {
     /// Where one names another number of axes than the grid's.
     pub fn patches(&self) -> Result<Vec<Patch>> {
         let ndim = self.domains.first().space.len();
-        let sizes = self.config.model.patches.iter();
+        let sizes = self.config.model.patches().into_iter();
         sizes.map(|size| size.on(ndim)).collect()
     }
 

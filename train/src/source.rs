@@ -43,7 +43,7 @@ impl Source {
         let model = model.view(domains.places(domain)?, domain.boundaries.clone())?;
         let model = model.seeing(inputs.places())?;
         let mut patches = Vec::new();
-        for size in &config.model.patches {
+        for size in config.model.patches() {
             let patch = size.on(domain.space.len())?;
             model.tokens(&patch, &domain.space)?;
             patches.push(patch);

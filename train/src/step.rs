@@ -5,7 +5,7 @@ use wellspring_store::{Frames, Patch};
 
 use crate::inputs::Example;
 use crate::loss::Loss;
-use crate::model::{Perturbation, Surrogate};
+use crate::model::{Baseline, BatchStatistics, Layers, Perturbation, Surrogate, Transformer};
 use crate::ops::{Gradients, Tape, backward_from};
 use crate::revin::Revin;
 use crate::{Error, Result};
@@ -47,12 +47,13 @@ pub fn training_gradients<'a>(
     training_gradients_by_block(model, example, patch, perturbation, loss, limit, wait)
 }
 
-/// The loss of [`training_loss`] as a constant, and its gradients. `limit` is the memory, in bytes, for what blocks
+/// The loss of [`training_loss`] as a constant, and its gradients; where the model has running statistics, what they are to
+/// move by is among them. `limit` is the memory, in bytes, for what a transformer's blocks
 /// keep for their backward pass. The first blocks keep only their input where all would not fit, and are computed again when
 /// their gradient is due (Chen et al. 2016): at most one more forward pass for a memory that hardly
 /// grows with depth.
 ///
-/// `ready` is told, now and then, from which block on the gradients are whole.
+/// `ready` is told, now and then, from which block on the gradients are whole. A baseline has no such blocks.
 ///
 /// # Errors
 /// As [`Surrogate::forward`], and what `ready` gives.
@@ -68,46 +69,101 @@ pub fn training_gradients_by_block<'a>(
     let example = example.into();
     let time = context(example.frames, 1)?;
     let revin = Revin::of(example.frames, time, &model.device())?;
-    let input = example.input(&revin)?;
-    let pass = model.pass(&input, patch, perturbation)?;
-    let blocks = model.config().blocks;
-    let tokens = pass.encode(&input)?;
-    let kept = (limit / pass.block_bytes().max(1)).min(blocks as u64) as usize;
-    let again = blocks - kept;
-
-    let mut inputs = Vec::new();
-    let mut at = tokens.detach();
-    if again > 0 {
-        let frozen = model.frozen()?;
-        let quick = frozen.pass(&input, patch, perturbation)?;
-        for block in 0..again {
-            inputs.push(at.clone());
-            at = quick.blocks(&at, block..block + 1)?;
-        }
-    }
-    let mut gradients = Gradients::default();
-    let (output, tape) = Tape::record(&at, || pass.blocks(&at, again..blocks))?;
-    let (value, slope) = {
-        let end = Var::from_tensor(&output)?;
-        let output = pass.decode(&end)?;
-        let target = revin.target(time - output.dim(0)?)?;
-        let loss = loss.of(&output, &target)?;
-        let mut found = loss.backward()?;
-        gradients.take(&mut found, model.parameters().variables())?;
-        (loss.detach(), slope_of(found.remove(&end), &end)?)
+    let step = Step {
+        model,
+        patch,
+        input: example.input(&revin)?,
+        revin,
+        time,
+        loss,
     };
-    tape.backward(&output, slope, &mut gradients)?;
-    ready(again, &gradients)?;
-    let mut slope = slope_of(gradients.remove(&at), &at)?;
-    for (block, input) in inputs.into_iter().enumerate().rev() {
-        let (output, tape) = Tape::record(&input, || pass.blocks(&input, block..block + 1))?;
-        tape.backward(&output, slope, &mut gradients)?;
-        ready(block, &gradients)?;
-        slope = slope_of(gradients.remove(&input), &input)?;
+    match model.layers() {
+        Layers::Transformer(layers) => step.by_block(layers, perturbation, limit, ready),
+        Layers::Baseline(layers) => step.whole(layers),
     }
-    let mut found = backward_from(&tokens, slope)?;
-    gradients.take(&mut found, model.parameters().variables())?;
-    Ok((value, gradients))
+}
+
+/// A step on a batch of normalized frames.
+struct Step<'a> {
+    model: &'a Surrogate,
+    patch: &'a Patch,
+    input: Tensor,
+    revin: Revin<'a>,
+    time: usize,
+    loss: &'a Loss,
+}
+
+impl Step<'_> {
+    /// The loss of a model's output.
+    fn loss_of(&self, output: &Tensor) -> Result<Tensor> {
+        let target = self.revin.target(self.time - output.dim(0)?)?;
+        self.loss.of(output, &target)
+    }
+
+    /// From one graph of the whole model.
+    fn whole(&self, layers: &Baseline<Tensor>) -> Result<(Tensor, Gradients)> {
+        let statistics = BatchStatistics::default();
+        let model = self.model;
+        let output = model.on_grid(layers, &self.input, self.patch, Some(&statistics))?;
+        let loss = self.loss_of(&output)?;
+        let mut gradients = Gradients::default();
+        gradients.take(&mut loss.backward()?, model.parameters().variables())?;
+        statistics.add_to(&mut gradients)?;
+        Ok((loss.detach(), gradients))
+    }
+
+    /// From graphs of the blocks of a transformer.
+    fn by_block(
+        &self,
+        layers: &Transformer,
+        perturbation: &Perturbation,
+        limit: u64,
+        ready: &mut dyn FnMut(usize, &Gradients) -> Result<()>,
+    ) -> Result<(Tensor, Gradients)> {
+        let Self {
+            model,
+            patch,
+            input,
+            ..
+        } = self;
+        let pass = model.pass(layers, input, patch, perturbation)?;
+        let blocks = layers.config.blocks;
+        let tokens = pass.encode(input)?;
+        let kept = (limit / pass.block_bytes().max(1)).min(blocks as u64) as usize;
+        let again = blocks - kept;
+
+        let mut inputs = Vec::new();
+        let mut at = tokens.detach();
+        if again > 0 {
+            let frozen = layers.frozen(model)?;
+            let quick = model.pass(&frozen, input, patch, perturbation)?;
+            for block in 0..again {
+                inputs.push(at.clone());
+                at = quick.blocks(&at, block..block + 1)?;
+            }
+        }
+        let mut gradients = Gradients::default();
+        let (output, tape) = Tape::record(&at, || pass.blocks(&at, again..blocks))?;
+        let (value, slope) = {
+            let end = Var::from_tensor(&output)?;
+            let loss = self.loss_of(&pass.decode(&end)?)?;
+            let mut found = loss.backward()?;
+            gradients.take(&mut found, model.parameters().variables())?;
+            (loss.detach(), slope_of(found.remove(&end), &end)?)
+        };
+        tape.backward(&output, slope, &mut gradients)?;
+        ready(again, &gradients)?;
+        let mut slope = slope_of(gradients.remove(&at), &at)?;
+        for (block, input) in inputs.into_iter().enumerate().rev() {
+            let (output, tape) = Tape::record(&input, || pass.blocks(&input, block..block + 1))?;
+            tape.backward(&output, slope, &mut gradients)?;
+            ready(block, &gradients)?;
+            slope = slope_of(gradients.remove(&input), &input)?;
+        }
+        let mut found = backward_from(&tokens, slope)?;
+        gradients.take(&mut found, model.parameters().variables())?;
+        Ok((value, gradients))
+    }
 }
 
 /// dL/dx cut off from any graph, zero where nothing came of x.
@@ -138,8 +194,5 @@ pub fn predict<'a>(
     let time = self::context(example.frames, 0)?;
     let revin = Revin::of(example.frames, time, &model.device())?;
     let input = example.input(&revin)?;
-    let (frozen, still) = (model.frozen()?, Perturbation::none());
-    let pass = frozen.pass(&input, patch, &still)?;
-    let tokens = pass.blocks(&pass.encode(&input)?, 0..model.config().blocks)?;
-    revin.next(&pass.decode_last(&tokens)?)
+    revin.next(&model.frozen()?.predict(&input, patch)?)
 }

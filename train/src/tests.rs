@@ -1,6 +1,7 @@
 //! Tests of whole runs: their files, resuming, and errors.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod baselines;
 mod fine_tune;
 mod finite;
 mod gradients;
@@ -26,7 +27,7 @@ use wellspring_store::*;
 use crate::{
     Alone, Checkpoint, CheckpointChoice, Config, Error, Loss, Mlp, ModelChoice, ModelConfig,
     PatchSize, Perturbation, Precision, Predictor, Start, Stop, Strategy, Surrogate, TrainOptions,
-    predict, train, training_gradients, training_loss,
+    TransformerConfig, predict, train, training_gradients, training_loss,
 };
 
 /// Two trajectories of travelling waves.
@@ -128,7 +129,7 @@ fn waves(runtime: &Runtime, of: &Waves) -> Arc<Dataset> {
 fn config(strategy: Strategy) -> Config {
     let mut config = Config::default();
     config.data.context = 3;
-    config.model = ModelConfig {
+    config.model = TransformerConfig {
         strategy,
         patches: if strategy == Strategy::Fixed {
             vec![8.into()]
@@ -139,12 +140,17 @@ fn config(strategy: Strategy) -> Config {
         heads: 2,
         blocks: 1,
         groups: 4,
-        ..ModelConfig::default()
-    };
+        ..TransformerConfig::default()
+    }
+    .into();
     config.optim.warmup = 2;
     config.train.steps = 9;
     config.train.batch = 3;
     config
+}
+
+fn transformer(config: &mut Config) -> &mut TransformerConfig {
+    config.model.transformer_mut().unwrap()
 }
 
 fn memory() -> Location {

@@ -13,8 +13,9 @@
 
 use wellspring_store::{Boundary, Frames, Patch};
 use wellspring_train::{
-    AdamW, DeviceChoice, Loss, ModelConfig, Pace, PatchSize, Perturbation, Precision, Strategy,
-    Surrogate, predict, training_gradients,
+    AdamW, Architecture, BaselineConfig, CnextUnetConfig, Columns, DeviceChoice, FnoConfig, Loss,
+    ModelConfig, Pace, PatchSize, Perturbation, Precision, Strategy, Surrogate, TransformerConfig,
+    UnetConfig, predict, training_gradients,
 };
 
 /// Counters, in the order of `struct counts` of tests/cuda/driver/driver.c.
@@ -67,7 +68,12 @@ impl Trained {
     fn new(config: &ModelConfig, space: &[usize], size: usize, precision: Precision) -> Self {
         let device = DeviceChoice::Cuda.open().unwrap();
         let sides = vec![[Boundary::Wall, Boundary::Open]; space.len()];
-        let model = Surrogate::new(config, 4, sides, 0, &device).unwrap();
+        let columns = Columns {
+            fields: 4,
+            inputs: 0,
+            context: 6,
+        };
+        let model = Surrogate::new(config, columns, sides, 0, &device).unwrap();
         let count = 7 * 4 * space.iter().product::<usize>();
         let wave = |i: usize| (i as f32 * 0.1).sin();
         let values = (0..count).map(wave).collect();
@@ -116,18 +122,18 @@ fn every_model_trains_and_predicts_on_kernels() {
     for strategy in [Strategy::Ckm, Strategy::Csm, Strategy::Fixed] {
         for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
             for space in [&[32, 48][..], &[16, 32, 16]] {
-                let mut config = ModelConfig {
+                let mut config = TransformerConfig {
                     strategy,
                     dim: 64,
                     heads: 2,
                     blocks: 2,
                     groups: 4,
-                    ..ModelConfig::default()
+                    ..TransformerConfig::default()
                 };
                 if strategy == Strategy::Fixed {
                     (config.base, config.patches) = (8, vec![PatchSize::Every(8)]);
                 }
-                let mut trained = Trained::new(&config, space, 8, precision);
+                let mut trained = Trained::new(&config.into(), space, 8, precision);
                 let step = trained.counted();
                 println!(
                     "{strategy:?} {precision:?} {space:?}: {} launches",
@@ -137,6 +143,37 @@ fn every_model_trains_and_predicts_on_kernels() {
                 let context = trained.frames.slice_time(0..6);
                 predict(&trained.model, &context, &trained.patch).unwrap();
             }
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs the counting driver: make test-driver"]
+fn every_baseline_trains_and_predicts_on_a_gpu() {
+    let baselines = [
+        BaselineConfig::Unet(UnetConfig { init_features: 4 }),
+        BaselineConfig::CnextUnet(CnextUnetConfig {
+            init_features: 4,
+            blocks_per_stage: 1,
+        }),
+        BaselineConfig::Fno(FnoConfig {
+            modes: 4,
+            hidden: 8,
+        }),
+        BaselineConfig::Tfno(FnoConfig {
+            modes: 4,
+            hidden: 8,
+        }),
+    ];
+    for baseline in baselines {
+        let config: ModelConfig = Architecture::Baseline(baseline).into();
+        for space in [&[32, 48][..], &[16, 32, 16]] {
+            let mut trained = Trained::new(&config, space, 1, Precision::F32);
+            let step = trained.counted();
+            println!("{} {space:?}: {} launches", config.kind(), step.launches());
+            assert!(step.launches() > 0);
+            let context = trained.frames.slice_time(0..6);
+            predict(&trained.model, &context, &trained.patch).unwrap();
         }
     }
 }

@@ -19,6 +19,7 @@ Every key except data.root has a default, so a configuration file may be short o
   wellspring train --set preset=paper-100M --set data.root=ds --out runs/100M --estimate --memory 80
   wellspring train --out runs/both --set 'data.root=[\"ds1\", \"ds2\"]'   one model for several data sets
   wellspring train --out runs/3d --set data.root=ds3 --set 'model.patches=[16, \"16x8x8\"]'
+  wellspring train --out runs/unet --set data.root=ds --set model.architecture=unet   or cnextunet, fno, tfno
 
 Ctrl-C, SIGTERM or SIGHUP writes a checkpoint and stops, with exit code 130, 0 or 129; --resume continues with
 the same result as without the interruption. Only one process at a time can write a run. --from STEP deletes the

@@ -184,10 +184,10 @@ impl Subject for ModelSubject<'_> {
     fn description(&self) -> Description {
         let model = &self.0.config().model;
         Description {
-            strategy: model.strategy.name().into(),
+            strategy: model.kind().into(),
             parameters: self.0.parameters() as u64,
-            dim: model.dim as u64,
-            blocks: model.blocks as u64,
+            dim: model.width() as u64,
+            blocks: model.depth() as u64,
             train_steps: self.0.step(),
             train_dataset: self.0.domains().first().id.clone(),
             weights: Some(self.0.weights().to_owned()),

@@ -41,7 +41,7 @@ pub trait Subject: Sync {
 /// Description of a subject, for the table of runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Description {
-    /// ckm, csm, fixed or baseline.
+    /// ckm, csm, fixed; unet, cnextunet, fno, tfno; or baseline, without a learned model.
     pub strategy: String,
     /// Number of learned parameters.
     pub parameters: u64,

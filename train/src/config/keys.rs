@@ -1,10 +1,11 @@
 //! [`Config::annotated`]: every key with its meaning and its default.
 
 use documented::DocumentedFields;
+use serde::Serialize;
 
 use super::{
-    AugmentConfig, Config, DataConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig,
-    ValidationConfig,
+    AugmentConfig, BaselineConfig, CnextUnetConfig, Config, DataConfig, FnoConfig, LossConfig,
+    ModelConfig, OptimConfig, TrainConfig, TransformerConfig, UnetConfig, ValidationConfig,
 };
 use crate::{Error, Result};
 
@@ -15,14 +16,20 @@ impl Config {
     /// # Errors
     /// [`Error::Config`] for what TOML cannot say.
     pub fn annotated() -> Result<String> {
-        let values = toml::Table::try_from(Self::default()).map_err(|error| Error::Config {
-            reason: error.to_string(),
-        })?;
-        let about = Self::FIELD_NAMES.iter().zip(Self::FIELD_DOCS);
-        let sections = about.map(|(&name, about)| {
+        let (values, baselines) = (table(&Self::default())?, baselines()?);
+        let sections = fields::<Self>().into_iter().map(|(name, about)| {
             let held = values.get(name).and_then(toml::Value::as_table);
             let keys = keys_of(name).map(|(key, about)| entry(key, about, held));
-            format!("\n{}[{name}]\n{}", comment(about), keys.collect::<String>())
+            let more = if name == "model" {
+                baselines.as_str()
+            } else {
+                ""
+            };
+            format!(
+                "\n{}[{name}]\n{}{more}",
+                comment(about),
+                keys.collect::<String>()
+            )
         });
         let preset = "# A recipe: paper-7.6M, paper-25M, paper-100M or released; what is typed below wins.\n# preset =\n";
         Ok(preset.to_owned() + &sections.collect::<String>())
@@ -30,24 +37,71 @@ impl Config {
 }
 
 /// The keys of a section with what they mean.
-fn keys_of(section: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let (names, docs) = match section {
-        "data" => fields::<DataConfig>(),
-        "model" => fields::<ModelConfig>(),
-        "optim" => fields::<OptimConfig>(),
-        "loss" => fields::<LossConfig>(),
-        "augment" => fields::<AugmentConfig>(),
-        "train" => fields::<TrainConfig>(),
-        "validation" => fields::<ValidationConfig>(),
-        _ => (&[][..], &[][..]),
+fn keys_of(section: &str) -> impl Iterator<Item = Key> {
+    let (first, second) = match section {
+        "data" => (fields::<DataConfig>(), Vec::new()),
+        // Its keys are an architecture's, here the default's, beside its own.
+        "model" => (fields::<ModelConfig>(), fields::<TransformerConfig>()),
+        "optim" => (fields::<OptimConfig>(), Vec::new()),
+        "loss" => (fields::<LossConfig>(), Vec::new()),
+        "augment" => (fields::<AugmentConfig>(), Vec::new()),
+        "train" => (fields::<TrainConfig>(), Vec::new()),
+        "validation" => (fields::<ValidationConfig>(), Vec::new()),
+        _ => (Vec::new(), Vec::new()),
     };
-    names.iter().copied().zip(docs.iter().copied())
+    first.into_iter().chain(second)
 }
 
-type Texts = &'static [&'static str];
+/// The keys of The Well's baselines, as comments: those of `[model]` in their stead.
+fn baselines() -> Result<String> {
+    let of = [
+        (
+            "unet",
+            BaselineConfig::Unet(UnetConfig::default()),
+            fields::<UnetConfig>(),
+        ),
+        (
+            "cnextunet",
+            BaselineConfig::CnextUnet(CnextUnetConfig::default()),
+            fields::<CnextUnetConfig>(),
+        ),
+        (
+            "fno or tfno",
+            BaselineConfig::Fno(FnoConfig::default()),
+            fields::<FnoConfig>(),
+        ),
+    ];
+    let mut text = String::new();
+    for (name, config, keys) in of {
+        let values = table(&config)?;
+        let keys = keys
+            .into_iter()
+            .map(|(key, about)| entry(key, about, Some(&values)));
+        let keys: String = keys
+            .collect::<String>()
+            .lines()
+            .map(|line| format!("# {line}\n"))
+            .collect();
+        text += &format!(
+            "# With architecture = {name}:\n{}",
+            keys.replace("# # ", "#   ")
+        );
+    }
+    Ok(text)
+}
 
-fn fields<S: DocumentedFields>() -> (Texts, Texts) {
-    (S::FIELD_NAMES, S::FIELD_DOCS)
+/// A key, and what it means.
+type Key = (&'static str, &'static str);
+
+fn fields<S: DocumentedFields>() -> Vec<Key> {
+    let names = S::FIELD_NAMES.iter().copied();
+    names.zip(S::FIELD_DOCS.iter().copied()).collect()
+}
+
+fn table(values: &impl Serialize) -> Result<toml::Table> {
+    toml::Table::try_from(values).map_err(|error| Error::Config {
+        reason: error.to_string(),
+    })
 }
 
 fn entry(key: &str, about: &str, values: Option<&toml::Table>) -> String {

@@ -1,154 +1,136 @@
-//! The `model` section of a configuration: strategy, sizes and patches.
+//! The `model` section of a configuration: an architecture with the keys that it has, and what the model sees.
 
 use std::collections::BTreeSet;
 
 use documented::DocumentedFields;
-use serde::{Deserialize, Serialize};
-use wellspring_store::Patch;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use toml::Table;
 
-use super::{counted, need};
+use super::{BaselineConfig, Mlp, PatchSize, Strategy, TransformerConfig};
 use crate::{InputKind, Result};
 
-/// How a model's patch size can vary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Strategy {
-    /// Convolutional kernel modulation: the kernel is resized, the stride follows (Algorithm 1).
-    Ckm,
-    /// Convolutional stride modulation: the kernel stays, the stride changes (Algorithm 2).
-    Csm,
-    /// A fixed patch size: the baseline.
-    Fixed,
-}
-
-impl Strategy {
-    /// Name of the strategy in configurations and tables.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ckm => "ckm",
-            Self::Csm => "csm",
-            Self::Fixed => "fixed",
-        }
-    }
-}
-
-/// The MLP of a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mlp {
-    /// SwiGLU beside the attention over space, in one residual: the released code.
-    Swiglu,
-    /// GELU after it, with a norm and a residual of its own: the paper's text.
-    Gelu,
-}
-
-/// A patch size in a configuration: `16` along every axis, or `"16x8x8"`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum PatchSize {
-    /// One size for every axis, in cells.
-    Every(usize),
-    /// A size for each axis: `"16x8x8"`.
-    Each(String),
-}
-
-impl PatchSize {
-    /// The patch on a grid of `ndim` axes.
-    ///
-    /// # Errors
-    /// [`crate::Error::Store`] where it names another number of axes.
-    pub fn on(&self, ndim: usize) -> Result<Patch> {
-        Ok(match self {
-            Self::Every(size) => Patch::uniform(*size, ndim),
-            Self::Each(text) => Patch::parse(text, ndim)?,
-        })
-    }
-
-    /// Sizes along the axes, if all are numbers.
-    pub(super) fn sizes(&self) -> Option<Vec<usize>> {
-        match self {
-            Self::Every(size) => Some(vec![*size]),
-            Self::Each(text) => text.split('x').map(|size| size.parse().ok()).collect(),
-        }
-    }
-}
-
-impl From<usize> for PatchSize {
-    fn from(size: usize) -> Self {
-        Self::Every(size)
-    }
-}
-
-impl std::fmt::Display for PatchSize {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Every(size) => write!(f, "{size}"),
-            Self::Each(text) => f.write_str(text),
-        }
-    }
-}
-
 /// `[model]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, DocumentedFields)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, DocumentedFields)]
 pub struct ModelConfig {
-    /// Strategy for patch sizes: ckm, csm or fixed.
-    pub strategy: Strategy,
-    /// Patch sizes to train with; a fixed model has one.
-    pub patches: Vec<PatchSize>,
-    /// Natural patch size of the base kernel of ckm and csm: 4, 8, 16 or 32.
-    pub base: usize,
-    /// Features of a token.
-    pub dim: usize,
-    /// Number of attention heads.
-    pub heads: usize,
-    /// Number of blocks of attention over time and space.
-    pub blocks: usize,
-    /// Number of groups of the encoder's GroupNorm.
-    pub groups: usize,
-    /// Whether every frame of the context predicts the next one, and not only the last.
-    pub causal: bool,
-    /// MLP of a block: swiglu or gelu.
-    pub mlp: Mlp,
+    /// The network: transformer, or one of The Well's baselines: unet, cnextunet, fno, tfno. Each has its own of the keys
+    /// that follow.
+    pub architecture: Architecture,
     /// What the model sees beside the state: constants, scalars, boundaries, dt. By default nothing.
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub inputs: BTreeSet<InputKind>,
 }
 
-impl Default for ModelConfig {
+/// A network and its settings: `model.architecture`, and the other keys of `[model]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Architecture {
+    /// The transformer over patches, whose cost is chosen at inference.
+    Transformer(TransformerConfig),
+    /// One of The Well's baselines, over grid points.
+    Baseline(BaselineConfig),
+}
+
+impl Default for Architecture {
     fn default() -> Self {
+        Self::Transformer(TransformerConfig::default())
+    }
+}
+
+impl From<TransformerConfig> for ModelConfig {
+    fn from(config: TransformerConfig) -> Self {
+        Architecture::Transformer(config).into()
+    }
+}
+
+impl From<Architecture> for ModelConfig {
+    /// A model that sees the state alone.
+    fn from(architecture: Architecture) -> Self {
         Self {
-            strategy: Strategy::Ckm,
-            patches: [4, 8, 16].map(PatchSize::Every).to_vec(),
-            base: 16,
-            dim: 192,
-            heads: 3,
-            blocks: 12,
-            groups: 12,
-            causal: true,
-            mlp: Mlp::Swiglu,
+            architecture,
             inputs: BTreeSet::new(),
         }
     }
 }
 
 impl ModelConfig {
-    /// Maximum number of frames of the context, for the attention over time.
+    /// The settings of a transformer; none for other architectures.
     #[must_use]
-    pub fn context_limit(&self) -> usize {
-        if self.causal { 16 } else { 8 }
+    pub fn transformer(&self) -> Option<&TransformerConfig> {
+        match &self.architecture {
+            Architecture::Transformer(config) => Some(config),
+            Architecture::Baseline(_) => None,
+        }
     }
 
-    /// Natural patch size of the base kernel.
+    /// The settings of a transformer, to change them.
+    pub fn transformer_mut(&mut self) -> Option<&mut TransformerConfig> {
+        match &mut self.architecture {
+            Architecture::Transformer(config) => Some(config),
+            Architecture::Baseline(_) => None,
+        }
+    }
+
+    /// The patch sizes that it is trained with. Other architectures than the transformer compute on grid points: they
+    /// have one size, 1.
     #[must_use]
-    pub fn base_patch(&self) -> usize {
-        match self.strategy {
-            Strategy::Fixed => match self.patches.first() {
-                Some(PatchSize::Every(size)) => *size,
-                _ => self.base,
-            },
-            _ => self.base,
+    pub fn patches(&self) -> Vec<PatchSize> {
+        match &self.architecture {
+            Architecture::Transformer(config) => config.patches.clone(),
+            Architecture::Baseline(_) => vec![1.into()],
+        }
+    }
+
+    /// This model with one of its patch sizes alone.
+    #[must_use]
+    pub fn with_patch(&self, patch: PatchSize) -> Self {
+        let mut alone = self.clone();
+        if let Some(transformer) = alone.transformer_mut() {
+            transformer.patches = vec![patch];
+        }
+        alone
+    }
+
+    /// The name of its kind in tables: a transformer's strategy, else the architecture.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match &self.architecture {
+            Architecture::Transformer(config) => config.strategy.name(),
+            Architecture::Baseline(config) => config.name(),
+        }
+    }
+
+    /// Features of a token, or of a grid point at the grid's own resolution.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        match &self.architecture {
+            Architecture::Transformer(config) => config.dim,
+            Architecture::Baseline(config) => config.width(),
+        }
+    }
+
+    /// The key of [`ModelConfig::width`].
+    pub(crate) fn width_key(&self) -> &'static str {
+        match &self.architecture {
+            Architecture::Transformer(_) => "model.dim",
+            Architecture::Baseline(config) => config.width_key(),
+        }
+    }
+
+    /// Blocks that it is made of.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        match &self.architecture {
+            Architecture::Transformer(config) => config.blocks,
+            Architecture::Baseline(config) => config.depth(),
+        }
+    }
+
+    /// Maximum number of frames of the context.
+    #[must_use]
+    pub fn context_limit(&self) -> usize {
+        match &self.architecture {
+            Architecture::Transformer(config) => config.context_limit(),
+            // Frames are channels of the first layer; a thousand are beyond any data set.
+            Architecture::Baseline(_) => 1024,
         }
     }
 
@@ -157,55 +139,156 @@ impl ModelConfig {
     /// # Errors
     /// [`crate::Error::Value`].
     pub fn validate(&self) -> Result<()> {
-        let (dim, heads, groups) = (self.dim, self.heads, self.groups);
-        need(
-            (4..=65_536).contains(&dim) && dim.is_multiple_of(4),
-            "model.dim",
-            dim,
-            "a multiple of 4, at most 65536",
-        )?;
-        need(
-            heads > 0 && dim.is_multiple_of(heads),
-            "model.heads",
-            heads,
-            "a divisor of model.dim",
-        )?;
-        let width = dim / heads;
-        need(
-            width >= 8 && width.is_multiple_of(2),
-            "model.heads",
-            heads,
-            "heads of at least 8 features, an even number",
-        )?;
-        need(
-            groups > 0 && dim.is_multiple_of(groups) && (dim / 4).is_multiple_of(groups),
-            "model.groups",
-            groups,
-            "a divisor of model.dim / 4",
-        )?;
-        counted("model.blocks", self.blocks as u64, 4096)?;
-        let known = |size: &usize| [4, 8, 16, 32].contains(size);
-        let all_known = |patch: &PatchSize| patch.sizes().is_some_and(|p| p.iter().all(known));
-        let patches: Vec<String> = self.patches.iter().map(PatchSize::to_string).collect();
-        let patches = format!("[{}]", patches.join(", "));
-        need(
-            !self.patches.is_empty() && self.patches.iter().all(all_known),
-            "model.patches",
-            &patches,
-            "any of 4, 8, 16 and 32",
-        )?;
-        need(
-            self.strategy != Strategy::Fixed
-                || matches!(self.patches.as_slice(), [PatchSize::Every(_)]),
-            "model.patches",
-            &patches,
-            "one size, along every axis, for a fixed model",
-        )?;
-        need(
-            known(&self.base) || self.strategy == Strategy::Fixed,
-            "model.base",
-            self.base,
-            "4, 8, 16 or 32",
-        )
+        match &self.architecture {
+            Architecture::Transformer(config) => config.validate(),
+            Architecture::Baseline(config) => config.validate(),
+        }
+    }
+}
+
+/// What `model.architecture` says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Name {
+    #[default]
+    Transformer,
+    Unet,
+    CnextUnet,
+    Fno,
+    Tfno,
+}
+
+impl Name {
+    /// The architecture with these keys.
+    fn with(self, keys: Table) -> Result<Architecture, toml::de::Error> {
+        Ok(Architecture::Baseline(match self {
+            Self::Transformer => return Ok(Architecture::Transformer(keys.try_into()?)),
+            Self::Unet => BaselineConfig::Unet(keys.try_into()?),
+            Self::CnextUnet => BaselineConfig::CnextUnet(keys.try_into()?),
+            Self::Fno => BaselineConfig::Fno(keys.try_into()?),
+            Self::Tfno => BaselineConfig::Tfno(keys.try_into()?),
+        }))
+    }
+}
+
+/// All keys that `[model]` can have, so that errors of their names and types show their lines.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Keys {
+    #[serde(skip_serializing)]
+    architecture: Name,
+    strategy: Option<Strategy>,
+    patches: Option<Vec<PatchSize>>,
+    base: Option<usize>,
+    dim: Option<usize>,
+    heads: Option<usize>,
+    blocks: Option<usize>,
+    groups: Option<usize>,
+    causal: Option<bool>,
+    mlp: Option<Mlp>,
+    init_features: Option<usize>,
+    blocks_per_stage: Option<usize>,
+    modes: Option<usize>,
+    hidden: Option<usize>,
+    #[serde(skip_serializing)]
+    inputs: BTreeSet<InputKind>,
+}
+
+impl<'de> Deserialize<'de> for ModelConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let keys = Keys::deserialize(deserializer)?;
+        let name = keys.architecture;
+        let set = Table::try_from(&keys).map_err(D::Error::custom)?;
+        let architecture = name.with(set).map_err(|error| {
+            let (name, words) = (format!("{name:?}").to_lowercase(), error.message());
+            D::Error::custom(format!("model.architecture = {name}: {words}"))
+        })?;
+        Ok(Self {
+            architecture,
+            inputs: keys.inputs,
+        })
+    }
+}
+
+impl Serialize for ModelConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Written<'a> {
+            #[serde(flatten)]
+            architecture: Settings<'a>,
+            #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+            inputs: &'a BTreeSet<InputKind>,
+        }
+        /// A transformer is not named, as before there were others.
+        #[derive(Serialize)]
+        #[serde(untagged)]
+        enum Settings<'a> {
+            Transformer(&'a TransformerConfig),
+            Baseline(&'a BaselineConfig),
+        }
+        let written = Written {
+            architecture: match &self.architecture {
+                Architecture::Transformer(config) => Settings::Transformer(config),
+                Architecture::Baseline(config) => Settings::Baseline(config),
+            },
+            inputs: &self.inputs,
+        };
+        written.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<ModelConfig, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    #[test]
+    fn architectures_survive_the_way_to_text_and_back() {
+        for (text, kind, width, depth) in [
+            ("", "ckm", 192, 12),
+            ("strategy = \"csm\"\ninputs = [\"dt\"]", "csm", 192, 12),
+            ("architecture = \"unet\"", "unet", 48, 9),
+            (
+                "architecture = \"cnextunet\"\nblocks_per_stage = 1",
+                "cnextunet",
+                42,
+                9,
+            ),
+            ("architecture = \"fno\"\nhidden = 32", "fno", 32, 4),
+            ("architecture = \"tfno\"\nmodes = 8", "tfno", 128, 4),
+        ] {
+            let model = read(text).unwrap();
+            assert_eq!((model.kind(), model.width()), (kind, width), "{text}");
+            assert_eq!(model.depth(), depth, "{text}");
+            let again = read(&toml::to_string(&model).unwrap()).unwrap();
+            assert_eq!(again, model, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_transformer_is_written_as_before_there_were_others() {
+        let text = toml::to_string(&ModelConfig::default()).unwrap();
+        assert!(text.starts_with("strategy = \"ckm\""), "{text}");
+        assert!(!text.contains("architecture"), "{text}");
+    }
+
+    #[test]
+    fn a_key_of_another_architecture_is_refused() {
+        for (text, words) in [
+            ("architecture = \"unet\"\npatches = [8]", "patches"),
+            ("architecture = \"unet\"\nstrategy = \"ckm\"", "strategy"),
+            ("architecture = \"fno\"\ncausal = true", "causal"),
+            ("architecture = \"tfno\"\ninit_features = 4", "modes"),
+            ("modes = 4", "model.architecture = transformer"),
+            ("architecture = \"resnet\"", "cnextunet"),
+            ("init_feature = 4", "init_features"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(words), "{text}: {error}");
+        }
     }
 }

@@ -123,14 +123,14 @@ mod tests {
         let config = |text: &str| Config::from_toml(text).unwrap();
         let paper = config("preset = \"paper-25M\"");
         assert_eq!((paper.train.epochs, paper.train.batch), (Some(200), 16));
-        assert_eq!((paper.optim.lr, paper.model.dim), (1e-3, 384));
+        assert_eq!((paper.optim.lr, paper.model.width()), (1e-3, 384));
         let typed = config(
             "preset = \"released\"\n[optim]\nclip = 1.0\n[train]\nsteps = 7\nbatch = 3\n[model]\npatches = [4]",
         );
         assert_eq!((typed.optim.lr, typed.optim.clip), (1e-4, Some(1.0)));
         assert_eq!((typed.train.epochs, typed.train.steps), (None, 7));
         assert_eq!((typed.train.batch, typed.train.drop_path), (3, 0.1));
-        assert_eq!(typed.model.patches.len(), 1);
+        assert_eq!(typed.model.patches().len(), 1);
         // A run keeps what the preset stood for.
         let kept = config(&typed.to_toml().unwrap());
         assert_eq!(kept, typed);

@@ -78,6 +78,13 @@ impl Matched {
                 let inputs = self.inputs.iter();
                 places.extend(inputs.map(|place| place.map(|place| self.theirs + place)));
             }
+            // Their frame is as long as what there are places for.
+            let frame = theirs.dim(channels.axis).unwrap_or(0) / channels.frames;
+            let frames = (0..channels.frames).flat_map(|at| {
+                let places = places.iter();
+                places.map(move |place| place.map(|place| at * frame + place))
+            });
+            let places: Vec<_> = frames.collect();
             if alike(theirs, own, channels.axis) {
                 let picked = picked(theirs, own, channels.axis, &places)?;
                 held.insert(weight.name, picked);

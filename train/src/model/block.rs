@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use super::space_mixing::SpaceMixing;
 use super::time_mixing::TimeMixing;
 use super::weight::Scope;
-use crate::config::ModelConfig;
+use crate::config::TransformerConfig;
 use crate::ops::Rotation;
 use crate::{Precision, Result};
 
@@ -15,7 +15,7 @@ pub(super) const LAYER_SCALE: f32 = 1e-6;
 
 /// What all blocks share in one pass.
 pub(super) struct Setting<'a> {
-    pub(super) config: &'a ModelConfig,
+    pub(super) config: &'a TransformerConfig,
     pub(super) precision: Precision,
     pub(super) rotation: Rotation,
     pub(super) time: usize,
@@ -30,7 +30,7 @@ pub(super) struct Block<T> {
 }
 
 impl<T> Block<T> {
-    pub(super) fn new(mut scope: Scope<'_, T>, config: &ModelConfig) -> Result<Self> {
+    pub(super) fn new(mut scope: Scope<'_, T>, config: &TransformerConfig) -> Result<Self> {
         Ok(Self {
             space: SpaceMixing::new(scope.within("space_mixing"), config)?,
             time: TimeMixing::new(scope.within("time_mixing"), config)?,

@@ -95,6 +95,13 @@ impl Norm<Tensor> {
     }
 }
 
+impl Norm<Tensor> {
+    /// LayerNorm of the channels of each row of x (N, S, channels), with an ε of its own.
+    pub(super) fn of_rows(&self, x: &Tensor, epsilon: f64) -> Result<Tensor> {
+        Ok(ops::layer_norm(x, &self.weight, &self.bias, epsilon)?)
+    }
+}
+
 /// LayerNorms of the queries and of the keys of each head.
 #[derive(Debug)]
 pub(super) struct QkNorm<T> {

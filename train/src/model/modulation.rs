@@ -4,6 +4,7 @@ use candle_core::Tensor;
 use wellspring_store::{Boundary, Patch};
 
 use super::Perturbation;
+use super::convolution::kernel_rows;
 use super::network::Network;
 use super::padding::{Padding, margin};
 use super::resize::resized;
@@ -128,16 +129,6 @@ impl Patching {
         })
     }
 
-    /// A convolution's kernel (out, in, *k) as a matrix over unfolded rows: (out, K·in).
-    pub(crate) fn kernel_rows(&self, kernel: &Tensor) -> Result<Tensor> {
-        let (outputs, inputs) = (kernel.dim(0)?, kernel.dim(1)?);
-        let rows = kernel
-            .reshape((outputs, inputs, ()))?
-            .transpose(1, 2)?
-            .contiguous()?;
-        Ok(rows.reshape((outputs, ()))?)
-    }
-
     /// A field embedding, with its bias, and the first convolution as one kernel over fields, and its bias; nothing where
     /// learned values are padded in between.
     pub(crate) fn composed(
@@ -150,9 +141,7 @@ impl Patching {
         }
         let (outputs, inputs) = (self.embed1.dim(0)?, self.embed1.dim(1)?);
         let cells = self.embed1.elem_count() / outputs / inputs;
-        let rows = self
-            .kernel_rows(&self.embed1)?
-            .reshape((outputs * cells, inputs))?;
+        let rows = kernel_rows(&self.embed1)?.reshape((outputs * cells, inputs))?;
         let kernel = rows.matmul(embedding)?.reshape((outputs, ()))?;
         let bias = rows.matmul(&bias.reshape((inputs, 1))?)?;
         let bias = bias.reshape((outputs, cells))?.sum(1)?;

@@ -8,7 +8,7 @@ use super::stages::Stages;
 use super::weight::{ChannelAxis, Initial, Scope, Weight};
 use super::{Columns, Parameters};
 use crate::Result;
-use crate::config::{ModelConfig, Strategy};
+use crate::config::{Strategy, TransformerConfig};
 
 /// The layers of a model. `T` stands for a weight: see [`Scope`].
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl<T> Network<T> {
     /// Asks for every weight of a model for a grid of `axes` axes.
     fn new(
         mut scope: Scope<'_, T>,
-        config: &ModelConfig,
+        config: &TransformerConfig,
         columns: Columns,
         axes: usize,
     ) -> Result<Self> {
@@ -63,7 +63,7 @@ impl<T> Network<T> {
 impl Network<()> {
     /// The weights of a model for a grid of `axes` axes, without values.
     pub(super) fn weights(
-        config: &ModelConfig,
+        config: &TransformerConfig,
         columns: Columns,
         axes: usize,
     ) -> Result<Vec<Weight>> {
@@ -82,7 +82,7 @@ impl Network<Tensor> {
     pub(super) fn of(
         parameters: &Parameters,
         value: impl Fn(&Var) -> Tensor,
-        config: &ModelConfig,
+        config: &TransformerConfig,
         columns: Columns,
         axes: usize,
     ) -> Result<Self> {
@@ -94,7 +94,7 @@ impl Network<Tensor> {
 impl<T> Encoder<T> {
     fn new(
         scope: &mut Scope<'_, T>,
-        config: &ModelConfig,
+        config: &TransformerConfig,
         columns: Columns,
         axes: usize,
     ) -> Result<Self> {
@@ -115,9 +115,9 @@ impl<T> Encoder<T> {
         Ok(Self {
             embedding,
             padding,
-            kernel1: scope.weight("proj1.weight", &first, convolution(&first))?,
+            kernel1: scope.weight("proj1.weight", &first, Initial::convolution(&first))?,
             norm1: Norm::new(scope.within("norm1"), narrow)?,
-            kernel2: scope.weight("proj2.weight", &second, convolution(&second))?,
+            kernel2: scope.weight("proj2.weight", &second, Initial::convolution(&second))?,
             norm2: Norm::new(scope.within("norm2"), dim)?,
         })
     }
@@ -126,7 +126,7 @@ impl<T> Encoder<T> {
 impl<T> Decoder<T> {
     fn new(
         mut scope: Scope<'_, T>,
-        config: &ModelConfig,
+        config: &TransformerConfig,
         fields: usize,
         axes: usize,
     ) -> Result<Self> {
@@ -138,14 +138,15 @@ impl<T> Decoder<T> {
         let channels = |axis| ChannelAxis {
             axis,
             with_inputs: false,
+            frames: 1,
         };
         Ok(Self {
-            kernel1: scope.weight("proj1.weight", &first, convolution(&first))?,
+            kernel1: scope.weight("proj1.weight", &first, Initial::convolution(&first))?,
             norm1: Norm::new(scope.within("norm1"), narrow)?,
             kernel2: scope.weight_by_channel(
                 "proj2.weight",
                 &second,
-                convolution(&second),
+                Initial::convolution(&second),
                 channels(1),
             )?,
             bias: scope.weight_by_channel("proj2.bias", &[fields], bias, channels(0))?,
@@ -159,6 +160,7 @@ fn embedding<T>(mut scope: Scope<'_, T>, columns: usize, outputs: usize) -> Resu
     let channels = ChannelAxis {
         axis: 1,
         with_inputs: true,
+        frames: 1,
     };
     Ok(Linear {
         weight: scope.weight_by_channel("weight", &[outputs, columns], initial, channels)?,
@@ -167,16 +169,11 @@ fn embedding<T>(mut scope: Scope<'_, T>, columns: usize, outputs: usize) -> Resu
 }
 
 /// Sizes of the two kernels that are learned, from which those of other patch sizes are resized.
-fn base_kernel(config: &ModelConfig) -> Stages {
+fn base_kernel(config: &TransformerConfig) -> Stages {
     Stages::of(config.base_patch()).unwrap_or(Stages {
         first: 4,
         second: 4,
     })
-}
-
-/// PyTorch takes all but the first axis for the fan-in, of transposed convolutions too.
-fn convolution(shape: &[usize]) -> Initial {
-    Initial::uniform(shape[1..].iter().product())
 }
 
 #[cfg(test)]
@@ -185,10 +182,10 @@ mod tests {
     use super::*;
 
     fn parameters(dim: usize, heads: usize, axes: usize) -> usize {
-        let config = ModelConfig {
+        let config = TransformerConfig {
             dim,
             heads,
-            ..ModelConfig::default()
+            ..TransformerConfig::default()
         };
         let weights = Network::weights(&config, 4.into(), axes).unwrap();
         weights

@@ -13,10 +13,12 @@ use crate::ops::sum_of_squares;
 use crate::tensors;
 use crate::{Error, Result};
 
-/// Weights by the released model's names.
+/// Weights by the released model's names, and the running statistics that some models keep beside them.
 #[derive(Debug, Clone)]
 pub struct Parameters {
     vars: BTreeMap<String, Var>,
+    /// Names of those that are running statistics.
+    statistics: BTreeSet<String>,
 }
 
 impl Parameters {
@@ -29,13 +31,21 @@ impl Parameters {
             let mut value = || match weight.initial {
                 Initial::Uniform(bound) => rng.random_range(-bound..bound) as f32,
                 Initial::Normal => rng.sample(StandardNormal),
+                Initial::Scaled(sigma) => {
+                    let drawn: f64 = rng.sample(StandardNormal);
+                    (sigma * drawn) as f32
+                }
                 Initial::Constant(value) => value,
             };
             let values: Vec<f32> = (0..count).map(|_| value()).collect();
             let tensor = Tensor::from_vec(values, weight.shape.as_slice(), device)?;
             vars.insert(weight.name.clone(), Var::from_tensor(&tensor)?);
         }
-        Ok(Self { vars })
+        let statistics = weights.iter().filter(|weight| weight.is_statistic);
+        Ok(Self {
+            vars,
+            statistics: statistics.map(|weight| weight.name.clone()).collect(),
+        })
     }
 
     /// The same values in variables of their own.
@@ -48,6 +58,7 @@ impl Parameters {
         };
         Ok(Self {
             vars: self.vars.iter().map(copied).collect::<Result<_>>()?,
+            statistics: self.statistics.clone(),
         })
     }
 
@@ -69,10 +80,26 @@ impl Parameters {
         self.vars.values()
     }
 
-    /// Numbers in all of them.
+    /// Whether the weight with a name is a running mean or variance of what the model meets in training.
+    pub(crate) fn is_statistic(&self, name: &str) -> bool {
+        self.statistics.contains(name)
+    }
+
+    /// Those that gradients move, with their names.
+    pub(crate) fn learned(&self) -> impl Iterator<Item = (&str, &Var)> {
+        self.iter().filter(|(name, _)| !self.is_statistic(name))
+    }
+
+    /// Numbers in all that are learned.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.variables().map(|var| var.elem_count()).sum()
+        self.learned().map(|(_, var)| var.elem_count()).sum()
+    }
+
+    /// Whether a name is of the count of batches that PyTorch keeps beside running statistics. Nothing needs it.
+    fn is_count(&self, name: &str) -> bool {
+        let layer = name.strip_suffix("num_batches_tracked");
+        layer.is_some_and(|layer| self.is_statistic(&format!("{layer}running_mean")))
     }
 
     /// The bytes of a safetensors file that `torch.load_state_dict` takes.
@@ -103,8 +130,9 @@ impl Parameters {
             object: object.to_owned(),
             reason,
         };
-        let held = candle_core::safetensors::load_buffer(bytes, &self.device())
+        let mut held = candle_core::safetensors::load_buffer(bytes, &self.device())
             .map_err(|error| refused(error.to_string()))?;
+        held.retain(|name, _| !self.is_count(name));
         let own: BTreeSet<&String> = self.vars.keys().collect();
         let theirs: BTreeSet<&String> = held.keys().collect();
         let mut reasons = Vec::new();

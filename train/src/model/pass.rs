@@ -6,15 +6,18 @@ use candle_core::{DType, Tensor};
 use wellspring_store::Boundary;
 
 use super::block::Setting;
+use super::convolution::{kernel_rows, transposed};
 use super::modulation::{Geometry, Patching};
+use super::transformer::Transformer;
 use super::{Perturbation, Surrogate};
 use crate::Result;
 use crate::config::Strategy;
-use crate::ops::{Beyond, Tiling, View, fold, gelu, linear, unfold, window};
+use crate::ops::{Beyond, View, gelu, linear, unfold, window};
 
 /// A pass laid out for one patch size, grid and batch.
 pub(crate) struct Pass<'a> {
     pub(super) model: &'a Surrogate,
+    pub(super) transformer: &'a Transformer,
     pub(super) perturbation: &'a Perturbation,
     /// Factors of the blocks' residuals, or none.
     pub(super) kept: Vec<[Tensor; 2]>,
@@ -35,18 +38,20 @@ impl Pass<'_> {
 
     /// Tokens through some of the blocks.
     pub(crate) fn blocks(&self, tokens: &Tensor, blocks: Range<usize>) -> Result<Tensor> {
-        let model = self.model;
+        let Transformer {
+            config,
+            network,
+            rotations,
+        } = self.transformer;
         let setting = Setting {
-            config: &model.config,
-            precision: model.precision,
-            rotation: model
-                .rotations
-                .over(&self.geometry.grid(), tokens.device())?,
+            config,
+            precision: self.model.precision,
+            rotation: rotations.over(&self.geometry.grid(), tokens.device())?,
             time: self.time,
             batch: self.batch,
         };
         let mut x = tokens.clone();
-        for (index, block) in model.network.blocks[blocks.clone()].iter().enumerate() {
+        for (index, block) in network.blocks[blocks.clone()].iter().enumerate() {
             x = block.forward(&x, &setting, self.kept.get(blocks.start + index))?;
         }
         Ok(x)
@@ -55,7 +60,7 @@ impl Pass<'_> {
     /// Tokens → normalized changes (T or 1, B, *space, fields): one per context frame when causal,
     /// else that after the last.
     pub(crate) fn decode(&self, tokens: &Tensor) -> Result<Tensor> {
-        if self.model.config.causal {
+        if self.transformer.config.causal {
             self.decode_frames(tokens, self.time)
         } else {
             self.decode_last(tokens)
@@ -77,7 +82,8 @@ impl Pass<'_> {
     /// Bytes of what one block keeps for its backward pass.
     pub(crate) fn block_bytes(&self) -> u64 {
         let tokens = self.geometry.grid().iter().product();
-        self.model.block_bytes(tokens, self.time * self.batch)
+        self.model
+            .block_bytes(self.transformer, tokens, self.time * self.batch)
     }
 
     /// (N, *space, C) moved along periodic axes, forth or back.
@@ -94,30 +100,24 @@ impl Pass<'_> {
         Ok(window(x, &views.collect::<Vec<_>>())?)
     }
 
-    /// Rows or columns of a weight for the channels that the state has.
-    fn selected(&self, weight: &Tensor, axis: usize) -> Result<Tensor> {
-        let fields = self.model.fields.iter().copied();
-        picked(weight, axis, fields, self.model.vocabulary.fields)
-    }
-
     /// The field embedding's columns for these channels and inputs, scaled by √(all / present) so that
     /// sums over few channels are as large as over all (reference model, step 2).
     fn field_embedding(&self) -> Result<Tensor> {
-        let (vocabulary, present) = (self.model.vocabulary, self.model.seen());
-        let inputs = self.model.inputs.iter();
-        let inputs = inputs.map(|place| vocabulary.fields as u32 + place);
-        let columns = self.model.fields.iter().copied().chain(inputs);
-        let weight = &self.model.network.encoder.embedding.weight;
-        let weight = picked(weight, 1, columns, vocabulary.all())?;
-        if present == vocabulary.all() {
+        let (all, present) = (self.model.channels.vocabulary.all(), self.model.seen());
+        let weight = &self.transformer.network.encoder.embedding.weight;
+        let weight = self.model.channels.of_frame(weight, 1)?;
+        if present == all {
             return Ok(weight);
         }
-        Ok((weight * (vocabulary.all() as f64 / present as f64).sqrt())?)
+        Ok((weight * (all as f64 / present as f64).sqrt())?)
     }
 
     /// (N, *space, fields + inputs) → (N, S, dim).
     fn encoded(&self, x: &Tensor) -> Result<Tensor> {
-        let (encoder, groups) = (&self.model.network.encoder, self.model.config.groups);
+        let (encoder, groups) = (
+            &self.transformer.network.encoder,
+            self.transformer.config.groups,
+        );
         let (patching, precision) = (&self.patching, self.model.precision);
         let (first, second) = (self.geometry.first(), self.geometry.second());
         let (embedding, bias) = (self.field_embedding()?, &encoder.embedding.bias);
@@ -129,17 +129,17 @@ impl Pass<'_> {
             None => {
                 let x = linear(x, &embedding, Some(bias), precision)?;
                 let x = patching.padding.features(&x)?;
-                let kernel = patching.kernel_rows(&patching.embed1)?;
+                let kernel = kernel_rows(&patching.embed1)?;
                 linear(&unfold(&x, &first)?, &kernel, None, precision)?
             }
         };
         let y = gelu(&encoder.norm1.forward(&y, groups, DType::F32)?)?;
         let (items, _, channels) = y.dims3()?;
         let y = y.reshape([&[items], first.grid().as_slice(), &[channels]].concat())?;
-        let kernel = patching.kernel_rows(&patching.embed2)?;
+        let kernel = kernel_rows(&patching.embed2)?;
         let y = linear(&unfold(&y, &second)?, &kernel, None, precision)?;
         let y = encoder.norm2.forward(&y, groups, DType::F32)?;
-        Ok(match self.model.config.strategy {
+        Ok(match self.transformer.config.strategy {
             Strategy::Ckm => y,
             Strategy::Csm | Strategy::Fixed => gelu(&y)?,
         })
@@ -147,44 +147,20 @@ impl Pass<'_> {
 
     /// (N, S, dim) → (N, *space, fields).
     fn decoded(&self, tokens: &Tensor) -> Result<Tensor> {
-        let (decoder, patching) = (&self.model.network.decoder, &self.patching);
+        let (decoder, patching) = (&self.transformer.network.decoder, &self.patching);
+        let precision = self.model.precision;
         let (first, second) = (self.geometry.first(), self.geometry.second());
-        let y = self.transposed(tokens, &patching.debed1, &second)?;
+        let y = transposed(tokens, &patching.debed1, &second, precision)?;
         let dims = y.dims().to_vec();
         let (items, channels) = (dims[0], dims[dims.len() - 1]);
         let y = y.reshape((items, (), channels))?;
         let y = decoder
             .norm1
-            .forward(&y, self.model.config.groups, DType::F32)?;
-        let kernel = self.selected(&patching.debed2, 1)?;
-        let y = self.transposed(&gelu(&y)?, &kernel, &first)?;
+            .forward(&y, self.transformer.config.groups, DType::F32)?;
+        let kernel = self.model.channels.of_state(&patching.debed2, 1)?;
+        let y = transposed(&gelu(&y)?, &kernel, &first, precision)?;
         let y = patching.padding.crop(&y)?;
-        Ok(y.broadcast_add(&self.selected(&decoder.bias, 0)?)?)
+        let bias = self.model.channels.of_state(&decoder.bias, 0)?;
+        Ok(y.broadcast_add(&bias)?)
     }
-
-    /// A transposed convolution of (N, S, in) by a kernel (in, out, *k): (N, *space, out).
-    fn transposed(&self, y: &Tensor, kernel: &Tensor, tiling: &Tiling) -> Result<Tensor> {
-        let (inputs, outputs) = (kernel.dim(0)?, kernel.dim(1)?);
-        // Rows of the product: cells of the kernel, then output channels.
-        let rows = kernel
-            .reshape((inputs, outputs, ()))?
-            .permute((2, 1, 0))?
-            .contiguous()?;
-        let y = linear(y, &rows.reshape(((), inputs))?, None, self.model.precision)?;
-        Ok(fold(&y, tiling)?)
-    }
-}
-
-/// Rows or columns of a weight that has so many; the weight itself where all are picked in order.
-fn picked(
-    weight: &Tensor,
-    axis: usize,
-    places: impl Iterator<Item = u32> + Clone,
-    of: usize,
-) -> Result<Tensor> {
-    if places.clone().eq(0..of as u32) {
-        return Ok(weight.clone());
-    }
-    let places = Tensor::new(places.collect::<Vec<u32>>(), weight.device())?;
-    Ok(weight.index_select(&places, axis)?)
 }

@@ -6,7 +6,7 @@ use super::block::{LAYER_SCALE, Setting};
 use super::layers::{Linear, Norm, QkNorm, scaled};
 use super::weight::{Initial, Scope};
 use crate::Result;
-use crate::config::{Mlp, ModelConfig};
+use crate::config::{Mlp, TransformerConfig};
 use crate::ops::{HeadOrder, attention_space, gelu, residual, split, swiglu};
 
 /// Attention over space and an MLP, with one residual for both or one for each.
@@ -39,7 +39,7 @@ enum MlpLayers<T> {
 }
 
 impl<T> SpaceMixing<T> {
-    pub(super) fn new(mut scope: Scope<'_, T>, config: &ModelConfig) -> Result<Self> {
+    pub(super) fn new(mut scope: Scope<'_, T>, config: &TransformerConfig) -> Result<Self> {
         let (dim, width) = (config.dim, config.dim / config.heads);
         Ok(Self {
             gamma: scope.weight("gamma_att", &[dim], Initial::Constant(LAYER_SCALE))?,
@@ -55,7 +55,7 @@ impl<T> SpaceMixing<T> {
 }
 
 impl<T> MlpLayers<T> {
-    fn new(scope: &mut Scope<'_, T>, config: &ModelConfig) -> Result<Self> {
+    fn new(scope: &mut Scope<'_, T>, config: &TransformerConfig) -> Result<Self> {
         let dim = config.dim;
         Ok(match config.mlp {
             Mlp::Swiglu => Self::Swiglu {

@@ -6,7 +6,7 @@ use super::block::{LAYER_SCALE, Setting};
 use super::layers::{Linear, Norm, QkNorm};
 use super::weight::{Initial, Scope};
 use crate::Result;
-use crate::config::ModelConfig;
+use crate::config::TransformerConfig;
 use crate::ops::{HeadOrder, attention_time, reshape, residual};
 
 /// Distances in time that have a bias of their own.
@@ -25,7 +25,7 @@ pub(super) struct TimeMixing<T> {
 }
 
 impl<T> TimeMixing<T> {
-    pub(super) fn new(mut scope: Scope<'_, T>, config: &ModelConfig) -> Result<Self> {
+    pub(super) fn new(mut scope: Scope<'_, T>, config: &TransformerConfig) -> Result<Self> {
         let (dim, width) = (config.dim, config.dim / config.heads);
         Ok(Self {
             gamma: scope.weight("gamma", &[dim], Initial::Constant(LAYER_SCALE))?,

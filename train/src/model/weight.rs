@@ -15,6 +15,8 @@ pub(crate) struct Weight {
     pub(crate) channels: Option<ChannelAxis>,
     /// The block of the transformer that it is of, if any.
     pub(crate) block: Option<usize>,
+    /// Whether it is a running mean or variance of what the model meets in training: no gradient moves it.
+    pub(crate) is_statistic: bool,
 }
 
 impl Weight {
@@ -32,6 +34,8 @@ pub(crate) enum Initial {
     Uniform(f64),
     /// N(0, 1).
     Normal,
+    /// N(0, σ²).
+    Scaled(f64),
     Constant(f32),
 }
 
@@ -39,6 +43,12 @@ impl Initial {
     /// What PyTorch's linear layers and convolutions begin with.
     pub(super) fn uniform(fan_in: usize) -> Self {
         Self::Uniform(1.0 / (fan_in as f64).sqrt())
+    }
+
+    /// That of a convolution's kernel. PyTorch takes all but the first axis for the fan-in, of transposed convolutions
+    /// too.
+    pub(super) fn convolution(shape: &[usize]) -> Self {
+        Self::uniform(shape[1..].iter().product())
     }
 }
 
@@ -48,6 +58,8 @@ pub(crate) struct ChannelAxis {
     pub(crate) axis: usize,
     /// Whether a place for each input comes after the channels.
     pub(crate) with_inputs: bool,
+    /// How many times all these places come: for each frame of a context, or once.
+    pub(crate) frames: usize,
 }
 
 /// The name of a layer, and where its weights come from. `T` is what stands for a weight: a tensor to compute with,
@@ -90,6 +102,15 @@ impl<'a, T> Scope<'a, T> {
         self.ask(name, shape, initial, None)
     }
 
+    /// A running mean or variance of this layer.
+    pub(super) fn statistic(&mut self, name: &str, shape: &[usize], initial: f32) -> Result<T> {
+        let weight = self.described(name, shape, Initial::Constant(initial));
+        (self.make)(Weight {
+            is_statistic: true,
+            ..weight
+        })
+    }
+
     /// A weight of this layer with a place for each channel.
     pub(super) fn weight_by_channel(
         &mut self,
@@ -101,6 +122,17 @@ impl<'a, T> Scope<'a, T> {
         self.ask(name, shape, initial, Some(channels))
     }
 
+    fn described(&self, name: &str, shape: &[usize], initial: Initial) -> Weight {
+        Weight {
+            name: self.name_of(name),
+            shape: shape.to_vec(),
+            initial,
+            channels: None,
+            block: self.block,
+            is_statistic: false,
+        }
+    }
+
     fn ask(
         &mut self,
         name: &str,
@@ -108,14 +140,8 @@ impl<'a, T> Scope<'a, T> {
         initial: Initial,
         channels: Option<ChannelAxis>,
     ) -> Result<T> {
-        let name = self.name_of(name);
-        (self.make)(Weight {
-            name,
-            shape: shape.to_vec(),
-            initial,
-            channels,
-            block: self.block,
-        })
+        let weight = self.described(name, shape, initial);
+        (self.make)(Weight { channels, ..weight })
     }
 
     fn name_of(&self, name: impl Display) -> String {

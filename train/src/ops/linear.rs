@@ -86,25 +86,35 @@ impl Linear {
         Ok(stored(y, shape))
     }
 
-    fn backward(x: &Tensor, w: &Tensor, dy: &Tensor) -> Result<(Tensor, Tensor)> {
+    /// dx and dW, where they are wanted: a transform's matrix learns nothing, and no more does a model's input.
+    fn backward(x: &Tensor, w: &Tensor, dy: &Tensor) -> Result<[Option<Tensor>; 2]> {
         let (outputs, inputs) = w.dims2()?;
         let rows = x.elem_count() / inputs;
         let threads = rayon::current_num_threads();
-        let (mut dx, mut dw) = (vec![0.0; rows * inputs], vec![0.0; outputs * inputs]);
-        read([x, w, dy], |[x, w, dy]| {
-            let dy = Matrix::rows(dy, rows, outputs, outputs);
-            let w = Matrix::rows(w, outputs, inputs, inputs);
-            MatrixMut::rows(&mut dx, rows, inputs, inputs).product(false, 1.0, dy, w, threads);
-            let x = Matrix::rows(x, rows, inputs, inputs);
-            MatrixMut::rows(&mut dw, outputs, inputs, inputs).product(
-                false,
-                1.0,
-                dy.transposed(),
-                x,
-                threads,
-            );
-        })?;
-        Ok((tensor(dx, x.shape())?, tensor(dw, w.shape())?))
+        let dy = &dy.contiguous()?;
+        let dx = || {
+            let mut dx = vec![0.0; rows * inputs];
+            read([w, dy], |[w, dy]| {
+                let dy = Matrix::rows(dy, rows, outputs, outputs);
+                let w = Matrix::rows(w, outputs, inputs, inputs);
+                MatrixMut::rows(&mut dx, rows, inputs, inputs).product(false, 1.0, dy, w, threads);
+            })?;
+            tensor(dx, x.shape())
+        };
+        let dw = || {
+            let mut dw = vec![0.0; outputs * inputs];
+            read([x, dy], |[x, dy]| {
+                let dy = Matrix::rows(dy, rows, outputs, outputs).transposed();
+                let x = Matrix::rows(x, rows, inputs, inputs);
+                let dw = MatrixMut::rows(&mut dw, outputs, inputs, inputs);
+                dw.product(false, 1.0, dy, x, threads);
+            })?;
+            tensor(dw, w.shape())
+        };
+        Ok([
+            tape::learns(x).then(dx).transpose()?,
+            tape::learns(w).then(dw).transpose()?,
+        ])
     }
 }
 
@@ -152,9 +162,9 @@ impl CustomOp3 for Linear {
         _: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (dx, dw) = Self::backward(x, w, dy)?;
+        let [dx, dw] = Self::backward(x, w, dy)?;
         let db = read([dy], |[dy]| column_sums(dy, b.elem_count()))?;
-        Ok((Some(dx), Some(dw), Some(tensor(db, b.shape())?)))
+        Ok((dx, dw, Some(tensor(db, b.shape())?)))
     }
 }
 
@@ -180,8 +190,8 @@ impl CustomOp2 for Linear {
         _: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (dx, dw) = Self::backward(x, w, dy)?;
-        Ok((Some(dx), Some(dw)))
+        let [dx, dw] = Self::backward(x, w, dy)?;
+        Ok((dx, dw))
     }
 }
 

@@ -45,7 +45,7 @@ impl Owners {
         let mut weights = model.weights()?;
         weights.retain(|weight| !is_frozen(&weight.name));
         weights.sort_by_key(|weight| (Reverse(weight.count()), weight.name.clone()));
-        let blocks = (0..model.config().blocks).rev().map(Some);
+        let blocks = (0..model.blocks()).rev().map(Some);
         let bucket = |block| Bucket {
             block,
             of_rank: vec![Vec::new(); ranks],
@@ -234,9 +234,10 @@ fn joined(parts: Vec<Tensor>, parameters: &Parameters) -> Result<Tensor> {
     }
 }
 
-/// The sum of the squares of gradients.
+/// The sum of the squares of the gradients of what is learned.
 pub(crate) fn squares(parameters: &Parameters, gradients: &Gradients) -> Result<f64> {
-    let found = parameters.variables().filter_map(|var| gradients.get(var));
+    let found = parameters.learned();
+    let found = found.filter_map(|(_, var)| gradients.get(var));
     let squares = found.map(|gradient| Ok(sum_of_squares(gradient)?));
     squares.sum()
 }
@@ -248,17 +249,17 @@ mod tests {
     use wellspring_store::Boundary;
 
     use super::*;
-    use crate::{Alone, ModelConfig};
+    use crate::{Alone, TransformerConfig};
 
     fn model() -> Surrogate {
-        let config = ModelConfig {
+        let config = TransformerConfig {
             dim: 48,
             heads: 3,
             blocks: 3,
-            ..ModelConfig::default()
+            ..TransformerConfig::default()
         };
         let sides = vec![[Boundary::Periodic; 2]; 2];
-        Surrogate::new(&config, 4, sides, 0, &Device::Cpu).unwrap()
+        Surrogate::new(&config.into(), 4, sides, 0, &Device::Cpu).unwrap()
     }
 
     #[test]

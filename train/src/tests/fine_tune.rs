@@ -105,7 +105,7 @@ fn the_same_channels_take_everything_over() {
 
     // Another size is refused with what differs, and leaves no run.
     let mut wider = nine_steps();
-    (wider.model.dim, wider.model.groups) = (64, 4);
+    (transformer(&mut wider).dim, transformer(&mut wider).groups) = (64, 4);
     let place = memory();
     let error = tuned(&run, &wider, &dataset, &place)
         .unwrap_err()

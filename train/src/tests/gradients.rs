@@ -32,10 +32,10 @@ fn jitter_moves_the_patches_and_not_the_fields() {
 fn blocks_computed_again_give_the_same_gradients() {
     let values = (0..4 * 2 * 2 * 36 * 36).map(|i| (i as f32 * 0.37).sin());
     let frames = Frames::new(4, 2, 2, vec![36, 36], values.collect()).unwrap();
-    let mut config = config(Strategy::Csm).model;
-    config.blocks = 3;
+    let mut config = config(Strategy::Csm);
+    transformer(&mut config).blocks = 3;
     let sides = vec![[Boundary::Wall; 2], [Boundary::Periodic; 2]];
-    let model = Surrogate::new(&config, 2, sides, 0, &Device::Cpu).unwrap();
+    let model = Surrogate::new(&config.model, 2, sides, 0, &Device::Cpu).unwrap();
     let (patch, none) = (Patch::uniform(8, 2), Perturbation::none());
     let loss = training_loss(&model, &frames, &patch, &none, &Loss::default()).unwrap();
     let whole = loss.backward().unwrap();
@@ -72,11 +72,11 @@ fn every_parameter_of_every_model_gets_a_gradient() {
         (Strategy::Csm, 8, Mlp::Gelu),
         (Strategy::Fixed, 4, Mlp::Swiglu),
     ] {
-        let mut config = config(strategy).model;
-        config.mlp = mlp;
-        config.patches = vec![size.into()];
+        let mut config = config(strategy);
+        transformer(&mut config).mlp = mlp;
+        transformer(&mut config).patches = vec![size.into()];
         let walls = vec![[Boundary::Wall, Boundary::Open], [Boundary::Periodic; 2]];
-        let model = Surrogate::new(&config, 2, walls, 0, &Device::Cpu).unwrap();
+        let model = Surrogate::new(&config.model, 2, walls, 0, &Device::Cpu).unwrap();
         let patch = Patch::uniform(size, 2);
         let gradients = training_loss(
             &model,
@@ -110,12 +110,10 @@ fn every_parameter_of_every_model_gets_a_gradient() {
 #[test]
 fn bf16_is_near_f32_and_every_weight_learns() {
     for mlp in [Mlp::Swiglu, Mlp::Gelu] {
-        let config = ModelConfig {
-            mlp,
-            ..config(Strategy::Ckm).model
-        };
+        let mut config = config(Strategy::Ckm);
+        transformer(&mut config).mlp = mlp;
         let boundaries = vec![[Boundary::Periodic; 2]; 2];
-        let single = Surrogate::new(&config, 2, boundaries, 0, &Device::Cpu).unwrap();
+        let single = Surrogate::new(&config.model, 2, boundaries, 0, &Device::Cpu).unwrap();
         let half = single.in_precision(Precision::Bf16);
         let values = (0..4 * 2 * 1024).map(|i| (i as f32 * 0.1).sin() + (i as f32 * 0.013).cos());
         let frames = Frames::new(4, 1, 2, vec![32, 32], values.collect()).unwrap();

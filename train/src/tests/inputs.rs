@@ -127,8 +127,8 @@ impl Parting {
 /// Learns the frame after the first three of both trajectories.
 fn parting_config(kinds: &[InputKind]) -> Config {
     let mut config = config(Strategy::Ckm);
-    config.model.patches = vec![16.into()];
-    config.model.causal = false;
+    transformer(&mut config).patches = vec![16.into()];
+    transformer(&mut config).causal = false;
     config.model.inputs = kinds.iter().copied().collect();
     config.data.starts = Some(1);
     config.train.batch = 2;
@@ -328,8 +328,8 @@ fn inputs_are_never_in_the_loss() {
         };
         let one = runtime.block_on(parting([1.0, 3.0], [0.0, 1.0]).write());
         let mut config = parting_config(&InputKind::ALL);
-        config.model.strategy = strategy;
-        config.model.patches = vec![size.into()];
+        transformer(&mut config).strategy = strategy;
+        transformer(&mut config).patches = vec![size.into()];
         let domains = async { Domains::of_run(&[Arc::clone(&one)], &config).await };
         let domains = runtime.block_on(domains).unwrap();
         let model = crate::checkpoint::fresh(&config, &domains, &Device::Cpu).unwrap();

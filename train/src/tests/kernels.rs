@@ -18,7 +18,7 @@ fn stepped(config: &ModelConfig, precision: Precision, limit: u64, device: &Devi
     let sides = vec![[Boundary::Wall, Boundary::Open], [Boundary::Periodic; 2]];
     let model = Surrogate::new(config, 2, sides, 0, device).unwrap();
     let model = model.in_precision(precision);
-    let patch = config.patches[0].on(2).unwrap();
+    let patch = config.patches()[0].on(2).unwrap();
     let still = Perturbation::none();
     let pace = Pace {
         lr: 1e-3,
@@ -58,13 +58,14 @@ fn steps_by_kernels_are_those_of_the_cpu() {
     ] {
         // Heads of 32, which attention over space has kernels for, or of 16, where it is composed.
         let dim = if limit == 0 { 32 } else { 64 };
-        let config = ModelConfig {
+        let config = TransformerConfig {
             mlp,
             dim,
             blocks: 2,
             patches: vec![size.into()],
-            ..config(strategy).model
+            ..transformer(&mut config(strategy)).clone()
         };
+        let config = config.into();
         let expected = stepped(&config, Precision::F32, limit, &Device::Cpu);
         for (precision, tolerance) in [(Precision::F32, 2e-3), (Precision::Bf16, 0.1)] {
             let what = format!("{strategy:?} {precision}");

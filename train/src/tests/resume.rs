@@ -24,7 +24,7 @@ fn a_run_does_not_go_on_as_another() {
     let run = Run::new();
     run.stop_after(&nine_steps(), 3);
     let mut other = nine_steps();
-    other.model.blocks = 2;
+    transformer(&mut other).blocks = 2;
     let error = run.go(&other).unwrap_err().to_string();
     assert!(error.contains("[model] is not the one"), "{error}");
 }

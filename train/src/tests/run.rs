@@ -16,7 +16,7 @@ pub(super) struct Run {
 
 pub(super) fn nine_steps() -> Config {
     let mut config = config(Strategy::Ckm);
-    config.model.patches = vec![16.into()];
+    transformer(&mut config).patches = vec![16.into()];
     config.train.checkpoint_every = 3;
     config
 }

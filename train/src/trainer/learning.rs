@@ -114,7 +114,7 @@ impl Trainer<'_> {
             perturbation = perturbation.jitter(&patch, &mut rng);
         }
         if train.drop_path > 0.0 {
-            let blocks = self.config.model.blocks;
+            let blocks = self.model.blocks();
             perturbation = perturbation.drop_path(train.drop_path, blocks, batch, &mut rng);
         }
         (patch, perturbation)

@@ -16,7 +16,7 @@ const STEPS: u64 = 6;
 pub fn run(session: &Session, args: &args::Bench) -> Result<Vec<Value>> {
     let (dataset, _folder) = noise::unless_given(session, args)?;
     let mut config = Config::default();
-    config.model.patches = vec![16.into()];
+    config.model = config.model.with_patch(16.into());
     config.train.batch *= session.collective.share().world;
     (config.train.device, config.train.precision) = (args.device, args.precision);
     let options = TrainOptions {

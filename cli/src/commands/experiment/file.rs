@@ -242,6 +242,7 @@ impl Experiment {
         let about = || format!("models.{} of the experiment", run.model);
         let mut table = self.settings.clone();
         if let Some(own) = self.models.get(&run.model) {
+            leave_other_architectures(&mut table, own);
             lay_over(&mut table, own);
         }
         for [section, key] in OWN_KEYS {
@@ -265,7 +266,7 @@ impl Experiment {
         let text = toml::to_string(&table)?;
         let mut config = Config::from_toml(&text).with_context(about)?;
         config.data.root = root.to_owned().into();
-        let sizes = config.model.patches.len() as u64;
+        let sizes = config.model.patches().len() as u64;
         (config.train.epochs, config.train.hours) = (None, None);
         match self.budget {
             Budget::Steps(steps) => config.train.steps = steps.saturating_mul(sizes),
@@ -281,12 +282,26 @@ impl Experiment {
 
     /// The schedules that a model is evaluated with: each of its patch sizes, and those of the file if it has several.
     pub fn schedules(&self, config: &Config) -> Vec<String> {
-        let patches = &config.model.patches;
+        let patches = config.model.patches();
         let mut schedules: Vec<String> = patches.iter().map(ToString::to_string).collect();
         if patches.len() > 1 {
             schedules.extend(self.evaluation.schedules.iter().cloned());
         }
         schedules
+    }
+}
+
+/// Takes the keys of another architecture than a model's own out of the settings of all: they are not its. What a model sees is.
+fn leave_other_architectures(settings: &mut Table, own: &Table) {
+    let architecture = |table: &Table| {
+        let model = table.get("model")?.as_table()?;
+        Some(model.get("architecture")?.as_str()?.to_owned())
+    };
+    let theirs = architecture(settings).unwrap_or_else(|| "transformer".into());
+    if architecture(own).is_some_and(|own| own != theirs)
+        && let Some(Value::Table(model)) = settings.get_mut("model")
+    {
+        model.retain(|key, _| key == "inputs");
     }
 }
 
@@ -360,13 +375,28 @@ mod tests {
             .map(|run| experiment.config(run, "ds").unwrap())
             .collect();
         assert_eq!((configs[0].train.steps, configs[1].train.steps), (30, 10));
-        assert_eq!((configs[0].model.dim, configs[0].optim.lr), (96, 0.5));
+        assert_eq!((configs[0].model.width(), configs[0].optim.lr), (96, 0.5));
         assert_eq!((configs[1].train.seed, configs[1].optim.lr), (3, 0.001));
         assert_eq!(experiment.schedules(&configs[1]), ["8"]);
         assert_eq!(
             experiment.schedules(&configs[0]),
             ["4", "8", "16", "4,8,16"]
         );
+    }
+
+    #[test]
+    fn a_baseline_has_none_of_the_transformers_settings() {
+        let text = SMALL.replace(
+            "models.ckm.optim.lr = 0.5",
+            "models.u.model = { architecture = \"unet\", init_features = 8 }",
+        );
+        let experiment = experiment(&text).unwrap();
+        let runs = experiment.runs();
+        let run = runs.iter().find(|run| run.model == "u").unwrap();
+        let config = experiment.config(run, "ds").unwrap();
+        assert_eq!((config.model.kind(), config.model.width()), ("unet", 8));
+        assert_eq!((config.train.steps, config.train.seed), (10, 3));
+        assert_eq!(experiment.schedules(&config), ["1"]);
     }
 
     #[test]

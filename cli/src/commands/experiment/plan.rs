@@ -150,12 +150,13 @@ impl Needs {
         let datasets = [Arc::clone(&trial.dataset)];
         let memory = wellspring_train::estimate(config, &datasets, 1, u64::MAX)?;
         let mut seconds = 0.0;
-        for patch in &config.model.patches {
+        let patches = config.model.patches();
+        for patch in &patches {
             let mut alone = config.clone();
-            alone.model.patches = vec![patch.clone()];
+            alone.model = config.model.with_patch(patch.clone());
             seconds += step_seconds(work, &alone, trial)?;
         }
-        seconds /= config.model.patches.len() as f64;
+        seconds /= patches.len() as f64;
         let (steps, hours) = match config.train.hours {
             Some(hours) => ((hours * 3600.0 / seconds) as u64, hours),
             None => {
