@@ -30,6 +30,13 @@ pub enum Error {
         source: SubjectError,
     },
 
+    /// A jitter where no axis is periodic.
+    #[error("{dataset} has no periodic axis along which its grid could be rolled; leave --jitter out")]
+    NotPeriodic {
+        /// Name of the data set.
+        dataset: String,
+    },
+
     /// The step function failed.
     #[error("{name} failed at lead {lead} of {split} trajectory {trajectory}: {source}")]
     Step {

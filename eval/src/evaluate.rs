@@ -62,9 +62,11 @@ pub struct EvalOptions {
     pub keep: usize,
     /// Edges of the wavenumber bands, in radians per cell, ascending; if none, The Well's three bands.
     pub bands: Option<Vec<f32>>,
+    /// Seed of the shifts by which each step sees the grid rolled along its periodic axes; if none, it is not rolled.
+    pub jitter: Option<u64>,
     /// Whether rollouts are also measured as a whole, which holds their frames in memory.
     pub temporal: bool,
-    /// What to do if the results hold an evaluation with the same name, data set, split and schedule.
+    /// What to do if the results hold an evaluation with the same name, data set, split and schedule, jitter included.
     pub existing: OnExisting,
     /// Time between two saves of the progress, which is at most lost by an interruption.
     pub save_every: Duration,
@@ -79,6 +81,7 @@ impl Default for EvalOptions {
             batch: 4,
             keep: 1,
             bands: None,
+            jitter: None,
             temporal: false,
             existing: OnExisting::Renew,
             save_every: Duration::from_secs(30),
@@ -91,7 +94,7 @@ impl Default for EvalOptions {
 /// call it from a thread that is not the runtime's.
 ///
 /// # Errors
-/// [`Error::Patch`], [`Error::Exists`], [`Error::Clash`] and [`Error::Unwritable`] before anything runs, and the
+/// [`Error::Patch`], [`Error::NotPeriodic`], [`Error::Exists`], [`Error::Clash`] and [`Error::Unwritable`] before anything runs, and the
 /// second and third also at the end, if another process was faster; [`Error::Step`]; a rollout longer than every
 /// trajectory is [`wellspring_store::Error::NoWindows`].
 pub fn evaluate(

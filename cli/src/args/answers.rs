@@ -19,6 +19,7 @@ Examples:
   wellspring eval runs/ckm ds -r results --schedule 16x8x8         one p per axis
   wellspring eval runs/ckm ds -r results --schedule random:7
   wellspring eval runs/ckm ds -r results --schedule budget:250     small patches where the model is least sure
+  wellspring eval runs/ckm ds -r results --jitter 7                patches at other random places at each step
   wellspring eval runs/ckm ds -r results --step best               the checkpoint with the best validation
   wellspring eval runs/ckm ds -r results --bands 0,0.4,0.8,1.6,4.5 errors in other bands
   wellspring eval persistence ds -r results --rollout 20           the baseline to beat
@@ -49,6 +50,11 @@ pub struct Eval {
     /// Patch sizes by step: 16 | 4,8,16 | 16x8x8 | list:4,4,16 | random:SEED | budget:TOKENS
     #[arg(long = "schedule", value_name = "SCHEDULE")]
     pub schedules: Vec<String>,
+
+    /// Roll the grid along its periodic axes before each step, by less than a patch, and what is predicted back: the
+    /// seed of the random shifts. The tables show it with the schedule, as in `16 jitter:7`
+    #[arg(long, value_name = "SEED")]
+    pub jitter: Option<u64>,
 
     /// Split to evaluate
     #[arg(long, default_value = "test")]

@@ -22,6 +22,7 @@ Examples:
   wellspring predict runs/ckm ds --rollout 20 --to predicted   each test trajectory, from its first frame
   wellspring predict runs/ckm ds --rollout 20 --schedule 4,8,16 --to predicted
   wellspring predict runs/ckm ds --rollout 20 --every 10 --to predicted
+  wellspring predict runs/ckm ds --rollout 20 --jitter 7 --to predicted
   wellspring predict runs/ckm ds --rollout 20 --trajectories 0..4 --step best --to predicted
   wellspring predict persistence ds --rollout 20 --context 3 --to still
   wellspring ingest predicted predicted-ds                     then query and plot them like simulations:
@@ -55,6 +56,11 @@ pub struct Predict {
     /// model in turn
     #[arg(long)]
     pub schedule: Option<String>,
+
+    /// Roll the grid along its periodic axes before each step, by less than a patch, and what is predicted back: the
+    /// seed of the random shifts
+    #[arg(long, value_name = "SEED")]
+    pub jitter: Option<u64>,
 
     /// Split whose trajectories are continued
     #[arg(long, default_value = "test")]

@@ -35,6 +35,7 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
             batch: args.batch,
             keep: args.keep,
             bands: args.bands.clone(),
+            jitter: args.jitter,
             temporal: args.temporal,
             existing: args.existing,
             ..EvalOptions::default()
@@ -42,6 +43,9 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
     };
     let records = match Baseline::named(&args.run) {
         Some(baseline) => {
+            if args.jitter.is_some() {
+                misuse!("--jitter: {} has no patches, and is the same wherever the grid begins", args.run);
+            }
             let name = args.name.as_deref().unwrap_or(&args.run);
             let ndim = evaluator.dataset.schema().grid.ndim();
             let subject = baseline.with_context(args.context, ndim).every(args.stride);

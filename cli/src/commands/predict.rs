@@ -26,6 +26,7 @@ pub fn run(session: &Session, args: &args::Predict) -> Result<()> {
             None => None,
         },
         batch: args.batch,
+        jitter: args.jitter,
     };
     let dataset = session.wait(async { Dataset::open(&session.locate(&args.root)?).await })?;
     let ndim = dataset.schema().grid.ndim();
@@ -35,6 +36,9 @@ pub fn run(session: &Session, args: &args::Predict) -> Result<()> {
         options,
     };
     if let Some(baseline) = Baseline::named(&args.run) {
+        if args.jitter.is_some() {
+            misuse!("--jitter: {} has no patches, and is the same wherever the grid begins", args.run);
+        }
         let subject = baseline.with_context(args.context, ndim).every(args.stride);
         let schedule = Schedule::fixed(Patch::uniform(1, ndim));
         return prediction.write(session, (&subject, &args.run), &schedule);
@@ -111,9 +115,10 @@ impl Prediction<'_> {
         let about = subject.description();
         PredictionSource {
             name: name.to_owned(),
-            schedule: match about.strategy.as_str() {
-                "baseline" => "-".to_owned(),
-                _ => schedule.to_string(),
+            schedule: match (about.strategy.as_str(), self.options.jitter) {
+                ("baseline", _) => "-".to_owned(),
+                (_, Some(seed)) => format!("{schedule} jitter:{seed}"),
+                (_, None) => schedule.to_string(),
             },
             weights: about.weights.unwrap_or_default(),
             dataset: self.dataset.manifest().id(),

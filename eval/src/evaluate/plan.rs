@@ -9,7 +9,7 @@ use wellspring_store::{Location, Order, Patch, Plan, Reporter, Share, Window, Wi
 use super::Evaluation;
 use super::measure::{self, Measurer, Prediction, TruthSource};
 use super::ranks::{self, Ranks, exchange, told_by_the_first};
-use super::rollout::Rollout;
+use super::rollout::{Jitter, Rollout};
 use super::rollout_batch::RolloutBatch;
 use super::task::Task;
 use super::unfinished::{Costs, Progress, Unfinished};
@@ -55,16 +55,19 @@ impl<'a> EvaluationPlan<'a> {
         )?;
         let windows: Vec<Window> = windows.iter().collect();
         let space = manifest.schema.grid.shape();
-        let is_single = Rollout::new(subject, schedule, &space)?.is_single();
+        let is_single = rollout_of(&evaluation)?.is_single();
         measure::field_metrics(&space, options)?;
         let trajectories = &manifest.split(options.split)?.trajectories;
         let task = Task::new(manifest, options.split, stride)?;
         let about = subject.description();
-        let shown = if about.strategy == "baseline" {
+        let mut shown = if about.strategy == "baseline" {
             "-".to_owned()
         } else {
             schedule.to_string()
         };
+        if let Some(seed) = options.jitter {
+            shown += &format!(" jitter:{seed}");
+        }
         let record = RunRecord {
             run: tables::file_name(name, &shown, &format!("{:016x}", rand::random::<u64>())),
             table_version: TABLE_VERSION,
@@ -87,6 +90,7 @@ impl<'a> EvaluationPlan<'a> {
             fields: task.fields,
             split: options.split.to_string(),
             schedule: shown,
+            jitter: options.jitter,
             context: subject.context() as u64,
             rollout: options.rollout as u64,
             trajectories: trajectories
@@ -222,16 +226,11 @@ impl<'a> EvaluationPlan<'a> {
         sender: &SyncSender<Prediction<'w>>,
         reporter: &dyn Reporter,
     ) -> Result<Progress> {
-        let Evaluation {
-            subject,
-            schedule,
-            dataset,
-            options,
-            ..
-        } = self.evaluation;
-        let space = dataset.schema().grid.shape();
-        let mut rollout = Rollout::new(subject, schedule, &space)?;
-        rollout.restore(begun.budget.clone());
+        let options = self.evaluation.options;
+        let mut rollout = rollout_of(&self.evaluation)?;
+        if let Some(state) = &begun.budget {
+            rollout.restore(state);
+        }
         reporter.advance((begun.windows * options.rollout) as u64);
         let mut progress = begun;
         let batches = self.windows[self.part.clone()].chunks(self.batch);
@@ -285,4 +284,17 @@ impl<'a> EvaluationPlan<'a> {
             patch.to_string()
         }
     }
+}
+
+/// The rollout that an evaluation asks for.
+fn rollout_of<'a>(evaluation: &Evaluation<'a>) -> Result<Rollout<'a>> {
+    let schema = evaluation.dataset.schema();
+    let jitter = evaluation.options.jitter;
+    let jitter = jitter.map(|seed| Jitter::new(seed, schema)).transpose()?;
+    let rollout = Rollout::new(
+        evaluation.subject,
+        evaluation.schedule,
+        &schema.grid.shape(),
+    )?;
+    Ok(rollout.with_jitter(jitter))
 }

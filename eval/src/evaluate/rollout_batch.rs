@@ -9,6 +9,7 @@ use super::rollout::{Rollout, Step};
 use crate::{Error, Result};
 
 /// Windows side by side, and the frames that the next step sees.
+#[derive(Clone)]
 pub(super) struct RolloutBatch<'a> {
     source: TruthSource<'a>,
     windows: &'a [Window],
@@ -54,7 +55,7 @@ impl<'a> RolloutBatch<'a> {
             conditions: &conditions,
         };
         let began = Instant::now();
-        let step = rollout.step(context, self.lead);
+        let step = rollout.step(context, self.windows, self.lead);
         self.lead += 1;
         let step = step.map_err(|source| Error::Step {
             name: name.to_owned(),

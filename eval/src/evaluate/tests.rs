@@ -2,6 +2,7 @@
 
 mod conditions;
 mod existing;
+mod jitter;
 mod one_name;
 mod scales;
 mod shared_out;

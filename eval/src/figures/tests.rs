@@ -95,6 +95,7 @@ fn record(run: usize, leads: u32) -> RunRecord {
         fields: "density".into(),
         split: "test".into(),
         schedule: "4".into(),
+        jitter: None,
         context: 1,
         rollout: u64::from(leads),
         trajectories: 1,

@@ -21,6 +21,9 @@
 //! step, and then removes the other's files: readers see either the one or the other. `unfinished/` holds the
 //! progress of running evaluations, and on a disk a locked `ID.lock` for each process that lives.
 //!
+//! `runs.schedule` says what a rollout does besides its patch sizes, too: `16 jitter:7` sees the grid at each step rolled by
+//! random shifts of seed 7, which `runs.jitter` has as a number.
+//!
 //! `start` is the step of the first context frame, `lead` counts predicted frames from 1.
 //!
 //! `runs.task` identifies what was predicted: name, grid, fields, split, trajectories and their values, and the
@@ -72,8 +75,8 @@ pub(crate) use strays::{life, sweep};
 /// 2 added `runs.weights` and `runs.bands`; they are null in what version 1 wrote. 3 added `runs.task`,
 /// `runs.grid` and `runs.fields`; in what was written before, the task is the data set's identity, or that of a
 /// newer run on the same one, and so are grid and fields. 4 added `runs.every`; up to 3 the file of a row had the
-/// name of the evaluation's other files.
-pub const TABLE_VERSION: u32 = 4;
+/// name of the evaluation's other files. 5 added `runs.jitter`, null up to then: steps saw the grid as it lies.
+pub const TABLE_VERSION: u32 = 5;
 
 /// One of the three tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -148,6 +151,7 @@ impl Table {
                 ("fields", Utf8),
                 ("split", Utf8),
                 ("schedule", Utf8),
+                ("jitter", UInt64),
                 ("context", UInt64),
                 ("rollout", UInt64),
                 ("trajectories", UInt64),
@@ -185,7 +189,7 @@ impl Table {
             ],
         };
         let nullable = [
-            "band", "weights", "bands", "task", "grid", "fields", "every",
+            "band", "weights", "bands", "task", "grid", "fields", "jitter", "every",
         ];
         let field = |(name, kind): &(&str, DataType)| {
             Field::new(*name, kind.clone(), nullable.contains(name))

@@ -39,8 +39,10 @@ pub struct RunRecord {
     pub fields: String,
     /// Its part.
     pub split: String,
-    /// Patch sizes by step; "-" for a baseline.
+    /// Patch sizes by step, "-" for a baseline; then the jitter, if any: `4,8,16 jitter:7`.
     pub schedule: String,
+    /// Seed of the jitter, if any.
+    pub jitter: Option<u64>,
     /// Frames that a step sees.
     pub context: u64,
     /// Frames predicted from each start.

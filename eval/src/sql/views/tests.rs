@@ -57,6 +57,7 @@ impl Evaluated {
             fields: "u,v".into(),
             split: self.split.into(),
             schedule: self.schedule.into(),
+            jitter: None,
             context: self.context,
             rollout: u64::from(self.rollout),
             trajectories: u64::from(self.trajectories),
