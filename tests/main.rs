@@ -8,6 +8,7 @@ mod cluster;
 #[cfg(target_os = "linux")]
 mod crash;
 mod demo;
+mod ensembles;
 mod experiment;
 mod ingest;
 mod odd_inputs;

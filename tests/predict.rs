@@ -98,6 +98,10 @@ fn errors_of_predictions_are_those_of_the_evaluation() {
     let fields = ["tracer", "velocity_x"];
     errors_agree(&place, "ds", "run", cyclic, &fields);
     errors_agree(&place, "ds", "persistence", still, &fields);
+    place.do_it(&format!("train --out moved {SMALL} --set train.steps=3"));
+    let moved = format!("{cyclic} --jitter 7");
+    place.do_it(&format!("eval moved ds -r ds-results --rollout 2 {moved}"));
+    errors_agree(&place, "ds", "moved", &moved, &fields);
     // Ten frames and windows of five.
     let expected = [(0, 0), (0, 2), (0, 4), (1, 0), (1, 2), (1, 4)];
     assert_eq!(windows(&place, "run-predicted"), expected);

@@ -6,7 +6,7 @@ use wellspring_store::{Context, Frames, Window};
 
 use super::measure::TruthSource;
 use super::rollout::{Rollout, Step};
-use crate::{Error, Result};
+use crate::{Error, Result, Subject};
 
 /// Windows side by side, and the frames that the next step sees.
 #[derive(Clone)]
@@ -24,12 +24,12 @@ impl<'a> RolloutBatch<'a> {
     pub(super) fn begin(
         source: TruthSource<'a>,
         windows: &'a [Window],
-        rollout: &Rollout<'_>,
+        subject: &dyn Subject,
     ) -> Result<Self> {
         Ok(Self {
             source,
             windows,
-            seen: source.read(windows, 0..rollout.subject().context())?,
+            seen: source.read(windows, 0..subject.context())?,
             lead: 0,
         })
     }

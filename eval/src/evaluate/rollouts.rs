@@ -113,7 +113,7 @@ impl<'a> Rollouts<'a> {
         windows: &[Window],
         mut each: impl FnMut(usize, Frames) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut batch = RolloutBatch::begin(self.source, windows, &self.rollout)?;
+        let mut batch = RolloutBatch::begin(self.source, windows, self.rollout.subject())?;
         let context = self.rollout.subject().context();
         for place in 0..context {
             each(place, batch.seen().frame(place))?;

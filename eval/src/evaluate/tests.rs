@@ -1,6 +1,7 @@
 //! Evaluations of small data sets, checked by the tables that they write.
 
 mod conditions;
+mod ensembles;
 mod existing;
 mod jitter;
 mod one_name;

@@ -122,10 +122,10 @@ fn roll_field(field: &mut [f32], space: &[usize], shift: &[usize], direction: Di
 }
 
 /// Conditions of a window that is rolled: its fields move with it.
-fn rolled(conditions: &Conditions, shift: &Vec<usize>) -> Conditions {
+fn rolled(conditions: &Conditions, shift: &[usize]) -> Conditions {
     let constants = conditions.constants.as_ref().map(|constants| {
         let mut constants = Frames::clone(constants);
-        roll(&mut constants, std::slice::from_ref(shift), Direction::Forth);
+        roll(&mut constants, &[shift.to_vec()], Direction::Forth);
         Arc::new(constants)
     });
     Conditions {

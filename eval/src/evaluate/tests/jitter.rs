@@ -126,9 +126,7 @@ fn shifts_do_not_depend_on_which_windows_are_rolled_out_together() {
     for batch in [1, 2, 5] {
         let name = format!("by {batch}");
         let options = jittered(5, batch);
-        scene
-            .evaluate((&subject, &name), "4,8", &options)
-            .unwrap();
+        scene.evaluate((&subject, &name), "4,8", &options).unwrap();
     }
     assert_eq!(scene.metrics("by 2"), scene.metrics("by 1"));
     assert_eq!(scene.metrics("by 5"), scene.metrics("by 1"));
@@ -152,11 +150,15 @@ fn a_jitter_is_part_of_what_an_evaluation_is() {
     }
     let runs = scene.ask("SELECT schedule, jitter FROM runs ORDER BY schedule");
     assert_eq!(runs, "schedule,jitter\n4,\n4 jitter:7,7\n4 jitter:8,8\n");
-    let last = scene.ask("SELECT avg(vrmse) FROM by_lead WHERE lead = 3 GROUP BY schedule ORDER BY schedule");
+    let last = scene
+        .ask("SELECT avg(vrmse) FROM by_lead WHERE lead = 3 GROUP BY schedule ORDER BY schedule");
     let last: Vec<f64> = last
         .lines()
         .skip(1)
         .map(|value| value.parse().unwrap())
         .collect();
-    assert!(last[1] < 0.9 * last[0] && last[2] < 0.9 * last[0], "{last:?}");
+    assert!(
+        last[1] < 0.9 * last[0] && last[2] < 0.9 * last[0],
+        "{last:?}"
+    );
 }
