@@ -10,6 +10,7 @@ mod cluster;
 mod crash;
 mod demo;
 mod docs;
+mod ensembles;
 mod experiment;
 mod ingest;
 mod odd_inputs;

@@ -98,6 +98,10 @@ fn errors_of_predictions_are_those_of_the_evaluation() {
     let fields = ["tracer", "velocity_x"];
     errors_agree(&place, "ds", "run", cyclic, &fields);
     errors_agree(&place, "ds", "persistence", still, &fields);
+    place.do_it(&format!("train --out moved {SMALL} --set train.steps=3"));
+    let moved = format!("{cyclic} --jitter 7");
+    place.do_it(&format!("eval moved ds -r ds-results --rollout 2 {moved}"));
+    errors_agree(&place, "ds", "moved", &moved, &fields);
     // Ten frames and windows of five.
     let expected = [(0, 0), (0, 2), (0, 4), (1, 0), (1, 2), (1, 4)];
     assert_eq!(windows(&place, "run-predicted"), expected);
@@ -173,6 +177,81 @@ fn persistence_repeats_the_last_frame_of_the_context() {
     };
     let expected: Vec<Value> = times("ds").into_iter().skip(1).step_by(2).collect();
     assert_eq!(times("again"), expected);
+}
+
+/// An array of an archive of NumPy's whose files lie as they are: its shape, and its numbers as f32.
+fn array(archive: &[u8], name: &str) -> (String, Vec<f32>) {
+    let place = |text: &[u8], from: usize| {
+        let found = archive[from..]
+            .windows(text.len())
+            .position(|at| at == text);
+        from + found.unwrap()
+    };
+    let begin = place(b"\x93NUMPY", place(format!("{name}.npy").as_bytes(), 0));
+    let length = usize::from(u16::from_le_bytes([archive[begin + 8], archive[begin + 9]]));
+    let header = String::from_utf8(archive[begin + 10..begin + 10 + length].to_vec()).unwrap();
+    assert!(header.contains("'<f4'"), "{header}");
+    let shape = header.split('(').nth(1).unwrap().split(')').next().unwrap();
+    let sides = shape.split_terminator(',');
+    let count: usize = sides.map(|side| side.parse::<usize>().unwrap()).product();
+    let values = archive[begin + 10 + length..][..4 * count].chunks_exact(4);
+    let values = values.map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()));
+    (shape.to_owned(), values.collect())
+}
+
+/// Arrays for NumPy have the values of the HDF5, components last.
+#[test]
+fn arrays_are_the_fields_of_the_hdf5() {
+    let place = Workplace::new().with_data_set();
+    let words = "predict linear ds --rollout 2 --context 2 --every 1 --batch 3";
+    place.do_it(&format!("{words} --to well"));
+    let said = place.do_it(&format!("{words} --to arrays --format npz"));
+    assert!(said.err.contains("numpy.load"), "{said:?}");
+    assert_eq!(windows(&place, "arrays"), windows(&place, "well"));
+    let name = "data/test/trajectory_00001_start_00003";
+    let archive = std::fs::read(place.path(&format!("arrays/{name}.npz"))).unwrap();
+    let (shape, tracer) = array(&archive, "tracer");
+    let (of_vector, velocity) = array(&archive, "velocity");
+    let frames: Vec<Frames> = (0..4)
+        .map(|step| frame(&place, &format!("well/{name}.hdf5"), step))
+        .collect();
+    let space = frames[0].space();
+    assert_eq!(shape, format!("4,{},{},", space[0], space[1]));
+    assert_eq!(of_vector, format!("{shape}2,"));
+    let manifest = place.manifest("ds");
+    let fields = manifest["schema"]["fields"].as_array().unwrap().iter();
+    let mut names = Vec::new();
+    for field in fields {
+        let name = field["name"].as_str().unwrap().to_owned();
+        let components = 1 + usize::from(field["order"] == "vector");
+        names.extend((0..components).map(|component| (name.clone(), component)));
+    }
+    let channel = |name: &str, component: usize| {
+        let place = names
+            .iter()
+            .position(|one| *one == (name.to_owned(), component));
+        place.unwrap()
+    };
+    let cells = frames[0].cells();
+    for (step, frame) in frames.iter().enumerate() {
+        let own = frame.channel(0, 0, channel("tracer", 0));
+        assert_eq!(tracer[step * cells..(step + 1) * cells], *own);
+        for component in 0..2 {
+            let own = frame.channel(0, 0, channel("velocity", component));
+            let found = velocity[2 * step * cells..]
+                .iter()
+                .skip(component)
+                .step_by(2);
+            assert!(found.zip(own).all(|(a, b)| a == b), "{step} {component}");
+        }
+    }
+    // The same command does nothing; another format is another prediction.
+    place
+        .do_it(&format!("{words} --to arrays --format npz"))
+        .names(&["there already"]);
+    place
+        .run(&format!("{words} --to arrays"))
+        .refuses(&["--overwrite"]);
 }
 
 /// Walls, fields that do not vary in time, scalars and other grids than a box stay what they are.

@@ -30,6 +30,24 @@ pub enum Error {
         source: SubjectError,
     },
 
+    /// A jitter where no axis is periodic.
+    #[error(
+        "{dataset} has no periodic axis along which its grid could be rolled; leave --jitter out"
+    )]
+    NotPeriodic {
+        /// Name of the data set.
+        dataset: String,
+    },
+
+    /// An ensemble whose members would not differ.
+    #[error(
+        "an ensemble needs members that differ, at least two: {reason}; give --jitter SEED, or --schedule random:SEED"
+    )]
+    Ensemble {
+        /// Why it has none.
+        reason: String,
+    },
+
     /// The step function failed.
     #[error("{name} failed at lead {lead} of {split} trajectory {trajectory}: {source}")]
     Step {

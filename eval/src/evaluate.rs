@@ -4,6 +4,7 @@
 //! they are in the context of the next step, and measured while that step is computed. Only metrics of
 //! whole rollouts hold their frames.
 
+mod ensemble;
 mod measure;
 mod plan;
 mod ranks;
@@ -62,9 +63,13 @@ pub struct EvalOptions {
     pub keep: usize,
     /// Edges of the wavenumber bands, in radians per cell, ascending; if none, The Well's three bands.
     pub bands: Option<Vec<f32>>,
+    /// Seed of the shifts by which each step sees the grid rolled along its periodic axes; if none, it is not rolled.
+    pub jitter: Option<u64>,
+    /// Rollouts from each start, which differ by their seeds and are measured together; if none, there is one rollout.
+    pub members: Option<usize>,
     /// Whether rollouts are also measured as a whole, which holds their frames in memory.
     pub temporal: bool,
-    /// What to do if the results hold an evaluation with the same name, data set, split and schedule.
+    /// What to do if the results hold an evaluation with the same name, data set, split and schedule, jitter included.
     pub existing: OnExisting,
     /// Time between two saves of the progress, which is at most lost by an interruption.
     pub save_every: Duration,
@@ -79,6 +84,8 @@ impl Default for EvalOptions {
             batch: 4,
             keep: 1,
             bands: None,
+            jitter: None,
+            members: None,
             temporal: false,
             existing: OnExisting::Renew,
             save_every: Duration::from_secs(30),
@@ -91,7 +98,7 @@ impl Default for EvalOptions {
 /// call it from a thread that is not the runtime's.
 ///
 /// # Errors
-/// [`Error::Patch`], [`Error::Exists`], [`Error::Clash`] and [`Error::Unwritable`] before anything runs, and the
+/// [`Error::Patch`], [`Error::NotPeriodic`], [`Error::Ensemble`], [`Error::Exists`], [`Error::Clash`] and [`Error::Unwritable`] before anything runs, and the
 /// second and third also at the end, if another process was faster; [`Error::Step`]; a rollout longer than every
 /// trajectory is [`wellspring_store::Error::NoWindows`].
 pub fn evaluate(
@@ -127,7 +134,7 @@ pub fn evaluate_by_ranks(
     let life = tables::life(results, &plan.record.run);
     let begun = async {
         let life = life.hold().await?;
-        try_writing(results, &plan.record.run).await?;
+        try_writing(results, &plan.record).await?;
         Ok::<_, wellspring_store::Error>(life)
     };
     let _life = runtime
@@ -169,11 +176,13 @@ fn claim(
     Ok(claim)
 }
 
-/// Writes a file to the folder of each table and removes it, so that missing permissions show at the start.
-async fn try_writing(results: &Location, run: &str) -> wellspring_store::Result<()> {
-    let folders = Table::ALL.map(Table::name).into_iter().chain(["frames"]);
+/// Writes a file to the folder of each table that an evaluation has, and removes it, so that missing permissions show at the start.
+async fn try_writing(results: &Location, record: &RunRecord) -> wellspring_store::Result<()> {
+    let is_written = |table: &Table| *table != Table::Ensembles || record.members.is_some();
+    let tables = Table::ALL.into_iter().filter(is_written);
+    let folders = tables.map(Table::name).chain(["frames"]);
     for folder in folders {
-        let place = results.join(folder).join(&format!("{run}.try"));
+        let place = results.join(folder).join(&format!("{}.try", record.run));
         place.put("").await?;
         // Where nothing may be removed, results can still be added.
         let _ = place.delete().await;

@@ -8,11 +8,14 @@
 //! **Rollouts.** [`evaluate()`] lets a subject continue every start of a split for some frames, many
 //! starts at once; each prediction becomes part of the next context. A [`Schedule`] gives the patch
 //! size of each step: a fixed one, a cycle (4 → 8 → 16 → 4 …), a list, random ones, or a token budget.
+//! A jitter rolls the grid by random shifts before each step and back after it; several rollouts that differ by such
+//! draws are an ensemble.
 //! [`Rollouts`] gives the frames themselves and measures nothing.
 //!
 //! **Metrics.** A [`FieldMetrics`] measures every predicted field against the truth, in the field's own
 //! units and in f64: The Well's ten spatial metrics ([`Spatial`]), errors within its three bands of
-//! wavenumbers, and the power of truth, prediction and residual by wavenumber. Values equal those of
+//! wavenumbers, and the power of truth, prediction and residual by wavenumber. An [`EnsembleScore`] has spread, CRPS and
+//! coverage of an ensemble's members. Values equal those of
 //! The Well's own code (`tests/parity.rs`). Values that are not finite are stored as such, and not left out
 //! of means. An evaluation measures stored values and scales the results, so that 10⁻³ on a mean of 10⁸
 //! and fields of 10⁻³⁰ or 10³⁰ keep their digits. Ratios are guarded by The Well's ε = 10⁻⁷ in the field's
@@ -21,7 +24,7 @@
 //! in f64, before they are measured: errors of a data set with transforms are those of the same data without, and
 //! both are one task.
 //!
-//! **Tables.** An evaluation writes Parquet files: a row in `runs`, its `metrics` and `spectra`, and a
+//! **Tables.** An evaluation writes Parquet files: a row in `runs`, its `metrics` and `spectra`, of an ensemble also `ensembles`, and a
 //! few frames for pictures. The row is written last; without it the evaluation does not exist, so
 //! readers never see half of one and many processes may write at once. [`Results`] registers committed
 //! evaluations with DataFusion, and named [`View`]s for the usual questions. `runs.task` identifies what was
@@ -112,7 +115,7 @@ pub use figures::{
     AnimationOptions, Figure, FigureSelection, ImageFormat, ReportOptions, animate, fields,
     figures, report,
 };
-pub use metrics::{FieldMetrics, Line, Score, Spatial, Spectra, Temporal, artefact_ratio};
+pub use metrics::{EnsembleScore, FieldMetrics, Line, Score, Spatial, Spectra, Temporal, artefact_ratio};
 pub use results::{OnExisting, RunRecord, TABLE_VERSION};
 #[cfg(feature = "cluster")]
 pub use sql::{

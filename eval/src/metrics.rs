@@ -5,6 +5,7 @@
 
 mod artefact;
 mod channel;
+mod ensemble;
 mod spatial;
 mod temporal;
 
@@ -15,6 +16,7 @@ use crate::Result;
 pub(crate) use artefact::ARTEFACT_PATCHES;
 pub use artefact::artefact_ratio;
 pub(crate) use channel::Channel;
+pub use ensemble::EnsembleScore;
 pub use spatial::Spatial;
 pub use temporal::Temporal;
 

@@ -14,6 +14,7 @@ pub(crate) mod memory;
 mod results;
 mod run_files;
 pub(crate) mod session;
+mod spacing;
 mod training;
 mod views;
 

@@ -86,5 +86,5 @@ pub use convert::{Stage, append, decode, finish, ingest, ingest_part, open, prom
 pub use error::{Error, Result};
 pub use findings::{Finding, FindingKind, Severity};
 pub use output::Packing;
-pub use predictions::{PredictionBatch, PredictionFolder, PredictionSource};
+pub use predictions::{PredictionBatch, PredictionFolder, PredictionFormat, PredictionSource};
 pub use simulate::{Equation, SimulateOptions, WaveField, Waves, simulate};

@@ -6,6 +6,7 @@
 //! predicted it, and from where.
 
 mod file;
+mod npz;
 
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,32 @@ use wellspring_store::{
 use crate::Result;
 use crate::output::{Record, Request, Staged, disk};
 use file::{PredictionFile, RolloutLayout};
+use npz::NpzFile;
+
+/// Format of predictions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PredictionFormat {
+    /// HDF5 in The Well's layout.
+    #[default]
+    Hdf5,
+    /// Archives of NumPy's arrays. The rollouts of a batch are in memory until they are complete.
+    Npz,
+}
+
+impl PredictionFormat {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Hdf5, Self::Npz];
+
+    /// Its name on the command line, and the ending of its files' names.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hdf5 => "hdf5",
+            Self::Npz => "npz",
+        }
+    }
+}
 
 /// What predicts, and from where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +73,9 @@ pub struct PredictionSource {
 struct PredictionRequest {
     #[serde(flatten)]
     source: PredictionSource,
+    /// Format of the files; HDF5 in records of before there were others.
+    #[serde(default)]
+    format: PredictionFormat,
     /// Version of the program.
     version: String,
 }
@@ -71,7 +101,7 @@ impl<'a> PredictionFolder<'a> {
     /// [`crate::Error::Exists`] when there are files and they may not be replaced; [`crate::Error::Simulating`];
     /// [`crate::Error::Disk`].
     pub fn begin(
-        out: &Path,
+        (out, format): (&Path, PredictionFormat),
         dataset: &'a Dataset,
         source: PredictionSource,
         overwrite: bool,
@@ -79,7 +109,11 @@ impl<'a> PredictionFolder<'a> {
     ) -> Result<Option<Self>> {
         let data = out.join("data");
         let version = env!("CARGO_PKG_VERSION").into();
-        let request = PredictionRequest { source, version };
+        let request = PredictionRequest {
+            source,
+            format,
+            version,
+        };
         let found = request.find(&data).map_err(|source| disk(&data, source))?;
         if !overwrite && found.is_some() {
             reporter.note("these predictions are there already");
@@ -108,8 +142,12 @@ impl<'a> PredictionFolder<'a> {
         let mut files = Vec::with_capacity(windows.len());
         for &window in windows {
             let path = self.staged.split(self.request.source.split);
-            let path = path.join(file_name(window));
-            files.push(PredictionFile::create(path, &self.layout(window).await?)?);
+            let path = path.join(self.file_name(window));
+            let layout = self.layout(window).await?;
+            files.push(match self.request.format {
+                PredictionFormat::Hdf5 => RolloutFile::Well(PredictionFile::create(path, &layout)?),
+                PredictionFormat::Npz => RolloutFile::Npz(NpzFile::new(path, &layout)),
+            });
         }
         Ok(PredictionBatch {
             normalizer: &self.normalizer,
@@ -127,12 +165,19 @@ impl<'a> PredictionFolder<'a> {
         let files = source.windows.iter();
         let record = Record {
             files: files
-                .map(|&window| folder.join(file_name(window)))
+                .map(|&window| folder.join(self.file_name(window)))
                 .collect(),
             request: self.request,
         };
         self.staged.finish(&record)?;
         Ok(record.paths(&self.data))
+    }
+
+    /// `trajectory_00003_start_00012.hdf5`: the order of names is that of trajectories and starts.
+    fn file_name(&self, window: Window) -> String {
+        let Window { trajectory, start } = window;
+        let ending = self.request.format.name();
+        format!("trajectory_{trajectory:05}_start_{start:05}.{ending}")
     }
 
     /// All that a file holds beside its frames.
@@ -165,28 +210,33 @@ impl<'a> PredictionFolder<'a> {
     }
 }
 
-/// `trajectory_00003_start_00012.hdf5`: the order of names is that of trajectories and starts.
-fn file_name(window: Window) -> String {
-    let Window { trajectory, start } = window;
-    format!("trajectory_{trajectory:05}_start_{start:05}.hdf5")
+/// The file of a rollout.
+enum RolloutFile {
+    Well(PredictionFile),
+    Npz(NpzFile),
 }
 
 /// The files of rollouts that are predicted side by side.
 pub struct PredictionBatch<'a> {
     normalizer: &'a Normalizer,
-    files: Vec<PredictionFile>,
+    files: Vec<RolloutFile>,
 }
 
 impl PredictionBatch<'_> {
-    /// Writes the next frame of each rollout, (1, B, C, *space) of stored values; `place` is its place in the rollout,
+    /// Takes the next frame of each rollout, (1, B, C, *space) of stored values; `place` is its place in the rollout,
     /// from 0.
     ///
     /// # Errors
     /// [`crate::Error::Write`].
-    pub fn put(&self, place: usize, mut frames: Frames) -> Result<()> {
+    pub fn put(&mut self, place: usize, mut frames: Frames) -> Result<()> {
         self.normalizer.denormalize(&mut frames);
-        let mut files = self.files.iter().enumerate();
-        files.try_for_each(|(batch, file)| file.put(place, &frames, batch))
+        for (batch, file) in self.files.iter_mut().enumerate() {
+            match file {
+                RolloutFile::Well(file) => file.put(place, &frames, batch)?,
+                RolloutFile::Npz(file) => file.put(&frames, batch),
+            }
+        }
+        Ok(())
     }
 
     /// Completes the files.
@@ -194,6 +244,9 @@ impl PredictionBatch<'_> {
     /// # Errors
     /// [`crate::Error::Write`], [`crate::Error::Disk`].
     pub fn close(self) -> Result<()> {
-        self.files.into_iter().try_for_each(PredictionFile::close)
+        self.files.into_iter().try_for_each(|file| match file {
+            RolloutFile::Well(file) => file.close(),
+            RolloutFile::Npz(file) => file.close(),
+        })
     }
 }

@@ -62,7 +62,7 @@ fn tables(place: &Workplace) -> String {
     let columns: Vec<Column> = serde_json::from_str(&said.out).unwrap();
     check_meanings(&columns);
     let mut text = "# Tables and views\n\nWhat `SELECT * FROM columns` says in `wellspring sql -r results --runs runs`. `runs`, \
-        `metrics`, `spectra`, `training` and `training_folders` are tables; the others are views, whose SQL is in `wellspring sql \
+        `metrics`, `spectra`, `ensembles`, `training` and `training_folders` are tables; the others are views, whose SQL is in `wellspring sql \
         --explain-views`.\n"
         .to_owned();
     let views = place.do_it("sql --explain-views").out;

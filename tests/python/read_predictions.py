@@ -29,6 +29,7 @@ def predicted() -> pathlib.Path:
     wellspring(folder, f"train --out run {SMALL}")
     wellspring(folder, f"predict run ds --to model {WORDS}")
     wellspring(folder, "predict persistence ds --to still --rollout 3 --context 3 --every 2")
+    wellspring(folder, f"predict run ds --to arrays --format npz {WORDS}")
     return folder
 
 
@@ -98,6 +99,20 @@ class Predictions(unittest.TestCase):
                 steps = about["start"] + about["stride"] * np.arange(6)
                 np.testing.assert_array_equal(file["scalars/forcing"][:], np.sin(steps))
                 self.assertEqual((about["name"], about["schedule"], about["context"]), ("run", "8,4", 3))
+
+    def test_arrays_for_numpy_are_those_of_the_hdf5(self):
+        files = sorted((predicted() / "arrays").rglob("*.npz"))
+        self.assertEqual(len(files), 4)
+        for path in files:
+            well = predicted() / "model" / path.relative_to(predicted() / "arrays").with_suffix(".hdf5")
+            with np.load(path) as arrays, h5py.File(well) as file:
+                self.assertEqual(int(arrays["context"]), 3)
+                np.testing.assert_array_equal(arrays["tracer"], file["t0_fields/tracer"][0])
+                np.testing.assert_array_equal(arrays["velocity"], file["t1_fields/velocity"][0])
+                np.testing.assert_array_equal(arrays["mask"], file["t0_fields/mask"][:])
+                np.testing.assert_array_equal(arrays["time"], file["dimensions/time"][:])
+                np.testing.assert_array_equal(arrays["coordinate_x"], file["dimensions/x"][:])
+                np.testing.assert_array_equal(arrays["scalar_forcing"], file["scalars/forcing"][:])
 
     def test_persistence(self):
         for item in self.open("still"):

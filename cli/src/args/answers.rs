@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use wellspring_eval::{Format, ImageFormat, OnExisting};
 use wellspring_train::DeviceChoice;
 
@@ -19,6 +20,8 @@ Examples:
   wellspring eval runs/ckm ds -r results --schedule 16x8x8         one p per axis
   wellspring eval runs/ckm ds -r results --schedule random:7
   wellspring eval runs/ckm ds -r results --schedule budget:250     small patches where the model is least sure
+  wellspring eval runs/ckm ds -r results --jitter 7                patches at other random places at each step
+  wellspring eval runs/ckm ds -r results --rollout 20 --members 8  an ensemble: spread, CRPS, coverage
   wellspring eval runs/ckm ds -r results --step best               the checkpoint with the best validation
   wellspring eval runs/ckm ds -r results --bands 0,0.4,0.8,1.6,4.5 errors in other bands
   wellspring eval persistence ds -r results --rollout 20           the baseline to beat
@@ -26,6 +29,10 @@ Examples:
 A budget of tokens gains little. On the demo's data (64x64, 16 starts, 12 leads) and the tokens of 8, its mean VRMSE
 is 3 % (ckm) and 0.4 % (csm) below that of 8; at the tokens of 4,8,16 it is 2 % and 4 % above that of the cycle,
 which is the better choice.
+
+The errors of an ensemble and how well it tells them, by lead:
+  wellspring sql -r results 'SELECT lead, avg(ratio), avg(crps), avg(coverage), avg(expected_coverage)
+    FROM ensemble GROUP BY lead ORDER BY lead'
 
 --schedule may be given several times; each is an evaluation of its own. What an interrupted evaluation has
 done is found again by the same command. An evaluation that these tables hold already is done again and takes its
@@ -49,6 +56,18 @@ pub struct Eval {
     /// Patch sizes by step: 16 | 4,8,16 | 16x8x8 | list:4,4,16 | random:SEED | budget:TOKENS
     #[arg(long = "schedule", value_name = "SCHEDULE")]
     pub schedules: Vec<String>,
+
+    /// Roll the grid along its periodic axes before each step, by less than a patch, and what is predicted back: the
+    /// seed of the random shifts. The tables show it with the schedule, as in `16 jitter:7`
+    #[arg(long, value_name = "SEED")]
+    pub jitter: Option<u64>,
+
+    /// Roll out an ensemble of N members from each start, which differ by what is random. Member m has the seed of
+    /// --jitter plus m (by default from 0, where an axis is periodic), and with --schedule random:SEED that seed plus m.
+    /// Metrics, spectra and pictures are those of the mean; the table ensembles and the view ensemble tell how the members
+    /// spread
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(2..))]
+    pub members: Option<usize>,
 
     /// Split to evaluate
     #[arg(long, default_value = "test")]
@@ -121,6 +140,7 @@ Examples:
   wellspring sql -r results                                a prompt; \\? lists its commands, \\q quits
   wellspring sql --explain-views                           the named views and their SQL
   wellspring sql --data s3://bucket/ds 'SELECT step, avg(band_energy(velocity_x, 1, 2)) FROM frames GROUP BY step'
+  wellspring sql --data ds 'SELECT step, avg(field_rms(divergence(velocity_x, velocity_y))) FROM frames GROUP BY step'
   wellspring sql --data a=ds1 --data b=ds2 'SELECT avg(field_rms(pressure)) FROM b.frames'
   wellspring sql --runs runs \"SELECT config['optim.lr'], min(vrmse) FROM training GROUP BY 1\"
   wellspring sql --runs s3://bucket/runs 'SELECT step, smooth, vrmse FROM curves ORDER BY step'
@@ -134,7 +154,8 @@ curves compare runs and their steps.
 
 The table frames has the columns split, trajectory, step, time, the parameters of the simulation, and every channel
 in its own units. Functions of channels: field_mean, field_var, field_rms, field_sum, field_min, field_max,
-band_energy(field, low, high) with wavenumbers in radians per cell, and vrmse(truth, prediction). bootstrap(value,
+band_energy(field, low, high) with wavenumbers in radians per cell, vrmse(truth, prediction), and divergence(vx, vy[,
+vz]), a field again, of central differences that wrap along periodic axes and are one-sided at walls. bootstrap(value,
 trajectory) gives the 95 % interval of a mean over trajectories, as a struct of low and high, and
 sign_flip(difference, trajectory) the p value of a mean difference. Queries read parts of shards and do not compare
 checksums, which cover whole shards: `wellspring verify` does.

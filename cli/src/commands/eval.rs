@@ -6,7 +6,9 @@ use wellspring_eval::{
     Baseline, BaselineSubject, Description, EvalOptions, Evaluation, Ranks, RunRecord, Schedule,
     Subject, SubjectError,
 };
-use wellspring_store::{Conditioning, Context, Dataset, Frames, Location, Patch, Share, Split};
+use wellspring_store::{
+    Axis, Boundary, Conditioning, Context, Dataset, Frames, Location, Patch, Share, Split,
+};
 use wellspring_train::{Collective, DeviceChoice, Domain, ModelChoice, Predictor};
 
 use super::Session;
@@ -25,8 +27,15 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
         Ok(split) => split,
         Err(error) => misuse!("--split: {error}"),
     };
+    let dataset = session.wait(async { Dataset::open(&session.locate(&args.root)?).await })?;
+    let is_baseline = Baseline::named(&args.run).is_some();
+    if is_baseline && (args.jitter.is_some() || args.members.is_some()) {
+        misuse!(
+            "--jitter, --members: {} is the same wherever the grid begins, so nothing of it is random",
+            args.run
+        );
+    }
     let evaluator = Evaluator {
-        dataset: session.wait(async { Dataset::open(&session.locate(&args.root)?).await })?,
         results: session.locate(&args.results)?,
         options: EvalOptions {
             rollout: args.rollout,
@@ -35,10 +44,13 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
             batch: args.batch,
             keep: args.keep,
             bands: args.bands.clone(),
+            jitter: args.jitter.or_else(|| first_seed(args.members, &dataset)),
+            members: args.members,
             temporal: args.temporal,
             existing: args.existing,
             ..EvalOptions::default()
         },
+        dataset,
     };
     let records = match Baseline::named(&args.run) {
         Some(baseline) => {
@@ -65,6 +77,13 @@ pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
         super::typed_as(&args.results, &evaluator.results)
     ));
     Ok(())
+}
+
+/// The seed of an ensemble's first member, where none was typed: members differ by jitter, if the grid can be rolled.
+fn first_seed(members: Option<usize>, dataset: &Dataset) -> Option<u64> {
+    let axes = &dataset.schema().grid.axes;
+    let is_periodic = |axis: &Axis| axis.boundary == [Boundary::Periodic; 2];
+    members.and_then(|_| axes.iter().any(is_periodic).then_some(0))
 }
 
 /// A run, and a model of it.

@@ -1,9 +1,9 @@
-//! `wellspring predict`: reads a run (or takes a baseline) and a data set, and writes rollouts as The Well's HDF5. The
+//! `wellspring predict`: reads a run (or takes a baseline) and a data set, and writes rollouts as The Well's HDF5 or as NumPy's archives. The
 //! files get their final place when all are complete, so an interruption leaves none, and the same command starts over.
 
 use anyhow::{Context as _, Result};
 use wellspring_eval::{Baseline, RolloutOptions, Rollouts, Schedule, Subject};
-use wellspring_ingest::{PredictionFolder, PredictionSource};
+use wellspring_ingest::{PredictionFolder, PredictionFormat, PredictionSource};
 use wellspring_store::{Dataset, Patch, Reporter as _};
 
 use super::Session;
@@ -26,6 +26,7 @@ pub fn run(session: &Session, args: &args::Predict) -> Result<()> {
             None => None,
         },
         batch: args.batch,
+        jitter: args.jitter,
     };
     let dataset = session.wait(async { Dataset::open(&session.locate(&args.root)?).await })?;
     let ndim = dataset.schema().grid.ndim();
@@ -35,6 +36,12 @@ pub fn run(session: &Session, args: &args::Predict) -> Result<()> {
         options,
     };
     if let Some(baseline) = Baseline::named(&args.run) {
+        if args.jitter.is_some() {
+            misuse!(
+                "--jitter: {} has no patches, and is the same wherever the grid begins",
+                args.run
+            );
+        }
         let subject = baseline.with_context(args.context, ndim).every(args.stride);
         let schedule = Schedule::fixed(Patch::uniform(1, ndim));
         return prediction.write(session, (&subject, &args.run), &schedule);
@@ -80,8 +87,14 @@ impl Prediction<'_> {
         }
         let (out, reporter) = (&self.args.to, &*session.reporter);
         let source = self.source(subject, schedule, &rollouts);
-        let folder = PredictionFolder::begin(out, dataset, source, self.args.overwrite, reporter)
-            .with_context(|| format!("cannot predict into {}", out.display()))?;
+        let folder = PredictionFolder::begin(
+            (out, self.args.format),
+            dataset,
+            source,
+            self.args.overwrite,
+            reporter,
+        )
+        .with_context(|| format!("cannot predict into {}", out.display()))?;
         if let Some(folder) = folder {
             let frames = windows.len() * self.args.rollout;
             let doing = format!("predicting by {}", subject.1);
@@ -92,12 +105,15 @@ impl Prediction<'_> {
                 .and_then(|()| Ok(folder.finish()?))
                 .with_context(|| format!("cannot predict into {}", out.display()))?;
         }
+        let next = match self.args.format {
+            PredictionFormat::Hdf5 => format!("wellspring ingest {} predictions", out.display()),
+            PredictionFormat::Npz => "numpy.load(FILE) in Python".to_owned(),
+        };
         line(&format!(
-            "{} rollouts of {} frames in {}; next: wellspring ingest {} predictions",
+            "{} rollouts of {} frames in {}; next: {next}",
             windows.len(),
             rollouts.frames(),
             out.display(),
-            out.display()
         ));
         Ok(())
     }
@@ -111,9 +127,10 @@ impl Prediction<'_> {
         let about = subject.description();
         PredictionSource {
             name: name.to_owned(),
-            schedule: match about.strategy.as_str() {
-                "baseline" => "-".to_owned(),
-                _ => schedule.to_string(),
+            schedule: match (about.strategy.as_str(), self.options.jitter) {
+                ("baseline", _) => "-".to_owned(),
+                (_, Some(seed)) => format!("{schedule} jitter:{seed}"),
+                (_, None) => schedule.to_string(),
             },
             weights: about.weights.unwrap_or_default(),
             dataset: self.dataset.manifest().id(),
@@ -134,7 +151,7 @@ fn roll_out(
 ) -> Result<()> {
     let context = folder.context();
     for windows in rollouts.windows().to_vec().chunks(rollouts.batch()) {
-        let files = session.wait(folder.batch(windows))?;
+        let mut files = session.wait(folder.batch(windows))?;
         rollouts.roll_out(windows, |place, frames| {
             files.put(place, frames)?;
             if place >= context {

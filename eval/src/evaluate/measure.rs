@@ -3,18 +3,18 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use bytes::Bytes;
 use tokio::runtime::Handle;
 use wellspring_store::{
     Conditioning, Conditions, Dataset, Frames, Manifest, Normalizer, Reporter, Split, Window,
     WindowSpec,
 };
 
+use super::ensemble;
 use super::spectra::{Names, SpectrumSums};
 use super::unfinished::{Progress, SavedProgress, Unfinished};
 use crate::metrics::{ARTEFACT_PATCHES, Channel, FieldMetrics, Score, Spatial, Temporal};
 use crate::results::pictures::Picture;
-use crate::results::tables::{Draft, MetricRow, RunRecord, Table, TableWriter};
+use crate::results::tables::{Draft, EnsembleRow, MetricRow, RunRecord};
 use crate::{EvalOptions, Result};
 
 /// Leads whose frames are kept, at most about.
@@ -101,8 +101,8 @@ pub(super) struct Prediction<'a> {
     pub(super) lead: usize,
     pub(super) patch: String,
     pub(super) tokens: usize,
-    /// Stored values, (1, B, C, *space).
-    pub(super) prediction: Frames,
+    /// Stored values, (1, B, C, *space), of each member of an ensemble, or of the only rollout.
+    pub(super) members: Vec<Frames>,
     /// At the last lead: the progress of the evaluation after it.
     pub(super) progress: Option<Progress>,
 }
@@ -149,7 +149,7 @@ impl<'a> Measurer<'a> {
             channels: channels(manifest)?,
             normalizer: manifest.normalizer()?,
             metrics,
-            draft: Draft::new()?,
+            draft: Draft::of(record)?,
             spectra: SpectrumSums::default(),
             unfinished,
             saved: Instant::now(),
@@ -165,36 +165,34 @@ impl<'a> Measurer<'a> {
     }
 
     /// Adds what was measured of other windows, which follow those measured so far.
-    pub(super) fn add(&mut self, saved: SavedProgress) -> Result<()> {
+    pub(super) fn add(&mut self, mut saved: SavedProgress) -> Result<()> {
         let blank = vec![0.0; self.source.dataset.schema().grid.cells()];
         let like = self.metrics.score(&blank, &blank)?.spectra;
         self.spectra.add_saved(saved.spectra, &like);
-        let own = self.take_rows()?;
-        self.draft.before.push(own);
-        self.draft.before.extend(saved.metrics);
+        for table in self.draft.growing() {
+            table.add(saved.rows.remove(&table.table()).unwrap_or_default())?;
+        }
         self.draft.pictures.extend(saved.pictures);
         Ok(())
     }
 
-    /// The rows since they were taken last, as a file.
-    fn take_rows(&mut self) -> Result<Bytes> {
-        let rows = std::mem::replace(&mut self.draft.metrics, TableWriter::new(Table::Metrics)?);
-        Ok(Bytes::from(rows.finish()?))
-    }
-
-    pub(super) fn lead(&mut self, mut predicted: Prediction<'_>) -> Result<()> {
+    pub(super) fn lead(&mut self, predicted: Prediction<'_>) -> Result<()> {
+        let Some(mut prediction) = ensemble::mean(&predicted.members, &self.normalizer) else {
+            return Ok(());
+        };
         let place = self.context + predicted.lead - 1;
         let mut truth = self.source.read(predicted.windows, place..place + 1)?;
-        self.measure(&truth, &predicted)?;
+        self.measure(&truth, &prediction, &predicted)?;
         if self.options.temporal {
-            self.collect(&truth, &predicted)?;
+            self.collect(&truth, &prediction, &predicted)?;
         }
         let kept = self.options.keep.saturating_sub(predicted.first);
         if kept > 0 && is_pictured(predicted.lead, self.options.rollout) {
             // Pictures are in the fields' own units, as far as f32 holds them.
             self.normalizer.denormalize(&mut truth);
-            self.normalizer.denormalize(&mut predicted.prediction);
-            self.picture(&truth, &predicted, kept.min(predicted.windows.len()));
+            self.normalizer.denormalize(&mut prediction);
+            let kept = kept.min(predicted.windows.len());
+            self.picture([&truth, &prediction], &predicted, kept);
         }
         match predicted.progress {
             Some(progress) if self.saved.elapsed() >= self.options.save_every => {
@@ -206,14 +204,16 @@ impl<'a> Measurer<'a> {
 
     /// Saves the rows since the last time, and where everything stands.
     pub(super) fn save(&mut self, progress: Progress) -> Result<()> {
-        let rows = self.take_rows()?;
+        let tables = self.draft.growing();
+        let rows: Result<Vec<_>> = tables
+            .map(|table| -> Result<_> { Ok((table.table(), table.cut()?)) })
+            .collect();
         let pictures = &self.draft.pictures[self.pictures_saved..];
         let saving = self
             .unfinished
-            .save(progress, rows.clone(), pictures, self.spectra.save());
+            .save(progress, rows?, pictures, self.spectra.save());
         self.source.runtime.block_on(saving)?;
         self.pictures_saved = self.draft.pictures.len();
-        self.draft.before.push(rows);
         self.saved = Instant::now();
         Ok(())
     }
@@ -231,12 +231,17 @@ impl<'a> Measurer<'a> {
         Ok((self.draft, self.unfinished))
     }
 
-    fn measure(&mut self, truth: &Frames, predicted: &Prediction<'_>) -> Result<()> {
+    fn measure(
+        &mut self,
+        truth: &Frames,
+        prediction: &Frames,
+        predicted: &Prediction<'_>,
+    ) -> Result<()> {
         let (windows, channels) = (predicted.windows.len(), self.channels.len());
         let places = (0..windows).flat_map(|batch| (0..channels).map(move |c| (batch, c)));
         let places: Vec<(usize, usize)> = places.collect();
         let field = |&(b, c): &(usize, usize)| {
-            let prediction = predicted.prediction.channel(0, b, c);
+            let prediction = prediction.channel(0, b, c);
             (truth.channel(0, b, c), prediction, self.channels[c])
         };
         let fields: Vec<_> = places.iter().map(field).collect();
@@ -271,14 +276,50 @@ impl<'a> Measurer<'a> {
                 });
             }
         }
-        self.draft.metrics.push(&rows)
+        self.draft.metrics.push(&rows)?;
+        let skill = scores.iter().map(|score| score.spatial.vrmse);
+        let skill: Vec<_> = places.into_iter().zip(skill).collect();
+        self.measure_members(truth, predicted, &skill)
+    }
+
+    /// Measures what the members of an ensemble say of each (window, channel), where there is one.
+    fn measure_members(
+        &mut self,
+        truth: &Frames,
+        predicted: &Prediction<'_>,
+        skill: &[((usize, usize), f64)],
+    ) -> Result<()> {
+        let Some(table) = &mut self.draft.ensembles else {
+            return Ok(());
+        };
+        let measured = ensemble::values(truth, &predicted.members, &self.channels, skill);
+        let mut rows = Vec::new();
+        for (values, &((batch, channel), _)) in measured.iter().zip(skill) {
+            let window = predicted.windows[batch];
+            rows.extend(values.iter().map(|value| EnsembleRow {
+                run: self.run,
+                trajectory: window.trajectory,
+                start: window.start,
+                lead: predicted.lead as u32,
+                field: &self.names[channel],
+                member: value.member,
+                metric: value.metric,
+                value: value.value,
+            }));
+        }
+        table.push(&rows)
     }
 
     /// Keeps a lead of rollouts that are measured as a whole, and measures them after the last.
-    fn collect(&mut self, truth: &Frames, predicted: &Prediction<'_>) -> Result<()> {
+    fn collect(
+        &mut self,
+        truth: &Frames,
+        prediction: &Frames,
+        predicted: &Prediction<'_>,
+    ) -> Result<()> {
         let [truths, predictions] = &mut self.whole;
         truths.extend(truth.data());
-        predictions.extend(predicted.prediction.data());
+        predictions.extend(prediction.data());
         if predicted.lead < self.options.rollout {
             return Ok(());
         }
@@ -305,7 +346,12 @@ impl<'a> Measurer<'a> {
         self.draft.metrics.push(&rows)
     }
 
-    fn picture(&mut self, truth: &Frames, predicted: &Prediction<'_>, kept: usize) {
+    fn picture(
+        &mut self,
+        [truth, prediction]: [&Frames; 2],
+        predicted: &Prediction<'_>,
+        kept: usize,
+    ) {
         let finite = |values: &[f32]| values.iter().map(|&x| x.is_finite().then_some(x)).collect();
         for (batch, window) in predicted.windows[..kept].iter().enumerate() {
             for (channel, field) in self.names.iter().enumerate() {
@@ -317,7 +363,7 @@ impl<'a> Measurer<'a> {
                     field: field.clone(),
                     shape: truth.space().iter().map(|&n| n as u32).collect(),
                     truth: finite(truth.channel(0, batch, channel)),
-                    prediction: finite(predicted.prediction.channel(0, batch, channel)),
+                    prediction: finite(prediction.channel(0, batch, channel)),
                 });
             }
         }

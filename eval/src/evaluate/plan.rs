@@ -4,12 +4,13 @@ use std::ops::Range;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use tokio::runtime::Handle;
-use wellspring_store::{Location, Order, Patch, Plan, Reporter, Share, Window, WindowSpec};
+use wellspring_store::{Location, Order, Plan, Reporter, Share, Window, WindowSpec};
 
 use super::Evaluation;
+use super::ensemble;
 use super::measure::{self, Measurer, Prediction, TruthSource};
 use super::ranks::{self, Ranks, exchange, told_by_the_first};
-use super::rollout::Rollout;
+use super::rollout::{Rollout, Step};
 use super::rollout_batch::RolloutBatch;
 use super::task::Task;
 use super::unfinished::{Costs, Progress, Unfinished};
@@ -55,7 +56,8 @@ impl<'a> EvaluationPlan<'a> {
         )?;
         let windows: Vec<Window> = windows.iter().collect();
         let space = manifest.schema.grid.shape();
-        let is_single = Rollout::new(subject, schedule, &space)?.is_single();
+        let rollouts = ensemble::rollouts(&evaluation)?;
+        let is_single = rollouts.iter().any(Rollout::is_single);
         measure::field_metrics(&space, options)?;
         let trajectories = &manifest.split(options.split)?.trajectories;
         let task = Task::new(manifest, options.split, stride)?;
@@ -65,6 +67,7 @@ impl<'a> EvaluationPlan<'a> {
         } else {
             schedule.to_string()
         };
+        let shown = ensemble::shown(&evaluation, &shown);
         let record = RunRecord {
             run: tables::file_name(name, &shown, &format!("{:016x}", rand::random::<u64>())),
             table_version: TABLE_VERSION,
@@ -87,6 +90,8 @@ impl<'a> EvaluationPlan<'a> {
             fields: task.fields,
             split: options.split.to_string(),
             schedule: shown,
+            jitter: options.jitter,
+            members: options.members.map(|members| members as u64),
             context: subject.context() as u64,
             rollout: options.rollout as u64,
             trajectories: trajectories
@@ -121,7 +126,8 @@ impl<'a> EvaluationPlan<'a> {
 
     /// Frames that this rank predicts.
     pub(super) fn frames(&self) -> usize {
-        self.part.len() * self.evaluation.options.rollout
+        let options = self.evaluation.options;
+        self.part.len() * options.rollout * options.members.unwrap_or(1)
     }
 
     /// Does this rank's part. The others save theirs, and the first, which has the claim, adds them to its own and commits
@@ -222,46 +228,46 @@ impl<'a> EvaluationPlan<'a> {
         sender: &SyncSender<Prediction<'w>>,
         reporter: &dyn Reporter,
     ) -> Result<Progress> {
-        let Evaluation {
-            subject,
-            schedule,
-            dataset,
-            options,
-            ..
-        } = self.evaluation;
-        let space = dataset.schema().grid.shape();
-        let mut rollout = Rollout::new(subject, schedule, &space)?;
-        rollout.restore(begun.budget.clone());
-        reporter.advance((begun.windows * options.rollout) as u64);
+        let options = self.evaluation.options;
+        let mut rollouts = ensemble::rollouts(&self.evaluation)?;
+        for (rollout, state) in rollouts.iter_mut().zip(&begun.budgets) {
+            rollout.restore(state);
+        }
+        reporter.advance((begun.windows * options.rollout * rollouts.len()) as u64);
         let mut progress = begun;
         let batches = self.windows[self.part.clone()].chunks(self.batch);
         for windows in batches.skip(progress.windows.div_ceil(self.batch)) {
             let first = self.part.start + progress.windows;
-            let mut batch = RolloutBatch::begin(source, windows, &rollout)?;
+            let begun = RolloutBatch::begin(source, windows, self.evaluation.subject)?;
+            let mut members = vec![begun; rollouts.len()];
             for lead in 1..=options.rollout {
-                let (step, took) = batch.step(&mut rollout, &self.record.name)?;
-                progress.costs += Costs {
-                    seconds: took.as_secs_f64(),
-                    tokens: step.tokens * windows.len(),
-                };
+                let mut steps = Vec::new();
+                for (member, rollout) in members.iter_mut().zip(&mut rollouts) {
+                    let (step, took) = member.step(rollout, &self.record.name)?;
+                    progress.costs += Costs {
+                        seconds: took.as_secs_f64(),
+                        tokens: step.tokens * windows.len(),
+                    };
+                    steps.push(step);
+                    reporter.advance(windows.len() as u64);
+                }
                 let is_last = lead == options.rollout;
                 if is_last {
                     progress.windows += windows.len();
-                    progress.budget = rollout.state();
+                    progress.budgets = rollouts.iter().filter_map(Rollout::state).collect();
                 }
                 let predicted = Prediction {
                     windows,
                     first,
                     lead,
-                    patch: self.shown(&step.patch),
-                    tokens: step.tokens,
-                    prediction: step.prediction,
+                    patch: self.patch(&steps),
+                    tokens: steps.iter().map(|step| step.tokens).sum(),
+                    members: steps.into_iter().map(|step| step.prediction).collect(),
                     progress: is_last.then(|| progress.clone()),
                 };
                 if sender.send(predicted).is_err() {
                     return Ok(progress);
                 }
-                reporter.advance(windows.len() as u64);
             }
         }
         Ok(progress)
@@ -277,12 +283,14 @@ impl<'a> EvaluationPlan<'a> {
         }
     }
 
-    /// A baseline has no patch size.
-    fn shown(&self, patch: &Patch) -> String {
-        if self.record.strategy == "baseline" {
-            "-".into()
-        } else {
-            patch.to_string()
+    /// The patch size of all members; a baseline has none.
+    fn patch(&self, steps: &[Step]) -> String {
+        let mut sizes: Vec<String> = steps.iter().map(|step| step.patch.to_string()).collect();
+        sizes.dedup();
+        match sizes.as_slice() {
+            _ if self.record.strategy == "baseline" => "-".into(),
+            [size] => size.clone(),
+            _ => "mixed".into(),
         }
     }
 }

@@ -1,13 +1,15 @@
 //! The steps of a rollout: chooses the next patch size and predicts the next frame.
 
 mod budget;
+mod jitter;
 
-use wellspring_store::{Context, Frames, Patch};
+use wellspring_store::{Context, Frames, Patch, Window};
 
 use crate::error::SubjectError;
 use crate::{Error, Result, Schedule, Subject};
 use budget::Budget;
 pub(crate) use budget::BudgetState;
+pub(crate) use jitter::Jitter;
 
 /// A patch size on the grid, and what it costs there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +30,8 @@ pub(crate) struct Step {
 /// A subject that follows a schedule.
 pub(crate) struct Rollout<'a> {
     subject: &'a dyn Subject,
-    schedule: &'a Schedule,
+    schedule: Schedule,
+    jitter: Option<Jitter>,
     space: Vec<usize>,
     available: Vec<Patch>,
     budget: Option<Budget>,
@@ -38,7 +41,7 @@ impl<'a> Rollout<'a> {
     /// Checks every size that the schedule may use.
     pub(crate) fn new(
         subject: &'a dyn Subject,
-        schedule: &'a Schedule,
+        schedule: &Schedule,
         space: &[usize],
     ) -> Result<Self> {
         let refused = |source: SubjectError| Error::Patch {
@@ -66,11 +69,17 @@ impl<'a> Rollout<'a> {
         };
         Ok(Self {
             subject,
-            schedule,
+            schedule: schedule.clone(),
+            jitter: None,
             space: space.to_vec(),
             available,
             budget,
         })
+    }
+
+    /// The same with patches at random places.
+    pub(crate) fn with_jitter(self, jitter: Option<Jitter>) -> Self {
+        Self { jitter, ..self }
     }
 
     /// What predicts.
@@ -89,23 +98,32 @@ impl<'a> Rollout<'a> {
     }
 
     /// Goes on from a state.
-    pub(crate) fn restore(&mut self, state: Option<BudgetState>) {
-        if let (Some(budget), Some(state)) = (&mut self.budget, state) {
-            budget.state = state;
+    pub(crate) fn restore(&mut self, state: &BudgetState) {
+        if let Some(budget) = &mut self.budget {
+            budget.state = state.clone();
         }
     }
 
-    /// The frame after those seen; `lead` counts from 0.
-    pub(crate) fn step(&mut self, seen: Context<'_>, lead: usize) -> Result<Step, SubjectError> {
+    /// The frame after those seen of each window; `lead` counts from 0.
+    pub(crate) fn step(
+        &mut self,
+        seen: Context<'_>,
+        windows: &[Window],
+        lead: usize,
+    ) -> Result<Step, SubjectError> {
+        let predict = |patch: &Patch| match &self.jitter {
+            Some(jitter) => jitter.step(self.subject, seen, windows, lead, patch),
+            None => self.subject.step(seen, patch),
+        };
         if let Some(budget) = &mut self.budget {
-            return budget.step(seen.frames, |patch| self.subject.step(seen, patch));
+            return budget.step(seen.frames, predict);
         }
         let patch = self
             .schedule
             .at(lead, &self.available)
             .ok_or("the schedule names no patch size")?;
         Ok(Step {
-            prediction: self.subject.step(seen, &patch)?,
+            prediction: predict(&patch)?,
             tokens: self.subject.tokens(&patch, &self.space)?,
             patch,
         })

@@ -6,9 +6,10 @@ use wellspring_store::{Context, Frames, Window};
 
 use super::measure::TruthSource;
 use super::rollout::{Rollout, Step};
-use crate::{Error, Result};
+use crate::{Error, Result, Subject};
 
 /// Windows side by side, and the frames that the next step sees.
+#[derive(Clone)]
 pub(super) struct RolloutBatch<'a> {
     source: TruthSource<'a>,
     windows: &'a [Window],
@@ -23,12 +24,12 @@ impl<'a> RolloutBatch<'a> {
     pub(super) fn begin(
         source: TruthSource<'a>,
         windows: &'a [Window],
-        rollout: &Rollout<'_>,
+        subject: &dyn Subject,
     ) -> Result<Self> {
         Ok(Self {
             source,
             windows,
-            seen: source.read(windows, 0..rollout.subject().context())?,
+            seen: source.read(windows, 0..subject.context())?,
             lead: 0,
         })
     }
@@ -54,7 +55,7 @@ impl<'a> RolloutBatch<'a> {
             conditions: &conditions,
         };
         let began = Instant::now();
-        let step = rollout.step(context, self.lead);
+        let step = rollout.step(context, self.windows, self.lead);
         self.lead += 1;
         let step = step.map_err(|source| Error::Step {
             name: name.to_owned(),

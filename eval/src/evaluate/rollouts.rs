@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 use wellspring_store::{Dataset, Frames, Order, Plan, Share, Split, Window, WindowSpec};
 
 use super::measure::TruthSource;
-use super::rollout::Rollout;
+use super::rollout::{Jitter, Rollout};
 use super::rollout_batch::RolloutBatch;
 use crate::{Error, Result, Schedule, Subject};
 
@@ -23,6 +23,8 @@ pub struct RolloutOptions {
     pub trajectories: Option<Range<usize>>,
     /// Starts that are rolled out together.
     pub batch: usize,
+    /// Seed of the shifts by which each step sees the grid rolled; if none, it is not rolled.
+    pub jitter: Option<u64>,
 }
 
 /// Rollouts of a subject on a data set. The windows are those of an evaluation with the same starts, in the same
@@ -39,10 +41,10 @@ impl<'a> Rollouts<'a> {
     /// `name` is the subject's, for errors.
     ///
     /// # Errors
-    /// [`Error::Patch`]; [`wellspring_store::Error::NoWindows`] where the rollout is longer than every trajectory.
+    /// [`Error::Patch`]; [`Error::NotPeriodic`]; [`wellspring_store::Error::NoWindows`] where the rollout is longer than every trajectory.
     pub fn new(
         (subject, name): (&'a dyn Subject, &'a str),
-        schedule: &'a Schedule,
+        schedule: &Schedule,
         dataset: &'a Dataset,
         options: RolloutOptions,
         runtime: &'a Handle,
@@ -61,9 +63,12 @@ impl<'a> Rollouts<'a> {
             let wanted = options.trajectories.as_ref();
             wanted.is_none_or(|wanted| wanted.contains(&trajectory))
         };
+        let schema = dataset.schema();
+        let jitter = options.jitter.map(|seed| Jitter::new(seed, schema));
+        let rollout = Rollout::new(subject, schedule, &schema.grid.shape())?;
         Ok(Self {
             name,
-            rollout: Rollout::new(subject, schedule, &dataset.schema().grid.shape())?,
+            rollout: rollout.with_jitter(jitter.transpose()?),
             source: TruthSource {
                 dataset,
                 split,
@@ -108,7 +113,7 @@ impl<'a> Rollouts<'a> {
         windows: &[Window],
         mut each: impl FnMut(usize, Frames) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut batch = RolloutBatch::begin(self.source, windows, &self.rollout)?;
+        let mut batch = RolloutBatch::begin(self.source, windows, self.rollout.subject())?;
         let context = self.rollout.subject().context();
         for place in 0..context {
             each(place, batch.seen().frame(place))?;

@@ -68,6 +68,17 @@ impl Schedule {
             .map_err(|error| refused(error.to_string()))
     }
 
+    /// That of a member of an ensemble: random ones have seeds that follow one another, others are the same.
+    #[must_use]
+    pub fn of_member(&self, member: u64) -> Self {
+        match self {
+            Self::Random { seed } => Self::Random {
+                seed: seed.wrapping_add(member),
+            },
+            other => other.clone(),
+        }
+    }
+
     /// The patch size of a step, counted from 0; `available` are the model's. None where the state
     /// decides, or there is none.
     #[must_use]

@@ -1,7 +1,9 @@
 //! Evaluations of small data sets, checked by the tables that they write.
 
 mod conditions;
+mod ensembles;
 mod existing;
+mod jitter;
 mod one_name;
 mod scales;
 mod shared_out;

@@ -1,7 +1,7 @@
 //! Saves the progress of an evaluation from time to time, so that an interruption costs little.
 //!
 //! ```text
-//! RESULTS/unfinished/KEY/ID/metrics-N.parquet   rows of the windows since the last save
+//! RESULTS/unfinished/KEY/ID/metrics-N.parquet   rows (of an ensemble, ensembles-N.parquet too) of the windows since the last save
 //! RESULTS/unfinished/KEY/ID/frames-N.arrow      pictures of them, where there are any
 //! RESULTS/unfinished/KEY/ID/state.json          everything else; written last, it makes the rest count
 //! ```
@@ -11,7 +11,7 @@
 //! with the key continues from the farthest progress, with files of its own. The folder is removed when
 //! the evaluation is committed, and so are those of the key that belong to no living process.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
 
 use bytes::Bytes;
@@ -22,7 +22,7 @@ use super::EvalOptions;
 use super::spectra::SavedSum;
 use crate::evaluate::rollout::BudgetState;
 use crate::results::pictures::{self, Picture};
-use crate::results::tables::{self, RunRecord};
+use crate::results::tables::{self, RunRecord, Table};
 use crate::{Error, Result, TABLE_VERSION};
 
 const STATE: &str = "state.json";
@@ -47,7 +47,8 @@ pub(super) struct Progress {
     /// Windows of the part that are done.
     pub(super) windows: usize,
     pub(super) costs: Costs,
-    pub(super) budget: Option<BudgetState>,
+    /// Those of all members, where the schedule is a budget.
+    pub(super) budgets: Vec<BudgetState>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,12 +68,15 @@ pub(super) struct Unfinished {
     /// Identity of the evaluation.
     run: String,
     saves: usize,
+    /// The tables of which rows are saved.
+    tables: &'static [Table],
 }
 
 /// What was saved.
 pub(super) struct SavedProgress {
     pub(super) progress: Progress,
-    pub(super) metrics: Vec<Bytes>,
+    /// Files of rows of each table, one for each save.
+    pub(super) rows: BTreeMap<Table, Vec<Bytes>>,
     pub(super) pictures: Vec<Picture>,
     pub(super) spectra: Vec<SavedSum>,
 }
@@ -110,6 +114,7 @@ impl Unfinished {
             folder: results.join("unfinished").join(&key),
             run: record.run.clone(),
             saves: 0,
+            tables: record.growing(),
         }
     }
 
@@ -127,14 +132,16 @@ impl Unfinished {
         let Some(saved) = farthest else {
             return Ok(None);
         };
-        for (save, rows) in saved.metrics.iter().enumerate() {
-            metrics(&self.own(), save).put(rows.clone()).await?;
+        for (table, files) in &saved.rows {
+            for (save, rows) in files.iter().enumerate() {
+                file(&self.own(), *table, save).put(rows.clone()).await?;
+            }
+            self.saves = files.len();
         }
         if !saved.pictures.is_empty() {
             let pictures = pictures::write(&saved.pictures)?;
             frames(&self.own(), 0).put(pictures).await?;
         }
-        self.saves = saved.metrics.len();
         let (progress, spectra) = (saved.progress.clone(), saved.spectra.clone());
         self.write(progress, spectra).await?;
         Ok(Some(saved))
@@ -152,14 +159,14 @@ impl Unfinished {
 
     /// What the evaluation with an identity has saved for this key.
     pub(super) async fn of_run(&self, run: &str) -> Result<Option<SavedProgress>> {
-        read(&self.folder.join(run)).await
+        read(&self.folder.join(run), self.tables).await
     }
 
     /// Saves what came since the last time, and where everything stands.
     pub(super) async fn save(
         &mut self,
         progress: Progress,
-        rows: Bytes,
+        rows: Vec<(Table, Bytes)>,
         kept: &[Picture],
         spectra: Vec<SavedSum>,
     ) -> Result<()> {
@@ -167,7 +174,9 @@ impl Unfinished {
             let place = frames(&self.own(), self.saves);
             place.put(pictures::write(kept)?).await?;
         }
-        metrics(&self.own(), self.saves).put(rows).await?;
+        for (table, rows) in rows {
+            file(&self.own(), table, self.saves).put(rows).await?;
+        }
         self.saves += 1;
         self.write(progress, spectra).await
     }
@@ -213,38 +222,38 @@ async fn remove(folder: &Location) -> Result<()> {
 }
 
 /// What an evaluation saved; nothing where it is not whole.
-async fn read(folder: &Location) -> Result<Option<SavedProgress>> {
+async fn read(folder: &Location, tables: &[Table]) -> Result<Option<SavedProgress>> {
     let Some(text) = folder.join(STATE).get_opt().await? else {
         return Ok(None);
     };
     let Ok(state) = serde_json::from_slice::<State>(&text) else {
         return Ok(None);
     };
-    let (mut rows, mut kept) = (Vec::new(), Vec::new());
+    let (mut rows, mut kept) = (BTreeMap::<_, Vec<Bytes>>::new(), Vec::new());
     for save in 0..state.saves {
-        let Some(part) = metrics(folder, save).get_opt().await? else {
-            return Ok(None);
-        };
-        match (
-            tables::is_whole(part.clone()),
-            pictures::read(&frames(folder, save)).await,
-        ) {
-            (true, Ok(pictures)) => kept.extend(pictures),
-            (_, Err(Error::Store(error))) => return Err(error.into()),
-            _ => return Ok(None),
+        for &table in tables {
+            let part = file(folder, table, save).get_opt().await?;
+            let Some(part) = part.filter(|part| tables::is_whole(part.clone())) else {
+                return Ok(None);
+            };
+            rows.entry(table).or_default().push(part);
         }
-        rows.push(part);
+        match pictures::read(&frames(folder, save)).await {
+            Ok(pictures) => kept.extend(pictures),
+            Err(Error::Store(error)) => return Err(error.into()),
+            Err(_) => return Ok(None),
+        }
     }
     Ok(Some(SavedProgress {
         progress: state.progress,
-        metrics: rows,
+        rows,
         pictures: kept,
         spectra: state.spectra,
     }))
 }
 
-fn metrics(folder: &Location, save: usize) -> Location {
-    folder.join(&format!("metrics-{save}.parquet"))
+fn file(folder: &Location, table: Table, save: usize) -> Location {
+    folder.join(&format!("{}-{save}.parquet", table.name()))
 }
 
 fn frames(folder: &Location, save: usize) -> Location {

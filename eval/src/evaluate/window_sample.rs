@@ -92,7 +92,7 @@ impl<'a> WindowSample<'a> {
         let (mut sum, mut count) = (0.0, 0_usize);
         for windows in self.windows.chunks(batch) {
             let context = subject.context();
-            let mut batch = RolloutBatch::begin(self.source, windows, &rollout)?;
+            let mut batch = RolloutBatch::begin(self.source, windows, subject)?;
             for lead in 0..self.options.rollout {
                 let (step, _) = batch.step(&mut rollout, "the model")?;
                 let place = context + lead;

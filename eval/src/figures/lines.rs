@@ -44,6 +44,7 @@ pub(super) fn questions(selection: &FigureSelection) -> Vec<Question> {
         "lead = rollout AND rollout > 1",
     ));
     questions.extend((0..3).map(|band| band_by_lead(selection, band)));
+    questions.push(spread(selection));
     questions
 }
 
@@ -136,6 +137,21 @@ fn band_by_lead(selection: &FigureSelection, band: u32) -> Question {
         axes: [
             axis("lead, frames", AxisScale::Whole),
             axis(&format!("NMSE in band {band}"), AxisScale::Logarithmic),
+        ],
+    }
+}
+
+fn spread(selection: &FigureSelection) -> Question {
+    Question {
+        id: "spread-by-lead".into(),
+        heading: "Spread of ensembles over their error",
+        caption: "Spread of the members over the error of their mean by lead, with √((N + 1) / N) for N members: 1 \
+                  where the spread tells the error, below where the members are too sure."
+            .into(),
+        sql: lead_sql("ensemble", "ratio", "rollout > 1", selection),
+        axes: [
+            axis("lead, frames", AxisScale::Whole),
+            axis("spread over skill", AxisScale::Spread),
         ],
     }
 }

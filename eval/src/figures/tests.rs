@@ -40,7 +40,7 @@ impl Given {
     async fn commit(&self, run: usize, root: &Location) {
         let record = record(run, self.leads);
         let id = record.run.clone();
-        let mut draft = Draft::new().unwrap();
+        let mut draft = Draft::of(&record).unwrap();
         for lead in 1..=self.leads {
             let value = (self.value)(run, lead);
             draft.metrics.push(&metrics(&id, lead, value)).unwrap();
@@ -95,6 +95,8 @@ fn record(run: usize, leads: u32) -> RunRecord {
         fields: "density".into(),
         split: "test".into(),
         schedule: "4".into(),
+        jitter: None,
+        members: None,
         context: 1,
         rollout: u64::from(leads),
         trajectories: 1,

@@ -4,6 +4,7 @@
 //! RESULTS/runs/KEY.parquet     one row per evaluation; written last, so without it there is none
 //! RESULTS/metrics/ID.parquet   run, trajectory, start, lead, patch, tokens, field, metric, band, value
 //! RESULTS/spectra/ID.parquet   run, lead, patch, field, axis, bin, k_low, k_high, truth, prediction, residual
+//! RESULTS/ensembles/ID.parquet run, trajectory, start, lead, field, member, metric, value; of ensembles alone
 //! RESULTS/frames/ID.arrow      the few predicted frames kept for pictures
 //! ```
 //!
@@ -20,6 +21,14 @@
 //! is unique. An evaluation that replaces another writes its files beside the other's, replaces the row in one
 //! step, and then removes the other's files: readers see either the one or the other. `unfinished/` holds the
 //! progress of running evaluations, and on a disk a locked `ID.lock` for each process that lives.
+//!
+//! `runs.schedule` says what a rollout does besides its patch sizes, too: `16 jitter:7` sees the grid at each step rolled by
+//! random shifts of seed 7, which `runs.jitter` has as a number. An ensemble is one evaluation, `16 jitter:7 members:8`:
+//! member m has the seed 7 + m, and of a schedule `random:R` the seed R + m. Its `metrics`, `spectra` and frames are of the
+//! mean of the members, its tokens and seconds those of all of them. `ensembles` has the `vrmse` of each member, and where
+//! `member` is null what all say together: `vrmse` of their mean, `spread` (root of their mean variance) and `crps` (the
+//! fair estimator), both over the truth's deviation as in VRMSE, and `coverage`, the share of cells whose truth lies between
+//! the least and the greatest member. `patch` is `mixed` where members have different ones.
 //!
 //! `start` is the step of the first context frame, `lead` counts predicted frames from 1.
 //!
@@ -43,6 +52,7 @@ mod columns;
 mod committed;
 mod draft;
 mod folder;
+mod growing;
 mod identity;
 mod labels;
 mod records;
@@ -61,10 +71,11 @@ use crate::Result;
 pub(crate) use columns::{TableWriter, columns, is_whole, typed};
 pub(crate) use committed::{Committed, RunFile};
 pub(crate) use draft::Draft;
+pub(crate) use growing::GrowingTable;
 pub(crate) use identity::EvaluationClaim;
 pub use identity::OnExisting;
 pub use records::RunRecord;
-pub(crate) use records::{MetricRow, SpectrumRow};
+pub(crate) use records::{EnsembleRow, MetricRow, SpectrumRow};
 pub(crate) use strays::{life, sweep};
 
 /// Version of these tables.
@@ -72,22 +83,24 @@ pub(crate) use strays::{life, sweep};
 /// 2 added `runs.weights` and `runs.bands`; they are null in what version 1 wrote. 3 added `runs.task`,
 /// `runs.grid` and `runs.fields`; in what was written before, the task is the data set's identity, or that of a
 /// newer run on the same one, and so are grid and fields. 4 added `runs.every`; up to 3 the file of a row had the
-/// name of the evaluation's other files.
-pub const TABLE_VERSION: u32 = 4;
+/// name of the evaluation's other files. 5 added `runs.jitter`, `runs.members` and the table
+/// `ensembles`; the former are null in what was written before.
+pub const TABLE_VERSION: u32 = 5;
 
-/// One of the three tables.
+/// One of the four tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Table {
     Runs,
     Metrics,
     Spectra,
+    Ensembles,
 }
 
 impl Table {
-    pub(crate) const ALL: [Self; 3] = [Self::Runs, Self::Metrics, Self::Spectra];
+    pub(crate) const ALL: [Self; 4] = [Self::Runs, Self::Metrics, Self::Spectra, Self::Ensembles];
     /// Tables whose files have the name of their evaluation.
-    pub(crate) const OF_DATA: [Self; 2] = [Self::Metrics, Self::Spectra];
+    pub(crate) const OF_DATA: [Self; 3] = [Self::Metrics, Self::Spectra, Self::Ensembles];
 
     /// Name of the table's folder, and of the table in SQL.
     pub(crate) fn name(self) -> &'static str {
@@ -95,6 +108,7 @@ impl Table {
             Self::Runs => "runs",
             Self::Metrics => "metrics",
             Self::Spectra => "spectra",
+            Self::Ensembles => "ensembles",
         }
     }
 
@@ -148,6 +162,8 @@ impl Table {
                 ("fields", Utf8),
                 ("split", Utf8),
                 ("schedule", Utf8),
+                ("jitter", UInt64),
+                ("members", UInt64),
                 ("context", UInt64),
                 ("rollout", UInt64),
                 ("trajectories", UInt64),
@@ -183,9 +199,20 @@ impl Table {
                 ("prediction", Float64),
                 ("residual", Float64),
             ],
+            Self::Ensembles => &[
+                ("run", Utf8),
+                ("trajectory", UInt32),
+                ("start", UInt32),
+                ("lead", UInt32),
+                ("field", Utf8),
+                ("member", UInt32),
+                ("metric", Utf8),
+                ("value", Float64),
+            ],
         };
         let nullable = [
-            "band", "weights", "bands", "task", "grid", "fields", "every",
+            "band", "weights", "bands", "task", "grid", "fields", "jitter", "members", "every",
+            "member",
         ];
         let field = |(name, kind): &(&str, DataType)| {
             Field::new(*name, kind.clone(), nullable.contains(name))

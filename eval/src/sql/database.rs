@@ -108,7 +108,7 @@ impl Database {
         }
     }
 
-    /// Adds the tables `runs`, `metrics` and `spectra` of a results folder as it is now, and the named
+    /// Adds the tables `runs`, `metrics`, `spectra` and `ensembles` of a results folder as it is now, and the named
     /// views; gives the names of the committed evaluations. Those with a damaged or missing file are left
     /// out; `reporter` hears of them. Results that were added before are replaced.
     ///
@@ -134,7 +134,7 @@ impl Database {
             self.session
                 .register_table(Table::Runs.name(), Arc::new(table))?;
         }
-        for table in [Table::Metrics, Table::Spectra] {
+        for table in Table::OF_DATA {
             self.add_files(root, table, table.name(), &committed)?;
         }
         self.add_views(&View::OF_RESULTS).await?;

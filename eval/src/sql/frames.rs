@@ -26,6 +26,7 @@ pub(crate) use scan::FramesScan;
 pub(crate) use scan::ScanSize;
 
 use crate::sql::engine::{external, is_decided_by};
+use crate::sql::spacing::Spacing;
 
 /// What a column holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,7 +132,14 @@ impl FramesTable {
             Field::new("step", DataType::UInt32, false),
         ];
         fields.extend(parameters.iter().chain(&series).map(number));
-        fields.extend(stored.fields().iter().map(|field| field.as_ref().clone()));
+        let spacing = Spacing::of(&manifest.schema.grid);
+        fields.extend(stored.fields().iter().map(|field| {
+            let mut field = field.as_ref().clone();
+            if let (Some(spacing), DataType::FixedSizeList(..)) = (&spacing, field.data_type()) {
+                spacing.write(field.metadata_mut());
+            }
+            field
+        }));
         let mut columns = vec![Column::Split, Column::Trajectory, Column::Step];
         columns.extend(parameters.into_iter().map(Column::Parameter));
         columns.extend(series.into_iter().map(Column::Series));

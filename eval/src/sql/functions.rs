@@ -1,6 +1,7 @@
 //! SQL functions beside DataFusion's: over field columns, and statistics over independent units.
 
 mod bootstrap;
+mod divergence;
 mod field;
 mod resample;
 mod sign_flip;
@@ -12,11 +13,13 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
-/// `field_mean`, `field_var`, `field_rms`, `field_sum`, `field_min`, `field_max`, `band_energy` and `vrmse`.
+/// `field_mean`, `field_var`, `field_rms`, `field_sum`, `field_min`, `field_max`, `band_energy`, `vrmse` and `divergence`.
 pub(crate) fn scalar() -> Vec<Arc<ScalarUDF>> {
     field::all()
         .into_iter()
-        .map(|function| Arc::new(ScalarUDF::from(function)))
+        .map(ScalarUDF::from)
+        .chain([ScalarUDF::from(divergence::Divergence::new())])
+        .map(Arc::new)
         .collect()
 }
 

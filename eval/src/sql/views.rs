@@ -13,7 +13,7 @@ pub struct View {
 
 impl View {
     /// Those over the tables of results.
-    pub const OF_RESULTS: [Self; 15] = [
+    pub const OF_RESULTS: [Self; 16] = [
         Self::of("leaderboard", include_str!("views/leaderboard.sql")),
         Self::of("scaling", include_str!("views/scaling.sql")),
         Self::of("by_lead", include_str!("views/by_lead.sql")),
@@ -34,6 +34,7 @@ impl View {
         Self::of("artefacts", include_str!("views/artefacts.sql")),
         Self::of("divergence", include_str!("views/divergence.sql")),
         Self::of("cost", include_str!("views/cost.sql")),
+        Self::of("ensemble", include_str!("views/ensemble.sql")),
         Self::of("claims", include_str!("views/claims.sql")),
     ];
 

@@ -91,7 +91,7 @@ impl PredictionFile {
     }
 }
 
-fn partial(path: &Path) -> PathBuf {
+pub(super) fn partial(path: &Path) -> PathBuf {
     path.with_extension("partial")
 }
 
@@ -150,7 +150,7 @@ impl RolloutLayout<'_> {
         )
     }
 
-    fn coordinates<'a>(&'a self, axis: &'a Axis) -> &'a [f64] {
+    pub(super) fn coordinates<'a>(&'a self, axis: &'a Axis) -> &'a [f64] {
         let own = self.trajectory.coordinates.get(&axis.name);
         own.unwrap_or(&axis.coordinates)
     }
@@ -197,7 +197,7 @@ impl RolloutLayout<'_> {
     }
 
     /// The fields that a file has, each with its channels: among those that vary in time, or among those that do not.
-    fn placed_fields(&self) -> Vec<(&Field, Range<usize>)> {
+    pub(super) fn placed_fields(&self) -> Vec<(&Field, Range<usize>)> {
         let (mut varying, mut constant) = (0, 0);
         let placed = self.schema.fields.iter().map(|field| {
             let first = match field.time_varying {

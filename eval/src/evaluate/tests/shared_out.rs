@@ -47,7 +47,7 @@ impl Ranks for Thread {
 }
 
 /// What each of some ranks gets, with the results that it sees.
-fn by_ranks(
+pub(super) fn by_ranks(
     results: &[Location],
     evaluation: Evaluation<'_>,
     runtime: &Handle,

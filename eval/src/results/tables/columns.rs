@@ -29,7 +29,7 @@ impl TableWriter {
         // than LZ4, and costs a query over thousands of files a sixth of its time.
         let compression = match table {
             Table::Runs => Compression::UNCOMPRESSED,
-            Table::Metrics | Table::Spectra => Compression::LZ4_RAW,
+            Table::Metrics | Table::Spectra | Table::Ensembles => Compression::LZ4_RAW,
         };
         let properties = WriterProperties::builder().set_compression(compression);
         Ok(Self {

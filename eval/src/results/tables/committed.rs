@@ -219,12 +219,14 @@ mod tests {
             let bytes = table.file(&from, one).get().await.unwrap();
             table.file(&results, run).put(bytes).await.unwrap();
         };
+        // These are no ensembles.
+        let tables = [Table::Runs, Table::Metrics, Table::Spectra];
         for run in ["a", "b"] {
-            for table in Table::ALL {
+            for table in tables {
                 copy(table, run).await;
             }
         }
-        for table in Table::ALL {
+        for table in tables {
             let whole = table.file(&from, one).get().await.unwrap();
             let place = table.file(&results, "b");
             let said = async || {

@@ -1,29 +1,34 @@
 //! [`Draft`]: the rows of an evaluation until it is complete, and their commit.
 
-use bytes::Bytes;
 use wellspring_store::Location;
 
-use super::{EvaluationClaim, RunRecord, Table, TableWriter, delete_data, row};
+use super::{EvaluationClaim, GrowingTable, RunRecord, Table, TableWriter, delete_data, row};
 use crate::results::pictures::{self, Picture};
 use crate::{Error, Result};
 
 /// The rows of an evaluation, not yet committed.
 pub(crate) struct Draft {
-    /// Files with the rows of windows that came before.
-    pub(crate) before: Vec<Bytes>,
-    pub(crate) metrics: TableWriter,
+    pub(crate) metrics: GrowingTable,
+    /// Only of an ensemble.
+    pub(crate) ensembles: Option<GrowingTable>,
     pub(crate) spectra: TableWriter,
     pub(crate) pictures: Vec<Picture>,
 }
 
 impl Draft {
-    pub(crate) fn new() -> Result<Self> {
+    pub(crate) fn of(record: &RunRecord) -> Result<Self> {
+        let ensembles = record.members.map(|_| GrowingTable::new(Table::Ensembles));
         Ok(Self {
-            before: Vec::new(),
-            metrics: TableWriter::new(Table::Metrics)?,
+            metrics: GrowingTable::new(Table::Metrics)?,
+            ensembles: ensembles.transpose()?,
             spectra: TableWriter::new(Table::Spectra)?,
             pictures: Vec::new(),
         })
+    }
+
+    /// The tables whose rows come window by window.
+    pub(crate) fn growing(&mut self) -> impl Iterator<Item = &mut GrowingTable> {
+        std::iter::once(&mut self.metrics).chain(&mut self.ensembles)
     }
 
     /// Writes every file; the row in `runs` comes last and makes them count. What it takes the place of is
@@ -74,20 +79,10 @@ impl Draft {
         }
         let spectra = self.spectra.finish()?;
         Table::Spectra.file(results, run).put(spectra).await?;
-        let metrics = joined(self.before, self.metrics, run)?;
-        Ok(Table::Metrics.file(results, run).put(metrics).await?)
+        for growing in [self.metrics].into_iter().chain(self.ensembles) {
+            let file = growing.table().file(results, run);
+            file.put(growing.finish(run)?).await?;
+        }
+        Ok(())
     }
-}
-
-/// Joins all rows in one file.
-fn joined(before: Vec<Bytes>, metrics: TableWriter, run: &str) -> Result<Bytes> {
-    let last = Bytes::from(metrics.finish()?);
-    if before.is_empty() {
-        return Ok(last);
-    }
-    let mut whole = TableWriter::new(Table::Metrics)?;
-    for part in before.into_iter().chain([last]) {
-        whole.append(part, run)?;
-    }
-    Ok(Bytes::from(whole.finish()?))
 }

@@ -52,13 +52,18 @@ impl FolderContents {
         let (rows, mut damage) = records(results).await?;
         // Rows come first: the files of each are there by then, and stay until it is replaced.
         let mut files = BTreeMap::new();
+        let has_ensembles = rows.iter().any(|(_, record)| is_ensemble(record));
         for table in Table::OF_DATA {
-            let found = table.files(results).await?.into_iter();
+            let found = match table {
+                Table::Ensembles if !has_ensembles => Vec::new(),
+                _ => table.files(results).await?,
+            };
+            let found = found.into_iter();
             let found: BTreeMap<String, RunFile> =
                 found.map(|file| (file.run.clone(), file)).collect();
             files.insert(table, found);
         }
-        let wrongs = rows.iter().map(|(row, _)| wrong(results, row, &files));
+        let wrongs = rows.iter().map(|row| wrong(results, row, &files));
         let wrongs: Vec<_> = futures::stream::iter(wrongs)
             .buffered(READS)
             .collect()
@@ -136,13 +141,22 @@ fn run(record: &RecordBatch, file: &str) -> String {
     }
 }
 
+/// Whether an evaluation has a file in `ensembles`.
+fn is_ensemble(record: &RecordBatch) -> bool {
+    let members = record.column_by_name("members");
+    members.is_some_and(|members| members.is_valid(0))
+}
+
 /// What is wrong with one of the files of an evaluation, as far as its size and its end tell.
 async fn wrong(
     results: &Location,
-    row: &RunFile,
+    (row, record): &(RunFile, RecordBatch),
     files: &BTreeMap<Table, BTreeMap<String, RunFile>>,
 ) -> Result<Option<Error>> {
     for (table, files) in files {
+        if *table == Table::Ensembles && !is_ensemble(record) {
+            continue;
+        }
         let place = table.file(results, &row.run);
         let reason = match files.get(&row.run) {
             None => "is gone".to_owned(),

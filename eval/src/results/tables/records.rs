@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::Table;
+
 /// A row of `runs`: one evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
@@ -39,8 +41,12 @@ pub struct RunRecord {
     pub fields: String,
     /// Its part.
     pub split: String,
-    /// Patch sizes by step; "-" for a baseline.
+    /// Patch sizes by step, "-" for a baseline; then jitter and members, if any: `4,8,16 jitter:7`.
     pub schedule: String,
+    /// Seed of the jitter, if any; of an ensemble, that of its first member.
+    pub jitter: Option<u64>,
+    /// Members of the ensemble that was rolled out; none for a single rollout from each start.
+    pub members: Option<u64>,
     /// Frames that a step sees.
     pub context: u64,
     /// Frames predicted from each start.
@@ -59,6 +65,16 @@ pub struct RunRecord {
     pub version: String,
     /// When it was committed, in milliseconds of Unix time.
     pub created: i64,
+}
+
+impl RunRecord {
+    /// The tables whose rows come window by window.
+    pub(crate) fn growing(&self) -> &'static [Table] {
+        match self.members {
+            Some(_) => &[Table::Metrics, Table::Ensembles],
+            None => &[Table::Metrics],
+        }
+    }
 }
 
 /// A row of `metrics`.
@@ -94,6 +110,21 @@ pub(crate) struct SpectrumRow<'a> {
     pub(crate) prediction: f64,
     #[serde(serialize_with = "without_sign_of_nan")]
     pub(crate) residual: f64,
+}
+
+/// A row of `ensembles`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct EnsembleRow<'a> {
+    pub(crate) run: &'a str,
+    pub(crate) trajectory: u32,
+    pub(crate) start: u32,
+    pub(crate) lead: u32,
+    pub(crate) field: &'a str,
+    /// Number of the member from 0; none for what they say together.
+    pub(crate) member: Option<u32>,
+    pub(crate) metric: &'a str,
+    #[serde(serialize_with = "without_sign_of_nan")]
+    pub(crate) value: f64,
 }
 
 /// A number as it is. What is not a number loses the sign that processors give it, with which SQL would sort it before

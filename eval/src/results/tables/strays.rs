@@ -104,7 +104,11 @@ fn lifeless(
 /// Files by evaluation, of those whose row was never written or that another took the place of.
 async fn lost_data(results: &Location, held: &[String]) -> Result<BTreeMap<String, FileGroup>> {
     let mut data = BTreeMap::new();
-    for folder in ["metrics", "spectra", "frames"] {
+    for folder in Table::OF_DATA
+        .map(Table::name)
+        .into_iter()
+        .chain(["frames"])
+    {
         let run = |name: &str| name.rsplit_once('.').map(|(run, _)| run.to_owned());
         let run = |name: &str| run(name).filter(|run| is_run(run));
         let run = |name: &str| tried(name).or_else(|| run(name));

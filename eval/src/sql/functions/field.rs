@@ -148,18 +148,18 @@ impl ScalarUDFImpl for FieldFunction {
     }
 }
 
-fn is_field(kind: &DataType) -> bool {
+pub(super) fn is_field(kind: &DataType) -> bool {
     matches!(kind, DataType::FixedSizeList(item, _) if *item.data_type() == DataType::Float32)
 }
 
 /// A column of fields.
-struct Fields<'a> {
+pub(super) struct Fields<'a> {
     list: &'a FixedSizeListArray,
     values: &'a [f32],
 }
 
 impl<'a> Fields<'a> {
-    fn of(column: &'a ArrayRef) -> Result<Self> {
+    pub(super) fn of(column: &'a ArrayRef) -> Result<Self> {
         let list = column.as_fixed_size_list_opt();
         let values = list.and_then(|list| list.values().as_primitive_opt::<Float32Type>());
         match (list, values) {
@@ -176,7 +176,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A frame's cells; none where the row has none, as after an outer join.
-    fn row(&self, row: usize) -> Option<&'a [f32]> {
+    pub(super) fn row(&self, row: usize) -> Option<&'a [f32]> {
         let width = self.list.value_length() as usize;
         self.list
             .is_valid(row)

@@ -20,7 +20,7 @@ groups AS (
     strategy IN ('ckm', 'csm') AS is_elastic, schedule LIKE '%,%' AS is_cyclic,
     regexp_like(schedule, '^[0-9]+(x[0-9]+)*$') AS is_single
   FROM runs
-  WHERE strategy IN ('ckm', 'csm', 'fixed')
+  WHERE strategy IN ('ckm', 'csm', 'fixed') AND jitter IS NULL AND members IS NULL
 ),
 pairs AS (
   SELECT a.dataset, a.split, a.dim, a.blocks, a.context, a.rollout, a.strategy, a.schedule,

@@ -57,6 +57,8 @@ impl Evaluated {
             fields: "u,v".into(),
             split: self.split.into(),
             schedule: self.schedule.into(),
+            jitter: None,
+            members: None,
             context: self.context,
             rollout: u64::from(self.rollout),
             trajectories: u64::from(self.trajectories),
@@ -71,7 +73,7 @@ impl Evaluated {
 
     async fn commit(&self, root: &Location) {
         let record = self.record();
-        let mut draft = Draft::new().unwrap();
+        let mut draft = Draft::of(&record).unwrap();
         let windows = (0..self.trajectories)
             .flat_map(|trajectory| self.starts.iter().map(move |&start| (trajectory, start)));
         for (trajectory, start) in windows {
