@@ -15,6 +15,7 @@ mod schedule;
 mod spectra;
 mod subject;
 mod task;
+mod truth;
 mod unfinished;
 mod window_sample;
 

@@ -115,7 +115,9 @@ pub use figures::{
     AnimationOptions, Figure, FigureSelection, ImageFormat, ReportOptions, animate, fields,
     figures, report,
 };
-pub use metrics::{EnsembleScore, FieldMetrics, Line, Score, Spatial, Spectra, Temporal, artefact_ratio};
+pub use metrics::{
+    EnsembleScore, FieldMetrics, Line, Score, Spatial, Spectra, Temporal, artefact_ratio,
+};
 pub use results::{OnExisting, RunRecord, TABLE_VERSION};
 #[cfg(feature = "cluster")]
 pub use sql::{

@@ -8,11 +8,12 @@ use wellspring_store::{Location, Order, Plan, Reporter, Share, Window, WindowSpe
 
 use super::Evaluation;
 use super::ensemble;
-use super::measure::{self, Measurer, Prediction, TruthSource};
+use super::measure::{self, Measurer, Prediction};
 use super::ranks::{self, Ranks, exchange, told_by_the_first};
 use super::rollout::{Rollout, Step};
 use super::rollout_batch::RolloutBatch;
 use super::task::Task;
+use super::truth::TruthSource;
 use super::unfinished::{Costs, Progress, Unfinished};
 use crate::results::tables::{self, EvaluationClaim, RunRecord, TABLE_VERSION};
 use crate::{Error, Result};

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use wellspring_store::{Context, Frames, Window};
 
-use super::measure::TruthSource;
 use super::rollout::{Rollout, Step};
+use super::truth::TruthSource;
 use crate::{Error, Result, Subject};
 
 /// Windows side by side, and the frames that the next step sees.

@@ -5,9 +5,9 @@ use std::ops::Range;
 use tokio::runtime::Handle;
 use wellspring_store::{Dataset, Frames, Order, Plan, Share, Split, Window, WindowSpec};
 
-use super::measure::TruthSource;
 use super::rollout::{Jitter, Rollout};
 use super::rollout_batch::RolloutBatch;
+use super::truth::TruthSource;
 use crate::{Error, Result, Schedule, Subject};
 
 /// Which rollouts are done.

@@ -3,9 +3,10 @@
 use tokio::runtime::Handle;
 use wellspring_store::{Dataset, Order, Plan, Share, Split, Window, WindowSpec};
 
-use super::measure::{TruthSource, channels};
+use super::measure::channels;
 use super::rollout::Rollout;
 use super::rollout_batch::RolloutBatch;
+use super::truth::TruthSource;
 use crate::metrics::{Channel, Spatial};
 use crate::{Result, Schedule, Subject};
 

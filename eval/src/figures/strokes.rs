@@ -62,7 +62,9 @@ impl Strokes {
     fn add_training(&mut self, name: &str, models: &mut BTreeMap<String, (usize, usize)>) {
         let folder = name.rsplit('/').next().unwrap_or(name);
         let (model, _) = folder.rsplit_once("-seed").unwrap_or((folder, ""));
-        let known = [name, folder, model].iter().find_map(|&name| models.get(name));
+        let known = [name, folder, model]
+            .iter()
+            .find_map(|&name| models.get(name));
         let model = known.map_or(models.len(), |(model, _)| *model);
         if known.is_none() {
             models.insert(name.to_owned(), (model, 1));
