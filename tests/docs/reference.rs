@@ -55,15 +55,15 @@ fn configuration(place: &Workplace) -> String {
 /// The columns of every table and view, with what they hold.
 fn tables(place: &Workplace) -> String {
     place.train_and_evaluate("ds", "");
-    let query = r#"SELECT "table", "column", type, meaning FROM columns"#;
+    let query = r#"SELECT "table", "column", type, meaning FROM columns ORDER BY "table", place"#;
     let sql = "sql -r ds-results --runs . --format json";
     let said = Said::from(place.command(sql).arg(query).output().unwrap());
     assert_eq!(said.code, 0, "{said:?}");
     let columns: Vec<Column> = serde_json::from_str(&said.out).unwrap();
     check_meanings(&columns);
     let mut text = "# Tables and views\n\nWhat `SELECT * FROM columns` says in `wellspring sql -r results --runs runs`. `runs`, \
-        `metrics`, `spectra`, `ensembles`, `training` and `training_folders` are tables; the others are views, whose SQL is in `wellspring sql \
-        --explain-views`.\n"
+        `metrics`, `spectra`, `ensembles`, `training` and `training_folders` are tables; the others are views, whose SQL is in \
+        `wellspring sql --explain-views`.\n"
         .to_owned();
     let views = place.do_it("sql --explain-views").out;
     for (place, column) in columns.iter().enumerate() {
