@@ -106,7 +106,6 @@ impl Fixture {
             groups: case.groups,
             causal: case.causal,
             mlp: Mlp::Swiglu,
-            ..TransformerConfig::default()
         };
         let boundaries = case.bcs.iter().map(|sides| sides.map(boundary)).collect();
         let model = Surrogate::new(

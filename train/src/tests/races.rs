@@ -11,6 +11,7 @@ use wellspring_emulator::{Extent, kernels, launch};
 const TESTS: [&[&str]; 2] = [
     &["tests::kernels_equal_"],
     &[
+        "tests::kernels_average_all_weights",
         "tests::kernels_move_all_weights",
         "tests::the_kernel_makes_what",
     ],
