@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor, safetensors};
-use reference::{Place, Worst, fixtures, flat, magnitude, normalized};
+use reference::{Place, Worst, compare_all, flat, magnitude, normalized};
 use serde::Deserialize;
 use wellspring_store::{Boundary, Frames, Patch};
 use wellspring_train::{
@@ -159,29 +159,10 @@ fn compare_training(fixture: &Fixture, worst: &mut Worst) {
 
 #[test]
 fn baselines_are_the_wells() {
-    let place = Place::of_environment();
-    let tolerances = place.tolerances();
-    let mut failures = Vec::new();
-    for path in fixtures("baseline-") {
-        let fixture = Fixture::load(&path, &place);
-        let mut worst = Worst::default();
-        compare_output(&fixture, &mut worst);
-        compare_gradients(&fixture, &mut worst);
-        compare_training(&fixture, &mut worst);
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let figures = tolerances.map(|(kind, _)| {
-            let (difference, tensor) = &worst.0[kind];
-            format!("{kind} {difference:.1e} ({tensor})")
-        });
-        println!("{name:<28} {}", figures.join("  "));
-        for (kind, tolerance) in tolerances {
-            let (difference, tensor) = &worst.0[kind];
-            if *difference > tolerance {
-                failures.push(format!(
-                    "{name}: {tensor} differs by {difference:.2e}, more than {tolerance:.0e}"
-                ));
-            }
-        }
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    compare_all("baseline-", |path, place, worst| {
+        let fixture = Fixture::load(path, place);
+        compare_output(&fixture, worst);
+        compare_gradients(&fixture, worst);
+        compare_training(&fixture, worst);
+    });
 }

@@ -71,13 +71,7 @@ impl Baseline<()> {
         columns: Columns,
         axes: usize,
     ) -> Result<Vec<Weight>> {
-        let mut weights = Vec::new();
-        let mut list = |weight| {
-            weights.push(weight);
-            Ok(())
-        };
-        Self::new(Scope::root(&mut list), config, columns, axes)?;
-        Ok(weights)
+        Scope::list(|scope| Self::new(scope, config, columns, axes))
     }
 }
 
@@ -90,8 +84,9 @@ impl Baseline<Tensor> {
         columns: Columns,
         axes: usize,
     ) -> Result<Self> {
-        let mut find = |weight: Weight| parameters.get(&weight.name).map(&value);
-        Self::new(Scope::root(&mut find), config, columns, axes)
+        Scope::fill(parameters, value, |scope| {
+            Self::new(scope, config, columns, axes)
+        })
     }
 
     /// Refuses patches of several cells, and a grid that it cannot compute on.

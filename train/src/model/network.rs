@@ -67,13 +67,7 @@ impl Network<()> {
         columns: Columns,
         axes: usize,
     ) -> Result<Vec<Weight>> {
-        let mut weights = Vec::new();
-        let mut list = |weight| {
-            weights.push(weight);
-            Ok(())
-        };
-        Self::new(Scope::root(&mut list), config, columns, axes)?;
-        Ok(weights)
+        Scope::list(|scope| Self::new(scope, config, columns, axes))
     }
 }
 
@@ -86,8 +80,9 @@ impl Network<Tensor> {
         columns: Columns,
         axes: usize,
     ) -> Result<Self> {
-        let mut find = |weight: Weight| parameters.get(&weight.name).map(&value);
-        Self::new(Scope::root(&mut find), config, columns, axes)
+        Scope::fill(parameters, value, |scope| {
+            Self::new(scope, config, columns, axes)
+        })
     }
 }
 

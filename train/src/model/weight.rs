@@ -3,6 +3,9 @@
 
 use std::fmt::Display;
 
+use candle_core::{Tensor, Var};
+
+use super::Parameters;
 use crate::Result;
 
 /// Name and shape of a weight, and its initial distribution.
@@ -70,9 +73,34 @@ pub(super) struct Scope<'a, T> {
     make: &'a mut dyn FnMut(Weight) -> Result<T>,
 }
 
+impl Scope<'_, ()> {
+    /// The weights that some layers ask for, in their order.
+    pub(super) fn list<L>(layers: impl FnOnce(Scope<'_, ()>) -> Result<L>) -> Result<Vec<Weight>> {
+        let mut weights = Vec::new();
+        layers(Scope::root(&mut |weight| {
+            weights.push(weight);
+            Ok(())
+        }))?;
+        Ok(weights)
+    }
+}
+
+impl Scope<'_, Tensor> {
+    /// Layers that compute with what `value` makes of a model's variables.
+    pub(super) fn fill<L>(
+        parameters: &Parameters,
+        value: impl Fn(&Var) -> Tensor,
+        layers: impl FnOnce(Scope<'_, Tensor>) -> Result<L>,
+    ) -> Result<L> {
+        layers(Scope::root(&mut |weight| {
+            parameters.get(&weight.name).map(&value)
+        }))
+    }
+}
+
 impl<'a, T> Scope<'a, T> {
     /// The whole model, whose weights `make` gives.
-    pub(super) fn root(make: &'a mut dyn FnMut(Weight) -> Result<T>) -> Self {
+    fn root(make: &'a mut dyn FnMut(Weight) -> Result<T>) -> Self {
         Self {
             name: String::new(),
             block: None,

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::buffer::{add, read, slice, stored, tensor};
 use super::gpu::Route;
+use super::linear::column_sums;
 use super::tape;
 use super::tiling::{Tiling, unravel};
 
@@ -173,13 +174,7 @@ impl CustomOp3 for Depthwise {
             });
             let zeros = vec![0.0; w.len()];
             let dw = parts.collect::<Vec<_>>().into_iter().fold(zeros, add);
-            let db = dy
-                .chunks(channels)
-                .fold(vec![0.0_f32; channels], |mut sum, dy| {
-                    sum.iter_mut().zip(dy).for_each(|(sum, dy)| *sum += dy);
-                    sum
-                });
-            (dw, db)
+            (dw, column_sums(dy, channels))
         })?;
         Ok((
             Some(tensor(dx, x.shape())?),

@@ -119,7 +119,7 @@ impl Linear {
 }
 
 /// Σ over rows, in an order that does not depend on the number of threads.
-fn column_sums(dy: &[f32], columns: usize) -> Vec<f32> {
+pub(super) fn column_sums(dy: &[f32], columns: usize) -> Vec<f32> {
     let partial: Vec<Vec<f32>> = dy
         .par_chunks((GRAIN / columns).max(1) * columns)
         .map(|chunk| {

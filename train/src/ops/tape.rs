@@ -262,8 +262,8 @@ pub(crate) fn reshape(x: &Tensor, shape: impl Into<Shape>) -> Result<Tensor> {
         return x.reshape(shape.into());
     }
     let (y, before) = (x.detach().reshape(shape.into())?, x.shape().clone());
-    if let Kept::Recipe(recipe) = kept(x) {
-        let (whole, shape) = (Kept::Recipe(recipe), y.shape().clone());
+    if let whole @ Kept::Recipe(_) = kept(x) {
+        let shape = y.shape().clone();
         make_again(&y, move || whole.tensor()?.reshape(&shape));
     }
     push_one(&[x], &y, move |dy| Ok(vec![Some(dy.reshape(&before)?)]));

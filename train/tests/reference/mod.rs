@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test takes a part of it")]
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use wellspring_store::Frames;
@@ -135,7 +135,7 @@ pub(crate) fn flat(tensor: &Tensor) -> Vec<f32> {
 }
 
 /// Files of `tests/data`, or of the folder `WELLSPRING_FIXTURES`, whose names begin so.
-pub(crate) fn fixtures(prefix: &str) -> Vec<PathBuf> {
+fn fixtures(prefix: &str) -> Vec<PathBuf> {
     let folder = match std::env::var_os("WELLSPRING_FIXTURES") {
         Some(folder) => PathBuf::from(folder),
         None => PathBuf::from("tests/data"),
@@ -156,4 +156,28 @@ pub(crate) fn fixtures(prefix: &str) -> Vec<PathBuf> {
         folder.display()
     );
     paths
+}
+
+/// Compares every fixture whose name begins so, prints the worst difference of each kind and fails where one is more than
+/// rounding explains.
+pub(crate) fn compare_all(prefix: &str, compare: impl Fn(&Path, &Place, &mut Worst)) {
+    let place = Place::of_environment();
+    let tolerances = place.tolerances();
+    let mut failures = Vec::new();
+    for path in fixtures(prefix) {
+        let mut worst = Worst::default();
+        compare(&path, &place, &mut worst);
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let figures = tolerances.map(|(kind, _)| format!("{kind} {:.1e}", worst.0[kind].0));
+        println!("{name:<28} {}", figures.join("  "));
+        for (kind, tolerance) in tolerances {
+            let (difference, tensor) = &worst.0[kind];
+            if *difference > tolerance {
+                failures.push(format!(
+                    "{name}: {tensor} differs by {difference:.2e}, more than {tolerance:.0e}"
+                ));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
