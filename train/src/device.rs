@@ -119,6 +119,15 @@ pub(crate) fn upload(values: &[f32], shape: impl Into<Shape>, device: &Device) -
     }
 }
 
+/// The numbers (f32) of a tensor, in the host's memory.
+pub(crate) fn download(values: &Tensor) -> Result<Vec<f32>> {
+    match values.device() {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => cuda::download(values, device),
+        _ => Ok(values.flatten_all()?.to_vec1()?),
+    }
+}
+
 /// The numbers of the products within blocks. Weights, their gradients, norms and what is added up
 /// along the depth are f32 in either.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

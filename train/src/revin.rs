@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use wellspring_store::Frames;
 
 use crate::Result;
-use crate::device::upload;
+use crate::device::{download, upload};
 use crate::ops::{Normalized, has_kernels};
 
 /// Added to every standard deviation.
@@ -133,17 +133,17 @@ impl<'a> Revin<'a> {
 
     /// The frame after the context, (1, B, C, *space), from a predicted change (1, B, *space, C).
     pub(crate) fn next(&self, change: &Tensor) -> Result<Frames> {
-        let mut next = self.frames.frame(self.time - 1);
         let scales = match &self.way {
             Way::Gpu(normalized) => {
-                let found = normalized.next(change)?.flatten_all()?.to_vec1()?;
-                let (batch, channels) = (next.batch(), next.channels());
-                let space = next.space().to_vec();
+                let found = download(&normalized.next(change)?)?;
+                let (batch, channels) = (self.frames.batch(), self.frames.channels());
+                let space = self.frames.space().to_vec();
                 return Ok(Frames::new(1, batch, channels, space, found)?);
             }
             Way::Host { scales, .. } => scales,
         };
-        let change: Vec<f32> = change.flatten_all()?.to_vec1()?;
+        let mut next = self.frames.frame(self.time - 1);
+        let change = download(change)?;
         let (channels, cells) = (next.channels(), next.cells());
         for batch in 0..next.batch() {
             for channel in 0..channels {

@@ -19,7 +19,8 @@ seed. What is done is left as it is: the same command goes on after an interrupt
 file. Parts share the runs out; the first also makes the data sets, for which the others wait. The last to end draws
 the whole report; the command without --part draws it again.")]
 pub struct Experiment {
-    /// A TOML file, or one that is shipped: demo, demo-tiny, reproduce-tiny, reproduce-25M, reproduce-100M
+    /// A TOML file, or one that is shipped: demo, demo-tiny, reproduce-tiny, reproduce-tiny-walls,
+    /// reproduce-tiny-3d, reproduce-tiny-baselines, reproduce-25M, reproduce-100M
     pub file: String,
 
     /// The folder for everything: a path or a URL; by default the file's name

@@ -110,17 +110,19 @@ impl<'a> Work<'a> {
     fn begin(&self) -> Result<()> {
         let mark = self.place.join(MARK);
         self.by_the_first(|| {
-            let held = self.session.wait(mark.get_opt())?;
-            if held.is_none() && !self.session.wait(self.place.list())?.is_empty() {
+            let is_marked = || anyhow::Ok(self.session.wait(mark.get_opt())?.is_some());
+            if is_marked()? {
+                return Ok(());
+            }
+            // What is there may be another part's that has begun meanwhile: it makes its mark first.
+            if !self.session.wait(self.place.list())?.is_empty() && !is_marked()? {
                 misuse!(
                     "{} holds something else; give --out another folder",
                     self.out
                 );
             }
-            if held.is_none() {
-                let text = toml::to_string(&self.experiment)?;
-                self.session.wait(mark.put(text))?;
-            }
+            let text = toml::to_string(&self.experiment)?;
+            self.session.wait(mark.put(text))?;
             Ok(())
         })
     }

@@ -9,7 +9,8 @@ use std::fmt::Display;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaContext, CudaEvent, DevicePtrMut as _, DriverError, PinnedHostSlice, result, sys,
+    CudaContext, CudaEvent, CudaStream, DevicePtr as _, DevicePtrMut as _, DriverError,
+    PinnedHostSlice, result, sys,
 };
 use candle_core::op::BackpropOp;
 use candle_core::{CudaDevice, CudaStorage, Device, Shape, Storage, Tensor};
@@ -63,45 +64,59 @@ pub(super) fn free_bytes(device: &CudaDevice) -> Result<u64> {
     Ok(free as u64)
 }
 
-/// Memory of the host that the device reads by itself, and the event after which it has been read.
+/// Memory of the host that the device reads and writes by itself, and the event after which it does so no more.
 struct Staged {
     memory: PinnedHostSlice<f32>,
-    read: CudaEvent,
+    done: CudaEvent,
 }
 
-/// Numbers that one task copies.
-const CHUNK: usize = 1 << 18;
+/// The process's, as large as the most numbers that it has moved at once.
+static STAGED: Mutex<Option<Staged>> = Mutex::new(None);
+
+/// Numbers that go to the device while the host copies those after them.
+const PIECE: usize = 1 << 21;
+
+/// Numbers that one task copies: one processor reads memory slower than the device takes it.
+const CHUNK: usize = 1 << 17;
+
+impl Staged {
+    /// Takes what is held, when the device is done with it, or memory for more numbers.
+    fn take(held: &mut Option<Self>, count: usize, stream: &CudaStream) -> Result<Self> {
+        if let Some(before) = &*held {
+            before.done.synchronize().map_err(failed)?;
+        }
+        match held.take().filter(|held| held.memory.len() >= count) {
+            Some(staged) => Ok(staged),
+            None => Ok(Self {
+                // SAFETY: it is written before it is read.
+                memory: unsafe { stream.context().alloc_pinned(count) }.map_err(failed)?,
+                done: stream.context().new_event(None).map_err(failed)?,
+            }),
+        }
+    }
+}
 
 /// Copies numbers to the device and does not wait.
 pub(super) fn upload(values: &[f32], shape: Shape, device: &CudaDevice) -> Result<Tensor> {
-    static STAGED: Mutex<Option<Staged>> = Mutex::new(None);
     let stream = device.cuda_stream();
-    let context = stream.context();
     let mut held = STAGED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(before) = &*held {
-        before.read.synchronize().map_err(failed)?;
-    }
-    let mut staged = match held.take().filter(|held| held.memory.len() >= values.len()) {
-        Some(staged) => staged,
-        None => Staged {
-            // SAFETY: what is copied from it is written before.
-            memory: unsafe { context.alloc_pinned(values.len()) }.map_err(failed)?,
-            read: context.new_event(None).map_err(failed)?,
-        },
-    };
-    let source = &mut staged.memory.as_mut_slice().map_err(failed)?[..values.len()];
-    // One processor reads memory slower than the device takes it.
-    source
-        .par_chunks_mut(CHUNK)
-        .zip(values.par_chunks(CHUNK))
-        .for_each(|(to, from)| to.copy_from_slice(from));
-    // SAFETY: the copy fills all of it; the source is neither written nor freed before the event.
+    let mut staged = Staged::take(&mut held, values.len(), &stream)?;
+    let memory = staged.memory.as_mut_slice().map_err(failed)?;
+    // SAFETY: the copies fill all of it before anything on the stream reads it.
     let mut copy = unsafe { device.alloc::<f32>(values.len())? };
-    unsafe {
-        let (to, _guard) = copy.device_ptr_mut(&stream);
-        result::memcpy_htod_async(to, source, stream.cu_stream()).map_err(failed)?;
+    for (index, piece) in values.chunks(PIECE).enumerate() {
+        let place = index * PIECE..index * PIECE + piece.len();
+        let source = &mut memory[place.clone()];
+        source
+            .par_chunks_mut(CHUNK)
+            .zip(piece.par_chunks(CHUNK))
+            .for_each(|(to, from)| to.copy_from_slice(from));
+        let mut part = copy.slice_mut(place);
+        let (to, _guard) = part.device_ptr_mut(&stream);
+        // SAFETY: the source is neither written nor freed before the event.
+        unsafe { result::memcpy_htod_async(to, source, stream.cu_stream()) }.map_err(failed)?;
     }
-    staged.read.record(&stream).map_err(failed)?;
+    staged.done.record(&stream).map_err(failed)?;
     *held = Some(staged);
     let storage = CudaStorage::wrap_cuda_slice(copy, device.clone());
     let none = BackpropOp::none();
@@ -111,6 +126,31 @@ pub(super) fn upload(values: &[f32], shape: Shape, device: &CudaDevice) -> Resul
         none,
         false,
     ))
+}
+
+/// Waits for numbers (f32) of the device.
+pub(super) fn download(values: &Tensor, device: &CudaDevice) -> Result<Vec<f32>> {
+    let values = values.contiguous()?;
+    let (storage, layout) = values.storage_and_layout();
+    let Storage::Cuda(storage) = &*storage else {
+        return Err(failed("the numbers are not on this device").into());
+    };
+    let count = layout.shape().elem_count();
+    let start = layout.start_offset();
+    let slice = storage.as_cuda_slice::<f32>()?.slice(start..start + count);
+    let stream = device.cuda_stream();
+    let mut held = STAGED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut staged = Staged::take(&mut held, count, &stream)?;
+    let memory = &mut staged.memory.as_mut_slice().map_err(failed)?[..count];
+    // SAFETY: nothing reads the memory before the wait, nor frees it.
+    unsafe {
+        let (from, _guard) = slice.device_ptr(&stream);
+        result::memcpy_dtoh_async(memory, from, stream.cu_stream()).map_err(failed)?;
+    }
+    stream.synchronize().map_err(failed)?;
+    let found = memory.par_iter().with_min_len(CHUNK).copied().collect();
+    *held = Some(staged);
+    Ok(found)
 }
 
 fn failed(error: impl Display) -> candle_core::Error {

@@ -12,25 +12,23 @@ use wellspring_train::{CheckpointChoice, Config};
 
 use super::training::TrainingRun;
 
+/// Files of `experiments` by their names.
+macro_rules! shipped {
+    ($($name:literal),+ $(,)?) => {
+        [$(($name, include_str!(concat!("../../../experiments/", $name, ".toml")))),+]
+    };
+}
+
 /// Files that come with the program, by their names.
-pub const SHIPPED: [(&str, &str); 5] = [
-    ("demo", include_str!("../../../experiments/demo.toml")),
-    (
-        "demo-tiny",
-        include_str!("../../../experiments/demo-tiny.toml"),
-    ),
-    (
-        "reproduce-tiny",
-        include_str!("../../../experiments/reproduce-tiny.toml"),
-    ),
-    (
-        "reproduce-25M",
-        include_str!("../../../experiments/reproduce-25M.toml"),
-    ),
-    (
-        "reproduce-100M",
-        include_str!("../../../experiments/reproduce-100M.toml"),
-    ),
+pub const SHIPPED: [(&str, &str); 8] = shipped![
+    "demo",
+    "demo-tiny",
+    "reproduce-tiny",
+    "reproduce-tiny-walls",
+    "reproduce-tiny-3d",
+    "reproduce-tiny-baselines",
+    "reproduce-25M",
+    "reproduce-100M",
 ];
 
 /// Keys of a configuration that an experiment gives by itself.
