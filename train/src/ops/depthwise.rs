@@ -3,11 +3,13 @@
 //!
 //! dx at a cell is the sum of dy · w over the places whose kernel covers it, dw of a cell the sum of dy · x over all places.
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+mod kernels;
+
+use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 use super::buffer::{add, read, slice, stored, tensor};
-use super::gpu::Route;
+use super::gpu::{Route, on_gpu};
 use super::linear::column_sums;
 use super::tape;
 use super::tiling::{Tiling, unravel};
@@ -29,6 +31,7 @@ pub(crate) fn depthwise(x: &Tensor, w: &Tensor, b: &Tensor, kernel: &[usize]) ->
             let (x, w) = (tape::contiguous(x)?, tape::contiguous(w)?);
             tape::apply3([&x, &w, &tape::contiguous(b)?], Depthwise(tiling))
         }
+        Route::Gpu if x.dtype() == DType::F32 => on_gpu(Depthwise(tiling), [x, w, b]),
         Route::Gpu | Route::Composed => {
             tape::composed([x, w, b], |[x, w, b]| composed(x, w, b, &tiling))
         }
@@ -188,32 +191,49 @@ impl CustomOp3 for Depthwise {
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
-    use crate::ops::testing::check;
+    use crate::ops::testing::{check, check_kernels};
+
+    /// Grids, kernels and channels.
+    const CASES: [(&[usize], &[usize], usize); 5] = [
+        (&[9], &[3], 2),
+        (&[7, 8], &[3, 5], 3),
+        (&[4, 5, 6], &[3, 1, 3], 2),
+        (&[7, 7], &[7, 7], 18),
+        (&[6, 9], &[3, 3], 260),
+    ];
+
+    /// Compares depthwise convolutions with the composed ones.
+    fn compare(space: &[usize], kernel: &[usize], channels: usize, kernels: bool) {
+        let shape = [&[2], space, &[channels]].concat();
+        let cells: usize = kernel.iter().product();
+        let composed = |v: &[Tensor]| {
+            let tiling = Tiling {
+                space: space.to_vec(),
+                kernel: kernel.to_vec(),
+                stride: vec![1; kernel.len()],
+            };
+            composed(&v[0], &v[1], &v[2], &tiling)
+        };
+        let shapes: [&[usize]; 3] = [&shape, &[cells, channels], &[channels]];
+        let found = |v: &[Tensor]| depthwise(&v[0], &v[1], &v[2], kernel);
+        if kernels {
+            check_kernels(&shapes, |v, _| found(v), composed);
+        } else {
+            check(&shapes, found, composed);
+        }
+    }
 
     #[test]
     fn equals_the_composed_operation() {
-        let cases: [(&[usize], &[usize], usize); 4] = [
-            (&[9], &[3], 2),
-            (&[7, 8], &[3, 5], 3),
-            (&[4, 5, 6], &[3, 1, 3], 2),
-            (&[7, 7], &[7, 7], 18),
-        ];
-        for (space, kernel, channels) in cases {
-            let shape = [&[2], space, &[channels]].concat();
-            let cells: usize = kernel.iter().product();
-            let composed = |v: &[Tensor]| {
-                let tiling = Tiling {
-                    space: space.to_vec(),
-                    kernel: kernel.to_vec(),
-                    stride: vec![1; kernel.len()],
-                };
-                composed(&v[0], &v[1], &v[2], &tiling)
-            };
-            check(
-                &[&shape, &[cells, channels], &[channels]],
-                |v| depthwise(&v[0], &v[1], &v[2], kernel),
-                composed,
-            );
+        for (space, kernel, channels) in CASES {
+            compare(space, kernel, channels, false);
+        }
+    }
+
+    #[test]
+    fn kernels_equal_the_composed_operation() {
+        for (space, kernel, channels) in CASES {
+            compare(space, kernel, channels, true);
         }
     }
 }

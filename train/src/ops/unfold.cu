@@ -4,31 +4,13 @@
 // unfold: x (items, *space, channels) → y (items, *grid, *kernel, channels): at token t and place k of the kernel
 // lies cell t · stride + k. fold: y → x, for each cell the sum over all its (t, k), in f32 and in the order of t.
 // Three axes, the slowest first; an axis that a grid does not have is one long. blockIdx.y is the item.
-#include "device.cuh"
+#include "extents.cuh"
 
 namespace {
 
 struct Tiling {
   int space[3], kernel[3], stride[3], grid[3];
 };
-
-DEVICE unsigned volume(const int (&extent)[3]) { return unsigned(extent[0]) * extent[1] * extent[2]; }
-
-// Takes the place along three axes off an index, and gives what is left of it.
-DEVICE unsigned unravel(unsigned index, const int (&extent)[3], int (&place)[3]) {
-#pragma unroll
-  for (int axis = 2; axis >= 0; axis--) {
-    place[axis] = index % extent[axis];
-    index /= extent[axis];
-  }
-  return index;
-}
-
-DEVICE size_t ravel(size_t outer, const int (&extent)[3], const int (&place)[3]) {
-#pragma unroll
-  for (int axis = 0; axis < 3; axis++) outer = outer * extent[axis] + place[axis];
-  return outer;
-}
 
 template <class T> DEVICE void unfold(const T *x, T *y, int channels, const Tiling &tiling) {
   constexpr int N = Pack<T>::N;
