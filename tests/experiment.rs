@@ -76,16 +76,16 @@ fn an_experiment_is_done_once_and_goes_on_with_what_is_added() {
 }
 
 #[test]
-fn parts_do_together_what_one_process_does() {
+fn parts_that_begin_at_once_do_together_what_one_process_does() {
     let place = place();
-    let mut waiting = place.command("experiment small.toml --part 1/2");
-    let waiting = waiting
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    place.do_it("experiment small.toml --part 0/2");
-    let said = Said::from(waiting.wait_with_output().unwrap());
-    assert_eq!(said.code, 0, "{said:?}");
+    let parts = (0..4).map(|part| {
+        let mut part = place.command(&format!("experiment small.toml --part {part}/4"));
+        part.stderr(std::process::Stdio::piped()).spawn().unwrap()
+    });
+    for part in parts.collect::<Vec<_>>() {
+        let said = Said::from(part.wait_with_output().unwrap());
+        assert_eq!(said.code, 0, "{said:?}");
+    }
     assert_eq!(names(&place).len(), 11);
 }
 
@@ -111,7 +111,7 @@ fn an_experiment_that_was_stopped_goes_on() {
 fn what_an_experiment_takes_is_told_beforehand() {
     let place = place();
     let said = place.do_it("experiment small.toml --plan");
-    for part in ["flow/ckm", "flow/fixed8", "4 trainings"] {
+    for part in ["flow/ckm", "flow/fixed8", "4 trainings", "of evaluations"] {
         assert!(said.out.contains(part), "{part}: {said:?}");
     }
     assert!(!place.path("small").exists());

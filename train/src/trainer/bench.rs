@@ -24,6 +24,8 @@ pub struct TrainFigure {
     pub waited_seconds: f64,
     /// Time of the same step on a batch in memory: gradients and optimizer.
     pub step_seconds: f64,
+    /// Time of a prediction for one window of the batch.
+    pub prediction_seconds: f64,
     /// The share of a run's time that its steps would need alone; at most about 1.
     pub of_step: f64,
 }
@@ -49,12 +51,13 @@ pub fn bench_train(options: TrainOptions<'_>, steps: u64, runtime: &Handle) -> R
 impl Trainer<'_> {
     fn round(&mut self, steps: u64) -> Result<TrainFigure> {
         let (loop_seconds, waited_seconds) = self.steps_of_a_run(steps)?;
-        let step_seconds = self.steps_alone(steps)?;
+        let (step_seconds, prediction_seconds) = self.alone(steps)?;
         Ok(TrainFigure {
             steps,
             loop_seconds,
             waited_seconds,
             step_seconds,
+            prediction_seconds,
             of_step: step_seconds / loop_seconds,
         })
     }
@@ -71,21 +74,32 @@ impl Trainer<'_> {
         Ok((seconds / steps as f64, waited / steps as f64))
     }
 
-    /// Takes the steps before once more, all on one batch; gives the mean time of one.
-    fn steps_alone(&mut self, steps: u64) -> Result<f64> {
+    /// Takes the steps before once more, all on one batch, and predicts as often; gives the mean time of a step, and that of
+    /// a prediction for each window.
+    fn alone(&mut self, steps: u64) -> Result<(f64, f64)> {
         let stop = Stop::default();
         let source = self.sources.of_mut(self.step);
         let Some(batch) = source.next(self.step, self.runtime, &stop)? else {
-            return Ok(f64::NAN);
+            return Ok((f64::NAN, f64::NAN));
         };
         let Some(own) = &batch.own else {
-            return Ok(f64::NAN);
+            return Ok((f64::NAN, f64::NAN));
         };
+        let taken = self.step.saturating_sub(steps)..self.step;
         let began = Instant::now();
-        for step in self.step.saturating_sub(steps)..self.step {
+        for step in taken.clone() {
             let (patch, perturbation) = self.draw(step, batch.windows);
             self.step_alone(own, &patch, &perturbation, self.pace())?;
         }
-        Ok(began.elapsed().as_secs_f64() / steps as f64)
+        let step_seconds = began.elapsed().as_secs_f64() / steps as f64;
+
+        let context = own.frames.slice_time(0..own.frames.time() - 1);
+        let began = Instant::now();
+        for step in taken {
+            let (patch, _) = self.draw(step, batch.windows);
+            self.predict(&own.frames, &context, &own.conditions, &patch)?;
+        }
+        let predictions = steps as f64 * context.batch() as f64;
+        Ok((step_seconds, began.elapsed().as_secs_f64() / predictions))
     }
 }

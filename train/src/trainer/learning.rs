@@ -14,7 +14,7 @@ use crate::log::Event;
 use crate::model::Perturbation;
 use crate::ops::Gradients;
 use crate::optim::{Descent, Pace, learning_rate};
-use crate::{Error, Example, Result, Stop, training_gradients_by_block};
+use crate::{Error, Example, Result, Stop, step, training_gradients_by_block};
 
 /// Losses that the outcome of a run is the mean of.
 const RECENT: usize = 100;
@@ -205,6 +205,23 @@ impl Trainer<'_> {
         };
         let (model, loss, limit) = (&source.model, &source.loss, self.activations);
         training_gradients_by_block(model, example, patch, perturbation, loss, limit, ready)
+    }
+
+    /// The frames after the contexts of a batch.
+    pub(super) fn predict(
+        &self,
+        frames: &Frames,
+        context: &Frames,
+        conditions: &[Conditions],
+        patch: &Patch,
+    ) -> Result<Frames> {
+        let source = self.sources.of(self.step);
+        let inputs = source.inputs(conditions, frames)?;
+        let example = Example {
+            frames: context,
+            inputs: inputs.as_ref(),
+        };
+        step::predict(&source.model, example, patch)
     }
 
     /// Samples that a rank computes at once: those of an accumulated batch's part. A run that goes on with fewer ranks

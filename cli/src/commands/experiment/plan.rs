@@ -1,12 +1,15 @@
-//! What an experiment takes, before it is done: its runs, their memory, and their time by a few steps of each.
+//! What an experiment takes, before it is done: its runs, their memory, and their time by a few steps and predictions of
+//! each.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Result;
 use tempfile::TempDir;
+use wellspring_eval::FieldMetrics;
 use wellspring_ingest::{IngestOptions, SimulateOptions};
 use wellspring_store::{Dataset, Location, Silent, Split, WindowSpec};
-use wellspring_train::{Alone, Config, Start, Stop, TrainOptions};
+use wellspring_train::{Alone, Config, Start, Stop, TrainFigure, TrainOptions};
 
 use super::Work;
 use super::file::{DataSection, SimulateSection};
@@ -19,11 +22,11 @@ const MIB: f64 = (1_u64 << 20) as f64;
 /// Prints a line for each model on each data set, and the sum.
 pub fn run(work: &Work<'_>) -> Result<()> {
     print(format!(
-        "{:<36} {:>5} {:>11} {:>9} {:>9} {:>9} {:>10}\n",
-        "run", "seeds", "parameters", "steps", "MiB", "hours", "of data"
+        "{:<36} {:>5} {:>11} {:>9} {:>9} {:>9} {:>9} {:>10}\n",
+        "run", "seeds", "parameters", "steps", "MiB", "hours", "to eval", "of data"
     ))?;
     let runs = work.experiment.runs();
-    let (mut hours, mut count) = (0.0, 0);
+    let (mut hours, mut evaluation, mut count) = (0.0, 0.0, 0);
     for (name, section) in &work.experiment.data {
         let Some(trial) = TrialData::of(work, name, section)? else {
             line(&format!(
@@ -41,12 +44,13 @@ pub fn run(work: &Work<'_>) -> Result<()> {
                 let needs = Needs::of(work, &config, &trial)?;
                 print(needs.row(&format!("{name}/{model}"), same.len()))?;
                 hours += needs.hours * same.len() as f64;
+                evaluation += needs.evaluation * same.len() as f64;
                 count += same.len();
             }
         }
     }
     print(format!(
-        "\n{count} trainings, {hours:.2} hours one after another on this machine; evaluations come beside that\n"
+        "\n{count} trainings, {hours:.2} hours one after another on this machine, and {evaluation:.2} of evaluations\n"
     ))
 }
 
@@ -104,32 +108,42 @@ impl TrialData {
         })
     }
 
+    /// Frames of each trajectory of a split of the experiment's own data.
+    fn trajectories(&self, split: Split) -> Result<impl Iterator<Item = usize>> {
+        let frames = match &self.simulation {
+            Some(options) => {
+                let count = match split {
+                    Split::Train => options.train,
+                    Split::Valid => options.valid,
+                    Split::Test => options.test,
+                };
+                vec![options.frames; count]
+            }
+            None => {
+                let held = &self.dataset.manifest().split(split)?.trajectories;
+                held.iter().map(|one| one.frames).collect()
+            }
+        };
+        Ok(frames.into_iter())
+    }
+
     /// Steps of a pass over the data.
     fn epoch_steps(&self, config: &Config) -> Result<u64> {
         let spec = WindowSpec {
             stride: config.data.stride,
             ..WindowSpec::of_length(config.data.context + 1)
         };
-        let windows: usize = match &self.simulation {
-            Some(options) => options.train * spec.count(options.frames),
-            None => {
-                let held = &self.dataset.manifest().split(Split::Train)?.trajectories;
-                held.iter().map(|one| spec.count(one.frames)).sum()
-            }
-        };
+        let windows: usize = self
+            .trajectories(Split::Train)?
+            .map(|n| spec.count(n))
+            .sum();
         Ok((windows / config.train.batch.max(1)) as u64)
     }
 
     /// Bytes of all values of the training data in single precision.
     fn bytes(&self) -> Result<u64> {
         let schema = self.dataset.schema();
-        let frames: usize = match &self.simulation {
-            Some(options) => options.train * options.frames,
-            None => {
-                let held = &self.dataset.manifest().split(Split::Train)?.trajectories;
-                held.iter().map(|one| one.frames).sum()
-            }
-        };
+        let frames: usize = self.trajectories(Split::Train)?.sum();
         Ok((4 * frames * schema.channels().len() * schema.grid.cells()) as u64)
     }
 }
@@ -141,6 +155,8 @@ struct Needs {
     /// Bytes at the peak of its largest step.
     peak: u64,
     hours: f64,
+    /// Hours of its evaluations.
+    evaluation: f64,
     /// Bytes of its training data.
     data: u64,
 }
@@ -149,14 +165,15 @@ impl Needs {
     fn of(work: &Work<'_>, config: &Config, trial: &TrialData) -> Result<Self> {
         let datasets = [Arc::clone(&trial.dataset)];
         let memory = wellspring_train::estimate(config, &datasets, 1, u64::MAX)?;
-        let mut seconds = 0.0;
+        let (mut seconds, mut prediction) = (0.0, 0.0);
         let patches = config.model.patches();
         for patch in &patches {
             let mut alone = config.clone();
             alone.model = config.model.with_patch(patch.clone());
-            seconds += step_seconds(work, &alone, trial)?;
+            let figure = some_steps(work, &alone, trial)?;
+            seconds += figure.loop_seconds / patches.len() as f64;
+            prediction += figure.prediction_seconds / patches.len() as f64;
         }
-        seconds /= patches.len() as f64;
         let (steps, hours) = match config.train.hours {
             Some(hours) => ((hours * 3600.0 / seconds) as u64, hours),
             None => {
@@ -173,24 +190,28 @@ impl Needs {
             steps,
             peak: memory.steps.iter().map(|step| step.peak).max().unwrap_or(0),
             hours,
+            evaluation: frames_to_predict(work, config, trial)? as f64
+                * (prediction + metrics_seconds(trial)?)
+                / 3600.0,
             data: trial.bytes()?,
         })
     }
 
     fn row(&self, name: &str, seeds: usize) -> String {
         format!(
-            "{name:<36} {seeds:>5} {:>11} {:>9} {:>9.0} {:>9.2} {:>7.2} GB\n",
+            "{name:<36} {seeds:>5} {:>11} {:>9} {:>9.0} {:>9.2} {:>9.2} {:>7.2} GB\n",
             self.parameters,
             self.steps,
             self.peak as f64 / MIB,
             self.hours,
+            self.evaluation,
             self.data as f64 / 1e9,
         )
     }
 }
 
-/// Time of a step, from a few.
-fn step_seconds(work: &Work<'_>, config: &Config, trial: &TrialData) -> Result<f64> {
+/// Times of a step and of a prediction, from a few.
+fn some_steps(work: &Work<'_>, config: &Config, trial: &TrialData) -> Result<TrainFigure> {
     let options = TrainOptions {
         config,
         datasets: vec![Arc::clone(&trial.dataset)],
@@ -199,6 +220,37 @@ fn step_seconds(work: &Work<'_>, config: &Config, trial: &TrialData) -> Result<f
         stop: &Stop::default(),
         collective: &Alone,
     };
-    let figure = wellspring_train::bench_train(options, 1, work.session.handle())?;
-    Ok(figure.loop_seconds)
+    Ok(wellspring_train::bench_train(
+        options,
+        1,
+        work.session.handle(),
+    )?)
+}
+
+/// Frames that all evaluations of a run predict, from each start by each schedule.
+fn frames_to_predict(work: &Work<'_>, config: &Config, trial: &TrialData) -> Result<usize> {
+    let section = &work.experiment.evaluation;
+    let stride = config.data.stride;
+    let spec = WindowSpec {
+        stride,
+        every: section.every.unwrap_or(section.rollout * stride).max(1),
+        ..WindowSpec::of_length(config.data.context + section.rollout)
+    };
+    let trajectories = trial.trajectories(section.split()?)?;
+    let starts: usize = trajectories.map(|frames| spec.count(frames)).sum();
+    Ok(starts * section.rollout * work.experiment.schedules(config).len())
+}
+
+/// Time that all metrics of a frame take.
+fn metrics_seconds(trial: &TrialData) -> Result<f64> {
+    let schema = trial.dataset.schema();
+    let wave: Vec<f32> = (0..schema.grid.cells())
+        .map(|cell| (cell as f32).sin())
+        .collect();
+    let metrics = FieldMetrics::new(&schema.grid.shape())?;
+    let fields = vec![(wave.as_slice(), wave.as_slice()); 4 * schema.channels().len()];
+    metrics.scores(&fields)?;
+    let began = Instant::now();
+    metrics.scores(&fields)?;
+    Ok(began.elapsed().as_secs_f64() / 4.0)
 }
