@@ -80,6 +80,7 @@ fn parts_that_begin_at_once_do_together_what_one_process_does() {
     let place = place();
     let parts = (0..4).map(|part| {
         let mut part = place.command(&format!("experiment small.toml --part {part}/4"));
+        part.stdout(std::process::Stdio::null());
         part.stderr(std::process::Stdio::piped()).spawn().unwrap()
     });
     for part in parts.collect::<Vec<_>>() {
