@@ -109,6 +109,14 @@ fn an_experiment_that_was_stopped_goes_on() {
 }
 
 #[test]
+fn a_shipped_experiment_goes_on_beside_its_folder() {
+    let place = Workplace::new();
+    std::fs::create_dir(place.path("reproduce-tiny")).unwrap();
+    let said = place.do_it("experiment reproduce-tiny --print");
+    assert!(said.out.contains("[data.shear_flow.simulate]"), "{said:?}");
+}
+
+#[test]
 fn what_an_experiment_takes_is_told_beforehand() {
     let place = place();
     let said = place.do_it("experiment small.toml --plan");

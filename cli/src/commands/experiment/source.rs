@@ -17,11 +17,12 @@ pub struct Source {
     pub text: String,
 }
 
-/// Reads a file, or the shipped one of that name where there is no such file.
+/// Reads a file, or the shipped one of that name where there is no such file. A folder of that name is what the shipped one
+/// has made before.
 pub fn read(file: &str) -> Result<Source> {
     let path = Path::new(file);
     let shipped = SHIPPED.iter().find(|(name, _)| *name == file);
-    if let (Some((name, text)), false) = (shipped, path.exists()) {
+    if let (Some((name, text)), false) = (shipped, path.is_file()) {
         return Ok(Source {
             about: format!("experiment {name}"),
             name: (*name).to_owned(),
