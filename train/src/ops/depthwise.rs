@@ -38,11 +38,16 @@ pub(crate) fn depthwise(x: &Tensor, w: &Tensor, b: &Tensor, kernel: &[usize]) ->
     }
 }
 
+/// The shape (N, *places, C) for a grid (N, *space, C).
+fn convolved(dims: &[usize], tiling: &Tiling) -> Vec<usize> {
+    let (grid, mut shape) = (tiling.grid(), dims.to_vec());
+    shape[1..=grid.len()].copy_from_slice(&grid);
+    shape
+}
+
 fn composed(x: &Tensor, w: &Tensor, b: &Tensor, tiling: &Tiling) -> Result<Tensor> {
     let grid = tiling.grid();
-    let mut shape = x.dims().to_vec();
-    shape[1..=grid.len()].copy_from_slice(&grid);
-    let mut sum = b.broadcast_as(shape)?;
+    let mut sum = b.broadcast_as(convolved(x.dims(), tiling))?;
     let mut at = vec![0; grid.len()];
     for index in 0..tiling.kernel_cells() {
         unravel(index, &tiling.kernel, &mut at);
@@ -144,10 +149,7 @@ impl CustomOp3 for Depthwise {
                 }
             }
         });
-        let mut shape = lx.dims().to_vec();
-        let grid = self.0.grid();
-        shape[1..=grid.len()].copy_from_slice(&grid);
-        Ok(stored(y, shape))
+        Ok(stored(y, convolved(lx.dims(), &self.0)))
     }
 
     fn bwd(

@@ -92,6 +92,22 @@ macro_rules! args {
 }
 pub(super) use args;
 
+/// Sizes of grids as arguments, three axes each: an axis that a grid does not have is one long.
+pub(super) fn on_three_axes(grids: &[&[usize]]) -> Result<Vec<Arg>> {
+    let mut sizes = Vec::new();
+    for grid in grids {
+        let axes = grid.len();
+        if !(1..=3).contains(&axes) {
+            bail!("a grid of {axes} axes has no kernels");
+        }
+        sizes.extend(vec![Arg::Int(1); 3 - axes]);
+        for &size in *grid {
+            sizes.push(Arg::Int(int(size)?));
+        }
+    }
+    Ok(sizes)
+}
+
 /// Blocks along three axes, threads of a block, bytes of dynamic shared memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Extent {

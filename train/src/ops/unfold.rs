@@ -8,7 +8,7 @@ use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor
 
 use super::buffer::{read, slice, stored, tensor};
 use super::gpu::{Array, Backward, Kernels, Route, on_gpu};
-use super::program::{Arg, Buffer, Extent, Program, args, int};
+use super::program::{Buffer, Extent, Program, args, int, on_three_axes};
 use super::tiling::Tiling;
 
 /// (N, *space, C) → (N, tokens, K·C).
@@ -133,10 +133,6 @@ impl Tiling {
             items,
             channels,
         } = launch;
-        let axes = self.space.len();
-        if !(1..=3).contains(&axes) {
-            bail!("a grid of {axes} axes has no kernels");
-        }
         let (tiling, channels) = self.merged(channels);
         let parts = channels.div_ceil(16 / dtype.size_in_bytes());
         let places = match kernel {
@@ -148,17 +144,12 @@ impl Tiling {
         let mut extent = Extent::covering(places * parts, 256);
         extent.grid[1] = u32::try_from(items).unwrap_or(u32::MAX);
         let mut args = args![from, to, int(channels)?];
-        for sizes in [
+        args.extend(on_three_axes(&[
             &tiling.space,
             &tiling.kernel,
             &tiling.stride,
             &tiling.grid(),
-        ] {
-            args.extend(vec![Arg::Int(1); 3 - axes]);
-            for &size in sizes {
-                args.push(Arg::Int(int(size)?));
-            }
-        }
+        ])?);
         program.launch(kernel, dtype, extent, args);
         Ok(())
     }

@@ -34,6 +34,7 @@ pub fn run(work: &Work<'_>) -> Result<()> {
             ));
             continue;
         };
+        let metrics = metrics_seconds(&trial)?;
         for model in work.experiment.models.keys() {
             let same: Vec<&TrainingRun> = runs
                 .iter()
@@ -41,7 +42,7 @@ pub fn run(work: &Work<'_>) -> Result<()> {
                 .collect();
             if let Some(first) = same.first() {
                 let config = work.experiment.config(first, "")?;
-                let needs = Needs::of(work, &config, &trial)?;
+                let needs = Needs::of(work, &config, &trial, metrics)?;
                 print(needs.row(&format!("{name}/{model}"), same.len()))?;
                 hours += needs.hours * same.len() as f64;
                 evaluation += needs.evaluation * same.len() as f64;
@@ -162,7 +163,8 @@ struct Needs {
 }
 
 impl Needs {
-    fn of(work: &Work<'_>, config: &Config, trial: &TrialData) -> Result<Self> {
+    /// `metrics` is the time that all metrics of a frame take.
+    fn of(work: &Work<'_>, config: &Config, trial: &TrialData, metrics: f64) -> Result<Self> {
         let datasets = [Arc::clone(&trial.dataset)];
         let memory = wellspring_train::estimate(config, &datasets, 1, u64::MAX)?;
         let (mut seconds, mut prediction) = (0.0, 0.0);
@@ -190,8 +192,7 @@ impl Needs {
             steps,
             peak: memory.steps.iter().map(|step| step.peak).max().unwrap_or(0),
             hours,
-            evaluation: frames_to_predict(work, config, trial)? as f64
-                * (prediction + metrics_seconds(trial)?)
+            evaluation: frames_to_predict(work, config, trial)? as f64 * (prediction + metrics)
                 / 3600.0,
             data: trial.bytes()?,
         })

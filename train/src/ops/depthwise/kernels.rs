@@ -2,31 +2,19 @@
 
 use candle_core::{DType, Result, Tensor, bail};
 
-use super::Depthwise;
+use super::{Depthwise, convolved};
 use crate::ops::gpu::{Array, Backward, Kernels};
 use crate::ops::norm::share;
-use crate::ops::program::{Arg, Extent, Program, args, int};
+use crate::ops::program::{Arg, Extent, Program, args, int, on_three_axes};
 
 /// Threads of a block, and channels of a thread: as in depthwise.cu.
 const THREADS: usize = 256;
 const EACH: usize = 4;
 
 impl Depthwise {
-    /// Sizes of the grid, the kernel and the places, three axes each.
+    /// Sizes of the grid, the kernel and the places.
     fn sizes(&self) -> Result<Vec<Arg>> {
-        let (tiling, grid) = (&self.0, self.0.grid());
-        let axes = grid.len();
-        if !(1..=3).contains(&axes) {
-            bail!("a grid of {axes} axes has no kernels");
-        }
-        let mut sizes = Vec::new();
-        for extent in [&tiling.space, &tiling.kernel, &grid] {
-            sizes.extend(vec![Arg::Int(1); 3 - axes]);
-            for &size in extent {
-                sizes.push(Arg::Int(int(size)?));
-            }
-        }
-        Ok(sizes)
+        on_three_axes(&[&self.0.space, &self.0.kernel, &self.0.grid()])
     }
 
     /// A thread for some channels of each of an item's `cells`.
@@ -85,10 +73,8 @@ impl Kernels for Depthwise {
     const NAME: &'static str = "depthwise";
 
     fn forward(&self, inputs: &[Array]) -> Result<Program> {
-        let mut shape = inputs[0].shape.dims().to_vec();
+        let shape = convolved(inputs[0].shape.dims(), &self.0);
         let (items, channels) = (shape[0], shape[shape.len() - 1]);
-        let grid = self.0.grid();
-        shape[1..=grid.len()].copy_from_slice(&grid);
         let mut program = Program::new("depthwise", 3);
         let [x, w, b] = [0, 1, 2].map(|i| program.input(i));
         let y = program.result(shape, DType::F32);
