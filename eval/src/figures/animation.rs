@@ -43,9 +43,12 @@ struct AnimatedRun {
 /// [`Error::Unknown`] and [`Error::Ambiguous`] for a run or field that cannot be chosen,
 /// [`Error::NoFrames`] where nothing was kept, [`Error::Malformed`] for frames that cannot be read.
 pub async fn animate(results: &Results, options: &AnimationOptions) -> Result<(Vec<u8>, usize)> {
+    let held = results.held();
     let (chosen, pictures) = match kept(results, options).await? {
         // Its frames are gone where it is replaced meanwhile.
-        (_, none) if none.is_empty() && results.renew().await? => kept(results, options).await?,
+        (_, none) if none.is_empty() && results.renew(&held).await? => {
+            kept(results, options).await?
+        }
         found => found,
     };
     let rollout = one_rollout(pictures, options, &chosen.run)?;

@@ -33,8 +33,9 @@ struct Shot<'a> {
 }
 
 pub(super) async fn figures(results: &Results, selection: &FigureSelection) -> Result<Vec<Figure>> {
+    let held = results.held();
     let figures = drawn(results, selection).await?;
-    match results.renew().await? {
+    match results.renew(&held).await? {
         false => Ok(figures),
         // The frames of an evaluation that is replaced meanwhile are gone.
         true => drawn(results, selection).await,

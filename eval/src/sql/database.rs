@@ -11,6 +11,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::prelude::{SQLOptions, SessionContext};
 use futures::TryStreamExt as _;
+use tokio::sync::RwLock;
 use url::Url;
 use wellspring_store::{Dataset, Location, Reporter, Silent};
 
@@ -48,6 +49,9 @@ struct ResultsFolder {
     committed: Committed,
 }
 
+/// The results that a database held at some moment.
+pub(crate) struct Held(Option<Arc<ResultsFolder>>);
+
 /// Time after which trainings are looked at again before a query: they may run.
 const RENEWED: Duration = Duration::from_secs(10);
 
@@ -64,6 +68,9 @@ pub struct Database {
     session: SessionContext,
     /// Bytes that a query may have, where it is answered by this process.
     memory: Option<u64>,
+    /// Held by whoever replaces tables, and shared by queries while they find theirs: a query has all its tables
+    /// from before a change, or all from after it.
+    tables: RwLock<()>,
     /// The results that were added last.
     results: Mutex<Option<Arc<ResultsFolder>>>,
     /// The trainings that were added last.
@@ -91,6 +98,7 @@ impl Database {
         Ok(Self {
             memory: Some(memory),
             session: SessionContext::new_with_state(state),
+            tables: RwLock::default(),
             results: Mutex::default(),
             trainings: Mutex::default(),
             is_remote: false,
@@ -102,6 +110,7 @@ impl Database {
         Self {
             session,
             memory: None,
+            tables: RwLock::default(),
             results: Mutex::default(),
             trainings: Mutex::default(),
             is_remote: true,
@@ -115,6 +124,15 @@ impl Database {
     /// # Errors
     /// [`Error::NoResults`] where there is none, [`Error::NewerTables`], [`Error::Malformed`].
     pub async fn add_results(
+        &self,
+        root: &Location,
+        reporter: &dyn Reporter,
+    ) -> Result<Vec<String>> {
+        let _alone = self.tables.write().await;
+        self.replace_results(root, reporter).await
+    }
+
+    async fn replace_results(
         &self,
         root: &Location,
         reporter: &dyn Reporter,
@@ -159,6 +177,7 @@ impl Database {
             return Err(Error::RemoteLogs);
         }
         let folders = Arc::new(TrainingFolders::find(places, reporter).await?);
+        let _alone = self.tables.write().await;
         for place in places {
             self.mount(place)?;
         }
@@ -216,18 +235,29 @@ impl Database {
         self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens the results again where one that was found has been replaced since; whether that was so.
+    /// The results that queries read now.
+    pub(crate) fn held(&self) -> Held {
+        Held(self.opened().clone())
+    }
+
+    /// Opens the results again where one of them has been replaced; whether queries read others now than those that
+    /// were `held`, since of several that find them replaced one opens them for all.
     ///
     /// # Errors
     /// As [`Database::add_results`].
-    pub(crate) async fn renew(&self) -> Result<bool> {
-        let Some(opened) = self.opened().clone() else {
+    pub(crate) async fn renew(&self, held: &Held) -> Result<bool> {
+        let Held(Some(held)) = held else {
             return Ok(false);
         };
-        if opened.committed.is_current(&opened.root).await? {
+        let _alone = self.tables.write().await;
+        let is_held = |opened: &Arc<ResultsFolder>| Arc::ptr_eq(opened, held);
+        if !self.opened().as_ref().is_some_and(is_held) {
+            return Ok(true);
+        }
+        if held.committed.is_current(&held.root).await? {
             return Ok(false);
         }
-        self.add_results(&opened.root, &Silent).await?;
+        self.replace_results(&held.root, &Silent).await?;
         Ok(true)
     }
 
@@ -325,10 +355,11 @@ impl Database {
         depth::check(query)?;
         self.renew_trainings().await;
         for _ in 0..AGAIN {
+            let held = self.held();
             let answer = self.collect(query).await;
             // Machines that read rows from files find whichever are there.
             let is_sure = answer.is_ok() && !self.is_remote;
-            if is_sure || !self.renew().await.unwrap_or(false) {
+            if is_sure || !self.renew(&held).await.unwrap_or(false) {
                 return self.explained(answer).await;
             }
         }
@@ -366,7 +397,10 @@ impl Database {
             .with_allow_ddl(false)
             .with_allow_dml(false)
             .with_allow_statements(false);
-        let frame = self.session.sql_with_options(query, reading).await?;
+        let frame = {
+            let _shared = self.tables.read().await;
+            self.session.sql_with_options(query, reading).await?
+        };
         let schema = Arc::clone(frame.schema().inner());
         let answer = MemoryConsumer::new("the answer");
         let reserved = answer.register(frame.task_ctx().memory_pool());

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use wellspring_store::{Location, Reporter};
 
 use crate::results::tables;
+use crate::sql::database::Held;
 use crate::{Database, Error, Result};
 
 /// The committed evaluations of a results folder.
@@ -70,9 +71,14 @@ impl Results {
         self.database.sql(query).await
     }
 
-    /// Opens the results again where an evaluation has been replaced since; whether that was so.
-    pub(crate) async fn renew(&self) -> Result<bool> {
-        self.database.renew().await
+    /// The results that queries read now.
+    pub(crate) fn held(&self) -> Held {
+        self.database.held()
+    }
+
+    /// Whether queries read others now than those that were held, since an evaluation has been replaced.
+    pub(crate) async fn renew(&self, held: &Held) -> Result<bool> {
+        self.database.renew(held).await
     }
 
     /// Answers one query in rows of a type, whose fields are the query's columns.

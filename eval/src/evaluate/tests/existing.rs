@@ -257,6 +257,23 @@ fn readers_beside_a_re_evaluation_never_fail() {
     }
 }
 
+/// Of two queries that find an evaluation replaced, the second one asks again too, though the first has opened the results.
+#[test]
+fn whoever_held_replaced_results_is_told_whoever_opens_them() {
+    let scene = Scene::new(false);
+    scene.quick("one", OnExisting::Renew).unwrap();
+    let opened = Database::new().unwrap();
+    let wait = &scene.runtime;
+    wait.block_on(opened.add_results(&scene.results, &Silent))
+        .unwrap();
+    let (first, second) = (opened.held(), opened.held());
+    assert!(!wait.block_on(opened.renew(&first)).unwrap());
+    scene.quick("one", OnExisting::Renew).unwrap();
+    assert!(wait.block_on(opened.renew(&first)).unwrap());
+    assert!(wait.block_on(opened.renew(&second)).unwrap());
+    assert!(!wait.block_on(opened.renew(&opened.held())).unwrap());
+}
+
 #[test]
 fn what_killed_evaluations_left_is_removed_and_what_others_have_is_not() {
     let scene = Scene::new(true);
