@@ -4,7 +4,7 @@
 # make test-mpi      training by several processes, as mpirun starts them; installs Open MPI where it may
 # make test-cloud    the way through buckets of S3 and Azure, as moto and azurite emulate them
 # make check         format, lints, docs, and the CUDA code's types (no GPU needed)
-# make wheel         the program for pip: dist/wellspring-*.whl
+# make wheel         the Python package, with the program: dist/wellspring-*.whl
 # make docs          the book: target/book/index.html
 # make bench         the benchmarks, as text
 # make cuda          compiles the kernels with a real nvcc; docs/cuda-kernels.md says what each takes
@@ -32,7 +32,7 @@ build:
 	@$(cargo) build --release --locked -p wellspring --features "$(features)"
 
 wheel:
-	@.ci/wheel dist
+	@.ci/wheel dist "$(features)"
 
 demo:
 	@$(cargo) build --release --locked -p wellspring

@@ -54,6 +54,10 @@ pub struct Cli {
     #[arg(long, short, global = true)]
     pub quiet: bool,
 
+    /// Write progress, notes and errors to standard error as lines of JSON, for a program that shows them itself
+    #[arg(long, global = true, conflicts_with = "quiet")]
+    pub progress_json: bool,
+
     /// Says what takes how long: -v shards, checkpoints and statistics, -vv also requests, batches and steps, -vvv
     /// also what the libraries below say
     #[arg(long, short, global = true, action = ArgAction::Count, conflicts_with = "quiet")]

@@ -1,7 +1,6 @@
 //! Turns errors into a message for people and an exit code for scripts.
 
 use std::fmt;
-use std::process::ExitCode;
 
 use crate::progress;
 
@@ -40,17 +39,18 @@ pub(crate) use misuse;
 
 /// Prints the error with its causes and gives the exit code: 2 for a misuse, 1 for a failure, a signal's
 /// for an interruption, and 0 where the reader of a pipe has had enough.
-pub fn report(error: &anyhow::Error) -> ExitCode {
+pub fn report(error: &anyhow::Error) -> u8 {
     if is_broken_pipe(error) {
-        return ExitCode::SUCCESS;
+        return 0;
     }
     if let Some(Interrupted(code)) = error.downcast_ref() {
-        return ExitCode::from(*code);
+        return *code;
     }
-    progress::line(&format!("error: {}", chain(error.as_ref())));
-    match error.downcast_ref::<Misuse>() {
-        Some(_) => ExitCode::from(2),
-        None => ExitCode::FAILURE,
+    let is_misuse = error.is::<Misuse>();
+    progress::error(&chain(error.as_ref()), is_misuse);
+    match is_misuse {
+        true => 2,
+        false => 1,
     }
 }
 

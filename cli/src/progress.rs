@@ -1,11 +1,14 @@
 //! Shows what the libraries report: on a terminal a bar with rate and time left. In the log file of a batch job there
-//! are notes, and now and then a line on how the work stands.
+//! are notes, and now and then a line on how the work stands. For a program that shows it itself there are lines of
+//! JSON, each an object with one key: `begin`, `done`, `status`, `end`, `line` or `error`.
 
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
 use wellspring_store::Reporter;
 
 use crate::plain::plain;
@@ -13,12 +16,37 @@ use crate::plain::plain;
 /// Time between two lines on how the work stands, where no bar is drawn.
 const NOW_AND_THEN: Duration = Duration::from_secs(120);
 
+/// Time between two lines of JSON on how much is done.
+const OFTEN: Duration = Duration::from_millis(100);
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Show {
+    /// Not at all.
+    Nothing,
+    /// As bars that are drawn.
+    Bars,
+    /// As a line now and then.
+    Lines,
+    /// As lines of JSON.
+    Json,
+}
+
+impl Show {
+    /// What was asked for, or what suits standard error.
+    pub fn new(quiet: bool, json: bool) -> Self {
+        match (quiet, json) {
+            (true, _) => Self::Nothing,
+            (_, true) => Self::Json,
+            _ if std::io::stderr().is_terminal() => Self::Bars,
+            _ => Self::Lines,
+        }
+    }
+}
+
 /// Shows progress and notes on standard error, one line at a time.
 pub struct Terminal {
-    /// Whether to show nothing.
-    quiet: bool,
-    /// Bars are drawn.
-    draws: bool,
+    show: Show,
     bar: Mutex<Option<Stage>>,
 }
 
@@ -32,10 +60,10 @@ struct Stage {
 }
 
 impl Terminal {
-    pub fn new(quiet: bool) -> Self {
+    pub fn new(show: Show) -> Self {
+        IS_JSON.store(show == Show::Json, Ordering::Relaxed);
         Self {
-            quiet,
-            draws: !quiet && console_is_attended(),
+            show,
             bar: Mutex::new(None),
         }
     }
@@ -53,25 +81,27 @@ impl Terminal {
     }
 }
 
-fn console_is_attended() -> bool {
-    use std::io::IsTerminal as _;
-    std::io::stderr().is_terminal()
-}
-
 impl Reporter for Terminal {
     fn begin(&self, stage: &str, total: Option<u64>, unit: &str) {
-        if self.quiet || is_silent() {
+        if self.show == Show::Nothing || is_silent() {
             return;
         }
-        let target = match self.draws {
+        let draws = self.show == Show::Bars;
+        let target = match draws {
             true => ProgressDrawTarget::stderr(),
             false => ProgressDrawTarget::hidden(),
         };
         let bar = ProgressBar::with_draw_target(total, target);
         bar.set_style(style(total, unit));
         bar.set_prefix(plain(stage).into_owned());
-        if self.draws {
+        if draws {
             bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        if self.show == Show::Json {
+            json(
+                "begin",
+                json!({ "stage": stage, "total": total, "unit": unit }),
+            );
         }
         *self.stage() = Some(Stage {
             bar,
@@ -83,22 +113,32 @@ impl Reporter for Terminal {
     }
 
     fn advance(&self, by: u64) {
-        if let Some(stage) = self.stage().as_ref() {
+        if let Some(stage) = self.stage().as_mut() {
             stage.bar.inc(by);
+            if self.show == Show::Json && stage.may_tell(OFTEN) {
+                json("done", stage.bar.position().into());
+            }
         }
     }
 
     fn status(&self, words: &str) {
         if let Some(stage) = self.stage().as_mut() {
-            match self.draws {
-                true => stage.bar.set_message(plain(words).into_owned()),
-                false => stage.tell(words),
+            match self.show {
+                Show::Bars => stage.bar.set_message(plain(words).into_owned()),
+                Show::Json => json("status", words.into()),
+                Show::Lines | Show::Nothing => stage.tell(words),
             }
         }
     }
 
     fn end(&self) {
-        if let Some(stage) = self.stage().take().filter(|_| self.draws) {
+        let Some(stage) = self.stage().take() else {
+            return;
+        };
+        if self.show == Show::Json {
+            json("end", stage.bar.position().into());
+        }
+        if self.show == Show::Bars {
             stage.bar.finish_and_clear();
             let done = stage.total.unwrap_or(stage.bar.position());
             let amount = match stage.unit.as_str() {
@@ -111,7 +151,7 @@ impl Reporter for Terminal {
     }
 
     fn note(&self, message: &str) {
-        if self.quiet {
+        if self.show == Show::Nothing {
             return;
         }
         self.line(&format!("  {message}"));
@@ -119,12 +159,20 @@ impl Reporter for Terminal {
 }
 
 impl Stage {
+    /// Whether the last line on how the work stands was written some time ago; if so, one is written now.
+    fn may_tell(&mut self, every: Duration) -> bool {
+        let may = self.told.elapsed() >= every;
+        if may {
+            self.told = Instant::now();
+        }
+        may
+    }
+
     /// Writes a line on how the work stands, unless there was one a moment ago.
     fn tell(&mut self, words: &str) {
-        if self.told.elapsed() < NOW_AND_THEN {
+        if !self.may_tell(NOW_AND_THEN) {
             return;
         }
-        self.told = Instant::now();
         let (name, unit, done) = (&self.name, &self.unit, self.bar.position());
         let of = self
             .total
@@ -164,16 +212,38 @@ pub fn is_silent() -> bool {
     IS_SILENT.load(Ordering::Relaxed)
 }
 
+/// Whether another program reads what is said here.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
 /// A line for the person at the terminal.
 pub fn line(text: &str) {
-    use std::io::Write as _;
     if is_silent() {
         return;
     }
+    let text = wellspring_store::masked(text);
+    match IS_JSON.load(Ordering::Relaxed) {
+        true => json("line", text.as_ref().into()),
+        false => write_line(&plain(&text)),
+    }
+}
+
+/// An error for the person at the terminal; `is_misuse` if it is of what was typed.
+pub fn error(text: &str, is_misuse: bool) {
+    match IS_JSON.load(Ordering::Relaxed) {
+        true => json(
+            "error",
+            json!({ "message": wellspring_store::masked(text), "is_misuse": is_misuse }),
+        ),
+        false => line(&format!("error: {text}")),
+    }
+}
+
+/// An object with one key, for a program that reads standard error.
+fn json(key: &str, value: serde_json::Value) {
+    write_line(&json!({ key: value }).to_string());
+}
+
+fn write_line(text: &str) {
     // A closed standard error must not stop the work.
-    let _ = writeln!(
-        std::io::stderr(),
-        "{}",
-        plain(&wellspring_store::masked(text))
-    );
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

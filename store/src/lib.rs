@@ -194,6 +194,6 @@ pub use read::{
     ShardRows,
 };
 pub use report::{Notes, Reporter, Silent};
-pub use shard::{Row, ShardWriter};
+pub use shard::{Row, ShardWriter, StoredValues};
 pub use threads::start_runtime;
 pub use write::{DatasetWriter, Flaw, Place, WriterOptions, verify};

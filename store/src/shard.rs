@@ -14,6 +14,7 @@ use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef};
 
 pub(crate) use buffer_pool::BufferPool;
 pub(crate) use decode::ShardData;
+pub use decode::StoredValues;
 pub use encode::{Row, ShardWriter};
 pub(crate) use index::ShardIndex;
 

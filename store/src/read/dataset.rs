@@ -13,7 +13,7 @@ use crate::read::cache::ledger::Room;
 use crate::read::cache::{CacheOptions, Lease, ShardCache};
 use crate::read::conditions::ConstantFields;
 use crate::read::io_statistics::{Counters, IoStatistics};
-use crate::shard::ShardData;
+use crate::shard::{ShardData, StoredValues};
 use crate::{
     Conditioning, Error, Frames, Location, Manifest, Normalizer, Result, Schema, ShardProvider,
     Split, Value, Window, WindowSpec,
@@ -158,6 +158,26 @@ impl Dataset {
         let time = steps.len();
         let pieces = self.locate(split, trajectory, steps, 1)?;
         self.gather(pieces, time).await
+    }
+
+    /// Each channel of some frames as it is stored, (T, *space), in the memory of an open shard, which stays as long as
+    /// the values do: a mapped file where the shard is mapped. None where the frames are not neighbours there.
+    ///
+    /// # Errors
+    /// As [`Dataset::read`].
+    pub async fn stored(
+        &self,
+        split: Split,
+        trajectory: usize,
+        steps: Range<usize>,
+    ) -> Result<Option<Vec<StoredValues>>> {
+        let time = steps.len();
+        let pieces = self.locate(split, trajectory, steps, 1)?;
+        let (run, _lease) = self.run(pieces, time).await?;
+        Ok(match run.pieces.as_slice() {
+            [(piece, shard)] => shard.stored(piece.rows.clone()),
+            _ => None,
+        })
     }
 
     /// The frames of one window as they are stored (normalized): (T, 1, C, *space).

@@ -29,14 +29,27 @@ struct Batch {
     trajectory: ScalarBuffer<u32>,
     step: ScalarBuffer<u32>,
     time: ScalarBuffer<f64>,
-    channels: Vec<Values>,
+    channels: Vec<StoredValues>,
     cells: usize,
 }
 
-#[derive(Debug)]
-enum Values {
+/// Values of a channel as they are stored (normalized), in the memory of an open shard, which stays as long as they do.
+#[derive(Debug, Clone)]
+pub enum StoredValues {
+    /// In single precision.
     F32(ScalarBuffer<f32>),
+    /// In half precision.
     F16(ScalarBuffer<f16>),
+}
+
+impl StoredValues {
+    /// `len` of them from `first` on, not copied.
+    fn slice(&self, first: usize, len: usize) -> Self {
+        match self {
+            Self::F32(values) => Self::F32(values.slice(first, len)),
+            Self::F16(values) => Self::F16(values.slice(first, len)),
+        }
+    }
 }
 
 impl ShardData {
@@ -100,6 +113,18 @@ impl ShardData {
         }
     }
 
+    /// Each channel of a range of rows, not copied; none where they lie in several record batches.
+    pub(crate) fn stored(&self, rows: Range<usize>) -> Option<Vec<StoredValues>> {
+        let last = rows.end.checked_sub(1).filter(|&last| last >= rows.start)?;
+        let (batch, first) = self.find(rows.start);
+        if self.rows.find(last) != self.rows.find(rows.start) {
+            return None;
+        }
+        let (first, len) = (first * batch.cells, rows.len() * batch.cells);
+        let channels = batch.channels.iter();
+        Some(channels.map(|values| values.slice(first, len)).collect())
+    }
+
     fn find(&self, row: usize) -> (&Batch, usize) {
         let batch = self.rows.find(row);
         (&self.batches[batch], row - self.rows.start(batch))
@@ -120,8 +145,8 @@ impl Batch {
                 let cells = row * self.cells..(row + 1) * self.cells;
                 let into = frames.channel_mut(time, batch, channel);
                 match values {
-                    Values::F32(values) => T::gather_f32(&values[cells], into),
-                    Values::F16(values) => T::gather_f16(&values[cells], into),
+                    StoredValues::F32(values) => T::gather_f32(&values[cells], into),
+                    StoredValues::F16(values) => T::gather_f16(&values[cells], into),
                 }
             }
         }
@@ -142,10 +167,10 @@ impl Batch {
             let values = list.values();
             channels.push(match values.data_type() {
                 DataType::Float32 => {
-                    Values::F32(values.as_primitive_opt::<Float32Type>()?.values().clone())
+                    StoredValues::F32(values.as_primitive_opt::<Float32Type>()?.values().clone())
                 }
                 DataType::Float16 => {
-                    Values::F16(values.as_primitive_opt::<Float16Type>()?.values().clone())
+                    StoredValues::F16(values.as_primitive_opt::<Float16Type>()?.values().clone())
                 }
                 _ => return None,
             });
