@@ -1,6 +1,6 @@
 # make demo          build, then simulate, ingest, train, evaluate and report on this machine
 # make test          everything that the project tests in Rust
-# make test-python   what pyarrow, DuckDB, PyTorch and The Well's own library read of ours
+# make test-python   what pyarrow, DuckDB, PyTorch and The Well's own library make of our files and our package
 # make test-mpi      training by several processes, as mpirun starts them; installs Open MPI where it may
 # make test-cloud    the way through buckets of S3 and Azure, as moto and azurite emulate them
 # make check         format, lints, docs, and the CUDA code's types (no GPU needed)
@@ -48,8 +48,8 @@ test-mpi:
 test-crash:
 	@export WELLSPRING_CRASH=all; $(cargo) test --release --locked --workspace --features "$(features)" --test program -- crash:: --nocapture
 
-test-python: build
-	@tests/python/run $(target)/release/wellspring
+test-python: build wheel
+	@tests/python/run $(target)/release/wellspring dist/wellspring-*.whl
 
 test-cloud: build
 	@tests/cloud/run $(target)/release/wellspring

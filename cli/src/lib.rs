@@ -1,8 +1,8 @@
 //! The `wellspring` program: the command line of the libraries. Nothing is computed here.
 //!
 //! [`args`] says what can be typed, [`commands`] holds one file for each verb, [`progress`] draws
-//! what the libraries report, [`log`] writes what they tell of their work, [`failure`] turns errors into a message and an exit code, and [`plain`] is what text
-//! of others goes through on its way to a terminal.
+//! what the libraries report, [`log`] writes what they tell of their work, [`failure`] turns
+//! errors into a message and an exit code, and [`plain`] is what text of others goes through on its way to a terminal. The Python package shares [`main()`] and [`ModelSubject`].
 
 // A dependency that nothing uses is to be removed. Tests have more of them.
 #![cfg_attr(not(test), warn(unused_crate_dependencies))]
@@ -16,6 +16,7 @@ mod log;
 mod plain;
 mod progress;
 mod settings;
+mod subject;
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use clap::Parser;
 
 use progress::{Show, Terminal};
+pub use subject::ModelSubject;
 
 /// A training step takes and gives back memory by the hundred megabytes; this allocator keeps it.
 #[global_allocator]

@@ -13,7 +13,7 @@ use wellspring_store::{Dataset, Location};
 
 use crate::failure::{Error, Result, one_of};
 use crate::log::Logged;
-use crate::threads::{Origin, compute, wait};
+use crate::threads::{Origin, claim, wait};
 
 type Settings = Vec<(String, String)>;
 
@@ -36,7 +36,7 @@ impl Database {
         settings: Settings,
         memory: Option<u64>,
     ) -> Result<Self> {
-        compute()?;
+        claim()?;
         let held = wellspring_eval::Database::with(SqlOptions { memory })?;
         let locate = |place: &str| Location::parse_with(place, &settings);
         if let Some(results) = results {
@@ -140,7 +140,7 @@ pub fn report(
     title: Option<String>,
     settings: Settings,
 ) -> Result<()> {
-    compute()?;
+    claim()?;
     let locate = |place: &str| Location::parse_with(place, &settings);
     let (results, out) = (locate(results)?, locate(out)?);
     let runs = runs.iter().map(|run| locate(run));

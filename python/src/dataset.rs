@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures::executor::block_on;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use wellspring_store::{
@@ -12,7 +13,7 @@ use wellspring_store::{
 use crate::arrays;
 use crate::failure::Result;
 use crate::log::Logged;
-use crate::threads::{Origin, wait};
+use crate::threads::{Origin, is_forked, wait};
 
 /// An open data set, of this process alone.
 #[pyclass(frozen, module = "wellspring._native")]
@@ -26,6 +27,18 @@ impl Dataset {
     pub fn held(&self) -> Result<Arc<wellspring_store::Dataset>> {
         self.origin.check("data set")?;
         Ok(Arc::clone(&self.held))
+    }
+
+    /// Waits for a reading. A forked process reads files on its only thread.
+    fn wait<F>(&self, py: Python<'_>, work: impl FnOnce() -> F + Send) -> PyResult<F::Output>
+    where
+        F: Future,
+        F::Output: Send,
+    {
+        match self.held.location().local_path() {
+            Some(_) if is_forked() => Ok(py.detach(|| block_on(work()))),
+            _ => wait(py, work),
+        }
     }
 
     fn scaled(&self, mut frames: Frames, is_normalized: bool) -> Frames {
@@ -61,9 +74,16 @@ impl Dataset {
         };
         let place = Location::parse_with(root, &settings)?;
         let locate = |text: &str| Location::parse_with(text, &settings);
-        let opened = || wellspring_ingest::open(&place, cache, locate, &Logged);
+        let opened = if is_forked() && place.local_path().is_some() {
+            // One that is made on demand needs threads.
+            py.detach(|| block_on(wellspring_store::Dataset::open_with(&place, cache)))?
+        } else {
+            wait(py, || {
+                wellspring_ingest::open(&place, cache, locate, &Logged)
+            })??
+        };
         Ok(Self {
-            held: Arc::new(wait(py, opened)??),
+            held: Arc::new(opened),
             origin: Origin::here(),
         })
     }
@@ -100,7 +120,7 @@ impl Dataset {
         let mut shape = vec![steps.len()];
         shape.extend(dataset.schema().grid.shape());
         if normalized {
-            let stored = wait(py, || dataset.stored(split, trajectory, steps.clone()))??;
+            let stored = self.wait(py, || dataset.stored(split, trajectory, steps.clone()))??;
             if let Some(stored) = stored {
                 let arrays = stored.into_iter().map(|channel| match channel {
                     StoredValues::F32(values) => arrays::of_shard(py, values, &shape),
@@ -109,7 +129,7 @@ impl Dataset {
                 return Ok(PyList::new(py, arrays.collect::<Result<Vec<_>>>()?)?);
             }
         }
-        let frames = wait(py, || dataset.read(split, trajectory, steps.clone()))??;
+        let frames = self.wait(py, || dataset.read(split, trajectory, steps.clone()))??;
         let frames = self.scaled(frames, normalized);
         let channel = |channel: usize| {
             let values = (0..steps.len()).flat_map(|time| frames.channel(time, 0, channel));
@@ -129,7 +149,7 @@ impl Dataset {
     ) -> Result<Bound<'py, PyAny>> {
         let dataset = self.held()?;
         let split = split(split_name)?;
-        let times = wait(py, || dataset.times(split, trajectory, steps.0..steps.1))??;
+        let times = self.wait(py, || dataset.times(split, trajectory, steps.0..steps.1))??;
         let count = times.len();
         arrays::of_values(py, times, &[count])
     }
@@ -143,7 +163,7 @@ impl Dataset {
         normalized: bool,
     ) -> Result<Option<Bound<'py, PyAny>>> {
         let (dataset, split) = (self.held()?, split(split_name)?);
-        let constants = wait(py, || dataset.constants(split, trajectory))??;
+        let constants = self.wait(py, || dataset.constants(split, trajectory))??;
         let Some(mut constants) = constants else {
             return Ok(None);
         };
@@ -178,7 +198,7 @@ impl Dataset {
             let conditions = dataset.conditions(split, spec, window, wanted).await?;
             Ok::<_, wellspring_store::Error>((frames, conditions))
         };
-        let (frames, conditions) = wait(py, read)??;
+        let (frames, conditions) = self.wait(py, read)??;
         let frames = arrays::of_frames(py, self.scaled(frames, normalized))?;
         let conditions = crate::loader::given(py, &dataset, &[conditions], normalized)?;
         Ok((frames, conditions.into_any()))

@@ -4,11 +4,13 @@
 //! Python called from. So the function runs where its caller's settings hold (`torch.no_grad()` is of one thread),
 //! and Ctrl-C is heard in between.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use numpy::PyReadonlyArrayDyn;
 use pyo3::prelude::*;
+use wellspring::ModelSubject;
 use wellspring_eval::{
     Description, EvalOptions, Evaluation, OnExisting, Schedule, Subject, SubjectError,
 };
@@ -18,7 +20,8 @@ use wellspring_store::{
 
 use crate::dataset::{self, Dataset};
 use crate::failure::{Result, misuse, one_of};
-use crate::threads::{LOOK, compute, runtime};
+use crate::predictor::Predictor;
+use crate::threads::{LOOK, runtime};
 use crate::{arrays, loader, log};
 
 /// What the evaluation's thread asks of Python's.
@@ -74,9 +77,7 @@ struct Callable {
     description: Description,
     context: usize,
     stride: usize,
-    patches: Vec<Patch>,
-    /// Whether its steps use patches, so that they have tokens.
-    is_patched: bool,
+    has_patches: bool,
 }
 
 impl Subject for Callable {
@@ -92,8 +93,12 @@ impl Subject for Callable {
         self.stride
     }
 
+    fn has_patches(&self) -> bool {
+        self.has_patches
+    }
+
     fn patches(&self) -> Vec<Patch> {
-        self.patches.clone()
+        Vec::new()
     }
 
     fn conditioning(&self) -> Conditioning {
@@ -101,7 +106,7 @@ impl Subject for Callable {
     }
 
     fn tokens(&self, patch: &Patch, space: &[usize]) -> Result<usize, SubjectError> {
-        if !self.is_patched {
+        if !self.has_patches {
             return Ok(0);
         }
         let sizes = patch.sizes().iter().zip(space);
@@ -120,6 +125,45 @@ impl Subject for Callable {
     }
 }
 
+/// A model of our own, which does not ask Python for its steps, and so must be told to end.
+struct Stoppable<'a> {
+    model: ModelSubject<'a>,
+    is_stopped: &'a AtomicBool,
+}
+
+impl Subject for Stoppable<'_> {
+    fn description(&self) -> Description {
+        self.model.description()
+    }
+
+    fn context(&self) -> usize {
+        self.model.context()
+    }
+
+    fn stride(&self) -> usize {
+        self.model.stride()
+    }
+
+    fn patches(&self) -> Vec<Patch> {
+        self.model.patches()
+    }
+
+    fn conditioning(&self) -> Conditioning {
+        self.model.conditioning()
+    }
+
+    fn tokens(&self, patch: &Patch, space: &[usize]) -> Result<usize, SubjectError> {
+        self.model.tokens(patch, space)
+    }
+
+    fn step(&self, context: Context<'_>, patch: &Patch) -> Result<Frames, SubjectError> {
+        match self.is_stopped.load(Ordering::Relaxed) {
+            true => Err(STOPPED.into()),
+            false => self.model.step(context, patch),
+        }
+    }
+}
+
 const STOPPED: &str = "the evaluation was stopped";
 
 /// How Python wants an evaluation.
@@ -130,7 +174,6 @@ pub struct Wish {
     results: String,
     settings: Vec<(String, String)>,
     schedule: Option<String>,
-    patches: Vec<String>,
     context: usize,
     stride: usize,
     split: String,
@@ -170,9 +213,8 @@ impl Wish {
         })
     }
 
-    fn subject(&self, line: Arc<Line>, ndim: usize) -> Result<Callable> {
-        let patches = self.patches.iter().map(|text| Patch::parse(text, ndim));
-        Ok(Callable {
+    fn callable(&self, line: Arc<Line>) -> Callable {
+        Callable {
             line,
             description: Description {
                 strategy: self.strategy.clone(),
@@ -182,9 +224,8 @@ impl Wish {
             },
             context: self.context,
             stride: self.stride,
-            patches: patches.collect::<Result<_, _>>()?,
-            is_patched: self.schedule.is_some(),
-        })
+            has_patches: self.schedule.is_some(),
+        }
     }
 }
 
@@ -194,9 +235,10 @@ struct Server<'a, 'py> {
     progress: &'a Bound<'py, PyAny>,
     dataset: &'a Held,
     normalized: bool,
-    is_patched: bool,
+    has_patches: bool,
     /// The exception that ends the evaluation.
     raised: Option<PyErr>,
+    is_stopped: &'a AtomicBool,
 }
 
 impl Server<'_, '_> {
@@ -216,9 +258,14 @@ impl Server<'_, '_> {
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             if let Err(error) = looked.and_then(|()| py.check_signals()) {
-                self.raised.get_or_insert(error);
+                self.raise(error);
             }
         }
+    }
+
+    fn raise(&mut self, error: PyErr) {
+        self.raised.get_or_insert(error);
+        self.is_stopped.store(true, Ordering::Relaxed);
     }
 
     fn answer(&mut self, request: Request) -> PyResult<()> {
@@ -232,7 +279,7 @@ impl Server<'_, '_> {
                 let next = match self.raised {
                     Some(_) => Err(STOPPED.into()),
                     None => self.next(frames, &conditions, &patch).map_err(|error| {
-                        self.raised = Some(error);
+                        self.raise(error);
                         STOPPED.into()
                     }),
                 };
@@ -264,7 +311,7 @@ impl Server<'_, '_> {
         }
         let context = arrays::of_frames(py, frames)?;
         let given = loader::given(py, self.dataset, conditions, self.normalized)?;
-        let patch = self.is_patched.then(|| patch.sizes().to_vec());
+        let patch = self.has_patches.then(|| patch.sizes().to_vec());
         let next = self.step.call1((context, given, patch))?;
         let next: PyReadonlyArrayDyn<'_, f32> = next.extract()?;
         let mut next = arrays::to_frames(&next)?;
@@ -275,16 +322,16 @@ impl Server<'_, '_> {
     }
 }
 
-/// Rolls out `step` (frames (T, B, C, *space), conditions, patch sizes → (1, B, C, *space)) and commits its tables; gives
-/// the evaluation's row as JSON, or none if it was there already and is to be skipped.
+/// Rolls out `step` (frames (T, B, C, *space), conditions, patch sizes → (1, B, C, *space)), or a model of our own in its
+/// place, and commits its tables; gives the evaluation's row as JSON, or none if it was there already and is to be skipped.
 #[pyfunction]
 pub fn evaluate(
     step: &Bound<'_, PyAny>,
     progress: &Bound<'_, PyAny>,
     dataset: &Dataset,
+    predictor: Option<PyRef<'_, Predictor>>,
     wish: Wish,
 ) -> Result<Option<String>> {
-    compute()?;
     let py = step.py();
     let (runtime, dataset) = (runtime()?, dataset.held()?);
     let (options, results) = (
@@ -294,7 +341,17 @@ pub fn evaluate(
     let ndim = dataset.schema().grid.ndim();
     let (sender, requests) = mpsc::channel();
     let line = Arc::new(Line(Mutex::new(sender)));
-    let subject = wish.subject(Arc::clone(&line), ndim)?;
+    let callable = wish.callable(Arc::clone(&line));
+    let is_stopped = AtomicBool::new(false);
+    let model = predictor.as_ref().map(|own| ModelSubject::new(own.held()));
+    let own = model.transpose()?.map(|model| Stoppable {
+        model,
+        is_stopped: &is_stopped,
+    });
+    let subject: &dyn Subject = match &own {
+        Some(own) => own,
+        None => &callable,
+    };
     let schedule = match &wish.schedule {
         Some(text) => Schedule::parse(text, ndim)?,
         None => Schedule::fixed(Patch::uniform(1, ndim)),
@@ -304,14 +361,15 @@ pub fn evaluate(
         progress,
         dataset: &dataset,
         normalized: wish.normalized,
-        is_patched: wish.schedule.is_some(),
+        has_patches: wish.schedule.is_some(),
         raised: None,
+        is_stopped: &is_stopped,
     };
     let (dataset, name) = (&*dataset, &*wish.name);
     let done = std::thread::scope(|scope| {
         let work = scope.spawn(move || {
             let evaluation = Evaluation {
-                subject: &subject,
+                subject,
                 name,
                 schedule: &schedule,
                 dataset,

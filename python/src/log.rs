@@ -6,11 +6,15 @@
 use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
+use std::time::Instant;
 
 use pyo3::prelude::*;
 use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id};
+use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
 use wellspring_store::Reporter;
 
 /// Events that are kept at most; later ones are dropped until these are handed over.
@@ -63,10 +67,37 @@ fn keep(level: u8, message: String) {
 
 struct Listener;
 
-impl<S: Subscriber> Layer<S> for Listener {
+/// What is under way: its fields, and when it began.
+struct Begun(Line, Instant);
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Listener {
+    /// The logger may want more or less at any time.
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+        Interest::sometimes()
+    }
+
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         metadata.target().starts_with("wellspring")
             && number(*metadata.level()) >= LEAST.load(Ordering::Relaxed)
+    }
+
+    fn on_new_span(&self, of: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut line = Line(of.metadata().name().to_owned());
+        of.record(&mut line);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(Begun(line, Instant::now()));
+        }
+    }
+
+    /// Work is one line, at its end, with the time that it took.
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        let Some(span) = context.span(&id) else {
+            return;
+        };
+        if let Some(Begun(line, began)) = span.extensions().get() {
+            let took = format!("{} took {:.1?}", line.0, began.elapsed());
+            keep(number(*span.metadata().level()), took);
+        }
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {

@@ -9,7 +9,7 @@ use wellspring_eval::{FieldMetrics, Score, Spatial};
 
 use crate::arrays;
 use crate::failure::{Result, misuse};
-use crate::threads::compute;
+use crate::threads::claim;
 
 /// Fields of a frame, each of whose cells follow one another.
 struct Channels {
@@ -67,7 +67,7 @@ fn by_field<T: Send>(
     frames: &[&PyReadonlyArrayDyn<'_, f32>],
     measure: impl Fn(&[&[f32]]) -> Result<T, wellspring_eval::Error> + Sync,
 ) -> Result<Vec<T>> {
-    compute()?;
+    claim()?;
     let views: Vec<ArrayViewD<'_, f32>> = frames.iter().map(|array| array.as_array()).collect();
     let count = views[0].shape()[0];
     let measured: Result<Vec<Vec<T>>, wellspring_eval::Error> = py.detach(|| {

@@ -9,11 +9,18 @@ use crate::arrays;
 use crate::dataset::Dataset;
 use crate::failure::{Result, misuse};
 use crate::log::Logged;
-use crate::threads::{compute, wait};
+use crate::threads::{claim, wait};
 
 /// A model with the weights of a checkpoint.
 #[pyclass(frozen, module = "wellspring._native")]
 pub struct Predictor(wellspring_train::Predictor);
+
+impl Predictor {
+    /// The model, for an evaluation.
+    pub fn held(&self) -> &wellspring_train::Predictor {
+        &self.0
+    }
+}
 
 #[pymethods]
 impl Predictor {
@@ -27,7 +34,7 @@ impl Predictor {
         weights: Option<&str>,
         device: &str,
     ) -> Result<Self> {
-        compute()?;
+        claim()?;
         let typed = |error: String| misuse(error);
         let choice = ModelChoice {
             checkpoint: step
@@ -110,11 +117,11 @@ impl Predictor {
         context: PyReadonlyArrayDyn<'py, f32>,
         patch: &str,
     ) -> Result<Bound<'py, PyAny>> {
-        compute()?;
+        claim()?;
         if self.0.conditioning() != Conditioning::Nothing {
             return Err(misuse(
-                "this model sees inputs beside frames (model.inputs), which Python cannot give it yet; evaluate it with \
-                 `wellspring eval`, or write its rollouts with `wellspring predict`",
+                "this model sees inputs beside frames (model.inputs), which cannot be given here; evaluate() gives it \
+                 those of the data set, and predict() writes its rollouts",
             ));
         }
         let frames = arrays::to_frames(&context)?;

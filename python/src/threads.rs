@@ -14,38 +14,36 @@ use crate::log;
 /// Time between two looks at signals and at events, while Python waits.
 pub const LOOK: Duration = Duration::from_millis(100);
 
-/// The threads for input and output, and the process that they are of: a forked process has none of its parent's.
-static RUNTIME: Mutex<Option<(u32, &'static Runtime)>> = Mutex::new(None);
+/// The process that uses threads of ours; 0 before there are any.
+static USED_BY: AtomicU32 = AtomicU32::new(0);
 
-/// The process whose threads compute; 0 before anything was computed.
-static COMPUTES: AtomicU32 = AtomicU32::new(0);
+/// The threads for input and output.
+static RUNTIME: Mutex<Option<&'static Runtime>> = Mutex::new(None);
 
-/// The threads for input and output. They are started when they are first needed, in a forked process anew.
-pub fn runtime() -> PyResult<&'static Runtime> {
-    let mut held = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
+/// Notes that this process uses threads of ours. A process that was forked later is refused: locks and queues are as
+/// those threads left them, and they are not there to go on.
+pub fn claim() -> PyResult<()> {
     let process = std::process::id();
-    match *held {
-        Some((of, runtime)) if of == process => Ok(runtime),
-        _ => {
-            let started = wellspring_store::start_runtime(&mut Builder::new_multi_thread(), None)?;
-            let started = Box::leak(Box::new(started));
-            *held = Some((process, started));
-            Ok(started)
-        }
-    }
-}
-
-/// Refuses to compute in a process that was forked after its parent had computed: the threads are the parent's, and
-/// waiting for them would never end.
-pub fn compute() -> PyResult<()> {
-    let process = std::process::id();
-    match COMPUTES.compare_exchange(0, process, Ordering::SeqCst, Ordering::SeqCst) {
+    match USED_BY.compare_exchange(0, process, Ordering::SeqCst, Ordering::SeqCst) {
         Err(of) if of != process => Err(PyRuntimeError::new_err(format!(
-            "process {of} computed with wellspring before it forked this one, and its threads are not here; start \
-             processes with multiprocessing's \"spawn\" or \"forkserver\""
+            "process {of} used wellspring's threads before it forked this one, where they do not run; start processes \
+             with multiprocessing's \"spawn\" or \"forkserver\" (here only local data sets can be read)"
         ))),
         _ => Ok(()),
     }
+}
+
+/// The threads for input and output, which are started when they are first needed.
+pub fn runtime() -> PyResult<&'static Runtime> {
+    claim()?;
+    let mut held = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(runtime) = *held {
+        return Ok(runtime);
+    }
+    let started = wellspring_store::start_runtime(&mut Builder::new_multi_thread(), None)?;
+    let started: &'static Runtime = Box::leak(Box::new(started));
+    *held = Some(started);
+    Ok(started)
 }
 
 /// The process in which something was opened.
@@ -57,7 +55,7 @@ impl Origin {
         Self(std::process::id())
     }
 
-    /// Refuses use in a forked process: connections and threads are the parent's.
+    /// Refuses use in a forked process.
     pub fn check(self, what: &str) -> PyResult<()> {
         if self.0 == std::process::id() {
             return Ok(());
@@ -67,6 +65,11 @@ impl Origin {
             self.0
         )))
     }
+}
+
+/// Whether this process was forked after its parent had used threads of ours.
+pub fn is_forked() -> bool {
+    claim().is_err()
 }
 
 /// Waits for asynchronous work without the interpreter's lock. Ctrl-C drops the work and is raised.

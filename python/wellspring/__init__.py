@@ -14,8 +14,8 @@ The data sets, loaders, metrics, tables and reports of wellspring for those who 
     wellspring.evaluate(model_step, dataset, "results", name="mine", context=6, rollout=20)
     print(wellspring.sql("SELECT name, vrmse FROM leaderboard ORDER BY vrmse", results="results"))
 
-Nothing starts a thread when it is imported. Reading works in forked processes too; what computes (metrics, evaluations,
-SQL, models) needs processes that were spawned if their parent has computed before.
+Nothing starts a thread when it is imported. A process that was forked after its parent has used the package can read
+local data sets, by frames and as a ``WellDataset``; for all else processes must be spawned.
 """
 
 from wellspring import metrics

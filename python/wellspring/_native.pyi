@@ -67,6 +67,7 @@ def evaluate(
     step: Callable[[NDArray[np.float32], dict[str, NDArray[Any]], list[int] | None], NDArray[np.float32]],
     progress: Any,
     dataset: Dataset,
+    predictor: Predictor | None,
     wish: dict[str, Any],
 ) -> str | None: ...
 def score(

@@ -24,7 +24,7 @@ class Composer:
         *,
         channels: str = "last",
         relative_times: bool = True,
-        convert: Callable[[NDArray[Any]], Any] = lambda array: array,
+        convert: Callable[[NDArray[Any]], Any],
     ) -> None:
         if channels not in CHANNELS:
             raise ValueError(f"channels={channels!r}: choose last, as The Well has them, or first")

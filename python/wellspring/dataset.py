@@ -140,8 +140,8 @@ class Dataset:
     """A data set of wellspring: shards on a disk or in a bucket.
 
     Opening it reads its manifest and nothing else. Shards on a disk are mapped; fetched ones are kept in memory, up to
-    ``memory`` bytes, or in the folder ``cache``, up to ``cache_bytes``. In a forked or spawned process it opens itself
-    again.
+    ``memory`` bytes, or in the folder ``cache``, up to ``cache_bytes``. In a spawned process it opens itself again, in a
+    forked one too if it is on a disk.
     """
 
     def __init__(
@@ -300,7 +300,7 @@ class Dataset:
             constant_scalar_names=_names(trajectory.parameters for trajectory in held),
             field_names=self._named_by_order(orders, time_varying=True),
             constant_field_names=self._named_by_order(orders, time_varying=False),
-            boundary_condition_types=sorted({end.upper() for axis in grid.axes for end in axis.boundary}),
+            boundary_condition_types=sorted({end for axis in grid.axes for end in axis.boundary}),
             n_files=len({trajectory.source.partition("#")[0] for trajectory in held}),
             n_trajectories_per_file=[1] * len(held),
             n_steps_per_trajectory=[trajectory.frames for trajectory in held],

@@ -162,10 +162,10 @@ def evaluate(
 
     ``step`` gets a batch as a :class:`Loader` makes it, without ``output_fields``, and gives the next frame,
     (B, *space, C) or (B, 1, *space, C). It is called in this thread, without gradients. An exception in it ends the
-    evaluation, which leaves nothing, and comes back as it is.
+    evaluation, which leaves nothing, and comes back as it is. A :class:`Predictor` is rolled out without Python.
 
     Args:
-        context: frames that a step sees; a model's own if it is a :class:`Predictor`.
+        context: frames that a step sees; a :class:`Predictor` knows its own.
         rollout: frames to predict from each start.
         schedule: patch sizes of the steps, such as 16 or "4,8,16"; then ``step`` is given ``patch``, a size for each
             axis. Without one, the model has no patches.
@@ -182,7 +182,8 @@ def evaluate(
     held = opened(dataset, storage_options)
     own = step if isinstance(step, Predictor) else None
     if own is not None:
-        step, context, stride = own.on(held), context or own.context, stride or own.stride
+        own = own.on(held)
+        context, stride = own.context, own.stride
     if context is None:
         raise ValueError("context: say how many frames a step sees")
     if schedule is not None and not isinstance(schedule, str):
@@ -196,7 +197,6 @@ def evaluate(
         "results": place(results),
         "settings": settings(storage_options),
         "schedule": schedule,
-        "patches": [] if own is None else [_patch(sizes) for sizes in own.patches],
         "context": context,
         "stride": stride or 1,
         "split": split,
@@ -215,7 +215,9 @@ def evaluate(
     shown = Progress(progress)
     try:
         with _without_gradients():
-            row = _native.evaluate(_arrays(step, composer, channels), shown, held.native, wish)
+            row = _native.evaluate(
+                _arrays(step, composer, channels), shown, held.native, None if own is None else own._native, wish
+            )
     finally:
         shown.end()
     return None if row is None else Record(json.loads(row))
@@ -257,10 +259,10 @@ def _described(step: Step) -> _Described:
     if isinstance(step, Predictor):
         return _Described(step.strategy, step.n_parameters, step.weights)
     torch = sys.modules.get("torch")
-    module = step if torch is not None and isinstance(step, torch.nn.Module) else None
-    if module is None:
+    if torch is None or not isinstance(step, torch.nn.Module):
         return _Described("function", 0, None)
-    digest, count = hashlib.blake2b(digest_size=8), 0
+    module: Any = step
+    digest = hashlib.blake2b(digest_size=8)
     for name, values in module.state_dict().items():
         digest.update(name.encode())
         digest.update(values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())

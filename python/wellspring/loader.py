@@ -107,6 +107,8 @@ class Loader:
             "normalized": normalized,
         }
         self.windows = self._windows(split, context + target, stride, every)
+        if self.windows == 0:
+            raise ValueError(f"no trajectory of {split} has the {context + target} frames of a window")
         if len(self) == 0:
             raise ValueError(
                 f"{self.windows} windows of {split} make no batch of {batch} for each of {self.world} ranks; "

@@ -39,10 +39,14 @@ def converter(library: str, dtype: str) -> Callable[[NDArray[Any]], Any]:
     if library == "numpy":
         if dtype == "bf16":
             raise ValueError('dtype "bf16": NumPy has none; take f32 or f16, or tensors="torch"')
-        return lambda array: array
+        return _numpy
     if library not in LIBRARIES:
         raise ValueError(f"tensors={library!r}: choose one of {', '.join(LIBRARIES)}")
     return _torch if library == "torch" else _jax
+
+
+def _numpy(array: NDArray[Any]) -> Any:
+    return array
 
 
 def _torch(array: NDArray[Any]) -> Any:

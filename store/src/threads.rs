@@ -1,4 +1,4 @@
-//! Threads for input and output, started before anything depends on them.
+//! Threads for input and output, started before anything depends on them, and work that blocks them.
 
 use std::io;
 use std::num::NonZero;
@@ -6,7 +6,9 @@ use std::sync::RwLock;
 use std::thread;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::{Error, Result};
 
 /// Threads of a runtime beside those that drive it: one that blocks, and one to spare for what others start
 /// in the meantime.
@@ -37,6 +39,20 @@ pub fn start_runtime(builder: &mut Builder, workers: Option<usize>) -> io::Resul
     // Its thread is started before this returns, and stays.
     drop(runtime.spawn_blocking(|| ()));
     Ok(runtime)
+}
+
+/// Does work that blocks its thread on one that is for it. Where there is no runtime it is done here: a forked process
+/// has none of its parent's threads, and reads files all the same.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let Ok(runtime) = Handle::try_current() else {
+        return work();
+    };
+    let done = runtime.spawn_blocking(work).await;
+    done.map_err(|source| Error::Task {
+        reason: source.to_string(),
+    })?
 }
 
 /// Starts `threads` threads at the same time and joins them, which frees their stacks.

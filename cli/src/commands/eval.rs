@@ -3,18 +3,17 @@
 
 use anyhow::{Context as _, Result};
 use wellspring_eval::{
-    Baseline, BaselineSubject, Description, EvalOptions, Evaluation, Ranks, RunRecord, Schedule,
-    Subject, SubjectError,
+    Baseline, BaselineSubject, EvalOptions, Evaluation, Ranks, RunRecord, Schedule, Subject,
+    SubjectError,
 };
-use wellspring_store::{
-    Axis, Boundary, Conditioning, Context, Dataset, Frames, Location, Patch, Share, Split,
-};
+use wellspring_store::{Axis, Boundary, Dataset, Location, Patch, Share, Split};
 use wellspring_train::{Collective, DeviceChoice, Domain, ModelChoice, Predictor};
 
 use super::Session;
 use crate::args;
 use crate::failure::misuse;
 use crate::progress::line;
+use crate::subject::ModelSubject;
 
 pub fn run(session: &Session, args: &args::Eval) -> Result<()> {
     if args.rollout == 0 {
@@ -187,54 +186,6 @@ impl Ranks for RanksOfLauncher<'_> {
 
     fn exchange(&self, own: &str) -> Result<Vec<String>, SubjectError> {
         Ok(wellspring_train::exchange_json(self.0, &own.to_owned())?)
-    }
-}
-
-/// A model as a step function, and its patch sizes.
-pub struct ModelSubject<'a>(&'a Predictor, Vec<Patch>);
-
-impl<'a> ModelSubject<'a> {
-    pub fn new(predictor: &'a Predictor) -> Result<Self> {
-        Ok(Self(predictor, predictor.patches()?))
-    }
-}
-
-impl Subject for ModelSubject<'_> {
-    fn description(&self) -> Description {
-        let model = &self.0.config().model;
-        Description {
-            strategy: model.kind().into(),
-            parameters: self.0.parameters() as u64,
-            dim: model.width() as u64,
-            blocks: model.depth() as u64,
-            train_steps: self.0.step(),
-            train_dataset: self.0.domains().first().id.clone(),
-            weights: Some(self.0.weights().to_owned()),
-        }
-    }
-
-    fn context(&self) -> usize {
-        self.0.config().data.context
-    }
-
-    fn stride(&self) -> usize {
-        self.0.config().data.stride
-    }
-
-    fn patches(&self) -> Vec<Patch> {
-        self.1.clone()
-    }
-
-    fn tokens(&self, patch: &Patch, space: &[usize]) -> Result<usize, SubjectError> {
-        Ok(self.0.tokens(patch, space)?)
-    }
-
-    fn conditioning(&self) -> Conditioning {
-        self.0.conditioning()
-    }
-
-    fn step(&self, context: Context<'_>, patch: &Patch) -> Result<Frames, SubjectError> {
-        Ok(self.0.predict(context, patch)?)
     }
 }
 

@@ -7,11 +7,12 @@ use wellspring_ingest::{PredictionFolder, PredictionFormat, PredictionSource};
 use wellspring_store::{Dataset, Patch, Reporter as _};
 
 use super::Session;
-use super::eval::{ModelSubject, load, on};
+use super::eval::{load, on};
 use super::ingest::range;
 use crate::args;
 use crate::failure::misuse;
 use crate::progress::line;
+use crate::subject::ModelSubject;
 
 pub fn run(session: &Session, args: &args::Predict) -> Result<()> {
     if let Some(out) = args.to.to_str() {

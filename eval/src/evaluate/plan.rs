@@ -63,10 +63,9 @@ impl<'a> EvaluationPlan<'a> {
         let trajectories = &manifest.split(options.split)?.trajectories;
         let task = Task::new(manifest, options.split, stride)?;
         let about = subject.description();
-        let shown = if about.strategy == "baseline" {
-            "-".to_owned()
-        } else {
-            schedule.to_string()
+        let shown = match subject.has_patches() {
+            true => schedule.to_string(),
+            false => "-".to_owned(),
         };
         let shown = ensemble::shown(&evaluation, &shown);
         let record = RunRecord {
@@ -284,12 +283,12 @@ impl<'a> EvaluationPlan<'a> {
         }
     }
 
-    /// The patch size of all members; a baseline has none.
+    /// The patch size of all members, if there are patches.
     fn patch(&self, steps: &[Step]) -> String {
         let mut sizes: Vec<String> = steps.iter().map(|step| step.patch.to_string()).collect();
         sizes.dedup();
         match sizes.as_slice() {
-            _ if self.record.strategy == "baseline" => "-".into(),
+            _ if !self.evaluation.subject.has_patches() => "-".into(),
             [size] => size.clone(),
             _ => "mixed".into(),
         }

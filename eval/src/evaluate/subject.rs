@@ -17,6 +17,11 @@ pub trait Subject: Sync {
     /// Steps of the data set from one frame of the context to the next.
     fn stride(&self) -> usize;
 
+    /// Whether its steps use patches; by default they do. Without, the tables have no schedule.
+    fn has_patches(&self) -> bool {
+        true
+    }
+
     /// Patch sizes from which random schedules draw.
     fn patches(&self) -> Vec<Patch>;
 
@@ -41,7 +46,7 @@ pub trait Subject: Sync {
 /// Description of a subject, for the table of runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Description {
-    /// ckm, csm, fixed; unet, cnextunet, fno, tfno; or baseline, without a learned model.
+    /// ckm, csm, fixed; unet, cnextunet, fno, tfno; baseline, without a learned model; or what others call their models.
     pub strategy: String,
     /// Number of learned parameters.
     pub parameters: u64,
@@ -143,6 +148,10 @@ impl Subject for BaselineSubject {
 
     fn stride(&self) -> usize {
         self.stride
+    }
+
+    fn has_patches(&self) -> bool {
+        false
     }
 
     /// One patch size of a single cell, since baselines work on grid points.

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, OnceCell};
 use crate::read::fetch::Fetcher;
 use crate::read::io_statistics::{Counters, IoStatistics};
 use crate::shard::{self, ShardData};
+use crate::threads::blocking;
 use crate::{Compression, Error, Location, Manifest, Result, Shard, ShardProvider};
 
 use crate::manifest::ShardId;
@@ -325,10 +326,7 @@ impl Opening {
         bytes: impl FnOnce(&Self) -> Result<Bytes> + Send + 'static,
     ) -> Result<Arc<ShardData>> {
         let work = move || self.decode(bytes(&self)?).map(Arc::new);
-        let done = tokio::task::spawn_blocking(work).await;
-        done.map_err(|source| Error::Task {
-            reason: source.to_string(),
-        })?
+        blocking(work).await
     }
 
     fn checked(&self, bytes: Bytes) -> Result<Bytes> {

@@ -408,6 +408,41 @@ mod tests {
     use super::*;
     use crate::sample;
 
+    /// Files are read where there is no runtime too, as in a forked process.
+    #[test]
+    fn a_local_data_set_needs_no_threads() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Location::parse(folder.path().to_str().unwrap()).unwrap();
+        let written = sample::write(&root, &[7], sample::options(&[7]));
+        tokio::runtime::Runtime::new()
+            .unwrap()
+            .block_on(written)
+            .unwrap();
+        let read = futures::executor::block_on(async {
+            let dataset = Dataset::open(&root).await.unwrap();
+            assert_eq!(dataset.times(Split::Train, 0, 0..2).await.unwrap().len(), 2);
+            let frames = dataset.read(Split::Train, 0, 1..3).await.unwrap();
+            let stored = dataset
+                .stored(Split::Train, 0, 1..3)
+                .await
+                .unwrap()
+                .unwrap();
+            (frames, stored)
+        });
+        for (channel, stored) in read.1.into_iter().enumerate() {
+            let StoredValues::F32(stored) = stored else {
+                panic!("the sample is in f32");
+            };
+            let cells = read.0.cells();
+            for time in 0..2 {
+                assert_eq!(
+                    read.0.channel(time, 0, channel),
+                    &stored[time * cells..][..cells]
+                );
+            }
+        }
+    }
+
     /// A window whose shard nobody holds, or that misses a frame, is an error: its memory was used before.
     #[tokio::test]
     async fn a_window_is_whole_or_refused() {

@@ -8,8 +8,8 @@ use wellspring_eval::{SampleOptions, Schedule, WindowSample};
 use wellspring_store::{Dataset, Patch, Share, Split};
 use wellspring_train::{Config, Domain, Measurement, Predictor, Validate, ValidationError};
 
-use crate::commands::eval::ModelSubject;
 use crate::progress::line;
+use crate::subject::ModelSubject;
 
 /// The data sets of a run that have windows to validate by.
 pub struct Validator<'a> {

@@ -31,6 +31,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::location::remove;
 use crate::read::fetch::{Fetcher, part_bytes};
+use crate::threads::blocking;
 use crate::{Error, Location, Result, Shard};
 
 use access::{Access, Purpose};
@@ -342,13 +343,4 @@ fn write_at(file: &File, mut bytes: &[u8], mut start: u64) -> io::Result<()> {
         start += written as u64;
     }
     Ok(())
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|source| Error::Task {
-        reason: source.to_string(),
-    })?
 }
