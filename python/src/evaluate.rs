@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use numpy::PyReadonlyArrayDyn;
 use pyo3::prelude::*;
@@ -72,15 +72,15 @@ impl Reporter for Line {
 }
 
 /// A Python function as a model.
-struct Callable {
-    line: Arc<Line>,
+struct Callable<'a> {
+    line: &'a Line,
     description: Description,
     context: usize,
     stride: usize,
     has_patches: bool,
 }
 
-impl Subject for Callable {
+impl Subject for Callable<'_> {
     fn description(&self) -> Description {
         self.description.clone()
     }
@@ -213,7 +213,7 @@ impl Wish {
         })
     }
 
-    fn callable(&self, line: Arc<Line>) -> Callable {
+    fn callable<'a>(&self, line: &'a Line) -> Callable<'a> {
         Callable {
             line,
             description: Description {
@@ -340,18 +340,13 @@ pub fn evaluate(
     );
     let ndim = dataset.schema().grid.ndim();
     let (sender, requests) = mpsc::channel();
-    let line = Arc::new(Line(Mutex::new(sender)));
-    let callable = wish.callable(Arc::clone(&line));
+    let line = Line(Mutex::new(sender));
     let is_stopped = AtomicBool::new(false);
     let model = predictor.as_ref().map(|own| ModelSubject::new(own.held()));
     let own = model.transpose()?.map(|model| Stoppable {
         model,
         is_stopped: &is_stopped,
     });
-    let subject: &dyn Subject = match &own {
-        Some(own) => own,
-        None => &callable,
-    };
     let schedule = match &wish.schedule {
         Some(text) => Schedule::parse(text, ndim)?,
         None => Schedule::fixed(Patch::uniform(1, ndim)),
@@ -365,17 +360,22 @@ pub fn evaluate(
         raised: None,
         is_stopped: &is_stopped,
     };
-    let (dataset, name) = (&*dataset, &*wish.name);
+    let (dataset, wish) = (&*dataset, &wish);
     let done = std::thread::scope(|scope| {
         let work = scope.spawn(move || {
+            // When this ends, all ends of the line here are gone, and Python's thread is told so.
+            let callable = wish.callable(&line);
             let evaluation = Evaluation {
-                subject,
-                name,
+                subject: match &own {
+                    Some(own) => own,
+                    None => &callable,
+                },
+                name: &wish.name,
                 schedule: &schedule,
                 dataset,
                 options: &options,
             };
-            wellspring_eval::evaluate(&results, evaluation, runtime.handle(), &*line)
+            wellspring_eval::evaluate(&results, evaluation, runtime.handle(), &line)
         });
         server.serve(requests);
         py.detach(|| work.join())
