@@ -1,8 +1,8 @@
 //! The `wellspring` program: the command line of the libraries. Nothing is computed here.
 //!
-//! [`args`] says what can be typed, [`commands`] holds one file for each verb, [`progress`] draws
-//! what the libraries report, [`log`] writes what they tell of their work, [`failure`] turns
-//! errors into a message and an exit code, and [`plain`] is what text of others goes through on its way to a terminal. The Python package shares [`main()`] and [`ModelSubject`].
+//! `args` says what can be typed, `commands` holds one file for each verb, `progress` draws what the libraries report,
+//! `log` writes what they tell of their work, `failure` turns errors into a message and an exit code, and `plain` is what
+//! text of others goes through on its way to a terminal. The Python package shares [`main()`] and [`ModelSubject`].
 
 // A dependency that nothing uses is to be removed. Tests have more of them.
 #![cfg_attr(not(test), warn(unused_crate_dependencies))]
@@ -33,13 +33,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Keeps freed memory for a second before the system gets it back, not for mimalloc's 10 ms: pages
 /// that each training step has cleared anew are a seventh of its time.
 #[expect(unsafe_code, reason = "mimalloc is a C library")]
-fn keep_freed_memory() {
+pub fn keep_freed_memory() {
     /// `mi_option_purge_delay` of mimalloc.h, in milliseconds.
     const PURGE_DELAY: std::ffi::c_int = 15;
     unsafe extern "C" {
         fn mi_option_set(option: std::ffi::c_int, value: std::ffi::c_long);
     }
-    // SAFETY: the function stores a number; no other thread runs yet.
+    // SAFETY: the function stores a number.
     unsafe {
         mi_option_set(PURGE_DELAY, 1000);
     }

@@ -2,6 +2,8 @@
 
 use std::any::Any;
 
+use arrow::buffer::ScalarBuffer;
+use arrow::datatypes::ArrowNativeType;
 use half::f16;
 use numpy::ndarray::{ArrayView, IxDyn};
 use numpy::{Element, PyArrayDyn, PyArrayMethods as _, PyReadonlyArrayDyn};
@@ -98,14 +100,11 @@ pub fn of_values<'py, T: Element>(
 
 /// Values of a mapped or fetched shard, which nobody may write to.
 #[allow(unsafe_code, reason = "NumPy is given a pointer into memory of Rust")]
-pub fn of_shard<'py, T: Element>(
+pub fn of_shard<'py, T: Element + ArrowNativeType>(
     py: Python<'py>,
-    values: arrow::buffer::ScalarBuffer<T>,
+    values: ScalarBuffer<T>,
     shape: &[usize],
-) -> Result<Bound<'py, PyAny>>
-where
-    T: arrow::datatypes::ArrowNativeType,
-{
+) -> Result<Bound<'py, PyAny>> {
     let slice: *const [T] = &*values;
     // SAFETY: a buffer's bytes do not move, and live as long as it does.
     unsafe { over(py, &*slice, shape, values, false) }

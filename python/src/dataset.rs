@@ -1,5 +1,6 @@
 //! A data set that Python reads.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use futures::executor::block_on;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use wellspring_store::{
-    CacheOptions, Conditioning, Frames, Location, Split, StoredValues, Window, WindowSpec,
+    CacheOptions, Conditioning, Frames, Location, Manifest, Split, StoredValues, Window, WindowSpec,
 };
 
 use crate::arrays;
@@ -19,6 +20,7 @@ use crate::threads::{Origin, is_forked, wait};
 #[pyclass(frozen, module = "wellspring._native")]
 pub struct Dataset {
     held: Arc<wellspring_store::Dataset>,
+    scalars: Arc<ScalarNames>,
     origin: Origin,
 }
 
@@ -27,6 +29,11 @@ impl Dataset {
     pub fn held(&self) -> Result<Arc<wellspring_store::Dataset>> {
         self.origin.check("data set")?;
         Ok(Arc::clone(&self.held))
+    }
+
+    /// The scalars of its trajectories.
+    pub fn scalars(&self) -> Arc<ScalarNames> {
+        Arc::clone(&self.scalars)
     }
 
     /// Waits for a reading. A forked process reads files on its only thread.
@@ -46,6 +53,30 @@ impl Dataset {
             self.held.normalizer().denormalize(&mut frames);
         }
         frames
+    }
+}
+
+/// Names of the scalars that any trajectory has, ascending.
+#[derive(Debug)]
+pub struct ScalarNames {
+    /// Those that do not change in time.
+    pub fixed: Vec<String>,
+    /// Those that do.
+    pub series: Vec<String>,
+}
+
+impl ScalarNames {
+    fn of(manifest: &Manifest) -> Self {
+        let trajectories = || manifest.splits.values().flat_map(|held| &held.trajectories);
+        let sorted = |names: BTreeSet<&String>| names.into_iter().cloned().collect();
+        Self {
+            fixed: sorted(
+                trajectories()
+                    .flat_map(|held| held.parameters.keys())
+                    .collect(),
+            ),
+            series: sorted(trajectories().flat_map(|held| held.series.keys()).collect()),
+        }
     }
 }
 
@@ -83,6 +114,7 @@ impl Dataset {
             })??
         };
         Ok(Self {
+            scalars: Arc::new(ScalarNames::of(opened.manifest())),
             held: Arc::new(opened),
             origin: Origin::here(),
         })
@@ -200,7 +232,8 @@ impl Dataset {
         };
         let (frames, conditions) = self.wait(py, read)??;
         let frames = arrays::of_frames(py, self.scaled(frames, normalized))?;
-        let conditions = crate::loader::given(py, &dataset, &[conditions], normalized)?;
+        let conditions =
+            crate::loader::given(py, (&dataset, &self.scalars), &[conditions], normalized)?;
         Ok((frames, conditions.into_any()))
     }
 }

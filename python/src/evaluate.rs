@@ -18,7 +18,7 @@ use wellspring_store::{
     Conditioning, Conditions, Context, Dataset as Held, Frames, Location, Patch, Reporter,
 };
 
-use crate::dataset::{self, Dataset};
+use crate::dataset::{self, Dataset, ScalarNames};
 use crate::failure::{Result, misuse, one_of};
 use crate::predictor::Predictor;
 use crate::threads::{LOOK, runtime};
@@ -234,6 +234,7 @@ struct Server<'a, 'py> {
     step: &'a Bound<'py, PyAny>,
     progress: &'a Bound<'py, PyAny>,
     dataset: &'a Held,
+    names: &'a ScalarNames,
     normalized: bool,
     has_patches: bool,
     /// The exception that ends the evaluation.
@@ -310,7 +311,7 @@ impl Server<'_, '_> {
             normalizer.denormalize(&mut frames);
         }
         let context = arrays::of_frames(py, frames)?;
-        let given = loader::given(py, self.dataset, conditions, self.normalized)?;
+        let given = loader::given(py, (self.dataset, self.names), conditions, self.normalized)?;
         let patch = self.has_patches.then(|| patch.sizes().to_vec());
         let next = self.step.call1((context, given, patch))?;
         let next: PyReadonlyArrayDyn<'_, f32> = next.extract()?;
@@ -333,7 +334,7 @@ pub fn evaluate(
     wish: Wish,
 ) -> Result<Option<String>> {
     let py = step.py();
-    let (runtime, dataset) = (runtime()?, dataset.held()?);
+    let (runtime, names, dataset) = (runtime()?, dataset.scalars(), dataset.held()?);
     let (options, results) = (
         wish.options()?,
         Location::parse_with(&wish.results, &wish.settings)?,
@@ -355,6 +356,7 @@ pub fn evaluate(
         step,
         progress,
         dataset: &dataset,
+        names: &names,
         normalized: wish.normalized,
         has_patches: wish.schedule.is_some(),
         raised: None,

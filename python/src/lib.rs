@@ -4,10 +4,10 @@
 //! arrays and Arrow streams. The package around it, in `python/wellspring`, has the names, the defaults and the words
 //! that people see, and knows PyTorch and JAX. Nothing of this module is meant to be called by anyone else.
 //!
-//! - [`threads`] has the threads of this process, and waits for them so that Ctrl-C is heard.
-//! - [`arrays`] gives NumPy memory that Rust holds, and reads NumPy's.
-//! - [`dataset`], [`loader`], [`predictor`], [`evaluate`], [`metrics`] and [`database`] hold one class or function each.
-//! - [`failure`] makes exceptions of errors, [`log`] hands events to Python's `logging`.
+//! - `threads` has the threads of this process, and waits for them so that Ctrl-C is heard.
+//! - `arrays` gives NumPy memory that Rust holds, and reads NumPy's.
+//! - `dataset`, `loader`, `predictor`, `evaluate`, `metrics` and `database` hold one class or function each.
+//! - `failure` makes exceptions of errors, `log` hands events to Python's `logging`.
 
 #![allow(unreachable_pub, reason = "Python sees what the module exports")]
 
@@ -54,6 +54,7 @@ mod _native {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        wellspring::keep_freed_memory();
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -12,7 +12,7 @@ use wellspring_store::{
 };
 
 use crate::arrays::{self, Stored};
-use crate::dataset::{self, Dataset};
+use crate::dataset::{self, Dataset, ScalarNames};
 use crate::failure::{Result, misuse};
 use crate::threads::{self, Origin, wait};
 
@@ -27,6 +27,7 @@ enum Batches {
 #[pyclass(module = "wellspring._native")]
 pub struct Pass {
     dataset: Arc<Held>,
+    names: Arc<ScalarNames>,
     /// None once a wait for a batch was broken off: that batch is lost.
     batches: Option<Batches>,
     normalized: bool,
@@ -112,7 +113,7 @@ impl Wish {
 impl Pass {
     #[new]
     fn new(dataset: &Dataset, wish: Wish) -> Result<Self> {
-        let dataset = dataset.held()?;
+        let (dataset, names) = (dataset.held()?, dataset.scalars());
         let plan = wish.plan(&dataset)?;
         Ok(Self {
             windows: (plan.total(), plan.len()),
@@ -120,6 +121,7 @@ impl Pass {
             normalized: wish.normalized,
             origin: Origin::here(),
             dataset,
+            names,
         })
     }
 
@@ -186,7 +188,12 @@ impl Pass {
         let conditions = std::mem::take(&mut batch.conditions);
         let given = match conditions.as_slice() {
             [] => None,
-            conditions => Some(given(py, &self.dataset, conditions, self.normalized)?),
+            conditions => Some(given(
+                py,
+                (&self.dataset, &self.names),
+                conditions,
+                self.normalized,
+            )?),
         };
         Ok((arrays::of_batch(py, batch)?, windows, given))
     }
@@ -200,7 +207,7 @@ fn next<T: Value>(py: Python<'_>, loader: &mut Loader<T>) -> Result<Option<Batch
 /// (B, T, S) and `times` (B, T).
 pub fn given<'py>(
     py: Python<'py>,
-    dataset: &Held,
+    (dataset, names): (&Held, &ScalarNames),
     conditions: &[Conditions],
     normalized: bool,
 ) -> Result<Bound<'py, PyDict>> {
@@ -235,7 +242,7 @@ pub fn given<'py>(
         }
         given.set_item("constants", arrays::of_values(py, values, &shape)?)?;
     }
-    let (fixed, series) = scalar_names(dataset);
+    let ScalarNames { fixed, series } = names;
     let all = |names: &[String], frames: usize| -> Vec<f32> {
         let mut values = Vec::with_capacity(windows * frames * names.len());
         for window in conditions {
@@ -251,29 +258,14 @@ pub fn given<'py>(
         values
     };
     if !fixed.is_empty() {
-        let values = arrays::of_values(py, all(&fixed, 1), &[windows, fixed.len()])?;
+        let values = arrays::of_values(py, all(fixed, 1), &[windows, fixed.len()])?;
         given.set_item("constant_scalars", values)?;
     }
     if !series.is_empty() {
         let shape = [windows, frames, series.len()];
-        let values = arrays::of_values(py, all(&series, frames), &shape)?;
+        let values = arrays::of_values(py, all(series, frames), &shape)?;
         given.set_item("scalars", values)?;
     }
     given.set_item("times", arrays::of_values(py, times, &[windows, frames])?)?;
     Ok(given)
-}
-
-/// Names of the scalars that any trajectory has: those that do not change in time, and series.
-fn scalar_names(dataset: &Held) -> (Vec<String>, Vec<String>) {
-    let splits = dataset.manifest().splits.values();
-    let trajectories = || splits.clone().flat_map(|held| &held.trajectories);
-    let sorted = |names: std::collections::BTreeSet<&String>| names.into_iter().cloned().collect();
-    (
-        sorted(
-            trajectories()
-                .flat_map(|held| held.parameters.keys())
-                .collect(),
-        ),
-        sorted(trajectories().flat_map(|held| held.series.keys()).collect()),
-    )
 }

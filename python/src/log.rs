@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::Instant;
 
+use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
 use tracing::subscriber::Interest;
@@ -22,6 +24,7 @@ const MOST: usize = 10_000;
 
 static EVENTS: Mutex<Vec<(u8, String)>> = Mutex::new(Vec::new());
 static LISTENS: Once = Once::new();
+static LOGGER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// The least level that the logger wants, in Python's numbers.
 static LEAST: AtomicU8 = AtomicU8::new(WARNING);
@@ -46,14 +49,18 @@ pub fn hand_over(py: Python<'_>) -> PyResult<()> {
         // Another subscriber is there where the program itself runs.
         let _ = tracing::subscriber::set_global_default(listener);
     });
-    let events = std::mem::take(&mut *EVENTS.lock().unwrap_or_else(PoisonError::into_inner));
-    let logger = py
-        .import("logging")?
-        .call_method1("getLogger", ("wellspring",))?;
-    let least: u8 = logger.call_method0("getEffectiveLevel")?.extract()?;
+    let logger = LOGGER.get_or_try_init(py, || {
+        let logging = py.import("logging")?;
+        let logger = logging.call_method1("getLogger", ("wellspring",))?;
+        PyResult::Ok(logger.unbind())
+    })?;
+    let least: u8 = logger
+        .call_method0(py, intern!(py, "getEffectiveLevel"))?
+        .extract(py)?;
     LEAST.store(least, Ordering::Relaxed);
+    let events = std::mem::take(&mut *EVENTS.lock().unwrap_or_else(PoisonError::into_inner));
     for (level, message) in events {
-        logger.call_method1("log", (level, "%s", message))?;
+        logger.call_method1(py, intern!(py, "log"), (level, "%s", message))?;
     }
     Ok(())
 }

@@ -2,8 +2,10 @@
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -72,7 +74,18 @@ pub fn is_forked() -> bool {
     claim().is_err()
 }
 
+/// Lets a thread that waits go on.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
 /// Waits for asynchronous work without the interpreter's lock. Ctrl-C drops the work and is raised.
+///
+/// The work is polled here and not by the runtime, whose timers would wake a thread of it for each wait.
 pub fn wait<F>(py: Python<'_>, work: impl FnOnce() -> F + Send) -> PyResult<F::Output>
 where
     F: Future,
@@ -82,15 +95,21 @@ where
     // Here, before a thread of ours has an event to tell.
     log::hand_over(py)?;
     let done = py.detach(|| {
+        let _context = runtime.enter();
         let mut work = pin!(work());
+        let waker = Arc::new(Unpark(thread::current())).into();
+        let mut looked = Instant::now();
         loop {
-            let some_time = async { tokio::time::timeout(LOOK, work.as_mut()).await };
-            match runtime.block_on(some_time) {
-                Ok(done) => return Ok(done),
-                Err(_) => Python::attach(|py| {
+            if let Poll::Ready(done) = work.as_mut().poll(&mut Context::from_waker(&waker)) {
+                return Ok(done);
+            }
+            thread::park_timeout(LOOK);
+            if looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                Python::attach(|py| {
                     log::hand_over(py)?;
                     py.check_signals()
-                })?,
+                })?;
             }
         }
     });

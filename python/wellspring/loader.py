@@ -101,7 +101,7 @@ class Loader:
             "rank": self.rank,
             "world": self.world,
             "prefetch": prefetch,
-            "threads": threads or max(1, min(4, (os.cpu_count() or 1) // 2)),
+            "threads": threads or min(4, os.cpu_count() or 1),
             "conditions": conditions,
             "dtype": dtype,
             "normalized": normalized,
@@ -139,7 +139,11 @@ class Loader:
                 break
             frames, windows, given = found
             self._seen = min(self.windows, self._seen + self.batch * self.world)
-            yield self._made(self._composer.compose(frames, given, windows))
+            batch = self._made(self._composer.compose(frames, given, windows))
+            # Whoever iterates decides how long its memory is used.
+            del found, frames, given
+            yield batch
+            del batch
         self.epoch += 1
         self._seen = 0
 

@@ -50,14 +50,14 @@ def _numpy(array: NDArray[Any]) -> Any:
 
 
 def _torch(array: NDArray[Any]) -> Any:
-    torch = importlib.import_module("torch")
+    torch = sys.modules.get("torch") or importlib.import_module("torch")
     tensor = torch.from_dlpack(array)
     # Half the bytes of a float, which NumPy has no type for.
     return tensor.view(torch.bfloat16) if array.dtype == np.uint16 else tensor
 
 
 def _jax(array: NDArray[Any]) -> Any:
-    jax = importlib.import_module("jax")
+    jax = sys.modules.get("jax") or importlib.import_module("jax")
     # JAX takes rows of memory in their order only, so views are copied once.
     tensor = jax.numpy.from_dlpack(np.ascontiguousarray(array))
     return tensor.view(jax.numpy.bfloat16) if array.dtype == np.uint16 else tensor

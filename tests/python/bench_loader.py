@@ -75,7 +75,7 @@ class Place:
 
 
 def touch(batch):
-    return float(batch.flatten()[0])
+    return float(batch[(0,) * batch.ndim])
 
 
 def rate(batches, seconds):
