@@ -7,8 +7,8 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use wellspring_store::{
-    Batch, Conditioning, Conditions, Dataset as Held, Loader, LoaderOptions, Order, Plan, Share,
-    Value, WindowSpec,
+    Batch, Conditioning, Conditions, Dataset as Held, Frames, Loader, LoaderOptions, Order, Plan,
+    Share, Value, WindowSpec,
 };
 
 use crate::arrays::{self, Stored};
@@ -32,8 +32,6 @@ pub struct Pass {
     batches: Option<Batches>,
     normalized: bool,
     origin: Origin,
-    /// Windows of the whole pass, and of what is left of it for this rank.
-    windows: (usize, usize),
 }
 
 /// What Python says of a pass.
@@ -116,19 +114,12 @@ impl Pass {
         let (dataset, names) = (dataset.held()?, dataset.scalars());
         let plan = wish.plan(&dataset)?;
         Ok(Self {
-            windows: (plan.total(), plan.len()),
             batches: Some(wish.batches(&dataset, plan)?),
             normalized: wish.normalized,
             origin: Origin::here(),
             dataset,
             names,
         })
-    }
-
-    /// Windows of the whole pass, and windows that are left of it for this rank.
-    #[getter]
-    fn windows(&self) -> (usize, usize) {
-        self.windows
     }
 
     /// The next batch: its frames (T, B, C, *space), its windows as (trajectory, start), and what goes with them, if
@@ -203,7 +194,7 @@ fn next<T: Value>(py: Python<'_>, loader: &mut Loader<T>) -> Result<Option<Batch
     Ok(wait(py, || loader.next_batch())?.transpose()?)
 }
 
-/// What windows are given beside their frames: `constants` (B, C, *space), `constant_scalars` (B, S), `scalars`
+/// What windows are given beside their frames: `constants` (1, B, C, *space), `constant_scalars` (B, S), `scalars`
 /// (B, T, S) and `times` (B, T).
 pub fn given<'py>(
     py: Python<'py>,
@@ -229,18 +220,15 @@ pub fn given<'py>(
                 .copied()
                 .collect()
         });
-    if let Some(mut values) = constants {
+    if let Some(values) = constants {
         let schema = dataset.schema();
-        let mut shape = vec![windows, schema.constant_channels().len()];
-        shape.extend(schema.grid.shape());
+        let (channels, space) = (schema.constant_channels().len(), schema.grid.shape());
+        let mut fields = Frames::new(1, windows, channels, space, values)?;
         if !normalized {
             let normalizer = dataset.manifest().constant_normalizer()?;
-            let (maps, cells) = (normalizer.channels(), schema.grid.cells().max(1));
-            for (at, field) in values.chunks_mut(cells).enumerate() {
-                maps[at % maps.len()].denormalize(field);
-            }
+            normalizer.denormalize(&mut fields);
         }
-        given.set_item("constants", arrays::of_values(py, values, &shape)?)?;
+        given.set_item("constants", arrays::of_frames(py, fields)?)?;
     }
     let ScalarNames { fixed, series } = names;
     let all = |names: &[String], frames: usize| -> Vec<f32> {

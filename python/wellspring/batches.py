@@ -34,7 +34,7 @@ class Composer:
         axes = dataset.schema.grid.axes
         ndim = len(axes)
         space = range(3, 3 + ndim)
-        # Rust has (T, B, C, *space), and constants (B, C, *space).
+        # Rust has (T, B, C, *space).
         self.order = (1, 0, *space, 2) if channels == "last" else (1, 0, 2, *space)
         self.constant_order = (0, *range(2, 2 + ndim), 1) if channels == "last" else tuple(range(2 + ndim))
         codes = [[BOUNDARIES[end] for end in axis.boundary] for axis in axes]
@@ -68,7 +68,7 @@ class Composer:
     def _given(self, given: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         batch: dict[str, NDArray[Any]] = {}
         if (constants := given.get("constants")) is not None:
-            batch["constant_fields"] = constants.transpose(self.constant_order)
+            batch["constant_fields"] = constants[0].transpose(self.constant_order)
         if (scalars := given.get("constant_scalars")) is not None:
             batch["constant_scalars"] = scalars
         if (scalars := given.get("scalars")) is not None:

@@ -281,6 +281,12 @@ class Dataset:
         held = self.native.constants(split, trajectory, normalized)
         return {} if held is None else dict(zip(self.constant_channels, held[0, 0], strict=True))
 
+    def window_counts(self, split: str, frames: int, stride: int = 1, every: int = 1) -> list[int]:
+        """Windows of so many frames that each trajectory has, ``stride`` steps from frame to frame, a start each ``every`` steps."""
+        span = (frames - 1) * max(1, stride)
+        held = self.trajectories(split)
+        return [(one.frames - span - 1) // max(1, every) + 1 if one.frames > span else 0 for one in held]
+
     def _frames(self, split: str, trajectory: int) -> int:
         held = self.trajectories(split)
         if not 0 <= trajectory < len(held):

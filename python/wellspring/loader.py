@@ -106,7 +106,7 @@ class Loader:
             "dtype": dtype,
             "normalized": normalized,
         }
-        self.windows = self._windows(split, context + target, stride, every)
+        self.windows = sum(self.dataset.window_counts(split, context + target, stride, every))
         if self.windows == 0:
             raise ValueError(f"no trajectory of {split} has the {context + target} frames of a window")
         if len(self) == 0:
@@ -116,11 +116,6 @@ class Loader:
             )
         if tensors == "torch":
             _be_iterable_dataset()
-
-    def _windows(self, split: str, frames: int, stride: int, every: int) -> int:
-        span = (frames - 1) * max(1, stride)
-        held = self.dataset.trajectories(split)
-        return sum(max(0, (one.frames - span - 1) // max(1, every) + 1) for one in held if one.frames > span)
 
     def __len__(self) -> int:
         """Batches of an epoch, for this rank."""

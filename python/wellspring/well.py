@@ -54,8 +54,7 @@ class WellDataset:
         elif boundary_return_type != "padding":
             raise NotImplementedError(f"boundary_return_type={boundary_return_type!r}: only padding and None are known")
         self._normalize_time_grid = normalize_time_grid
-        span = (n_steps_input + n_steps_output - 1) * self.stride
-        counts = (max(0, held.frames - span) for held in self.dataset.trajectories(well_split_name))
+        counts = self.dataset.window_counts(well_split_name, n_steps_input + n_steps_output, self.stride)
         self._ends = list(accumulate(counts))
         self._composer: Composer | None = None
 

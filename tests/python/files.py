@@ -3,8 +3,12 @@
 import functools
 import os
 import pathlib
+import signal
 import subprocess
+import sys
 import tempfile
+import textwrap
+import time
 
 PROGRAM = os.environ["WELLSPRING"]
 SMALL = (
@@ -18,6 +22,20 @@ def wellspring(folder: pathlib.Path, words: str, *more: str) -> str:
     if done.returncode != 0:
         raise AssertionError(f"wellspring {words}\n{done.stderr}")
     return done.stdout
+
+
+def interrupted(script: str, *words: str, after: float = 0) -> tuple[float, str, str]:
+    """Sends Ctrl-C to a script that has written its first line, some seconds later; gives the seconds that it lived on, and
+    what it wrote since."""
+    command = [sys.executable, "-c", textwrap.dedent(script), *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if not process.stdout.readline():
+        raise AssertionError(process.communicate(timeout=30)[1])
+    time.sleep(after)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    said, errors = process.communicate(timeout=30)
+    return time.monotonic() - began, said, errors
 
 
 @functools.cache

@@ -5,16 +5,13 @@ import io
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import textwrap
-import time
 import unittest
 
 import wellspring
-from files import made
+from files import interrupted, made
 from wellspring.progress import Progress
 
 
@@ -88,8 +85,7 @@ class Commands(unittest.TestCase):
         self.assertEqual(keys[-1], "line")
 
     def test_ctrl_c_stops_a_command_within_a_second(self):
-        script = textwrap.dedent(
-            """
+        script = """
             import sys, wellspring
             print("begun", flush=True)
             try:
@@ -97,15 +93,8 @@ class Commands(unittest.TestCase):
             except KeyboardInterrupt:
                 print("interrupted", flush=True)
             """
-        )
-        command = [sys.executable, "-c", script, str(self.folder / "sims")]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self.assertEqual(process.stdout.readline().strip(), "begun")
-        time.sleep(1.5)
-        began = time.monotonic()
-        os.kill(process.pid, signal.SIGINT)
-        said, _ = process.communicate(timeout=30)
-        self.assertLess(time.monotonic() - began, 1.5)
+        seconds, said, _ = interrupted(script, str(self.folder / "sims"), after=1.5)
+        self.assertLess(seconds, 1.5)
         self.assertIn("interrupted", said)
         self.assertEqual(list(self.folder.glob("sims/data/**/*.hdf5")), [])
 

@@ -1,12 +1,8 @@
 """Evaluations of Python's models: the same tables as for the program's own."""
 
-import os
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
-import textwrap
 import threading
 import time
 import traceback
@@ -15,7 +11,7 @@ import unittest
 import numpy as np
 import torch
 import wellspring
-from files import made
+from files import interrupted, made
 from the_well.benchmark import models
 from the_well.benchmark.metrics import RMSE
 
@@ -181,8 +177,7 @@ class Evaluation(unittest.TestCase):
         self.assertEqual(threads, {threading.get_ident()})
 
     def test_ctrl_c_ends_it_within_a_second(self):
-        script = textwrap.dedent(
-            """
+        script = """
             import sys, time, wellspring
             def step(batch):
                 print("stepping", flush=True)
@@ -193,14 +188,8 @@ class Evaluation(unittest.TestCase):
             except KeyboardInterrupt:
                 print("interrupted", flush=True)
             """
-        )
-        command = [sys.executable, "-c", script, str(made() / "ds"), self.results]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self.assertEqual(process.stdout.readline().strip(), "stepping")
-        began = time.monotonic()
-        os.kill(process.pid, signal.SIGINT)
-        said, _ = process.communicate(timeout=30)
-        self.assertLess(time.monotonic() - began, 1.5)
+        seconds, said, _ = interrupted(script, str(made() / "ds"), self.results)
+        self.assertLess(seconds, 1.5)
         self.assertIn("interrupted", said)
 
 

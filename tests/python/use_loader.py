@@ -1,19 +1,17 @@
 """The loader in PyTorch, JAX and NumPy: values, order, memory, states, ranks and signals."""
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
-import time
 import unittest
 
 import lightning
 import numpy as np
 import torch
 import wellspring
-from files import made
+from files import interrupted, made
 
 
 def windows(batches):
@@ -212,6 +210,7 @@ class Loader(unittest.TestCase):
                 for trajectory, start in batch["windows"].tolist():
                     # In one piece: both ranks write to it.
                     os.write(1, f"window {trajectory} {start}\\n".encode())
+            torch.distributed.destroy_process_group()
             """
         )
         with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
@@ -230,8 +229,7 @@ class Loader(unittest.TestCase):
 
     def test_ctrl_c_is_heard_within_a_second(self):
         # A server that takes connections and never answers.
-        script = textwrap.dedent(
-            """
+        script = """
             import socket, wellspring
             server = socket.socket()
             server.bind(("127.0.0.1", 0))
@@ -241,14 +239,8 @@ class Loader(unittest.TestCase):
             keys = {"aws_endpoint": endpoint, "aws_access_key_id": "a", "aws_secret_access_key": "b"}
             wellspring.Loader("s3://bucket/ds", storage_options=keys)
             """
-        )
-        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.assertEqual(process.stdout.readline().strip(), "waiting")
-        time.sleep(1)
-        began = time.monotonic()
-        os.kill(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
-        self.assertLess(time.monotonic() - began, 1.5)
+        seconds, _, errors = interrupted(script, after=1)
+        self.assertLess(seconds, 1.5)
         self.assertIn("KeyboardInterrupt", errors)
 
 

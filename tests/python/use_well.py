@@ -6,6 +6,7 @@ import numpy as np
 import torch
 import wellspring
 from files import made
+from read_predictions import predicted
 from the_well.data import WellDataset
 from the_well.data.normalization import ZScoreNormalization
 
@@ -18,14 +19,15 @@ class Well(unittest.TestCase):
         ours = wellspring.WellDataset(made() / "ds", n_steps_input=3, n_steps_output=2, **more)
         return ours, theirs
 
-    def assert_equal(self, ours, theirs):
+    def assert_equal(self, ours, theirs, numbers=None):
+        """Items are equal; `numbers` is the type of ours where theirs has the file's."""
         self.assertEqual(len(ours), len(theirs))
         for index in range(len(theirs)):
             mine, other = ours[index], theirs[index]
             self.assertEqual(mine.keys(), other.keys())
             for key, value in other.items():
                 self.assertEqual(mine[key].shape, value.shape, key)
-                self.assertEqual(mine[key].dtype, value.dtype, key)
+                self.assertEqual(mine[key].dtype, numbers or value.dtype, key)
                 np.testing.assert_allclose(mine[key], value, rtol=2e-5, atol=2e-5, err_msg=f"{index} {key}")
 
     def test_items_are_theirs(self):
@@ -42,6 +44,14 @@ class Well(unittest.TestCase):
         self.assert_equal(*self.both(min_dt_stride=1, return_grid=False, boundary_return_type=None))
         ours, theirs = self.both(min_dt_stride=1, normalize_time_grid=False)
         self.assert_equal(ours, theirs)
+
+    def test_constant_fields_and_scalars_are_theirs(self):
+        folder = predicted()
+        theirs = WellDataset(path=str(folder / "sims" / "data" / "train"), n_steps_input=3, n_steps_output=2)
+        ours = wellspring.WellDataset(folder / "ds", n_steps_input=3, n_steps_output=2)
+        self.assertIn("constant_fields", theirs[0])
+        self.assertIn("input_scalars", theirs[0])
+        self.assert_equal(ours, theirs, numbers=torch.float32)
 
     def test_metadata_are_theirs(self):
         ours, theirs = self.both()
