@@ -39,6 +39,7 @@ pub use self::patience::{DEFAULT_RETRY_FOR, report_outages};
 pub use self::version::Version;
 
 use self::address::{Address, Kind};
+use self::bucket::Client;
 use self::disk::DiskStore;
 use self::hub::HubStore;
 use self::odd_keys::OddKeys;
@@ -72,7 +73,8 @@ use crate::{Error, Result, with_causes};
 /// `~/.aws` is used.
 ///
 /// A request to a store on a network is retried after a temporary failure, for [`DEFAULT_RETRY_FOR`] or the
-/// time in the setting `retry_for` (`90s`, `1h`; `0s` is never); [`report_outages`] sets who is informed.
+/// time in the setting `retry_for` (`90s`, `1h`; `0s` is never); [`report_outages`] sets who is informed. A large
+/// object goes to a bucket in parts and appears there with the last of them.
 #[derive(Debug, Clone)]
 pub struct Location {
     store: Arc<dyn ObjectStore>,
@@ -106,25 +108,26 @@ impl Location {
             reason: masked(&reason).into_owned(),
         };
         let address = Address::parse(text).map_err(bad)?;
-        let (odd, mut hub) = (Arc::default(), None);
+        let (odd, mut hub, mut patience) = (Arc::default(), None, None);
         let failed = |error: object_store::Error| bad(with_causes(&error));
-        let mut store: Arc<dyn ObjectStore> = match &address.kind {
+        let mut patiently = |client: Client| -> Result<Arc<dyn ObjectStore>> {
+            let with = Patience::with(&address.root, options).map_err(failed)?;
+            patience = Some(Arc::clone(&with));
+            Ok(Arc::new(PatientStore::new(client, with)))
+        };
+        let store: Arc<dyn ObjectStore> = match &address.kind {
             // Its writes are whole or not there, and last.
             Kind::Disk => Arc::new(DiskStore::new()),
             Kind::Memory => Arc::new(InMemory::new()),
-            Kind::Bucket | Kind::Web => bucket::open(&address, options, &odd).map_err(failed)?,
+            Kind::Bucket | Kind::Web => {
+                patiently(bucket::open(&address, options, &odd).map_err(failed)?)?
+            }
             Kind::Hub(repository) => {
                 let opened = hub::open(repository, options).map_err(failed)?;
                 hub = Some(Arc::clone(&opened));
-                opened
+                patiently(Client::without_parts(opened))?
             }
         };
-        let mut patience = None;
-        if let Kind::Bucket | Kind::Web | Kind::Hub(_) = &address.kind {
-            let with_it = Patience::with(&address.root, options).map_err(failed)?;
-            store = Arc::new(PatientStore::new(store, Arc::clone(&with_it)));
-            patience = Some(with_it);
-        }
         Ok(Self {
             store,
             address,

@@ -6,6 +6,7 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::http::HttpBuilder;
+use object_store::multipart::MultipartStore;
 use object_store::{ClientConfigKey, ObjectStore, ObjectStoreScheme, Result, RetryConfig};
 use url::Url;
 
@@ -37,12 +38,33 @@ fn once() -> RetryConfig {
     }
 }
 
+/// The client of a store on a network.
+pub(super) struct Client {
+    pub(super) store: Arc<dyn ObjectStore>,
+    /// The same store's uploads in parts, where it takes them.
+    pub(super) parts: Option<Arc<dyn MultipartStore>>,
+}
+
+impl Client {
+    fn bucket(store: impl ObjectStore + MultipartStore) -> Self {
+        let store = Arc::new(store);
+        Self {
+            parts: Some(Arc::clone(&store) as _),
+            store,
+        }
+    }
+
+    pub(super) fn without_parts(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store, parts: None }
+    }
+}
+
 /// The client of a bucket or a web server.
 pub(super) fn open(
     address: &Address,
     options: &[(String, String)],
     odd: &Arc<OddKeys>,
-) -> Result<Arc<dyn ObjectStore>> {
+) -> Result<Client> {
     settings::all_known(options)?;
     let root = address.root.as_str();
     let url = Url::parse(root).map_err(not_supported)?;
@@ -85,7 +107,7 @@ fn amazon(
     root: &str,
     options: &[(String, String)],
     odd: &Arc<OddKeys>,
-) -> Result<Arc<dyn ObjectStore>> {
+) -> Result<Client> {
     use AmazonS3ConfigKey as Key;
     let mut settings = Settings::read("AWS_", options);
     let profile = profile::Profile::of(&settings);
@@ -102,19 +124,19 @@ fn amazon(
     let builder = AmazonS3Builder::from_env();
     let builder = configured!(builder, Key, settings, plain, root, connector);
     let Some(profile) = profile else {
-        return Ok(Arc::new(builder.build()?));
+        return Ok(Client::bucket(builder.build()?));
     };
     // What it would take without a profile.
     let otherwise = Arc::clone(builder.clone().build()?.credentials());
     let credentials = profile.credentials(otherwise);
-    Ok(Arc::new(builder.with_credentials(credentials).build()?))
+    Ok(Client::bucket(builder.with_credentials(credentials).build()?))
 }
 
 fn google(
     root: &str,
     options: &[(String, String)],
     odd: &Arc<OddKeys>,
-) -> Result<Arc<dyn ObjectStore>> {
+) -> Result<Client> {
     use GoogleConfigKey as Key;
     let settings = Settings::read("GOOGLE_", options);
     // A key may name its own server, which only the emulators' do.
@@ -128,14 +150,14 @@ fn google(
     let connector = Connector::new(odd, authorities, GOOGLE_WAYS);
     let builder = GoogleCloudStorageBuilder::from_env();
     let builder = configured!(builder, Key, settings, plain, root, connector);
-    Ok(Arc::new(builder.build()?))
+    Ok(Client::bucket(builder.build()?))
 }
 
 fn azure(
     root: &str,
     options: &[(String, String)],
     odd: &Arc<OddKeys>,
-) -> Result<Arc<dyn ObjectStore>> {
+) -> Result<Client> {
     use AzureConfigKey as Key;
     let settings = Settings::read("AZURE_", options);
     let plain = settings.get(&Key::Endpoint).is_some_and(is_plain);
@@ -144,14 +166,14 @@ fn azure(
     let connector = Connector::new(odd, vec![authority], AZURE_WAYS);
     let builder = MicrosoftAzureBuilder::from_env();
     let builder = configured!(builder, Key, settings, plain, root, connector);
-    Ok(Arc::new(builder.build()?))
+    Ok(Client::bucket(builder.build()?))
 }
 
 fn web(
     root: &str,
     options: &[(String, String)],
     odd: &Arc<OddKeys>,
-) -> Result<Arc<dyn ObjectStore>> {
+) -> Result<Client> {
     // Who writes http:// means it.
     let builder =
         HttpBuilder::new().with_config(ClientConfigKey::AllowHttp, is_plain(root).to_string());
@@ -162,7 +184,8 @@ fn web(
         });
     let connector = Connector::new(odd, Vec::new(), "");
     let builder = builder.with_url(root).with_retry(once());
-    Ok(Arc::new(builder.with_http_connector(connector).build()?))
+    let store = builder.with_http_connector(connector).build()?;
+    Ok(Client::without_parts(Arc::new(store)))
 }
 
 /// Whether a server is named that speaks HTTP without encryption: who typed that means it.

@@ -9,6 +9,7 @@
 //! succeeded: otherwise the second would be refused because of the first.
 
 pub(super) mod failure;
+mod parts;
 mod store;
 
 use std::collections::BTreeSet;

@@ -165,6 +165,12 @@ impl Server {
         self.objects.freeze_lists(frozen);
     }
 
+    /// Uploads in parts that are neither complete nor given up.
+    #[must_use]
+    pub fn uploads(&self) -> usize {
+        self.objects.uploads()
+    }
+
     /// What it has seen so far.
     #[must_use]
     pub fn seen(&self) -> Seen {

@@ -133,6 +133,11 @@ impl Objects {
         Ok(tag)
     }
 
+    /// Uploads that are neither complete nor given up.
+    pub(crate) fn uploads(&self) -> usize {
+        self.held().uploads.len()
+    }
+
     pub(crate) fn abort(&self, upload: &str) {
         self.held().uploads.remove(upload);
     }

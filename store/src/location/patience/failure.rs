@@ -9,6 +9,7 @@ use object_store::Error;
 use object_store::client::{HttpError, HttpErrorKind};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
+use super::GaveUp;
 use crate::location::client::NoCredentials;
 
 /// The hub of Hugging Face counts requests in windows of five minutes.
@@ -101,7 +102,7 @@ impl Failure {
                 reason,
             });
         }
-        if error.is::<NoCredentials>() {
+        if error.is::<NoCredentials>() || error.is::<GaveUp>() {
             return Verdict::Stays;
         }
         if error.is::<CutOff>() {

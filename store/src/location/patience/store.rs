@@ -16,7 +16,9 @@ use object_store::{
 };
 
 use super::failure::CutOff;
+use super::parts::{self, PartStore};
 use super::{Patience, Tries};
+use crate::location::bucket::Client;
 
 /// Deletions at a time.
 const DELETIONS: usize = 10;
@@ -25,12 +27,18 @@ const DELETIONS: usize = 10;
 #[derive(Debug)]
 pub(in crate::location) struct PatientStore {
     inner: Arc<dyn ObjectStore>,
+    parts: Option<PartStore>,
     patience: Arc<Patience>,
 }
 
 impl PatientStore {
-    pub(in crate::location) fn new(inner: Arc<dyn ObjectStore>, patience: Arc<Patience>) -> Self {
-        Self { inner, patience }
+    pub(in crate::location) fn new(client: Client, patience: Arc<Patience>) -> Self {
+        let with_parts = |store| PartStore::new(store, Arc::clone(&patience));
+        Self {
+            inner: client.store,
+            parts: client.parts.map(with_parts),
+            patience,
+        }
     }
 }
 
@@ -48,12 +56,17 @@ impl ObjectStore for PatientStore {
         payload: PutPayload,
         options: PutOptions,
     ) -> Result<PutResult> {
+        if let (Some(parts), PutMode::Overwrite) = (&self.parts, &options.mode)
+            && parts::is_large(&payload)
+        {
+            return parts.put(key, &payload).await;
+        }
         let tries = self.patience.tries(options.mode != PutMode::Overwrite);
         let put = || self.inner.put_opts(key, payload.clone(), options.clone());
         tries.run(put).await
     }
 
-    /// Parts are sent once: this program writes its objects whole.
+    /// Its parts are sent once: this program hands over whole objects, which `put_opts` cuts.
     async fn put_multipart_opts(
         &self,
         key: &Path,

@@ -110,6 +110,60 @@ async fn hanging_cut_and_busy_answers_are_asked_for_again_and_every_operation_is
     assert_eq!(server.seen().faults, 4 * 6 + 6);
 }
 
+/// An object of more than four parts.
+fn large() -> bytes::Bytes {
+    let bytes = (0..130_u64 << 17).flat_map(u64::to_le_bytes);
+    bytes.collect::<Vec<u8>>().into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_object_goes_in_parts_each_of_which_is_sent_again() {
+    let server = Server::start().unwrap();
+    let place = object(server.address(), "1m");
+    place.put(large()).await.unwrap();
+    assert_eq!(server.seen().puts, 5);
+    assert!(place.get().await.unwrap() == large());
+    // Which request has a fault, and how many parts come. The fault comes after the server has done what was asked.
+    for (method, every, fault, puts) in [
+        ("PUT", 3, Fault::Status(503), 6),
+        // Not counted as one that came.
+        ("PUT", 3, Fault::Gone, 5),
+        // The request that makes an object of the parts: all goes again.
+        ("POST", 2, Fault::Status(500), 10),
+        ("POST", 2, Fault::Gone, 10),
+        // The one before the parts.
+        ("POST", 1, Fault::Status(503), 5),
+    ] {
+        place.put("small").await.unwrap();
+        let before = server.seen();
+        server.trouble(Trouble {
+            every,
+            ..always(method, fault, 1)
+        });
+        place.put(large()).await.unwrap();
+        let seen = server.seen();
+        assert_eq!(seen.faults - before.faults, 1, "{method} {fault:?}");
+        assert_eq!(seen.puts - before.puts, puts, "{method} {fault:?}");
+        assert!(place.get().await.unwrap() == large());
+        // An upload whose beginning was not heard of stays.
+        assert_eq!(server.uploads(), usize::from(every == 1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_large_object_that_fails_nothing_stays() {
+    let server = Server::start().unwrap();
+    let place = object(server.address(), "1s");
+    place.put("before").await.unwrap();
+    server.trouble(always("PUT", Fault::Status(503), 1000));
+    let began = Instant::now();
+    let error = place.put(large()).await.unwrap_err();
+    assert!(matches!(error, Error::GaveUp { .. }), "{error:?}");
+    assert!(began.elapsed() < Duration::from_secs(4));
+    assert_eq!(place.get().await.unwrap(), "before");
+    assert_eq!(server.uploads(), 0);
+}
+
 #[tokio::test]
 async fn a_write_on_a_condition_is_made_again_only_where_it_was_not_done() {
     let address = free_address();
