@@ -115,6 +115,19 @@ class Bucket:
         self.do(f"report {self.url}/results report.html")
         self.assertIn("</html>", (self.folder / "report.html").read_text())
 
+    def test_a_large_checkpoint_has_the_bytes_of_one_on_a_disk(self):
+        # An optimizer of 200 MB, which goes in parts.
+        large = f"{SMALL} --set model.dim=512 --set model.heads=8 --set model.blocks=6 --set train.steps=1"
+        self.do(f"train --out runs/large-{self.port} {large} --set data.root=ds")
+        self.do(f"train --out {self.url}/runs/large {large} --set data.root=ds")
+        checkpoint = self.folder / f"runs/large-{self.port}/checkpoints/00000001"
+        expected = {path.name: path.read_bytes() for path in checkpoint.glob("*.safetensors")}
+        self.assertGreater(len(expected["optimizer.safetensors"]), 130 << 20)
+        folder = "runs/large/checkpoints/00000001"
+        found = dict(self.objects(folder))
+        for name, held in expected.items():
+            self.assertTrue(found[f"{folder}/{name}"] == held, name)
+
     def test_trajectories_are_added_and_a_split_is_dropped(self):
         root = f"{self.url}/grows"
         self.do(f"ingest sims {root}")
