@@ -43,6 +43,18 @@ fn settings_are_laid_over_the_runs_own() {
 }
 
 #[test]
+fn another_model_is_refused_by_its_keys() {
+    let place = trained();
+    let before = place.files("run");
+    let more = "--set model.dim=64 --set train.seed=1 --set train.steps=8";
+    let said = place.run(&format!("train --out run --resume {more}"));
+    said.refuses(&["model.dim = 64 (was 32)", "train.seed = 1 (was 0)"]);
+    // Steps may change.
+    assert!(!said.err.contains("train.steps"), "{said:?}");
+    assert!(place.files("run") == before, "nothing is rewritten");
+}
+
+#[test]
 fn another_horizon_is_said_and_the_rate_does_not_jump() {
     let place = trained();
     let said = place.do_it("train --out run --resume --set train.steps=12");

@@ -1,5 +1,7 @@
 //! What a training measures of its model, and says beforehand of its memory.
 
+use std::path::PathBuf;
+
 #[cfg(not(feature = "mpi"))]
 use crate::program::Said;
 use crate::program::{SMALL, Workplace};
@@ -52,6 +54,30 @@ fn a_data_set_without_a_split_to_validate_by_is_told_and_trained_on() {
     assert!(said.err.contains("no best checkpoint"), "{said:?}");
     let said = place.run("eval run ds --step second");
     assert_eq!(said.code, 2, "{said:?}");
+}
+
+/// A rate of ten is a bad idea, which the losses show; one of 10³⁰ gives no numbers.
+#[test]
+fn a_learning_rate_that_is_too_high_ends_a_run_with_the_windows_and_what_to_do() {
+    let place = Workplace::new().with_data_set();
+    place.do_it(&format!(
+        "train --out high {SMALL} --set train.steps=20 --set optim.lr=10"
+    ));
+    let losses = place.losses("high");
+    assert_eq!(losses.len(), 20);
+    assert!(losses.iter().any(|loss| *loss > 100.0), "{losses:?}");
+
+    let run = "--set train.steps=40 --set train.checkpoint_every=1 --set optim.lr=1e30 --set train.max_skipped=4";
+    let said = place.run(&format!("train --out higher {SMALL} {run}"));
+    said.refuses(&[
+        "the last of 5 such steps in a row",
+        "on trajectory",
+        "optim.clip = 1.0",
+    ]);
+    // The last checkpoint with numbers stays.
+    let left = place.files("higher/checkpoints");
+    let is_state = |(path, _): &(PathBuf, Vec<u8>)| path.ends_with("state.json");
+    assert!(left.iter().any(is_state));
 }
 
 #[test]

@@ -28,10 +28,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use tokio::runtime::{Builder, Handle, Runtime};
 use wellspring_store::{CacheOptions, Dataset, Location};
-use wellspring_train::{Alone, Collective, Config};
+use wellspring_train::{Collective, Config, SingleProcess};
 
 use crate::args::{Cli, Command};
-use crate::failure::{self, Interrupted, misuse};
+use crate::failure::{self, Interruption, misuse};
 pub use crate::plain::{print, print_data, print_exactly};
 use crate::progress::{self, Terminal};
 
@@ -114,14 +114,14 @@ pub fn run(cli: Cli, terminal: Arc<Terminal>) -> Result<()> {
         | Command::Ingest(_)
         | Command::Experiment(_)
         | Command::Bench(_) => wellspring_train::join()?,
-        _ => Arc::new(Alone),
+        _ => Arc::new(SingleProcess),
     };
     progress::silence(!collective.is_first());
     let session = Session::new(&cli, terminal, Arc::clone(&collective))?;
     let done = dispatch(&session, cli.command);
     if let Err(error) = &done
         && !collective.is_alone()
-        && !error.is::<Interrupted>()
+        && !error.is::<Interruption>()
     {
         // What all have found the first tells; the others do not end the job before.
         match failure::is_of_all_ranks(error) && !collective.is_first() {

@@ -19,15 +19,15 @@ impl std::error::Error for Misuse {}
 /// A command that a signal has stopped and that has said so: the exit code is 128 and the signal's number, as
 /// a shell's.
 #[derive(Debug)]
-pub struct Interrupted(pub u8);
+pub struct Interruption(pub u8);
 
-impl fmt::Display for Interrupted {
+impl fmt::Display for Interruption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("it was interrupted")
     }
 }
 
-impl std::error::Error for Interrupted {}
+impl std::error::Error for Interruption {}
 
 /// Stops a command with [`Misuse`].
 macro_rules! misuse {
@@ -43,7 +43,7 @@ pub fn report(error: &anyhow::Error) -> u8 {
     if is_broken_pipe(error) {
         return 0;
     }
-    if let Some(Interrupted(code)) = error.downcast_ref() {
+    if let Some(Interruption(code)) = error.downcast_ref() {
         return *code;
     }
     let is_misuse = error.is::<Misuse>();

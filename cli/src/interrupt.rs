@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wellspring_train::Stop;
 
-use crate::failure::Interrupted;
+use crate::failure::Interruption;
 use crate::progress;
 
 /// The request that the current work checks, if there is any.
@@ -41,13 +41,13 @@ pub fn stop(runtime: &Handle) -> std::io::Result<Arc<Stop>> {
 
 /// The error with which a command ends that a signal has stopped, when nothing is lost. A scheduler sends SIGTERM, and
 /// would take another code than 0 for a failure.
-pub fn ended() -> Interrupted {
+pub fn ended() -> Interruption {
     let term = exit_code(SignalKind::terminate());
     match CODE.load(Ordering::SeqCst) {
         // Another rank was asked.
-        0 => Interrupted(0),
-        code if code == term => Interrupted(0),
-        code => Interrupted(code),
+        0 => Interruption(0),
+        code if code == term => Interruption(0),
+        code => Interruption(code),
     }
 }
 

@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use wellspring_store::{Dataset, Location, Reporter, Split};
 
-use crate::results::tables::{self, Committed, EvaluationClaim, RunRecord, Table};
+use crate::results::tables::{self, CommittedRuns, EvaluationClaim, RunRecord, Table};
 use crate::{Error, OnExisting, Result};
 use plan::EvaluationPlan;
 use ranks::told_by_the_first;
@@ -164,7 +164,7 @@ fn claim(
     runtime: &Handle,
     reporter: &dyn Reporter,
 ) -> Result<Option<EvaluationClaim>> {
-    let committed = runtime.block_on(Committed::read(results, reporter))?;
+    let committed = runtime.block_on(CommittedRuns::read(results, reporter))?;
     let held = committed.held()?;
     let claim = EvaluationClaim::new(record, options.existing, results.to_string(), held)?;
     if claim.is_some()

@@ -25,7 +25,7 @@
 //! **Transforming.** [`IngestOptions::transforms`] lets the values of some fields go through a
 //! [`Transform`](wellspring_store::Transform), a logarithm for example, before statistics are gathered and values
 //! are normalized. The schema keeps it, so everything that adds to the data set, makes it later or repairs it does the
-//! same. A value that has no transform ends the ingest, with its field, trajectory and step.
+//! same. A value outside the transform's domain is an error with field, trajectory and step.
 //!
 //! **On demand.** [`promise`] gathers the statistics, or takes those of the options, and makes no
 //! shards. [`open`] opens a data set whose shards are made when they are first read, and recorded as

@@ -5,7 +5,7 @@ mod staged;
 mod well_writer;
 
 pub(crate) use record::{Record, Request};
-pub(crate) use staged::{Staged, disk};
+pub(crate) use staged::{StagingFolder, disk};
 pub use well_writer::Packing;
 pub(crate) use well_writer::{
     BoundaryCondition, Dimension, FieldLayout, FieldWriter, Header, WellWriter,

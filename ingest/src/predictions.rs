@@ -16,7 +16,7 @@ use wellspring_store::{
 };
 
 use crate::Result;
-use crate::output::{Record, Request, Staged, disk};
+use crate::output::{Record, Request, StagingFolder, disk};
 use file::{PredictionFile, RolloutLayout};
 use npz::NpzFile;
 
@@ -91,7 +91,7 @@ pub struct PredictionFolder<'a> {
     normalizer: Normalizer,
     request: PredictionRequest,
     data: PathBuf,
-    staged: Staged,
+    staged: StagingFolder,
 }
 
 impl<'a> PredictionFolder<'a> {
@@ -123,7 +123,7 @@ impl<'a> PredictionFolder<'a> {
             dataset,
             normalizer: dataset.manifest().normalizer()?,
             request,
-            staged: Staged::beside(&data, overwrite)?,
+            staged: StagingFolder::beside(&data, overwrite)?,
             data,
         }))
     }

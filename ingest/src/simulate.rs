@@ -23,7 +23,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use wellspring_store::{Reporter, Split};
 
-use crate::output::{Record, Request as _, Staged, disk};
+use crate::output::{Record, Request as _, StagingFolder, disk};
 use crate::{Error, Result};
 use flow::Flow;
 use request::SimulationRequest;
@@ -203,7 +203,7 @@ pub fn simulate(
         reporter.note("these simulations are there already");
         return Ok(files);
     }
-    let staged = Staged::beside(&data, options.overwrite)?;
+    let staged = StagingFolder::beside(&data, options.overwrite)?;
     let trajectories = options.trajectories();
     let frames = trajectories.len() * options.frames;
     reporter.begin("simulating", Some(frames as u64), "frames");

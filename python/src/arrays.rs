@@ -45,27 +45,27 @@ unsafe fn over<'py, T: Element>(
 }
 
 /// A number type that batches have, and what NumPy sees of it: NumPy has no bf16, so it sees that one's bits.
-pub trait Stored: Value {
-    type Seen: Element;
-    fn seen(values: &[Self]) -> &[Self::Seen];
+pub trait BatchNumber: Value {
+    type Shown: Element;
+    fn seen(values: &[Self]) -> &[Self::Shown];
 }
 
-impl Stored for f32 {
-    type Seen = f32;
+impl BatchNumber for f32 {
+    type Shown = f32;
     fn seen(values: &[Self]) -> &[f32] {
         values
     }
 }
 
-impl Stored for f16 {
-    type Seen = f16;
+impl BatchNumber for f16 {
+    type Shown = f16;
     fn seen(values: &[Self]) -> &[f16] {
         values
     }
 }
 
-impl Stored for half::bf16 {
-    type Seen = u16;
+impl BatchNumber for half::bf16 {
+    type Shown = u16;
     fn seen(values: &[Self]) -> &[u16] {
         use half::slice::HalfFloatSliceExt as _;
         values.reinterpret_cast()
@@ -74,9 +74,9 @@ impl Stored for half::bf16 {
 
 /// A batch's frames, (T, B, C, *space); its memory is used again when the last array over it is gone.
 #[allow(unsafe_code, reason = "NumPy is given a pointer into memory of Rust")]
-pub fn of_batch<T: Stored>(py: Python<'_>, batch: Batch<T>) -> Result<Bound<'_, PyAny>> {
+pub fn of_batch<T: BatchNumber>(py: Python<'_>, batch: Batch<T>) -> Result<Bound<'_, PyAny>> {
     let shape = shape_of(&batch.frames);
-    let values: *const [T::Seen] = T::seen(batch.frames.data());
+    let values: *const [T::Shown] = T::seen(batch.frames.data());
     // SAFETY: the values lie on the heap, where they stay when the batch moves, and the batch goes where nobody
     // reaches it.
     unsafe { over(py, &*values, &shape, batch, true) }

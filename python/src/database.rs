@@ -12,7 +12,7 @@ use wellspring_eval::{Format, ReportOptions, Results, SqlOptions};
 use wellspring_store::{Dataset, Location};
 
 use crate::failure::{Error, Result, one_of};
-use crate::log::Logged;
+use crate::log::LogNotes;
 use crate::threads::{Origin, claim, wait};
 
 type Settings = Vec<(String, String)>;
@@ -41,7 +41,7 @@ impl Database {
         let locate = |place: &str| Location::parse_with(place, &settings);
         if let Some(results) = results {
             let root = locate(results)?;
-            wait(py, || held.add_results(&root, &Logged))??;
+            wait(py, || held.add_results(&root, &LogNotes))??;
         }
         for (name, place) in &data {
             let root = locate(place)?;
@@ -51,7 +51,7 @@ impl Database {
         if !runs.is_empty() {
             let places = runs.iter().map(|run| locate(run));
             let places = places.collect::<Result<Vec<_>, _>>()?;
-            wait(py, || held.add_trainings(&places, &Logged))??;
+            wait(py, || held.add_trainings(&places, &LogNotes))??;
         }
         Ok(Self {
             held,
@@ -150,9 +150,9 @@ pub fn report(
         None => ReportOptions::default(),
     };
     let written = || async {
-        let mut results = Results::open(&results, &Logged).await?;
+        let mut results = Results::open(&results, &LogNotes).await?;
         if !runs.is_empty() {
-            results.add_trainings(&runs, &Logged).await?;
+            results.add_trainings(&runs, &LogNotes).await?;
         }
         let html = wellspring_eval::report(&results, &options).await?;
         Ok::<_, wellspring_eval::Error>(out.put(html).await?)

@@ -13,7 +13,7 @@ use wellspring_store::{
 
 use crate::arrays;
 use crate::failure::Result;
-use crate::log::Logged;
+use crate::log::LogNotes;
 use crate::threads::{Origin, is_forked, wait};
 
 /// An open data set, of this process alone.
@@ -110,7 +110,7 @@ impl Dataset {
             py.detach(|| block_on(wellspring_store::Dataset::open_with(&place, cache)))?
         } else {
             wait(py, || {
-                wellspring_ingest::open(&place, cache, locate, &Logged)
+                wellspring_ingest::open(&place, cache, locate, &LogNotes)
             })??
         };
         Ok(Self {

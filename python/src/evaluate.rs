@@ -15,7 +15,7 @@ use wellspring_eval::{
     Description, EvalOptions, Evaluation, OnExisting, Schedule, Subject, SubjectError,
 };
 use wellspring_store::{
-    Conditioning, Conditions, Context, Dataset as Held, Frames, Location, Patch, Reporter,
+    Conditioning, Conditions, Context, Dataset as StoredDataset, Frames, Location, Patch, Reporter,
 };
 
 use crate::dataset::{self, Dataset, ScalarNames};
@@ -233,7 +233,7 @@ impl Wish {
 struct Server<'a, 'py> {
     step: &'a Bound<'py, PyAny>,
     progress: &'a Bound<'py, PyAny>,
-    dataset: &'a Held,
+    dataset: &'a StoredDataset,
     names: &'a ScalarNames,
     normalized: bool,
     has_patches: bool,

@@ -1,10 +1,10 @@
 //! The Python package's own module, `wellspring._native`: data sets, loaders, evaluations, metrics and SQL for Python.
 //!
-//! It is as thin as the program is: it takes what Python gives to the libraries, and gives what they answer as NumPy
-//! arrays and Arrow streams. The package around it, in `python/wellspring`, has the names, the defaults and the words
+//! It is as thin as the program is: it passes arguments to the crates and returns their results as NumPy arrays and Arrow
+//! streams. The package around it, in `python/wellspring`, has the names, the defaults and the words
 //! that people see, and knows PyTorch and JAX. Nothing of this module is meant to be called by anyone else.
 //!
-//! - `threads` has the threads of this process, and waits for them so that Ctrl-C is heard.
+//! - `threads` has the threads of this process, and waits for them while it looks for Ctrl-C.
 //! - `arrays` gives NumPy memory that Rust holds, and reads NumPy's.
 //! - `dataset`, `loader`, `predictor`, `evaluate`, `metrics` and `database` hold one class or function each.
 //! - `failure` makes exceptions of errors, `log` hands events to Python's `logging`.

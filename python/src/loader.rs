@@ -7,11 +7,11 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use wellspring_store::{
-    Batch, Conditioning, Conditions, Dataset as Held, Frames, Loader, LoaderOptions, Order, Plan,
-    Share, Value, WindowSpec,
+    Batch, Conditioning, Conditions, Dataset as StoredDataset, Frames, Loader, LoaderOptions,
+    Order, Plan, Share, Value, WindowSpec,
 };
 
-use crate::arrays::{self, Stored};
+use crate::arrays::{self, BatchNumber};
 use crate::dataset::{self, Dataset, ScalarNames};
 use crate::failure::{Result, misuse};
 use crate::threads::{self, Origin, wait};
@@ -26,7 +26,7 @@ enum Batches {
 /// One pass over the windows of a split, read ahead by threads.
 #[pyclass(module = "wellspring._native")]
 pub struct Pass {
-    dataset: Arc<Held>,
+    dataset: Arc<StoredDataset>,
     names: Arc<ScalarNames>,
     /// None once a wait for a batch was broken off: that batch is lost.
     batches: Option<Batches>,
@@ -57,7 +57,7 @@ pub struct Wish {
 }
 
 impl Wish {
-    fn plan(&self, dataset: &Held) -> Result<Plan> {
+    fn plan(&self, dataset: &StoredDataset) -> Result<Plan> {
         let spec = WindowSpec {
             stride: self.stride.max(1),
             every: self.every.max(1),
@@ -89,7 +89,7 @@ impl Wish {
         }
     }
 
-    fn batches(&self, dataset: &Arc<Held>, plan: Plan) -> Result<Batches> {
+    fn batches(&self, dataset: &Arc<StoredDataset>, plan: Plan) -> Result<Batches> {
         let (dataset, options) = (Arc::clone(dataset), self.options());
         let runtime = threads::runtime()?.handle();
         Ok(match (self.dtype.as_str(), self.normalized) {
@@ -164,7 +164,7 @@ impl Pass {
 
 impl Pass {
     #[allow(clippy::type_complexity, reason = "a tuple for Python")]
-    fn shown<'py, T: Stored>(
+    fn shown<'py, T: BatchNumber>(
         &self,
         py: Python<'py>,
         mut batch: Batch<T>,
@@ -198,7 +198,7 @@ fn next<T: Value>(py: Python<'_>, loader: &mut Loader<T>) -> Result<Option<Batch
 /// (B, T, S) and `times` (B, T).
 pub fn given<'py>(
     py: Python<'py>,
-    (dataset, names): (&Held, &ScalarNames),
+    (dataset, names): (&StoredDataset, &ScalarNames),
     conditions: &[Conditions],
     normalized: bool,
 ) -> Result<Bound<'py, PyDict>> {

@@ -75,7 +75,7 @@ fn keep(level: u8, message: String) {
 struct Listener;
 
 /// What is under way: its fields, and when it began.
-struct Begun(Line, Instant);
+struct OpenSpan(Line, Instant);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Listener {
     /// The logger may want more or less at any time.
@@ -92,7 +92,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Listener {
         let mut line = Line(of.metadata().name().to_owned());
         of.record(&mut line);
         if let Some(span) = context.span(id) {
-            span.extensions_mut().insert(Begun(line, Instant::now()));
+            span.extensions_mut().insert(OpenSpan(line, Instant::now()));
         }
     }
 
@@ -101,7 +101,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Listener {
         let Some(span) = context.span(&id) else {
             return;
         };
-        if let Some(Begun(line, began)) = span.extensions().get() {
+        if let Some(OpenSpan(line, began)) = span.extensions().get() {
             let took = format!("{} took {:.1?}", line.0, began.elapsed());
             keep(number(*span.metadata().level()), took);
         }
@@ -129,9 +129,9 @@ impl Visit for Line {
 }
 
 /// Gives the notes of quick work to the logger, as warnings; it has no progress.
-pub struct Logged;
+pub struct LogNotes;
 
-impl Reporter for Logged {
+impl Reporter for LogNotes {
     fn begin(&self, _: &str, _: Option<u64>, _: &str) {}
     fn advance(&self, _: u64) {}
     fn end(&self) {}

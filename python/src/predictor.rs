@@ -8,7 +8,7 @@ use wellspring_train::{CheckpointChoice, DeviceChoice, ModelChoice, WeightChoice
 use crate::arrays;
 use crate::dataset::Dataset;
 use crate::failure::{Result, misuse};
-use crate::log::Logged;
+use crate::log::LogNotes;
 use crate::threads::{claim, wait};
 
 /// A model with the weights of a checkpoint.
@@ -50,7 +50,7 @@ impl Predictor {
         };
         let device: DeviceChoice = device.parse().map_err(|e| typed(format!("{e}")))?;
         let run = Location::parse_with(run, &settings)?;
-        let loaded = || wellspring_train::Predictor::load(&run, choice, device, &Logged);
+        let loaded = || wellspring_train::Predictor::load(&run, choice, device, &LogNotes);
         let predictor = wait(py, loaded)??;
         Ok(Self(predictor))
     }

@@ -8,8 +8,8 @@
 //!
 //! **Wavenumbers** are in radians per cell: k = 2π·fftfreq(n) along an axis, |k| = (Σ kᵢ²)^½, at
 //! most π·√d. They are computed in f32 in the order of The Well's code (`the_well.benchmark.metrics.
-//! spectral`), since with round grids many modes lie exactly on the edge of a bin, and its rounding
-//! decides on which side.
+//! spectral`), since on grids of 64 or 128 points many modes lie exactly on the edge of a bin, where
+//! rounding decides.
 //!
 //! **Bins.** [`Bins::isotropic`]: ⌊√(min n)⌋ edges, evenly from 0 to max |k| + 10⁻⁶.
 //! [`Bins::bands`]: three bands, edges logarithmically even from 2π/max n to π√d + 10⁻⁶, the first

@@ -39,7 +39,7 @@
 //!
 //! **Provenance.** [`Provenance`] in the manifest says which files a data set was made from, with
 //! their checksums, and which part of them was taken. Everything that a file holds beside fields
-//! (attributes, masks, coordinates, scalars) is kept exactly in `sources/CHECKSUM.json`, its [`Contents`].
+//! (attributes, masks, coordinates, scalars) is kept exactly in `sources/CHECKSUM.STAMP.json`, its [`Contents`].
 //!
 //! **Names.** No two different works write under one name. Every file that a work writes before its manifest
 //! carries a STAMP: `KEY` for a first generation, `g3-KEY` for a later one, where KEY is a checksum of
@@ -64,7 +64,7 @@
 //! steps that all writers share.
 //!
 //! **Litter.** Generation numbers only grow. So a file that is stamped for an existing generation, and that
-//! neither the manifest nor a kept one names, can never count again, whether its writer lives or not: the next
+//! no manifest names, can never become valid, even if its writer lives: the next
 //! writer deletes it, as [`purge`] does. A file that is stamped for the next generation may belong to a living
 //! writer, on this machine or another, and stays. Nothing is assumed about ages or clocks. On a disk, files
 //! that a killed process had begun (`NAME#1`) are recognized by their locks.
@@ -78,9 +78,9 @@
 //!
 //! **Shuffling.** On a disk any window may come next. Shards in a bucket are fetched whole, in parts of
 //! 8 MiB, and [`Order::Streamed`] mixes the windows of as many shards as it has lanes: each shard is
-//! fetched once, though windows reach from one into the next, and a known number is held. 256 shards of
-//! 64 windows, each fetched once; *held* shards at most, shards that 64 successive windows come from,
-//! and how much likelier than in a global shuffle a window is near the one before:
+//! fetched once, though windows reach from one into the next, and a known number is held. For 256 shards of
+//! 64 windows, each fetched once: most shards *held*, shards that *64 windows* in a row use, and how much likelier than
+//! in a global shuffle neighbours are *near* each other:
 //!
 //! | order                                         | held | in 64 windows | near |
 //! |-----------------------------------------------|-----:|--------------:|-----:|
@@ -177,16 +177,16 @@ pub use array::{
 pub use error::{Error, Result, with_causes};
 pub use loader::{Batch, Loader, LoaderOptions, ReadCost};
 pub use location::{
-    DEFAULT_RETRY_FOR, Hold, Listing, Location, Version, begun_name, is_at, masked,
+    DEFAULT_RETRY_FOR, FileLock, Listing, Location, Version, begun_name, is_at, masked,
     move_into_place, remove_left, report_outages, sync_folder,
 };
 pub use manifest::{
-    AsinhScale, Attachment, Axis, AxisSelection, Boundary, BoundedChannel, Change, ChangeStart,
-    ChannelMap, ChannelMoments, ChannelStatistics, Compression, Contents, Dtype, FORMAT_VERSION,
-    Fate, Field, Grid, Head, Litter, Manifest, Moments, Normalization, Normalizer, NotFinite,
-    Provenance, ScaleBound, Schema, Selection, Shard, ShardId, SourceRecord, Split, SplitManifest,
-    Statistics, StoredValue, TensorOrder, Trajectory, Transform, checksum, drop_split, litter,
-    purge, sealed,
+    AsinhScale, Attachment, Axis, AxisSelection, Boundary, BoundedChannel, Change, ChangeOutcome,
+    ChangeStart, ChannelMap, ChannelMoments, ChannelStatistics, Compression, Contents, Dtype,
+    FORMAT_VERSION, Field, Grid, Head, Litter, Manifest, Moments, Normalization, Normalizer,
+    NotFinite, Provenance, ScaleBound, Schema, Selection, Shard, ShardId, SourceRecord, Split,
+    SplitManifest, Statistics, StoredValue, TensorOrder, Trajectory, Transform, checksum,
+    drop_split, litter, purge, sealed,
 };
 pub use plan::{Order, Plan, Share};
 pub use read::{

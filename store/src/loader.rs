@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::read::cache::Lease;
-use crate::read::conditions::Held;
+use crate::read::conditions::SplitConstants;
 use crate::read::dataset::Run;
 use crate::{
     Conditioning, Conditions, Dataset, Error, Frames, Plan, Result, Value, Window, WindowSpec,
@@ -111,7 +111,7 @@ struct OpenBatch {
     /// Keep the shards open until the work is done.
     leases: Vec<Arc<Lease>>,
     /// What conditions are read from, where they are asked for.
-    conditions: Option<(Held, WindowSpec)>,
+    conditions: Option<(SplitConstants, WindowSpec)>,
 }
 
 impl Loader {
@@ -201,7 +201,7 @@ struct Reader<T: Value> {
     plan: Plan,
     batch: usize,
     wanted: Conditioning,
-    held: Option<Held>,
+    held: Option<SplitConstants>,
     stages: Stages,
     queue: mpsc::Sender<BatchReceiver<T>>,
     jobs: std_mpsc::Sender<Job<T>>,
@@ -268,11 +268,11 @@ impl<T: Value> Reader<T> {
     }
 
     /// What conditions are read from, opened before the first batch; nothing where they are not asked for.
-    async fn conditions(&mut self) -> Result<Option<Held>> {
+    async fn conditions(&mut self) -> Result<Option<SplitConstants>> {
         if self.wanted != Conditioning::Nothing && self.held.is_none() {
             let split = self.plan.split();
             let constants = self.dataset.held_constants(split, self.wanted).await?;
-            self.held = Some(Held { split, constants });
+            self.held = Some(SplitConstants { split, constants });
         }
         Ok(self.held.clone())
     }

@@ -15,7 +15,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Location, Result};
-pub use generation::{Change, ChangeStart, Fate, Head, Litter, drop_split, litter, purge};
+pub use generation::{Change, ChangeOutcome, ChangeStart, Head, Litter, drop_split, litter, purge};
 pub use provenance::{
     Attachment, AxisSelection, Contents, NotFinite, Provenance, Selection, SourceRecord,
     StoredValue,

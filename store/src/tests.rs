@@ -334,7 +334,9 @@ fn an_epoch_of_n_shards_is_n_plus_one_requests() {
     let manifest = runtime
         .block_on(sample::write(&memory, &FRAMES, sample::options(&FRAMES)))
         .unwrap();
-    let counted = Arc::new(counted::Counted::new(Arc::clone(memory.object_store())));
+    let counted = Arc::new(counted::CountingStore::new(Arc::clone(
+        memory.object_store(),
+    )));
     let root = Location::from_store(counted.clone(), Path::from("ds"), "counted:/");
     let dataset = Arc::new(runtime.block_on(sample::open(&root)));
     let spec = WindowSpec::of_length(3);

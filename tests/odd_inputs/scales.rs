@@ -4,19 +4,19 @@ use super::with_test;
 use crate::program::{SMALL, Workplace};
 
 /// A data set of some units that was ingested, trained and evaluated.
-struct Scored {
+struct ScoredDataset {
     place: Workplace,
     /// One-step VRMSE, over persistence's, and at the last lead.
     scores: [f64; 3],
 }
 
-fn scored(file: &str, ingest: &str) -> Scored {
+fn scored(file: &str, ingest: &str) -> ScoredDataset {
     let place = with_test(file);
     place.do_it(&format!("ingest src ds {ingest}"));
     place.do_it("verify ds");
     let row = place.train_and_evaluate("ds", "");
     let scores = ["vrmse", "of_persistence", "vrmse_last"].map(|key| row[key].as_f64().unwrap());
-    Scored { place, scores }
+    ScoredDataset { place, scores }
 }
 
 fn close(a: f64, b: f64, tolerance: f64) -> bool {
@@ -37,7 +37,7 @@ fn are_units(unit: &str, ingest: &str, tolerance: f64) {
     }
 
     let unit: f64 = unit.parse().unwrap();
-    let measured = |scored: &Scored| {
+    let measured = |scored: &ScoredDataset| {
         let query = "SELECT avg(field_mean(density)) AS mean, avg(field_rms(density)) AS rms, \
             avg(field_var(density)) AS var FROM frames";
         let row = scored.place.ask_frames("ds", query).remove(0);
@@ -104,7 +104,7 @@ fn small_changes_on_a_large_offset_are_changes() {
             offset.scores
         );
     }
-    let std = |scored: &Scored| {
+    let std = |scored: &ScoredDataset| {
         let manifest = scored.place.manifest("ds");
         manifest["statistics"]["density"]["std"].as_f64().unwrap()
     };

@@ -6,7 +6,7 @@ use std::error::Error;
 
 use wellspring_store::{Boundary, Frames, Patch};
 use wellspring_train::{
-    AdamW, DeviceChoice, Loss, Pace, Perturbation, Precision, Surrogate, TransformerConfig,
+    AdamW, DeviceChoice, Loss, Perturbation, Precision, StepSettings, Surrogate, TransformerConfig,
     training_gradients,
 };
 
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             &Loss::default(),
             u64::MAX,
         )?;
-        let pace = Pace {
+        let pace = StepSettings {
             lr: 1e-3,
             decay: 1e-4,
             l2: 0.0,

@@ -14,7 +14,7 @@ use crate::device::activation_bytes;
 use crate::estimate::peak_bytes;
 use crate::memory::{peak_mib, reset_peak};
 use crate::model::{Perturbation, Surrogate};
-use crate::optim::{AdamW, Pace};
+use crate::optim::{AdamW, StepSettings};
 use crate::{DeviceChoice, Loss, Precision, Result, predict, training_gradients};
 
 /// A model, a grid and the patch sizes to time.
@@ -199,7 +199,7 @@ fn time(
             &Loss::default(),
             activation_bytes(device)?,
         )?;
-        let pace = Pace {
+        let pace = StepSettings {
             lr: 1e-3,
             decay: 1e-4,
             l2: 0.0,

@@ -23,8 +23,8 @@ use crate::optim::{AdamW, Average};
 use crate::progress::Progress;
 use crate::{Config, DeviceChoice, Error, Result, tensors};
 pub use choice::{CheckpointChoice, ModelChoice, WeightChoice};
-pub(crate) use folders::{Keep, begun, delete, folders, forget_after, retain, steps};
-pub(crate) use snapshot::{Learned, commit};
+pub(crate) use folders::{Retention, begun, delete, folders, forget_after, retain, steps};
+pub(crate) use snapshot::{TrainingState, commit};
 
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -147,12 +147,12 @@ pub struct Checkpoint {
     pub state: State,
     model: File,
     /// What only training needs, where it was asked for.
-    training: Option<Training>,
+    training: Option<TrainingFiles>,
 }
 
 /// Files that training goes on from, beside the weights.
 #[derive(Debug, Clone)]
-struct Training {
+struct TrainingFiles {
     /// One file, or a piece of each rank that wrote it.
     optimizer: Vec<File>,
     average: Option<File>,
@@ -171,7 +171,7 @@ enum Need {
     /// Only some weights, for predictions.
     Weights(WeightChoice),
     /// Everything, to resume training.
-    Training,
+    TrainingFiles,
 }
 
 impl Checkpoint {
@@ -214,8 +214,8 @@ impl Checkpoint {
         reporter: &dyn Reporter,
     ) -> Result<Option<Self>> {
         match step {
-            Some(step) => Self::named(run, step, Need::Training).await.map(Some),
-            None => Self::newest(run, Need::Training, reporter).await,
+            Some(step) => Self::named(run, step, Need::TrainingFiles).await.map(Some),
+            None => Self::newest(run, Need::TrainingFiles, reporter).await,
         }
     }
 
@@ -271,7 +271,7 @@ impl Checkpoint {
         let state = State::read(&folder.join(STATE), step).await?;
         let (model, training) = match need {
             Need::Weights(weights) => (state.weight_file(weights), None),
-            Need::Training => (MODEL, Some(Training::open(&state, &folder).await?)),
+            Need::TrainingFiles => (MODEL, Some(TrainingFiles::open(&state, &folder).await?)),
         };
         Ok(Self {
             model: state.file(&folder, model).await?,
@@ -329,7 +329,7 @@ impl Checkpoint {
     }
 }
 
-impl Training {
+impl TrainingFiles {
     async fn open(state: &State, folder: &Location) -> Result<Self> {
         let average = match state.weight_file(WeightChoice::Average) {
             AVERAGE => Some(state.file(folder, AVERAGE).await?),

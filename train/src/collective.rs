@@ -4,15 +4,15 @@
 //! [`Collective::abort`] is called by all ranks in the same order, and ends when all have called it. Sums are taken in the
 //! order of ranks, so they have the same bits on every rank and in every run.
 //!
-//! [`join`] finds the engine: [`Alone`] where no launcher is at work, `Mpi` (feature `mpi`) on processors and on GPUs
+//! [`join`] finds the engine: [`SingleProcess`] where no launcher is at work, `Mpi` (feature `mpi`) on processors and on GPUs
 //! through the host's memory, `Nccl` (feature `nccl`) from card to card.
 
-mod alone;
 mod launcher;
 #[cfg(feature = "mpi")]
 mod mpi;
 #[cfg(feature = "nccl")]
 mod nccl;
+mod single_process;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 use wellspring_store::Share;
 
 use crate::{Error, Result};
-pub use alone::Alone;
 pub use launcher::Launcher;
+pub use single_process::SingleProcess;
 
 /// Ranks of a job that act together.
 pub trait Collective: Debug + Send + Sync {
@@ -42,7 +42,7 @@ pub trait Collective: Debug + Send + Sync {
     ///
     /// # Errors
     /// [`Error::Collective`] when the engine fails.
-    fn reduce_scatter(&self, values: &Tensor, counts: &[usize]) -> Result<Pending>;
+    fn reduce_scatter(&self, values: &Tensor, counts: &[usize]) -> Result<PendingSum>;
 
     /// The parts of all ranks, one after the other; `counts` are their lengths.
     ///
@@ -125,9 +125,9 @@ impl Wire {
 }
 
 /// A sum on its way.
-pub struct Pending(Box<dyn FnOnce() -> Result<Tensor> + Send>);
+pub struct PendingSum(Box<dyn FnOnce() -> Result<Tensor> + Send>);
 
-impl Pending {
+impl PendingSum {
     /// A sum that `wait` waits for.
     pub fn new(wait: impl FnOnce() -> Result<Tensor> + Send + 'static) -> Self {
         Self(Box::new(wait))
@@ -142,7 +142,7 @@ impl Pending {
     }
 }
 
-impl Debug for Pending {
+impl Debug for PendingSum {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Pending")
     }
@@ -157,7 +157,7 @@ pub fn join() -> Result<Arc<dyn Collective>> {
     let launcher = Launcher::of_environment();
     match launcher.filter(|launcher| launcher.share.world > 1) {
         Some(launcher) => with_others(&launcher),
-        None => Ok(Arc::new(Alone)),
+        None => Ok(Arc::new(SingleProcess)),
     }
 }
 

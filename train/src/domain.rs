@@ -108,14 +108,14 @@ pub(crate) fn training(manifest: &Manifest) -> Manifest {
 
 /// What a data set holds that a model does not see.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Unseen {
+pub struct UnusedInputs {
     /// Channels of fields that do not vary in time.
     pub constants: Vec<String>,
     /// Parameters of the simulations, constant and in time.
     pub scalars: Vec<String>,
 }
 
-impl Unseen {
+impl UnusedInputs {
     /// Lists what a data set's training split holds beside what a model with inputs of some kinds sees.
     #[must_use]
     pub fn of(dataset: &Dataset, kinds: &BTreeSet<InputKind>) -> Self {
@@ -151,7 +151,7 @@ impl Unseen {
     }
 }
 
-impl fmt::Display for Unseen {
+impl fmt::Display for UnusedInputs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kinds = [
             ("fields that do not vary in time", &self.constants),
@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn what_no_model_sees_is_named() {
-        let unseen = Unseen {
+        let unseen = UnusedInputs {
             constants: vec!["mask".into()],
             scalars: vec!["Reynolds".into(), "Schmidt".into()],
         };
@@ -337,7 +337,7 @@ mod tests {
             unseen.remedy(&BTreeSet::from([InputKind::Dt])),
             "--set 'model.inputs=[\"constants\",\"scalars\",\"dt\"]'"
         );
-        assert!(Unseen::default().is_empty());
+        assert!(UnusedInputs::default().is_empty());
     }
 
     #[test]

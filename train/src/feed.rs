@@ -281,7 +281,7 @@ impl Mix {
 }
 
 /// What a run will read of one data set.
-pub struct Reading {
+pub struct ReadEstimate {
     /// Steps that draw it.
     pub steps: u64,
     /// Steps in which all its windows are seen once.
@@ -291,7 +291,7 @@ pub struct Reading {
     feeds: Feeds,
 }
 
-impl Reading {
+impl ReadEstimate {
     /// A loader of what comes first, to measure with.
     ///
     /// # Errors
@@ -307,12 +307,12 @@ impl Reading {
 /// # Errors
 /// [`crate::Error::Store`] for data sets without long enough trajectories, or more shards at once than
 /// may be held.
-pub fn readings(
+pub fn read_estimates(
     config: &Config,
     datasets: &[Arc<Dataset>],
     from: u64,
     share: Share,
-) -> Result<Vec<Reading>> {
+) -> Result<Vec<ReadEstimate>> {
     let mut feeds = Vec::new();
     for dataset in datasets {
         let domain = Domain::of(dataset, &config.model.inputs)?;
@@ -328,14 +328,14 @@ pub fn readings(
         None => config.steps(epoch)?,
     };
     (0..from).for_each(|step| feeds[mix.drawn(step)].of_mut(step).given += 1);
-    let readings = feeds.into_iter().enumerate().map(|(place, feeds)| {
+    let read_estimates = feeds.into_iter().enumerate().map(|(place, feeds)| {
         let steps = || (from..total).filter(|&step| mix.drawn(step) == place);
-        Ok(Reading {
+        Ok(ReadEstimate {
             steps: steps().count() as u64,
             epoch_steps: feeds.epoch_steps(),
             cost: feeds.cost(steps())?,
             feeds,
         })
     });
-    readings.collect()
+    read_estimates.collect()
 }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use wellspring_store::{Dataset, Location, Reporter, Share};
 
-use crate::checkpoint::{self, Checkpoint, CheckpointChoice, Learned, fresh};
+use crate::checkpoint::{self, Checkpoint, CheckpointChoice, TrainingState, fresh};
 use crate::claim::{RunClaim, refuse_held};
 use crate::domain::Domains;
 use crate::model::Surrogate;
 use crate::optim::AdamW;
 use crate::progress::Progress;
 use crate::{Config, Error, ModelChoice, Result, leftovers};
-pub use matched::Matched;
+pub use matched::NameMatch;
 
 /// Weights from elsewhere: a PyTorch state dict with the model's names and shapes, as safetensors.
 #[derive(Debug, Clone, Copy)]
@@ -58,11 +58,11 @@ pub async fn fine_tune(
     run: &Location,
     (source, choice): (&Location, ModelChoice),
     reporter: &dyn Reporter,
-) -> Result<Matched> {
+) -> Result<NameMatch> {
     config.validate()?;
     let checkpoint = Checkpoint::find(source, choice, reporter).await?;
     let domains = Domains::of_run(datasets, config).await?;
-    let matched = Matched::of(&domains, &checkpoint.state.domains);
+    let matched = NameMatch::of(&domains, &checkpoint.state.domains);
     let model = fresh(config, &domains, &config.train.device.open()?)?;
     let object = source.to_string();
     let weights = matched.carried(checkpoint.weights(), &object, &model)?;
@@ -87,7 +87,7 @@ async fn begin(
     }
     refuse_held(run).await?;
     refuse_trained(run).await?;
-    let learned = Learned {
+    let learned = TrainingState {
         domains,
         parameters: model.parameters(),
         optimizer: &AdamW::new(model.parameters())?,

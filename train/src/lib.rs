@@ -21,7 +21,7 @@
 //! so every layer is a matrix product over rows. Fused operations with backward passes are in `ops`. Each
 //! has a kernel for the CPU, kernels for a GPU (`ops/NAME.cu`, behind the feature `cuda`), and a form composed
 //! of Candle's operations for everything else. On a GPU [`Precision::Bf16`] computes the products within
-//! blocks in bfloat16. GPU kernels are tested on the CPU by an emulator, and were checked on an H100.
+//! blocks in bfloat16. GPU kernels are tested on the CPU by an emulator, and were checked on an H100 and an H200 (docs/cuda.md).
 //!
 //! **Inputs.** A model sees the channels that vary in time. With `model.inputs` it also sees constant fields, scalars,
 //! the types of boundaries and the time step ([`InputKind`]): further columns of the field embedding, never a part of
@@ -31,7 +31,7 @@
 //! **A run.** [`train()`] reads windows of a data set, or of several whose named channels share one
 //! vocabulary of weights, draws one patch size for each step, and writes `config.toml`, checkpoints and a
 //! log (`wellspring-log`). A step is a pure function of (configuration, data sets, step), so a resumed run
-//! equals an uninterrupted one, bit for bit. Only one process at a time can write a run (`lock`).
+//! equals an uninterrupted one, bit for bit. Only one process at a time can write a run: it holds the file `lock` there.
 //! [`Predictor`] loads a checkpoint and predicts the next frame from a context.
 //!
 //! # Example
@@ -91,8 +91,8 @@ mod model;
 mod ops;
 mod optim;
 mod predictor;
-mod previous;
 mod progress;
+mod resumed;
 mod revin;
 mod source;
 mod step;
@@ -107,24 +107,24 @@ mod tests;
 pub use bench::{StepBench, StepFigure, bench_step};
 pub use checkpoint::{Checkpoint, CheckpointChoice, ModelChoice, State, WeightChoice};
 pub use claim::host;
-pub use collective::{Alone, Collective, Launcher, Pending, Wire, exchange_json, join};
+pub use collective::{Collective, Launcher, PendingSum, SingleProcess, Wire, exchange_json, join};
 pub use config::{
     Architecture, AugmentConfig, BaselineConfig, CnextUnetConfig, Config, DataConfig, FnoConfig,
     LossConfig, LossKind, Mlp, ModelConfig, OptimConfig, Optimizer, PatchSize, Preset, Roots,
     Strategy, TrainConfig, TransformerConfig, UnetConfig, ValidationConfig,
 };
 pub use device::{DeviceChoice, Precision};
-pub use domain::{Domain, Domains, Unseen};
+pub use domain::{Domain, Domains, UnusedInputs};
 pub use error::{Error, Result};
 pub use estimate::{MemoryEstimate, StepMemory, estimate};
-pub use feed::{Reading, readings};
-pub use import::{Matched, StateDict, fine_tune, import};
+pub use feed::{ReadEstimate, read_estimates};
+pub use import::{NameMatch, StateDict, fine_tune, import};
 pub use inputs::{Column, Example, Input, InputKind, InputValues, Side};
 pub use log::Event;
 pub use loss::Loss;
 pub use model::{Columns, Parameters, Perturbation, Surrogate};
 pub use ops::Gradients;
-pub use optim::{AdamW, Descent, Pace, RateSchedule};
+pub use optim::{AdamW, LossAndNorm, RateSchedule, StepSettings};
 pub use predictor::Predictor;
 pub use progress::{Best, Progress};
 pub use step::{predict, training_gradients, training_gradients_by_block, training_loss};

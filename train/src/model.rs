@@ -39,7 +39,7 @@ use crate::{Error, Precision, Result};
 pub(crate) use baselines::{Baseline, BatchStatistics};
 use channels::Channels;
 pub use channels::Columns;
-use modulation::Patching;
+use modulation::PatchKernels;
 use network::Network;
 use padding::Padding;
 pub use parameters::Parameters;
@@ -318,7 +318,7 @@ impl Surrogate {
             transformer: layers,
             perturbation,
             kept: perturbation.factors(time, x.device())?,
-            patching: Patching::of(&layers.network, &geometry, padding)?,
+            patching: PatchKernels::of(&layers.network, &geometry, padding)?,
             geometry,
             time,
             batch,

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use candle_core::{DType, Device, Tensor, Var};
 
 use crate::model::Parameters;
-pub use crate::ops::{Descent, Pace};
-use crate::ops::{Gradients, Moving, adamw, adamw_of_some};
+use crate::ops::{Gradients, WeightUpdate, adamw, adamw_of_some};
+pub use crate::ops::{LossAndNorm, StepSettings};
 use crate::{Error, Result, tensors};
 pub(crate) use average::Average;
 pub(crate) use owners::{Owners, squares};
@@ -67,8 +67,8 @@ impl AdamW {
         parameters: &Parameters,
         loss: &Tensor,
         gradients: &Gradients,
-        pace: Pace,
-    ) -> Result<Descent> {
+        pace: StepSettings,
+    ) -> Result<LossAndNorm> {
         let weights = self.moving(parameters, gradients);
         let found = adamw(&weights, loss, self.steps + 1, pace)?;
         if found.is_finite() {
@@ -84,8 +84,8 @@ impl AdamW {
         &mut self,
         parameters: &Parameters,
         gradients: &Gradients,
-        found: Descent,
-        pace: Pace,
+        found: LossAndNorm,
+        pace: StepSettings,
     ) -> Result<()> {
         if found.is_finite() {
             let weights = self.moving(parameters, gradients);
@@ -111,11 +111,11 @@ impl AdamW {
         &'a self,
         parameters: &'a Parameters,
         gradients: &'a Gradients,
-    ) -> Vec<Moving<'a>> {
+    ) -> Vec<WeightUpdate<'a>> {
         let weights = parameters.iter().filter_map(|(name, weight)| {
             let (first, second) = self.moments.get(name)?;
             let gradient = gradients.get(weight)?;
-            Some(Moving {
+            Some(WeightUpdate {
                 weight,
                 first,
                 second,
@@ -211,7 +211,7 @@ mod tests {
                 .unwrap()
                 .sum_all()
                 .unwrap();
-            let pace = Pace {
+            let pace = StepSettings {
                 lr: 0.5,
                 decay: 0.0,
                 l2: 0.0,
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_loss_or_gradient_that_is_no_number_moves_nothing() {
-        let pace = Pace {
+        let pace = StepSettings {
             lr: 0.5,
             decay: 0.1,
             l2: 0.0,

@@ -10,7 +10,7 @@ use wellspring_store::Frames;
 
 use crate::Result;
 use crate::device::{download, upload};
-use crate::ops::{Normalized, has_kernels};
+use crate::ops::{NormalizedFrames, has_kernels};
 
 /// Added to every standard deviation.
 const EPSILON: f64 = 1e-4;
@@ -41,7 +41,7 @@ enum Way {
         device: Device,
     },
     /// On a GPU, with the frames in its memory.
-    Gpu(Normalized),
+    Gpu(NormalizedFrames),
 }
 
 impl<'a> Revin<'a> {
@@ -51,7 +51,7 @@ impl<'a> Revin<'a> {
             let (batch, channels) = (frames.batch(), frames.channels());
             let shape = (frames.time(), batch, channels, frames.cells());
             let there = upload(frames.data(), shape, device)?;
-            Way::Gpu(Normalized::new(&there, time)?)
+            Way::Gpu(NormalizedFrames::new(&there, time)?)
         } else {
             Way::Host {
                 scales: scales(frames, time),

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use wellspring_store::{Conditions, Dataset, Frames, IoStatistics, Patch, Share};
 
 use crate::augment::Augment;
-use crate::domain::{Domain, Domains, Unseen};
+use crate::domain::{Domain, Domains, UnusedInputs};
 use crate::feed::{Feeds, Mix, StepBatch};
 use crate::inputs::{InputReader, InputValues};
 use crate::loss::{Loss, check_fields};
@@ -93,7 +93,10 @@ impl Source {
 
     /// What a person should know of what the model sees of it.
     pub(crate) fn remarks(&self, kinds: &BTreeSet<InputKind>) -> Vec<String> {
-        let (name, unseen) = (&self.domain.name, Unseen::of(self.feeds.dataset(), kinds));
+        let (name, unseen) = (
+            &self.domain.name,
+            UnusedInputs::of(self.feeds.dataset(), kinds),
+        );
         let unseen = (!unseen.is_empty()).then(|| {
             format!(
                 "{name}: {unseen}; {} makes them inputs",

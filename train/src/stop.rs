@@ -11,7 +11,7 @@ pub struct Stop {
 }
 
 /// Marks that steps are under way, until it is dropped.
-pub(crate) struct Heed<'a>(&'a Stop);
+pub(crate) struct StepsGuard<'a>(&'a Stop);
 
 impl Stop {
     /// Requests to stop. `false` means that no step is under way, so the process can end at once and
@@ -28,13 +28,13 @@ impl Stop {
     }
 
     /// Marks that the request is checked from here on.
-    pub(crate) fn heed(&self) -> Heed<'_> {
+    pub(crate) fn heed(&self) -> StepsGuard<'_> {
         self.heeded.store(true, Ordering::SeqCst);
-        Heed(self)
+        StepsGuard(self)
     }
 }
 
-impl Drop for Heed<'_> {
+impl Drop for StepsGuard<'_> {
     fn drop(&mut self) {
         self.0.heeded.store(false, Ordering::SeqCst);
     }

@@ -25,9 +25,9 @@ use tokio::runtime::Runtime;
 use wellspring_store::*;
 
 use crate::{
-    Alone, Checkpoint, CheckpointChoice, Config, Error, Loss, Mlp, ModelChoice, ModelConfig,
-    PatchSize, Perturbation, Precision, Predictor, Start, Stop, Strategy, Surrogate, TrainOptions,
-    TransformerConfig, predict, train, training_gradients, training_loss,
+    Checkpoint, CheckpointChoice, Config, Error, Loss, Mlp, ModelChoice, ModelConfig, PatchSize,
+    Perturbation, Precision, Predictor, SingleProcess, Start, Stop, Strategy, Surrogate,
+    TrainOptions, TransformerConfig, predict, train, training_gradients, training_loss,
 };
 
 /// Two trajectories of travelling waves.
@@ -191,7 +191,7 @@ fn a_resumed_run_equals_an_undisturbed_one() {
             start,
             validator: None,
             stop,
-            collective: &Alone,
+            collective: &SingleProcess,
         };
         train(run, options, runtime.handle(), reporter)
     };
@@ -242,7 +242,7 @@ fn training_learns_the_waves() {
         start: Start::New,
         validator: None,
         stop: &Stop::default(),
-        collective: &Alone,
+        collective: &SingleProcess,
     };
     let outcome = train(&run, options, runtime.handle(), &Silent).unwrap();
     assert!(outcome.loss.unwrap() < 0.5, "{outcome:?}");
@@ -276,7 +276,7 @@ fn a_vocabulary_of_fields_serves_several_data_sets() {
             start: Start::Resume,
             validator: None,
             stop,
-            collective: &Alone,
+            collective: &SingleProcess,
         };
         train(run, options, runtime.handle(), reporter).unwrap()
     };

@@ -33,8 +33,8 @@ use crate::domain::Domains;
 use crate::log::Log;
 use crate::model::Surrogate;
 use crate::optim::{AdamW, Average, Owners};
-use crate::previous::{Previous, refuse_unfinished};
 use crate::progress::{Best, Progress};
+use crate::resumed::{ResumedRun, refuse_unfinished};
 use crate::source::Sources;
 use crate::validation::Validate;
 use crate::{Collective, Config, Error, Result, Stop};
@@ -44,7 +44,7 @@ use clock::Clock;
 use data_wait::DataWait;
 pub use options::{Start, TrainOptions};
 use rank_times::RankTimes;
-use saving::Writing;
+use saving::PendingCheckpoint;
 use status::Status;
 
 /// The result of a run.
@@ -127,11 +127,11 @@ async fn previous(
     run: &Location,
     options: &TrainOptions<'_>,
     reporter: &dyn Reporter,
-) -> Result<Option<Previous>> {
+) -> Result<Option<ResumedRun>> {
     let TrainOptions {
         config, datasets, ..
     } = options;
-    let find = |step| Previous::find(config, run, step, datasets, reporter);
+    let find = |step| ResumedRun::find(config, run, step, datasets, reporter);
     match options.start {
         Start::New => {
             refuse_held(run).await?;
@@ -177,7 +177,7 @@ struct Trainer<'a> {
     whole: bool,
     /// The step of the newest checkpoint, and the one that is being written.
     kept: Option<u64>,
-    writing: Option<Writing>,
+    writing: Option<PendingCheckpoint>,
 }
 
 impl<'a> Trainer<'a> {
@@ -186,7 +186,7 @@ impl<'a> Trainer<'a> {
         run: &'a Location,
         options: TrainOptions<'a>,
         claim: Option<RunClaim>,
-        before: Option<&Previous>,
+        before: Option<&ResumedRun>,
         runtime: &'a Handle,
     ) -> Result<Self> {
         let TrainOptions {

@@ -20,7 +20,7 @@ use reference::{Place, Worst, compare_all, flat, magnitude, normalized};
 use serde::Deserialize;
 use wellspring_store::{Boundary, Frames, Patch};
 use wellspring_train::{
-    AdamW, Columns, Gradients, Loss, ModelConfig, Pace, Perturbation, Surrogate, predict,
+    AdamW, Columns, Gradients, Loss, ModelConfig, Perturbation, StepSettings, Surrogate, predict,
     training_gradients,
 };
 
@@ -135,7 +135,7 @@ fn compare_training(fixture: &Fixture, worst: &mut Worst) {
     let mut optimizer = AdamW::new(model.parameters()).unwrap();
     for expected in fixture.values("train.loss") {
         let (loss, gradients) = fixture.gradients(&model);
-        let pace = Pace {
+        let pace = StepSettings {
             lr: 1e-3,
             decay: 1e-4,
             l2: 0.0,

@@ -14,8 +14,8 @@
 use wellspring_store::{Boundary, Frames, Patch};
 use wellspring_train::{
     AdamW, Architecture, BaselineConfig, CnextUnetConfig, Columns, DeviceChoice, FnoConfig, Loss,
-    ModelConfig, Pace, PatchSize, Perturbation, Precision, Strategy, Surrogate, TransformerConfig,
-    UnetConfig, predict, training_gradients,
+    ModelConfig, PatchSize, Perturbation, Precision, StepSettings, Strategy, Surrogate,
+    TransformerConfig, UnetConfig, predict, training_gradients,
 };
 
 /// Counters, in the order of `struct counts` of tests/cuda/driver/driver.c.
@@ -57,14 +57,14 @@ impl Counts {
     }
 }
 
-struct Trained {
+struct Training {
     model: Surrogate,
     optimizer: AdamW,
     frames: Frames,
     patch: Patch,
 }
 
-impl Trained {
+impl Training {
     fn new(config: &ModelConfig, space: &[usize], size: usize, precision: Precision) -> Self {
         let device = DeviceChoice::Cuda.open().unwrap();
         let sides = vec![[Boundary::Wall, Boundary::Open]; space.len()];
@@ -95,7 +95,7 @@ impl Trained {
             u64::MAX,
         )
         .unwrap();
-        let pace = Pace {
+        let pace = StepSettings {
             lr: 1e-3,
             decay: 1e-4,
             l2: 0.0,
@@ -133,7 +133,7 @@ fn every_model_trains_and_predicts_on_kernels() {
                 if strategy == Strategy::Fixed {
                     (config.base, config.patches) = (8, vec![PatchSize::Every(8)]);
                 }
-                let mut trained = Trained::new(&config.into(), space, 8, precision);
+                let mut trained = Training::new(&config.into(), space, 8, precision);
                 let step = trained.counted();
                 println!(
                     "{strategy:?} {precision:?} {space:?}: {} launches",
@@ -168,7 +168,7 @@ fn every_baseline_trains_and_predicts_on_a_gpu() {
     for baseline in baselines {
         let config: ModelConfig = Architecture::Baseline(baseline).into();
         for space in [&[32, 48][..], &[16, 32, 16]] {
-            let mut trained = Trained::new(&config, space, 1, Precision::F32);
+            let mut trained = Training::new(&config, space, 1, Precision::F32);
             let step = trained.counted();
             println!("{} {space:?}: {} launches", config.kind(), step.launches());
             assert!(step.launches() > 0);
@@ -186,7 +186,7 @@ fn a_step_asks_for_little() {
     let config = ModelConfig::default();
     for precision in [Precision::F32, Precision::Bf16] {
         for (size, tokens) in [(16, 128), (4, 2048)] {
-            let mut trained = Trained::new(&config, &[128, 256], size, precision);
+            let mut trained = Training::new(&config, &[128, 256], size, precision);
             let step = trained.counted();
             println!("{precision:?}, {tokens} tokens: {step:?}");
             assert!(step.launches() <= 1300, "{} launches", step.launches());

@@ -20,7 +20,7 @@ use reference::{Place, Worst, compare_all, flat, magnitude, normalized};
 use serde::Deserialize;
 use wellspring_store::{Boundary, Frames, Patch};
 use wellspring_train::{
-    AdamW, Gradients, Loss, Mlp, Pace, PatchSize, Perturbation, Strategy, Surrogate,
+    AdamW, Gradients, Loss, Mlp, PatchSize, Perturbation, StepSettings, Strategy, Surrogate,
     TransformerConfig, predict, training_loss,
 };
 
@@ -235,7 +235,7 @@ fn compare_training(fixture: &Fixture, worst: &mut Worst) {
                 model.parameters().variables(),
             )
             .unwrap();
-        let pace = Pace {
+        let pace = StepSettings {
             lr: 1e-3,
             decay: 1e-4,
             l2: 0.0,

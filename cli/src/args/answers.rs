@@ -157,7 +157,8 @@ in its own units. Functions of channels: field_mean, field_var, field_rms, field
 band_energy(field, low, high) with wavenumbers in radians per cell, vrmse(truth, prediction), and divergence(vx, vy[,
 vz]), a field again, of central differences that wrap along periodic axes and are one-sided at walls. bootstrap(value,
 trajectory) gives the 95 % interval of a mean over trajectories, as a struct of low and high, and
-sign_flip(difference, trajectory) the p value of a mean difference. Queries read parts of shards and do not compare
+sign_flip(difference, trajectory) the p value of a mean difference, crossed_bootstrap(difference, trajectory, seed,
+other_seed) its interval over trajectories and the seeds of two models. Queries read parts of shards and do not compare
 checksums, which cover whole shards: `wellspring verify` does.
 
 Exit codes: 0 success, 1 a query failed, 2 wrong usage.")]

@@ -184,7 +184,7 @@ pub struct Import {
     /// A TOML configuration of the model; by default that of the run
     pub config: Option<PathBuf>,
 
-    /// Of a run: a step, "best" by validation, or "newest", the newest sound one
+    /// Checkpoint of a run: a step, "best" by validation, or "newest", the newest sound one
     #[arg(long, default_value = "newest")]
     pub step: CheckpointChoice,
 

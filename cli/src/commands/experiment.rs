@@ -285,5 +285,6 @@ impl<'a> Work<'a> {
 const LEADERBOARD: &str = "SELECT dataset, name, schedule, tokens, vrmse, of_persistence, last_lead, vrmse_last, seconds_per_frame
 FROM leaderboard ORDER BY dataset, vrmse";
 
-const CLAIMS: &str = "SELECT sentence, verdict, ratio, low, high, seeds FROM claims
+const CLAIMS: &str =
+    "SELECT sentence, verdict, ratio, low, high, low_over_seeds, high_over_seeds, seeds FROM claims
 ORDER BY dataset, split, claim, strategy, schedule, other_strategy, other_schedule";

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::json;
 use wellspring_store::{IoStatistics, ReadCost, Share};
-use wellspring_train::{Reading, Unseen};
+use wellspring_train::{ReadEstimate, UnusedInputs};
 
 use super::{Session, print, train};
 use crate::args;
@@ -22,11 +22,18 @@ pub fn run(session: &Session, args: &args::Plan) -> Result<()> {
         misuse!("no data set: add --set data.root=DS, or root = \"DS\" under [data]");
     }
     let datasets = train::open(session, &config)?;
-    let readings = wellspring_train::readings(&config, &datasets, 0, Share::WHOLE)?;
+    let read_estimates = wellspring_train::read_estimates(&config, &datasets, 0, Share::WHOLE)?;
     let mut figures = Vec::new();
-    for ((root, dataset), reading) in config.data.root.list().iter().zip(&datasets).zip(&readings) {
+    for ((root, dataset), reading) in config
+        .data
+        .root
+        .list()
+        .iter()
+        .zip(&datasets)
+        .zip(&read_estimates)
+    {
         let kinds = &config.model.inputs;
-        let unseen = Unseen::of(dataset, kinds);
+        let unseen = UnusedInputs::of(dataset, kinds);
         let promised = dataset.origin().map(|origin| origin.missing());
         let rate = match args.dry || promised.is_some() {
             true => None,
@@ -61,7 +68,7 @@ pub fn run(session: &Session, args: &args::Plan) -> Result<()> {
 /// before an epoch did, as the bytes that came in it are worth.
 fn expected_rate(
     session: &Session,
-    reading: &Reading,
+    reading: &ReadEstimate,
     traffic: impl Fn() -> IoStatistics,
 ) -> Result<f64> {
     let mut loader = reading.loader(session.handle())?;
@@ -85,7 +92,12 @@ fn expected_rate(
     })
 }
 
-fn described(root: &str, reading: &Reading, rate: Option<f64>, promised: Option<usize>) -> String {
+fn described(
+    root: &str,
+    reading: &ReadEstimate,
+    rate: Option<f64>,
+    promised: Option<usize>,
+) -> String {
     let cost = &reading.cost;
     let mut text = format!(
         "{root}: {} of the run's steps, {} an epoch; {} windows, {} in batches\n  {}\n",

@@ -49,7 +49,7 @@ pub fn run(session: &Session, args: &args::Train) -> Result<()> {
     } else {
         let loss = outcome
             .loss
-            .map_or_else(String::new, |loss| format!(", loss {loss:.4}"));
+            .map_or_else(String::new, |loss| format!(", mean loss {loss:.4}"));
         let best = outcome.best.map_or_else(String::new, |best| {
             format!(", best VRMSE {:.4} at step {}", best.vrmse, best.step)
         });
@@ -135,9 +135,9 @@ fn account(
     let mut taken = config.clone();
     (taken.train.steps, taken.train.epochs) = (outcome.step, None);
     taken.train.hours = None;
-    let readings = wellspring_train::readings(&taken, datasets, outcome.begun, share)?;
+    let read_estimates = wellspring_train::read_estimates(&taken, datasets, outcome.begun, share)?;
     let roots = config.data.root.list();
-    for ((root, dataset), reading) in roots.iter().zip(datasets).zip(&readings) {
+    for ((root, dataset), reading) in roots.iter().zip(datasets).zip(&read_estimates) {
         // One that was changed since the run began is read in an earlier generation.
         if is_read(dataset) {
             line(&compared(root, &reading.cost, &dataset.io_statistics()));

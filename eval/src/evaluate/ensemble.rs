@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    /// Of a field with a transform, the mean is that of its own values and not of the transformed ones.
+    /// The mean of a field with a transform is that of its own values and not of the transformed ones.
     #[test]
     fn the_mean_is_taken_in_the_fields_own_units() {
         let member = |u: f32, v: f32| Frames::new(1, 1, 2, vec![1], vec![u, v]).unwrap();

@@ -7,7 +7,7 @@ use wellspring_store::{Frames, Manifest, Normalizer, Reporter, Window};
 use super::ensemble;
 use super::spectra::{Names, SpectrumSums};
 use super::truth::TruthSource;
-use super::unfinished::{Progress, SavedProgress, Unfinished};
+use super::unfinished::{Progress, SavedProgress, UnfinishedEvaluation};
 use crate::metrics::{ARTEFACT_PATCHES, Channel, FieldMetrics, Score, Spatial, Temporal};
 use crate::results::pictures::Picture;
 use crate::results::tables::{Draft, EnsembleRow, MetricRow, RunRecord};
@@ -44,7 +44,7 @@ pub(super) struct Measurer<'a> {
     metrics: FieldMetrics,
     draft: Draft,
     spectra: SpectrumSums,
-    unfinished: Unfinished,
+    unfinished: UnfinishedEvaluation,
     saved: Instant,
     pictures_saved: usize,
     /// Truth and prediction of the rollouts under way, where they are measured as a whole.
@@ -59,7 +59,7 @@ impl<'a> Measurer<'a> {
         source: TruthSource<'a>,
         options: &'a EvalOptions,
         record: &'a RunRecord,
-        unfinished: Unfinished,
+        unfinished: UnfinishedEvaluation,
         saved: Option<SavedProgress>,
     ) -> Result<Self> {
         let manifest = source.dataset.manifest();
@@ -143,7 +143,7 @@ impl<'a> Measurer<'a> {
     }
 
     /// The rows, with the spectra written.
-    pub(super) fn finish(mut self) -> Result<(Draft, Unfinished)> {
+    pub(super) fn finish(mut self) -> Result<(Draft, UnfinishedEvaluation)> {
         let grid = &self.source.dataset.schema().grid;
         let axes: Vec<String> = grid.axes.iter().map(|axis| axis.name.clone()).collect();
         let names = Names {

@@ -14,7 +14,7 @@ use super::rollout::{Rollout, Step};
 use super::rollout_batch::RolloutBatch;
 use super::task::Task;
 use super::truth::TruthSource;
-use super::unfinished::{Costs, Progress, Unfinished};
+use super::unfinished::{Costs, Progress, UnfinishedEvaluation};
 use crate::results::tables::{self, EvaluationClaim, RunRecord, TABLE_VERSION};
 use crate::{Error, Result};
 
@@ -154,7 +154,7 @@ impl<'a> EvaluationPlan<'a> {
         let share = self.ranks.share();
         let part_of = |rank| {
             let share = Share { rank, ..share };
-            Unfinished::of(results, &self.record, options, share)
+            UnfinishedEvaluation::of(results, &self.record, options, share)
         };
         let mut unfinished = part_of(share.rank);
         let saved = runtime.block_on(unfinished.load())?;

@@ -77,7 +77,7 @@ impl<'a> Rollout<'a> {
         })
     }
 
-    /// The same with patches at random places.
+    /// Moves the patches to random places before each step.
     pub(crate) fn with_jitter(self, jitter: Option<Jitter>) -> Self {
         Self { jitter, ..self }
     }

@@ -18,12 +18,12 @@ use crate::sample::{FRAMES, plane};
 use crate::{Baseline, Database, Description, Format, SubjectError};
 
 /// Persistence that counts its steps, and fails at one of them.
-struct Counted {
+struct CountingSubject {
     steps: AtomicUsize,
     fails_at: usize,
 }
 
-impl Counted {
+impl CountingSubject {
     fn failing_at(fails_at: usize) -> Self {
         Self {
             steps: AtomicUsize::new(0),
@@ -32,7 +32,7 @@ impl Counted {
     }
 }
 
-impl Subject for Counted {
+impl Subject for CountingSubject {
     fn description(&self) -> Description {
         Description {
             strategy: "ckm".into(),
@@ -106,7 +106,7 @@ fn what_is_done_is_not_done_again() {
     let windows = 2 * (FRAMES - 1);
     for schedule in ["4,8", "budget:18"] {
         let schedule = Schedule::parse(schedule, 2).unwrap();
-        let run = |subject: &Counted, results: &Location| {
+        let run = |subject: &CountingSubject, results: &Location| {
             let evaluation = Evaluation {
                 subject,
                 name: "c",
@@ -117,17 +117,17 @@ fn what_is_done_is_not_done_again() {
             evaluate(results, evaluation, runtime.handle(), &Silent)
         };
         let undisturbed = Location::parse("memory:///undisturbed").unwrap();
-        let whole = Counted::failing_at(usize::MAX);
+        let whole = CountingSubject::failing_at(usize::MAX);
         run(&whole, &undisturbed).unwrap();
         let results = Location::parse("memory:///results").unwrap();
-        let first = Counted::failing_at(5);
+        let first = CountingSubject::failing_at(5);
         let error = run(&first, &results).unwrap_err();
         assert!(error.to_string().contains("interrupted"), "{error}");
         let saved = runtime.block_on(results.join("unfinished").list()).unwrap();
         assert!(saved.len() >= 4);
-        let second = Counted::failing_at(usize::MAX);
+        let second = CountingSubject::failing_at(usize::MAX);
         run(&second, &results).unwrap();
-        let steps = |subject: &Counted| subject.steps.load(Ordering::SeqCst);
+        let steps = |subject: &CountingSubject| subject.steps.load(Ordering::SeqCst);
         assert!(steps(&second) < steps(&whole) && steps(&whole) >= windows);
         let left = runtime.block_on(results.join("unfinished").list()).unwrap();
         assert_eq!(left.len(), 0);
@@ -136,7 +136,7 @@ fn what_is_done_is_not_done_again() {
             runtime.block_on(rows(&undisturbed))
         );
         // What is skipped takes no step.
-        let third = Counted::failing_at(0);
+        let third = CountingSubject::failing_at(0);
         let skip = EvalOptions {
             existing: OnExisting::Skip,
             ..options()
@@ -165,7 +165,7 @@ fn a_save_that_does_not_fit_is_begun_over() {
         ("nothing", Some(vec![0.0, 1.0, 5.0])),
     ] {
         let results = Location::parse("memory:///results").unwrap();
-        let run = |subject: &Counted, options: EvalOptions| {
+        let run = |subject: &CountingSubject, options: EvalOptions| {
             let evaluation = Evaluation {
                 subject,
                 name: "c",
@@ -175,13 +175,13 @@ fn a_save_that_does_not_fit_is_begun_over() {
             };
             evaluate(&results, evaluation, runtime.handle(), &Silent)
         };
-        run(&Counted::failing_at(5), options()).unwrap_err();
+        run(&CountingSubject::failing_at(5), options()).unwrap_err();
         for object in runtime.block_on(results.join("unfinished").list()).unwrap() {
             if object.name() == Some(damaged) {
                 runtime.block_on(object.put("{")).unwrap();
             }
         }
-        let again = Counted::failing_at(usize::MAX);
+        let again = CountingSubject::failing_at(usize::MAX);
         let options = EvalOptions { bands, ..options() };
         assert!(run(&again, options).unwrap().is_some());
         let steps = again.steps.load(Ordering::SeqCst);
@@ -254,7 +254,7 @@ fn a_sample_of_windows_has_the_errors_of_the_tables() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let dataset = runtime.block_on(plane("memory:///plane"));
     let schedule = Schedule::parse("4,8", 2).unwrap();
-    let subject = Counted::failing_at(usize::MAX);
+    let subject = CountingSubject::failing_at(usize::MAX);
     let options = EvalOptions {
         split: Split::Train,
         rollout: 2,

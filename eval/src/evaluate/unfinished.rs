@@ -61,7 +61,7 @@ struct State {
 }
 
 /// An evaluation's folder, and what is in it.
-pub(super) struct Unfinished {
+pub(super) struct UnfinishedEvaluation {
     results: Location,
     /// Folder of the key.
     folder: Location,
@@ -81,7 +81,7 @@ pub(super) struct SavedProgress {
     pub(super) spectra: Vec<SavedSum>,
 }
 
-impl Unfinished {
+impl UnfinishedEvaluation {
     /// The folder of a share of this evaluation, in which nothing is saved yet.
     pub(super) fn of(
         results: &Location,

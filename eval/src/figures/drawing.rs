@@ -3,7 +3,7 @@
 use plotters::prelude::DrawingBackend;
 
 use super::chart::Chart;
-use super::gallery::{Gallery, Placed};
+use super::gallery::{Gallery, PlacedImage};
 use super::sheet::{Failure, Sheet};
 use crate::Error;
 
@@ -42,7 +42,7 @@ impl Drawing {
     }
 
     /// Images, and where they go.
-    pub(crate) fn images(&self) -> Vec<Placed<'_>> {
+    pub(crate) fn images(&self) -> Vec<PlacedImage<'_>> {
         match self {
             Self::Chart(_) => Vec::new(),
             Self::Gallery(gallery) => gallery.images(),

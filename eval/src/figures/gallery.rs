@@ -38,7 +38,7 @@ pub(crate) struct Gallery {
 }
 
 /// An image, and where it goes: left, top, width and height in points.
-pub(crate) type Placed<'a> = (&'a Raster, [f64; 4]);
+pub(crate) type PlacedImage<'a> = (&'a Raster, [f64; 4]);
 
 const TITLE: f64 = 30.0;
 const GAP: f64 = 18.0;
@@ -55,7 +55,7 @@ impl Gallery {
     }
 
     /// Images of the gallery, with their places.
-    pub(crate) fn images(&self) -> Vec<Placed<'_>> {
+    pub(crate) fn images(&self) -> Vec<PlacedImage<'_>> {
         let mut images = Vec::new();
         for (panel, left, top) in self.panels() {
             let (top, high) = (top + NAME, self.high(panel));

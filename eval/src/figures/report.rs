@@ -36,11 +36,12 @@ const TABLES: [TableSection; 4] = [
         id: "claims",
         heading: "What is claimed of elastic models",
         about: "Each sentence of the paper, asked of these results: ratio is the error of the first over that of the second \
-                on the same windows, low and high its 95 % interval over trajectories, p that of no difference, and \
+                on the same windows, low and high its 95 % interval over trajectories, low_over_seeds and high_over_seeds that over \
+                trajectories and seeds, p that of no difference, and \
                 agreeing the number of seeds for which the ratio is below 1. It holds where the interval is below 1, p below 0.05 and all \
                 seeds agree, does not hold where the interval is above 1, p below 0.05 and none does, and is else undecided; fewer \
                 than six trajectories decide nothing.",
-        sql: "SELECT sentence, verdict, ratio, low, high, p, seeds, agreeing, dataset, split
+        sql: "SELECT sentence, verdict, ratio, low, high, low_over_seeds, high_over_seeds, p, seeds, agreeing, dataset, split
 FROM claims
 ORDER BY dataset, split, claim, strategy, schedule, other_strategy, other_schedule",
     },

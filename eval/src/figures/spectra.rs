@@ -28,7 +28,7 @@ struct Side {
 }
 
 #[derive(Deserialize)]
-struct Used {
+struct SpectrumSource {
     dataset: String,
     split: String,
     patch: String,
@@ -96,7 +96,7 @@ async fn patches(
     results: &Results,
     selection: &FigureSelection,
 ) -> Result<BTreeMap<Subset, BTreeSet<u32>>> {
-    let used: Vec<Used> = results
+    let used: Vec<SpectrumSource> = results
         .rows(&format!(
             "SELECT DISTINCT dataset, split, patch
 FROM patches

@@ -10,7 +10,7 @@ use crate::results::tables::{Draft, EvaluationClaim, MetricRow, SpectrumRow};
 use crate::{Error, OnExisting, RunRecord};
 
 /// Results of some runs over some leads; every number is what a function of (run, lead) gives.
-struct Given {
+struct KnownResults {
     folder: tempfile::TempDir,
     runs: usize,
     leads: u32,
@@ -18,7 +18,7 @@ struct Given {
     value: fn(usize, u32) -> f64,
 }
 
-impl Given {
+impl KnownResults {
     fn new(runs: usize, leads: u32) -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
@@ -173,7 +173,7 @@ fn names_are_safe_and_different() {
 
 #[tokio::test]
 async fn thirty_runs_are_all_named_in_every_chart() {
-    let figures = Given::new(30, 4).figures().await;
+    let figures = KnownResults::new(30, 4).figures().await;
     assert_eq!(headings(&figures).len(), 7);
     for figure in &figures {
         let (width, height) = decoded(&figure.image(ImageFormat::Png).unwrap());
@@ -193,7 +193,7 @@ async fn thirty_runs_are_all_named_in_every_chart() {
 
 #[tokio::test]
 async fn the_harmonics_of_the_patch_are_marked() {
-    let figures = Given::new(1, 1).figures().await;
+    let figures = KnownResults::new(1, 1).figures().await;
     let spectrum = |axis: &str| {
         let wanted = format!("residual-spectrum-{axis}-");
         let found = figures
@@ -208,7 +208,7 @@ async fn the_harmonics_of_the_patch_are_marked() {
 
 #[tokio::test]
 async fn one_lead_is_no_line_by_lead() {
-    let figures = Given::new(2, 1).figures().await;
+    let figures = KnownResults::new(2, 1).figures().await;
     let headings = headings(&figures);
     assert!(headings.contains("Error against tokens") && headings.contains("Residual spectrum"));
     assert!(
@@ -224,9 +224,9 @@ async fn what_is_not_finite_leaves_its_lines_and_no_error() {
         (1, 2) => f64::INFINITY,
         _ => 0.5,
     };
-    let given = Given {
+    let given = KnownResults {
         value: astray,
-        ..Given::new(3, 4)
+        ..KnownResults::new(3, 4)
     };
     let all = given.figures().await;
     let by_lead = all
@@ -237,9 +237,9 @@ async fn what_is_not_finite_leaves_its_lines_and_no_error() {
         !svg.contains("number 0") && svg.contains("number 1"),
         "{svg}"
     );
-    let nothing = Given {
+    let nothing = KnownResults {
         value: |_, _| f64::NAN,
-        ..Given::new(2, 3)
+        ..KnownResults::new(2, 3)
     };
     let figures = nothing.figures().await;
     assert_eq!(
@@ -255,7 +255,7 @@ async fn what_is_not_finite_leaves_its_lines_and_no_error() {
 #[tokio::test]
 async fn the_report_has_the_horizons_that_rollouts_hold() {
     for (leads, is_there) in [(5, false), (12, true)] {
-        let given = Given::new(2, leads);
+        let given = KnownResults::new(2, leads);
         let page = report(&given.results().await, &ReportOptions::default())
             .await
             .unwrap();
@@ -296,7 +296,7 @@ async fn train(run: &Location, floor: f32) {
 
 #[tokio::test]
 async fn trainings_are_drawn_with_the_colours_of_their_models() {
-    let given = Given::new(2, 2);
+    let given = KnownResults::new(2, 2);
     let mut results = given.results().await;
     let runs = results.location().join("trainings");
     let name = record(1, 2).name;
@@ -326,9 +326,9 @@ async fn lines_planes_and_cubes_are_pictures() {
         vec![1, 1],
         vec![3000, 2],
     ] {
-        let given = Given {
+        let given = KnownResults {
             shape: shape.clone(),
-            ..Given::new(2, 2)
+            ..KnownResults::new(2, 2)
         };
         let figures = given.figures().await;
         let fields = figures.last().unwrap();
@@ -345,7 +345,7 @@ async fn lines_planes_and_cubes_are_pictures() {
 
 #[tokio::test]
 async fn an_animation_has_a_frame_for_each_lead() {
-    let given = Given::new(2, 5);
+    let given = KnownResults::new(2, 5);
     let results = given.results().await;
     let options = |run: &str| AnimationOptions {
         run: run.into(),

@@ -83,7 +83,7 @@ struct Cell {
 }
 
 impl Cell {
-    /// Of the members' errors, ascending.
+    /// Scores the members' errors, which ascend.
     fn of(errors: &[f64]) -> Self {
         let n = errors.len() as f64;
         let mean = errors.iter().sum::<f64>() / n;

@@ -69,7 +69,7 @@ use wellspring_store::Location;
 
 use crate::Result;
 pub(crate) use columns::{TableWriter, columns, is_whole, typed};
-pub(crate) use committed::{Committed, RunFile};
+pub(crate) use committed::{CommittedRuns, RunFile};
 pub(crate) use draft::Draft;
 pub(crate) use growing::GrowingTable;
 pub(crate) use identity::EvaluationClaim;

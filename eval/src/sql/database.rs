@@ -15,7 +15,7 @@ use tokio::sync::RwLock;
 use url::Url;
 use wellspring_store::{Dataset, Location, Reporter, Silent};
 
-use crate::results::tables::{Committed, Table};
+use crate::results::tables::{CommittedRuns, Table};
 use crate::sql::RunFiles;
 use crate::sql::depth;
 use crate::sql::frames::FramesTable;
@@ -46,11 +46,11 @@ const AGAIN: usize = 100;
 /// A results folder as it was found.
 struct ResultsFolder {
     root: Location,
-    committed: Committed,
+    committed: CommittedRuns,
 }
 
 /// The results that a database held at some moment.
-pub(crate) struct Held(Option<Arc<ResultsFolder>>);
+pub(crate) struct ResultsSnapshot(Option<Arc<ResultsFolder>>);
 
 /// Time after which trainings are looked at again before a query: they may run.
 const RENEWED: Duration = Duration::from_secs(10);
@@ -137,7 +137,7 @@ impl Database {
         root: &Location,
         reporter: &dyn Reporter,
     ) -> Result<Vec<String>> {
-        let committed = Committed::read(root, reporter).await?;
+        let committed = CommittedRuns::read(root, reporter).await?;
         let records = &committed.records;
         if records.num_rows() == 0 {
             return Err(Error::NoResults {
@@ -236,8 +236,8 @@ impl Database {
     }
 
     /// The results that queries read now.
-    pub(crate) fn held(&self) -> Held {
-        Held(self.opened().clone())
+    pub(crate) fn held(&self) -> ResultsSnapshot {
+        ResultsSnapshot(self.opened().clone())
     }
 
     /// Opens the results again where one of them has been replaced; whether queries read others now than those that
@@ -245,8 +245,8 @@ impl Database {
     ///
     /// # Errors
     /// As [`Database::add_results`].
-    pub(crate) async fn renew(&self, held: &Held) -> Result<bool> {
-        let Held(Some(held)) = held else {
+    pub(crate) async fn renew(&self, held: &ResultsSnapshot) -> Result<bool> {
+        let ResultsSnapshot(Some(held)) = held else {
             return Ok(false);
         };
         let _alone = self.tables.write().await;
@@ -262,7 +262,7 @@ impl Database {
     }
 
     /// `runs` as a view over files, for machines that read them.
-    async fn add_runs_of_files(&self, root: &Location, committed: &Committed) -> Result<()> {
+    async fn add_runs_of_files(&self, root: &Location, committed: &CommittedRuns) -> Result<()> {
         let name = "run_files";
         self.add_files(root, Table::Runs, name, committed)?;
         let sql = committed.runs_sql(name);
@@ -277,7 +277,7 @@ impl Database {
         root: &Location,
         table: Table,
         name: &str,
-        committed: &Committed,
+        committed: &CommittedRuns,
     ) -> Result<()> {
         self.mount(root)?;
         let files = committed.files(table).to_vec();

@@ -1,6 +1,7 @@
 //! SQL functions beside DataFusion's: over field columns, and statistics over independent units.
 
 mod bootstrap;
+mod crossed;
 mod divergence;
 mod field;
 mod resample;
@@ -23,11 +24,14 @@ pub(crate) fn scalar() -> Vec<Arc<ScalarUDF>> {
         .collect()
 }
 
-/// `bootstrap` and `sign_flip`.
+/// `bootstrap`, `sign_flip` and `crossed_bootstrap`.
 pub(crate) fn aggregate() -> Vec<Arc<AggregateUDF>> {
     units::Statistic::ALL
-        .map(|statistic| Arc::new(AggregateUDF::from(units::OverUnits::from(statistic))))
-        .into()
+        .map(|statistic| AggregateUDF::from(units::UnitAggregate::from(statistic)))
+        .into_iter()
+        .chain([AggregateUDF::from(crossed::CrossedBootstrap::new())])
+        .map(Arc::new)
+        .collect()
 }
 
 /// Adds all of them.

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use wellspring_store::{Location, Reporter};
 
 use crate::results::tables;
-use crate::sql::database::Held;
+use crate::sql::database::ResultsSnapshot;
 use crate::{Database, Error, Result};
 
 /// The committed evaluations of a results folder.
@@ -72,12 +72,12 @@ impl Results {
     }
 
     /// The results that queries read now.
-    pub(crate) fn held(&self) -> Held {
+    pub(crate) fn held(&self) -> ResultsSnapshot {
         self.database.held()
     }
 
     /// Whether queries read others now than those that were held, since an evaluation has been replaced.
-    pub(crate) async fn renew(&self, held: &Held) -> Result<bool> {
+    pub(crate) async fn renew(&self, held: &ResultsSnapshot) -> Result<bool> {
         self.database.renew(held).await
     }
 

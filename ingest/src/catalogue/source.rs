@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 use wellspring_store::{Contents, Location, Split};
 
-use self::listing::{Listing, Rest, is_hdf5, objects};
+use self::listing::{Listing, SkippedFiles, is_hdf5, objects};
 use crate::source::Access;
 use crate::source::remote::Remote;
 use crate::well::{OpenFile, WellFile};
@@ -18,7 +18,7 @@ use crate::{Error, Result};
 pub(crate) struct SourceFiles {
     pub(crate) files: Vec<SourceFile>,
     /// What is not taken.
-    pub(crate) rest: Rest,
+    pub(crate) rest: SkippedFiles,
 }
 
 /// An HDF5 file of a source.
@@ -44,7 +44,7 @@ impl SourceFiles {
         if place.name().is_some_and(is_hdf5) {
             return Ok(Self {
                 files: vec![SourceFile::single(place.clone())],
-                rest: Rest::default(),
+                rest: SkippedFiles::default(),
             });
         }
         let mut listing = Listing::new(place, exclude);

@@ -7,7 +7,7 @@ use crate::Result;
 use crate::findings::track::{Track, TrackName};
 use crate::findings::twins::{Member, twins};
 use crate::findings::{Finding, axes};
-use crate::well::glance::{Glance, Stored};
+use crate::well::glance::{Glance, StoredSlice};
 
 /// Frames that are read together.
 const TOGETHER: usize = 16;
@@ -24,7 +24,7 @@ pub async fn check_dataset(dataset: &Dataset, reporter: &dyn Reporter) -> Result
     reporter.begin("checking", Some(frames as u64), "frames");
     for (&split, held) in splits {
         for (trajectory, what) in held.trajectories.iter().enumerate() {
-            let checking = Checking {
+            let checking = TrajectoryCheck {
                 dataset,
                 split,
                 trajectory,
@@ -44,14 +44,14 @@ pub async fn check_dataset(dataset: &Dataset, reporter: &dyn Reporter) -> Result
 }
 
 /// A trajectory of a data set.
-struct Checking<'a> {
+struct TrajectoryCheck<'a> {
     dataset: &'a Dataset,
     split: Split,
     trajectory: usize,
     frames: usize,
 }
 
-impl Checking<'_> {
+impl TrajectoryCheck<'_> {
     async fn times(&self, findings: &mut Vec<Finding>) -> Result<()> {
         let times = self
             .dataset
@@ -117,7 +117,7 @@ impl Checking<'_> {
         let odd = values.iter_mut().filter(|value| !value.is_finite());
         let zeroed = odd.map(|value| *value = 0.0).count();
         let checksum = xxh3_64(bytemuck::cast_slice(stored));
-        Glance::at(Stored::F32(&values), checksum, zeroed, false, &[])
+        Glance::at(StoredSlice::F32(&values), checksum, zeroed, false, &[])
     }
 
     /// Whether stored values are all what zero is stored as, to the precision that they have.

@@ -14,7 +14,7 @@ use crate::convert::layout::ShardLayout;
 use crate::convert::ledger::Ledger;
 use crate::convert::records::{self, SplitRecords};
 use crate::convert::work;
-use crate::convert::writing::{Output, Writing};
+use crate::convert::writing::{Output, ShardInputs};
 use crate::findings::judge;
 use crate::findings::{Finding, FindingKind};
 use crate::{Error, Result};
@@ -148,7 +148,7 @@ impl Addition {
         let layout = ShardLayout::new(catalogue, &writer, &starts(before, catalogue));
         let output = Output { writer, layout };
         let ledger = Ledger::of(change).await?;
-        let writing = Writing {
+        let writing = ShardInputs {
             catalogue,
             output: &output,
             ledger: &ledger,

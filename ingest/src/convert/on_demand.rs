@@ -137,9 +137,9 @@ impl Promise {
 }
 
 /// The readers of a shard have no reporter, so notes go to the log.
-struct Logged;
+struct LogNotes;
 
-impl Reporter for Logged {
+impl Reporter for LogNotes {
     fn begin(&self, _: &str, _: Option<u64>, _: &str) {}
     fn advance(&self, _: u64) {}
     fn end(&self) {}
@@ -217,7 +217,7 @@ impl OnDemand {
             shards.missing.remove(&id) && shards.missing.is_empty()
         };
         if is_last {
-            self.commit(&Logged).await?;
+            self.commit(&LogNotes).await?;
         }
         Ok(shard)
     }

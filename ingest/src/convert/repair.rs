@@ -9,7 +9,7 @@ use wellspring_store::{
 };
 
 use crate::catalogue::{Catalogue, Entry, Row};
-use crate::convert::shards::{Filled, fill, fill_constants};
+use crate::convert::shards::{FilledShard, fill, fill_constants};
 use crate::convert::work;
 use crate::{Error, Result};
 
@@ -224,7 +224,7 @@ impl Repair<'_> {
         })
     }
 
-    async fn put(&self, filled: Filled, wanted: &Shard) -> Result<()> {
+    async fn put(&self, filled: FilledShard, wanted: &Shard) -> Result<()> {
         let (shard, payload) = filled.shard.encoded()?;
         if shard != *wanted {
             let reason = format!(

@@ -16,7 +16,7 @@ use crate::well::{FieldReader, OpenFile, Slab};
 use crate::{Error, Result};
 
 /// A filled shard, a checksum of what was read for each of its rows, and what was seen of it.
-pub(crate) struct Filled {
+pub(crate) struct FilledShard {
     pub(crate) shard: ShardWriter,
     pub(crate) digests: Vec<u64>,
     pub(crate) tracks: Vec<Track>,
@@ -30,11 +30,11 @@ pub(crate) async fn fill(
     rows: Vec<Row>,
     normalizer: Normalizer,
     shard: ShardWriter,
-) -> Result<Filled> {
+) -> Result<FilledShard> {
     let entries = rows.iter().map(|row| row.entry);
     let files = catalogue.files_of(split, entries).await?;
     let work = tokio::task::spawn_blocking(move || {
-        let mut filling = Filling {
+        let mut filling = ShardSource {
             catalogue: &catalogue,
             split,
             files: &files,
@@ -42,7 +42,7 @@ pub(crate) async fn fill(
             readers: None,
             watch: Watch::new(&catalogue, split),
         };
-        let mut filled = Filled {
+        let mut filled = FilledShard {
             shard,
             digests: Vec::new(),
             tracks: Vec::new(),
@@ -66,7 +66,7 @@ fn number(index: usize) -> Result<u32> {
 /// A reader for each field that is taken.
 type Readers<'a> = Vec<(&'a TakenField, FieldReader<'a>)>;
 
-struct Filling<'a> {
+struct ShardSource<'a> {
     catalogue: &'a Catalogue,
     split: Split,
     files: &'a BTreeMap<usize, Arc<OpenFile>>,
@@ -76,8 +76,8 @@ struct Filling<'a> {
     watch: Watch<'a>,
 }
 
-impl Filling<'_> {
-    fn batch(&mut self, rows: &[Row], filled: &mut Filled) -> Result<()> {
+impl ShardSource<'_> {
+    fn batch(&mut self, rows: &[Row], filled: &mut FilledShard) -> Result<()> {
         let entries = &self.catalogue.splits[&self.split];
         let mut channels = filled.shard.lists(rows.len());
         let mut sums = vec![Xxh3::new(); rows.len()];
@@ -161,7 +161,7 @@ pub(crate) async fn fill_constants(
     first: usize,
     normalizer: &Normalizer,
     mut shard: ShardWriter,
-) -> Result<Filled> {
+) -> Result<FilledShard> {
     let (mut digests, mut tracks) = (Vec::new(), Vec::new());
     let space = catalogue.schema.grid.shape();
     for (index, held) in catalogue.splits[&split].iter().enumerate() {
@@ -190,7 +190,7 @@ pub(crate) async fn fill_constants(
         digests.push(sum.digest());
         tracks.extend(read.tracks);
     }
-    Ok(Filled {
+    Ok(FilledShard {
         shard,
         digests,
         tracks,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use wellspring_store::{
-    self as store, Change, DatasetWriter, Fate, Location, Manifest, Provenance, Reporter,
+    self as store, Change, ChangeOutcome, DatasetWriter, Location, Manifest, Provenance, Reporter,
     Selection, Statistics, WriterOptions, checksum,
 };
 
@@ -19,7 +19,7 @@ use crate::convert::layout::ShardLayout;
 use crate::convert::ledger::{self, Ledger};
 use crate::convert::records;
 use crate::convert::statistics::{self, Piece};
-use crate::convert::writing::{Output, Writing};
+use crate::convert::writing::{Output, ShardInputs};
 use crate::findings::judge::{self, Judge};
 use crate::{Error, Result};
 
@@ -168,8 +168,8 @@ impl Work {
         &'a self,
         output: &'a Output,
         reporter: &'a dyn Reporter,
-    ) -> Writing<'a> {
-        Writing {
+    ) -> ShardInputs<'a> {
+        ShardInputs {
             catalogue: &self.catalogue,
             output,
             ledger: &self.ledger,
@@ -240,16 +240,16 @@ pub(crate) async fn settled(
     let Err(error) = outcome else {
         return outcome;
     };
-    match (change.fate(is_made).await?, error) {
-        (Fate::Made(manifest), _) => Ok(*manifest),
+    match (change.outcome(is_made).await?, error) {
+        (ChangeOutcome::Made(manifest), _) => Ok(*manifest),
         // That records or folders are gone, since they were tidied up, says nothing to anybody.
         (
-            Fate::Overtaken(told),
+            ChangeOutcome::Overtaken(told),
             Error::Waiting { .. }
             | Error::Unfinished { .. }
             | Error::Store(store::Error::Io { .. }),
         ) => Err(told.into()),
-        (Fate::Open, error) if error.refuses_values() => {
+        (ChangeOutcome::Open, error) if error.refuses_values() => {
             change.give_up().await?;
             Err(error)
         }

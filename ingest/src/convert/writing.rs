@@ -9,7 +9,7 @@ use crate::catalogue::Catalogue;
 use crate::catalogue::options::IngestOptions;
 use crate::convert::layout::ShardLayout;
 use crate::convert::ledger::{Ledger, ShardRecord};
-use crate::convert::shards::{Filled, fill, fill_constants};
+use crate::convert::shards::{FilledShard, fill, fill_constants};
 use crate::convert::work::in_order_of_failure;
 
 /// What a work writes: its only writer, and which rows each shard gets.
@@ -19,7 +19,7 @@ pub(crate) struct Output {
 }
 
 /// The inputs of shards that are written, and the ledger that records them.
-pub(crate) struct Writing<'a> {
+pub(crate) struct ShardInputs<'a> {
     pub(crate) catalogue: &'a Arc<Catalogue>,
     pub(crate) output: &'a Output,
     pub(crate) ledger: &'a Ledger,
@@ -27,7 +27,7 @@ pub(crate) struct Writing<'a> {
     pub(crate) reporter: &'a dyn Reporter,
 }
 
-impl Writing<'_> {
+impl ShardInputs<'_> {
     /// Writes those of some shards of frames that are not there yet.
     pub(crate) async fn shards(&self, ids: &[ShardId]) -> Result<()> {
         let mut missing = Vec::new();
@@ -82,7 +82,7 @@ impl Writing<'_> {
         self.keep(id, filled).await
     }
 
-    async fn keep(&self, id: ShardId, filled: Filled) -> Result<()> {
+    async fn keep(&self, id: ShardId, filled: FilledShard) -> Result<()> {
         let record = ShardRecord {
             shard: filled.shard.finish().await?,
             digests: filled.digests,

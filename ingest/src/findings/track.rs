@@ -244,7 +244,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::well::glance::Stored;
+    use crate::well::glance::StoredSlice;
 
     fn named(frames: usize) -> TrackName<'static> {
         TrackName {
@@ -261,7 +261,7 @@ mod tests {
     fn track(frames: &[u8], first: usize) -> Track {
         let glance = |&value: &u8| {
             let values = [f32::from(value); 20];
-            Glance::at(Stored::F32(&values), u64::from(value), 0, false, &[])
+            Glance::at(StoredSlice::F32(&values), u64::from(value), 0, false, &[])
         };
         let mut track = Track::begin(1, 0, first, &glance(&frames[0]));
         frames[1..]

@@ -11,14 +11,14 @@ use crate::{Error, Result};
 
 /// The folder of all files while they are written: nobody takes it for a source, and it becomes one when all are
 /// whole.
-pub(crate) struct Staged {
+pub(crate) struct StagingFolder {
     data: PathBuf,
     folder: PathBuf,
     /// The folder, locked for as long as its writer lives.
     lock: File,
 }
 
-impl Staged {
+impl StagingFolder {
     /// Begins beside `data`, in the place of what a killed writer left.
     ///
     /// # Errors

@@ -139,7 +139,7 @@ mod tests {
         (size(flow) / before).ln() / (flow.time - time)
     }
 
-    /// Of a wave with k² = kx² + π², σ² + (ν + κ) k² σ + ν κ k⁴ = kx² / k² (Rayleigh 1916, free boundaries).
+    /// The growth rate σ of a wave with k² = kx² + π² solves σ² + (ν + κ) k² σ + ν κ k⁴ = kx² / k² (Rayleigh 1916, free boundaries).
     #[test]
     fn a_small_wave_grows_as_linear_theory_says() {
         let cases: [[f64; 3]; 3] = [[3e3, 1.0, 2.0], [2e3, 0.5, 2.5], [5e3, 2.0, 4.0]];

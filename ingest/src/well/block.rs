@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::filters::Decoder;
 use super::storage::{Chunk, Chunks, Element, Layout, Storage};
 use crate::source::extents::ReadAt;
-use crate::well::glance::Stored;
+use crate::well::glance::StoredSlice;
 
 /// Values of a box as the file has them.
 pub(super) enum Values {
@@ -52,10 +52,10 @@ impl Values {
     }
 
     /// A range of the values.
-    pub(super) fn some(&self, range: Range<usize>) -> Stored<'_> {
+    pub(super) fn some(&self, range: Range<usize>) -> StoredSlice<'_> {
         match self {
-            Self::F32(values) => Stored::F32(&values[range]),
-            Self::F64(values) => Stored::F64(&values[range]),
+            Self::F32(values) => StoredSlice::F32(&values[range]),
+            Self::F64(values) => StoredSlice::F64(&values[range]),
         }
     }
 

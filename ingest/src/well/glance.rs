@@ -17,7 +17,7 @@ const PROBES: usize = 64;
 
 /// The stored values of a frame, or of a slab of it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Stored<'a> {
+pub(crate) enum StoredSlice<'a> {
     F32(&'a [f32]),
     F64(&'a [f64]),
 }
@@ -41,15 +41,15 @@ impl Glance {
     /// Looks at values of which so many were replaced, and some may never have been written; `fills` are
     /// those that the file itself names as missing.
     pub(crate) fn at(
-        values: Stored<'_>,
+        values: StoredSlice<'_>,
         checksum: u64,
         replaced: usize,
         is_unwritten: bool,
         fills: &[f64],
     ) -> Self {
         let (largest, fill) = match values {
-            Stored::F32(values) => seen(values, fills),
-            Stored::F64(values) => seen(values, fills),
+            StoredSlice::F32(values) => seen(values, fills),
+            StoredSlice::F64(values) => seen(values, fills),
         };
         Self {
             checksum,
@@ -90,7 +90,7 @@ impl Glance {
     }
 }
 
-impl Stored<'_> {
+impl StoredSlice<'_> {
     /// A value that stands for a missing one.
     pub(crate) fn fill(self, fills: &[f64]) -> Option<f64> {
         match self {
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     fn at(values: &[f32]) -> Glance {
-        Glance::at(Stored::F32(values), 1, 0, false, &[-999.0])
+        Glance::at(StoredSlice::F32(values), 1, 0, false, &[-999.0])
     }
 
     fn waves(cells: usize) -> Vec<f32> {
@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(with(-999.0), Some(-999.0));
         assert_eq!(with(-998.0), None);
         let wide = [1.0, 9.969_209_968_386_869e36];
-        let glance = Glance::at(Stored::F64(&wide), 1, 0, false, &[]);
+        let glance = Glance::at(StoredSlice::F64(&wide), 1, 0, false, &[]);
         assert_eq!(glance.fill, Some(wide[1]));
     }
 }

@@ -10,7 +10,7 @@ use super::block::{self, ArrayBox, Failure, Scratch, Values};
 use super::gather::{Cell, Gather, finite};
 use super::storage::Layout;
 use super::{OpenFile, StoredField};
-use crate::well::glance::{Glance, Stored};
+use crate::well::glance::{Glance, StoredSlice};
 use crate::{Error, Result};
 
 /// Bytes of a slab of values that lie in a row: enough for long reads, few enough for a cache.
@@ -136,8 +136,8 @@ impl<'a> FieldReader<'a> {
             planes,
             None,
             |gather, stored, component, plane| match stored {
-                Stored::F32(values) => gather.plane(values, component, X::of_f32, plane),
-                Stored::F64(values) => gather.plane(values, component, X::of_f64, plane),
+                StoredSlice::F32(values) => gather.plane(values, component, X::of_f32, plane),
+                StoredSlice::F64(values) => gather.plane(values, component, X::of_f64, plane),
             },
         )
     }
@@ -206,7 +206,7 @@ impl<'a> FieldReader<'a> {
         slab: &Slab,
         planes: &mut [&mut [X]],
         transform: Option<Transform>,
-        plane_of: impl Fn(&Gather, Stored<'_>, usize, &mut [X]),
+        plane_of: impl Fn(&Gather, StoredSlice<'_>, usize, &mut [X]),
     ) -> Result<()> {
         self.load(sample, step, slab)?;
         let components = self.space.len().pow(self.field.field.order as u32);
@@ -258,7 +258,7 @@ impl<'a> FieldReader<'a> {
     }
 
     /// The stored values that the last planes were of.
-    fn stored(&self) -> Stored<'_> {
+    fn stored(&self) -> StoredSlice<'_> {
         self.values.some(self.last.clone())
     }
 
@@ -266,8 +266,8 @@ impl<'a> FieldReader<'a> {
     fn unfit<X: Cell>(&self, gather: &Gather, component: usize, plane: &[X]) -> f64 {
         let mut wide = vec![0.0; plane.len()];
         match self.stored() {
-            Stored::F32(values) => gather.plane(values, component, f64::of_f32, &mut wide),
-            Stored::F64(values) => gather.plane(values, component, f64::of_f64, &mut wide),
+            StoredSlice::F32(values) => gather.plane(values, component, f64::of_f32, &mut wide),
+            StoredSlice::F64(values) => gather.plane(values, component, f64::of_f64, &mut wide),
         }
         let mut cells = wide.into_iter().zip(plane);
         let cell = cells.find(|(_, x)| !x.fits());
@@ -449,15 +449,15 @@ impl<'a> FieldReader<'a> {
 /// Fills a plane with a component of stored values, each mapped.
 fn mapped(
     gather: &Gather,
-    stored: Stored<'_>,
+    stored: StoredSlice<'_>,
     component: usize,
     map: impl Fn(f64) -> f32 + Copy,
     plane: &mut [f32],
 ) {
     match stored {
-        Stored::F32(values) => gather.plane(values, component, |x| map(x.into()), plane),
+        StoredSlice::F32(values) => gather.plane(values, component, |x| map(x.into()), plane),
         // One that readers could not give back must not pass because it fits when mapped.
-        Stored::F64(values) => {
+        StoredSlice::F64(values) => {
             let map = |x: f64| if x.fits() { map(x) } else { f32::NAN };
             gather.plane(values, component, map, plane);
         }

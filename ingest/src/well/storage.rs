@@ -9,7 +9,7 @@ use hdf5::{Dataset, File};
 
 use super::StoredField;
 use super::filters::Step;
-use super::unwritten::{self, Unwritten};
+use super::unwritten::{self, UnwrittenFrames};
 use crate::{Error, Result};
 
 /// Chunks beyond this size are left to the library, which need not hold all of one.
@@ -37,7 +37,7 @@ pub(super) struct Storage {
     pub(super) shape: Vec<usize>,
     pub(super) element: Element,
     pub(super) layout: Layout,
-    pub(super) unwritten: Unwritten,
+    pub(super) unwritten: UnwrittenFrames,
     /// A value that stands for one that was never written.
     pub(super) missing: Option<f64>,
 }
@@ -143,15 +143,15 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    fn layout(&self, field: &StoredField) -> hdf5::Result<(Layout, Unwritten)> {
+    fn layout(&self, field: &StoredField) -> hdf5::Result<(Layout, UnwrittenFrames)> {
         let created = self.dataset.dcpl()?;
         match (created.get_layout()?, created.get_chunk()?) {
             (Kind::Contiguous, _) => match self.dataset.offset() {
-                Some(offset) => Ok((self.contiguous(offset)?, Unwritten::Nothing)),
-                None => Ok((Layout::Library, Unwritten::Everything)),
+                Some(offset) => Ok((self.contiguous(offset)?, UnwrittenFrames::Nothing)),
+                None => Ok((Layout::Library, UnwrittenFrames::Everything)),
             },
             (Kind::Chunked, Some(chunk)) => self.chunked(&chunk, field),
-            _ => Ok((Layout::Library, Unwritten::Nothing)),
+            _ => Ok((Layout::Library, UnwrittenFrames::Nothing)),
         }
     }
 
@@ -167,7 +167,11 @@ impl Look<'_> {
         }
     }
 
-    fn chunked(&self, chunk: &[usize], field: &StoredField) -> hdf5::Result<(Layout, Unwritten)> {
+    fn chunked(
+        &self,
+        chunk: &[usize],
+        field: &StoredField,
+    ) -> hdf5::Result<(Layout, UnwrittenFrames)> {
         if chunk.len() != self.shape.len() || chunk.contains(&0) {
             return Err("its chunks have other axes than its values".into());
         }
@@ -175,16 +179,18 @@ impl Look<'_> {
         let grid: Vec<usize> = axes.map(|(n, c)| n.div_ceil(*c)).collect();
         let found = chunks(self.dataset, chunk, &grid)?;
         let varies = [field.field.sample_varying, field.field.time_varying];
-        let unwritten = Unwritten::of(found.keys().copied(), chunk, &grid, varies);
+        let unwritten = UnwrittenFrames::of(found.keys().copied(), chunk, &grid, varies);
         let steps: Option<Vec<Step>> = self.filters.iter().map(Step::of).collect();
         let bytes = self.native.and_then(|element| bytes_of(chunk, element));
         let layout = match (steps, bytes, &unwritten) {
-            (Some(steps), Some(1..=LARGEST_CHUNK), Unwritten::Nothing) => Layout::Chunked(Chunks {
-                shape: chunk.to_vec(),
-                grid,
-                steps,
-                table: found.into_values().collect(),
-            }),
+            (Some(steps), Some(1..=LARGEST_CHUNK), UnwrittenFrames::Nothing) => {
+                Layout::Chunked(Chunks {
+                    shape: chunk.to_vec(),
+                    grid,
+                    steps,
+                    table: found.into_values().collect(),
+                })
+            }
             _ => Layout::Library,
         };
         Ok((layout, unwritten))

@@ -15,7 +15,7 @@ use hdf5::plist::dataset_create::FillValue;
 const MISSING: f64 = 1e18;
 
 /// The frames of a field that were never written.
-pub(super) enum Unwritten {
+pub(super) enum UnwrittenFrames {
     Nothing,
     Everything,
     Chunks(WrittenChunks),
@@ -31,7 +31,7 @@ pub(super) struct WrittenChunks {
     there: BTreeMap<[usize; 2], usize>,
 }
 
-impl Unwritten {
+impl UnwrittenFrames {
     /// Finds unwritten frames from the places of existing chunks, in a grid of chunks of which the first axes are
     /// those that `varies` says: trajectories, steps.
     pub(super) fn of(
@@ -98,9 +98,9 @@ mod tests {
         let (chunk, grid) = ([1, 4, 16, 32], [2, 3, 2, 1]);
         let of = |missing: &[usize]| {
             let places: Vec<usize> = (0..12).filter(|place| !missing.contains(place)).collect();
-            Unwritten::of(places.into_iter(), &chunk, &grid, [true, true])
+            UnwrittenFrames::of(places.into_iter(), &chunk, &grid, [true, true])
         };
-        assert!(matches!(of(&[]), Unwritten::Nothing));
+        assert!(matches!(of(&[]), UnwrittenFrames::Nothing));
         // The second trajectory's middle steps, lower half of space.
         let some = of(&[6 + 2]);
         let found: Vec<_> = (0..2)
@@ -112,11 +112,11 @@ mod tests {
 
     #[test]
     fn axes_on_which_a_field_does_not_vary_have_no_chunks() {
-        let steps = Unwritten::of([0, 2].into_iter(), &[2, 8], &[3, 1], [false, true]);
+        let steps = UnwrittenFrames::of([0, 2].into_iter(), &[2, 8], &[3, 1], [false, true]);
         assert!(!steps.holds(9, 1) && steps.holds(9, 2) && !steps.holds(0, 4));
-        let samples = Unwritten::of([1].into_iter(), &[1, 8], &[2, 1], [true, false]);
+        let samples = UnwrittenFrames::of([1].into_iter(), &[1, 8], &[2, 1], [true, false]);
         assert!(samples.holds(0, 7) && !samples.holds(1, 7));
-        let neither = Unwritten::of([1].into_iter(), &[4], &[2], [false, false]);
+        let neither = UnwrittenFrames::of([1].into_iter(), &[4], &[2], [false, false]);
         assert!(neither.holds(0, 0));
     }
 }

@@ -6,7 +6,7 @@ use std::ops::AddAssign;
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::ShardId;
-use crate::read::cache::ledger::{CacheLedger, Room};
+use crate::read::cache::ledger::{CacheLedger, WhenFull};
 use crate::read::fetch::requests;
 use crate::{Conditioning, Dataset, LoaderOptions, Plan, Result, Split};
 
@@ -88,7 +88,7 @@ impl CostSimulation<'_> {
     fn constants(&mut self, split: Split) -> Result<()> {
         let there = self.dataset.manifest().split(split)?.constants.is_some();
         if there && self.options.conditions == Conditioning::Everything {
-            self.lease(0, vec![ShardId { split, index: None }], Room::Take)?;
+            self.lease(0, vec![ShardId { split, index: None }], WhenFull::Take)?;
             self.release();
         }
         Ok(())
@@ -131,7 +131,11 @@ impl CostSimulation<'_> {
             let both = plan.shards(next.saturating_sub(1)..next + 1);
             self.dataset.cache().costs(&both)?;
             let ids = plan.shards(next..next + 1);
-            let room = if next <= last { Room::Take } else { Room::Wait };
+            let room = if next <= last {
+                WhenFull::Take
+            } else {
+                WhenFull::Wait
+            };
             if !self.lease(next, ids, room)? {
                 break;
             }
@@ -152,13 +156,13 @@ impl CostSimulation<'_> {
         if self.leases.len() > self.options.prefetch {
             self.release();
         }
-        while !self.lease(first, ids.clone(), Room::Wait)? {
+        while !self.lease(first, ids.clone(), WhenFull::Wait)? {
             self.release();
         }
         Ok(())
     }
 
-    fn lease(&mut self, name: usize, ids: Vec<ShardId>, room: Room) -> Result<bool> {
+    fn lease(&mut self, name: usize, ids: Vec<ShardId>, room: WhenFull) -> Result<bool> {
         let wanted = self.dataset.cache().costs(&ids)?;
         let Some(grant) = self.ledger.lease(&wanted, room) else {
             return Ok(false);

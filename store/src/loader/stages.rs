@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::manifest::ShardId;
 use crate::plan::rows::WindowRows;
-use crate::read::cache::ledger::Room;
+use crate::read::cache::ledger::WhenFull;
 use crate::read::cache::{Lease, ShardCache};
 use crate::{Dataset, Plan, Result};
 
@@ -92,7 +92,7 @@ impl Stages {
         let mut ids: Vec<ShardId> = pieces.map(|piece| piece.shard).collect();
         ids.sort_unstable();
         ids.dedup();
-        let lease = self.cache.lease(&ids, Room::Wait).await?;
+        let lease = self.cache.lease(&ids, WhenFull::Wait).await?;
         lease.prefetch();
         Ok(lease)
     }
@@ -133,12 +133,12 @@ impl Leaser {
             tokio::time::sleep(PATIENCE).await;
         };
         let lease = tokio::select! {
-            lease = cache.lease(&ids, Room::Wait) => Some(lease?),
+            lease = cache.lease(&ids, WhenFull::Wait) => Some(lease?),
             () = stuck => None,
         };
         let lease = match lease {
             Some(lease) => lease,
-            None => cache.lease(&ids, Room::Take).await?,
+            None => cache.lease(&ids, WhenFull::Take).await?,
         };
         lease.prefetch();
         Ok(lease)

@@ -41,7 +41,7 @@ fn once() -> RetryConfig {
 /// The client of a store on a network.
 pub(super) struct Client {
     pub(super) store: Arc<dyn ObjectStore>,
-    /// The same store's uploads in parts, where it takes them.
+    /// The store again, where it takes objects in parts.
     pub(super) parts: Option<Arc<dyn MultipartStore>>,
 }
 
@@ -103,11 +103,7 @@ macro_rules! configured {
     }};
 }
 
-fn amazon(
-    root: &str,
-    options: &[(String, String)],
-    odd: &Arc<OddKeys>,
-) -> Result<Client> {
+fn amazon(root: &str, options: &[(String, String)], odd: &Arc<OddKeys>) -> Result<Client> {
     use AmazonS3ConfigKey as Key;
     let mut settings = Settings::read("AWS_", options);
     let profile = profile::Profile::of(&settings);
@@ -129,14 +125,12 @@ fn amazon(
     // What it would take without a profile.
     let otherwise = Arc::clone(builder.clone().build()?.credentials());
     let credentials = profile.credentials(otherwise);
-    Ok(Client::bucket(builder.with_credentials(credentials).build()?))
+    Ok(Client::bucket(
+        builder.with_credentials(credentials).build()?,
+    ))
 }
 
-fn google(
-    root: &str,
-    options: &[(String, String)],
-    odd: &Arc<OddKeys>,
-) -> Result<Client> {
+fn google(root: &str, options: &[(String, String)], odd: &Arc<OddKeys>) -> Result<Client> {
     use GoogleConfigKey as Key;
     let settings = Settings::read("GOOGLE_", options);
     // A key may name its own server, which only the emulators' do.
@@ -153,11 +147,7 @@ fn google(
     Ok(Client::bucket(builder.build()?))
 }
 
-fn azure(
-    root: &str,
-    options: &[(String, String)],
-    odd: &Arc<OddKeys>,
-) -> Result<Client> {
+fn azure(root: &str, options: &[(String, String)], odd: &Arc<OddKeys>) -> Result<Client> {
     use AzureConfigKey as Key;
     let settings = Settings::read("AZURE_", options);
     let plain = settings.get(&Key::Endpoint).is_some_and(is_plain);
@@ -169,11 +159,7 @@ fn azure(
     Ok(Client::bucket(builder.build()?))
 }
 
-fn web(
-    root: &str,
-    options: &[(String, String)],
-    odd: &Arc<OddKeys>,
-) -> Result<Client> {
+fn web(root: &str, options: &[(String, String)], odd: &Arc<OddKeys>) -> Result<Client> {
     // Who writes http:// means it.
     let builder =
         HttpBuilder::new().with_config(ClientConfigKey::AllowHttp, is_plain(root).to_string());

@@ -117,6 +117,14 @@ async fn conforms(place: &Location) {
     }
     let many = place.join("many").list().await.unwrap();
     assert_eq!((many.len(), many[229].name()), (230, Some("229")));
+
+    // More than goes to a bucket in one request.
+    let (large, bytes) = (
+        place.join("large #1"),
+        bytes::Bytes::from(vec![7; 129 << 20]),
+    );
+    large.put(bytes.clone()).await.unwrap();
+    assert!(large.get().await.unwrap() == bytes);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ mod stamp;
 
 use crate::{Error, Location, Manifest, Result, Split};
 
-pub use change::{Change, ChangeStart, Fate};
+pub use change::{Change, ChangeOutcome, ChangeStart};
 pub use head::Head;
 pub use litter::{Litter, litter, purge};
 pub(crate) use stamp::Stamp;

@@ -20,7 +20,7 @@ use crate::{Compression, Error, Location, Manifest, Result, Shard, ShardProvider
 
 use crate::manifest::ShardId;
 use folder::Folder;
-use ledger::{CacheLedger, Room};
+use ledger::{CacheLedger, WhenFull};
 
 /// Bytes of shards that are held in memory unless said otherwise.
 pub const DEFAULT_CACHE_BYTES: u64 = 4 << 30;
@@ -132,7 +132,11 @@ impl ShardCache {
     ///
     /// # Errors
     /// [`Error::Budget`] when they could never be held at once.
-    pub(crate) async fn lease(self: &Arc<Self>, shards: &[ShardId], room: Room) -> Result<Lease> {
+    pub(crate) async fn lease(
+        self: &Arc<Self>,
+        shards: &[ShardId],
+        room: WhenFull,
+    ) -> Result<Lease> {
         let wanted = self.costs(shards)?;
         loop {
             // Before the look at the ledger, lest a bell is missed.
@@ -164,7 +168,7 @@ impl ShardCache {
         }
     }
 
-    fn try_lease(self: &Arc<Self>, wanted: &[(ShardId, u64)], room: Room) -> Option<Lease> {
+    fn try_lease(self: &Arc<Self>, wanted: &[(ShardId, u64)], room: WhenFull) -> Option<Lease> {
         let grant = self.ledger().lease(wanted, room)?;
         let counters = self.counters();
         Counters::add(&counters.misses, grant.missing.len() as u64);
@@ -242,7 +246,7 @@ impl ShardCache {
     #[tracing::instrument(name = "open shard", level = "debug", skip_all, fields(root = %self.root, path = %file.path, bytes = file.bytes))]
     async fn read(&self, id: ShardId, file: &Shard) -> Result<Arc<ShardData>> {
         let place = self.root.join(&file.path);
-        let opening = Opening {
+        let opening = ShardCheck {
             shard: file.clone(),
             columns: self.columns_of(id).clone(),
             object: place.to_string(),
@@ -313,13 +317,13 @@ impl Drop for Lease {
 
 /// What a file is checked against and read with.
 #[derive(Debug, Clone)]
-struct Opening {
+struct ShardCheck {
     shard: Shard,
     columns: SchemaRef,
     object: String,
 }
 
-impl Opening {
+impl ShardCheck {
     /// Decodes bytes: work for a processor, as their check is, not for the runtime's threads.
     async fn run(
         self,

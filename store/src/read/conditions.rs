@@ -60,19 +60,19 @@ impl Dataset {
         let pieces = self.pieces(split, spec, window)?;
         let (run, _lease) = self.run(pieces, frames).await?;
         let constants = self.held_constants(split, wanted).await?;
-        let held = Held { split, constants };
+        let held = SplitConstants { split, constants };
         held.conditions(self, &run, spec, window, frames)
     }
 }
 
 /// A split, with its fields that do not vary in time where they are wanted.
 #[derive(Debug, Clone)]
-pub(crate) struct Held {
+pub(crate) struct SplitConstants {
     pub(crate) split: Split,
     pub(crate) constants: Option<Arc<ConstantFields>>,
 }
 
-impl Held {
+impl SplitConstants {
     /// What goes with so many frames of one window, which are open.
     pub(crate) fn conditions(
         &self,

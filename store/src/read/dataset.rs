@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 use crate::manifest::ShardId;
 use crate::manifest::generation;
 use crate::plan::rows::{RowIndex, WindowRows};
-use crate::read::cache::ledger::Room;
+use crate::read::cache::ledger::WhenFull;
 use crate::read::cache::{CacheOptions, Lease, ShardCache};
 use crate::read::conditions::ConstantFields;
 use crate::read::io_statistics::{Counters, IoStatistics};
@@ -226,7 +226,7 @@ impl Dataset {
             return Ok(None);
         }
         let id = ShardId { split, index: None };
-        let lease = Arc::new(self.cache.lease(&[id], Room::Take).await?);
+        let lease = Arc::new(self.cache.lease(&[id], WhenFull::Take).await?);
         let shard = open_in(std::slice::from_ref(&lease), id).await?;
         Ok(Some(ConstantFields::new(split, shard, self.schema())))
     }
@@ -320,7 +320,7 @@ impl Dataset {
         time: usize,
     ) -> Result<(Run, Arc<Lease>)> {
         let shards: Vec<ShardId> = pieces.iter().map(|piece| piece.shard).collect();
-        let lease = Arc::new(self.cache.lease(&shards, Room::Take).await?);
+        let lease = Arc::new(self.cache.lease(&shards, WhenFull::Take).await?);
         let run = Run::open(pieces, time, std::slice::from_ref(&lease)).await?;
         Ok((run, lease))
     }
@@ -452,7 +452,7 @@ mod tests {
         let dataset = sample::open(&root).await;
         let pieces = dataset.locate(Split::Train, 0, 0..2, 1).unwrap();
         let shards: Vec<ShardId> = pieces.iter().map(|piece| piece.shard).collect();
-        let lease = dataset.cache.lease(&shards, Room::Take).await.unwrap();
+        let lease = dataset.cache.lease(&shards, WhenFull::Take).await.unwrap();
         let leases = [Arc::new(lease)];
         Run::open(pieces.clone(), 2, &leases).await.unwrap();
         let error = Run::open(pieces.clone(), 2, &[]).await.unwrap_err();

@@ -13,7 +13,9 @@ fn batches_carry_what_goes_with_their_frames() {
     let memory = Location::parse("memory:///ds").unwrap();
     let written = sample::write(&memory, &FRAMES, sample::options(&FRAMES));
     let manifest = runtime.block_on(written).unwrap();
-    let counted = Arc::new(counted::Counted::new(Arc::clone(memory.object_store())));
+    let counted = Arc::new(counted::CountingStore::new(Arc::clone(
+        memory.object_store(),
+    )));
     let root = Location::from_store(counted.clone(), Path::from("ds"), "counted:/");
     let dataset = Arc::new(runtime.block_on(sample::open(&root)));
     let spec = WindowSpec {

@@ -12,13 +12,13 @@ use object_store::{
 };
 
 #[derive(Debug)]
-pub(crate) struct Counted {
+pub(crate) struct CountingStore {
     inner: Arc<dyn ObjectStore>,
     gets: AtomicUsize,
     bytes: AtomicUsize,
 }
 
-impl Counted {
+impl CountingStore {
     pub(crate) fn new(inner: Arc<dyn ObjectStore>) -> Self {
         Self {
             inner,
@@ -37,14 +37,14 @@ impl Counted {
     }
 }
 
-impl fmt::Display for Counted {
+impl fmt::Display for CountingStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Counted({})", self.inner)
     }
 }
 
 #[async_trait::async_trait]
-impl ObjectStore for Counted {
+impl ObjectStore for CountingStore {
     async fn put_opts(
         &self,
         to: &Path,

@@ -38,7 +38,7 @@ pub struct Watch {
 
 /// What came of a run.
 #[derive(Debug)]
-pub struct Seen {
+pub struct RaceReport {
     /// Whether the tests passed and no race was reported.
     pub clean: bool,
     /// Kernels that were watched.
@@ -92,7 +92,7 @@ impl Watch {
     ///
     /// # Errors
     /// A program that does not start.
-    pub fn run(&self, arguments: &[&str]) -> io::Result<Seen> {
+    pub fn run(&self, arguments: &[&str]) -> io::Result<RaceReport> {
         let mut preloaded = OsString::from(format!("{} ", self.sanitizer));
         preloaded.push(&self.library);
         let mut tests = Command::new(env::current_exe()?);
@@ -108,7 +108,7 @@ impl Watch {
         let said = said.concat();
         let kernels = said.split("watched: ").skip(1);
         let kernels = kernels.filter_map(|rest| rest.lines().next().map(str::to_owned));
-        Ok(Seen {
+        Ok(RaceReport {
             clean: output.status.success(),
             kernels: kernels.collect(),
             said,

@@ -33,7 +33,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 pub use hub::Hub;
-pub use trouble::{Fault, Link, Seen, Trouble};
+pub use trouble::{Fault, Link, ServerCounts, Trouble};
 
 use objects::{Condition, Objects};
 use trouble::Network;
@@ -173,7 +173,7 @@ impl Server {
 
     /// What it has seen so far.
     #[must_use]
-    pub fn seen(&self) -> Seen {
+    pub fn seen(&self) -> ServerCounts {
         self.network.seen()
     }
 }

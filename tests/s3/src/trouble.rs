@@ -57,7 +57,7 @@ pub struct Trouble {
 
 /// What a server has seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct ServerCounts {
     /// Requests for objects or ranges of them.
     pub gets: u64,
     /// Requests that write objects or parts of them.
@@ -121,8 +121,8 @@ impl Network {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn seen(&self) -> Seen {
-        Seen {
+    pub(crate) fn seen(&self) -> ServerCounts {
+        ServerCounts {
             gets: self.gets.load(Ordering::SeqCst),
             puts: self.puts.load(Ordering::SeqCst),
             bytes: self.bytes.load(Ordering::SeqCst),

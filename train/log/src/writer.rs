@@ -27,14 +27,14 @@ pub struct LogWriter {
     /// Number of the next segment; none until the folder was listed.
     next: Option<u64>,
     /// A segment that is being written.
-    begun: Option<JoinHandle<Written>>,
+    begun: Option<JoinHandle<EndedSegment>>,
     since: Instant,
     last: Instant,
 }
 
 /// The end of the writing of a segment: its rows, its last step, and the number of the next segment.
 #[derive(Debug)]
-struct Written {
+struct EndedSegment {
     rows: Vec<LogRow>,
     last: u64,
     next: Result<u64>,
@@ -117,7 +117,7 @@ impl LogWriter {
         }
     }
 
-    fn accept(&mut self, written: Written) -> Result<()> {
+    fn accept(&mut self, written: EndedSegment) -> Result<()> {
         match written.next {
             Ok(next) => {
                 self.after = written.last;
@@ -143,9 +143,9 @@ struct NewSegment {
 }
 
 impl NewSegment {
-    async fn write(self) -> Written {
+    async fn write(self) -> EndedSegment {
         let next = self.put().await;
-        Written {
+        EndedSegment {
             last: self.last(),
             rows: self.rows,
             next,

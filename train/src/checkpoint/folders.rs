@@ -9,7 +9,7 @@ use crate::Result;
 
 /// Which checkpoints stay.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Keep {
+pub(crate) struct Retention {
     /// The newest ones.
     pub(crate) newest: usize,
     /// Those whose step is a multiple of it.
@@ -20,7 +20,7 @@ pub(crate) struct Keep {
 
 /// Deletes all checkpoints up to a step but those to keep. Those of later steps are damaged, or the run
 /// would not be here; it comes by and writes them again.
-pub(crate) async fn retain(run: &Location, keep: Keep, step: u64) -> Result<()> {
+pub(crate) async fn retain(run: &Location, keep: Retention, step: u64) -> Result<()> {
     let mut steps = steps(run).await?;
     steps.retain(|&held| held <= step);
     let old = &steps[..steps.len().saturating_sub(keep.newest)];

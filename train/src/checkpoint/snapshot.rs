@@ -18,7 +18,7 @@ pub(crate) struct Snapshot {
 }
 
 /// What is copied.
-pub(crate) struct Learned<'a> {
+pub(crate) struct TrainingState<'a> {
     pub(crate) domains: &'a Domains,
     pub(crate) parameters: &'a Parameters,
     pub(crate) optimizer: &'a AdamW,
@@ -27,7 +27,7 @@ pub(crate) struct Learned<'a> {
     pub(crate) share: Share,
 }
 
-impl Learned<'_> {
+impl TrainingState<'_> {
     /// Copies it, as it is after a step.
     ///
     /// # Errors

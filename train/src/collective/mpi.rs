@@ -13,7 +13,7 @@ use mpi::topology::SimpleCommunicator;
 use mpi::traits::*;
 use wellspring_store::Share;
 
-use super::{Collective, Launcher, Pending};
+use super::{Collective, Launcher, PendingSum};
 use crate::{Error, Result};
 
 /// A call of MPI.
@@ -199,7 +199,7 @@ impl Collective for Mpi {
         found.recv().map_err(|_| ended())
     }
 
-    fn reduce_scatter(&self, values: &Tensor, counts: &[usize]) -> Result<Pending> {
+    fn reduce_scatter(&self, values: &Tensor, counts: &[usize]) -> Result<PendingSum> {
         let (share, device) = (self.share, values.device().clone());
         let sent = Offsets::of(counts)?;
         let own = counts[share.rank];
@@ -221,7 +221,7 @@ impl Collective for Mpi {
                 self.ask(move |world| parts.sum(world, &values, |value| value))?
             }
         };
-        Ok(Pending::new(move || {
+        Ok(PendingSum::new(move || {
             let sum = sum.recv().map_err(|_| ended())?;
             Ok(Tensor::from_vec(sum, own, &device)?)
         }))

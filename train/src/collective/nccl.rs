@@ -17,7 +17,7 @@ use candle_core::{CudaStorage, DType, Device, Storage, Tensor};
 use wellspring_store::Share;
 
 use super::mpi::Mpi;
-use super::{Collective, Pending};
+use super::{Collective, PendingSum};
 use crate::{Error, Result};
 
 /// Ranks of MPI whose GPUs speak to one another.
@@ -164,7 +164,7 @@ impl Collective for Nccl {
         self.mpi.exchange(own)
     }
 
-    fn reduce_scatter(&self, values: &Tensor, counts: &[usize]) -> Result<Pending> {
+    fn reduce_scatter(&self, values: &Tensor, counts: &[usize]) -> Result<PendingSum> {
         if !matches!(values.device(), Device::Cuda(_)) {
             return self.mpi.reduce_scatter(values, counts);
         }
@@ -176,7 +176,7 @@ impl Collective for Nccl {
         for rank in 1..share.world {
             sum = (sum + came.narrow(0, rank * own, own)?.to_dtype(DType::F32)?)?;
         }
-        Ok(Pending::new(move || Ok(sum)))
+        Ok(PendingSum::new(move || Ok(sum)))
     }
 
     fn all_gather(&self, own: &Tensor, counts: &[usize]) -> Result<Tensor> {

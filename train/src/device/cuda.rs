@@ -65,13 +65,13 @@ pub(super) fn free_bytes(device: &CudaDevice) -> Result<u64> {
 }
 
 /// Memory of the host that the device reads and writes by itself, and the event after which it does so no more.
-struct Staged {
+struct PinnedBuffer {
     memory: PinnedHostSlice<f32>,
     done: CudaEvent,
 }
 
 /// The process's, as large as the most numbers that it has moved at once.
-static STAGED: Mutex<Option<Staged>> = Mutex::new(None);
+static STAGED: Mutex<Option<PinnedBuffer>> = Mutex::new(None);
 
 /// Numbers that go to the device while the host copies those after them.
 const PIECE: usize = 1 << 21;
@@ -79,7 +79,7 @@ const PIECE: usize = 1 << 21;
 /// Numbers that one task copies: one processor reads memory slower than the device takes it.
 const CHUNK: usize = 1 << 17;
 
-impl Staged {
+impl PinnedBuffer {
     /// Takes what is held, when the device is done with it, or memory for more numbers.
     fn take(held: &mut Option<Self>, count: usize, stream: &CudaStream) -> Result<Self> {
         if let Some(before) = &*held {
@@ -100,7 +100,7 @@ impl Staged {
 pub(super) fn upload(values: &[f32], shape: Shape, device: &CudaDevice) -> Result<Tensor> {
     let stream = device.cuda_stream();
     let mut held = STAGED.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut staged = Staged::take(&mut held, values.len(), &stream)?;
+    let mut staged = PinnedBuffer::take(&mut held, values.len(), &stream)?;
     let memory = staged.memory.as_mut_slice().map_err(failed)?;
     // SAFETY: the copies fill all of it before anything on the stream reads it.
     let mut copy = unsafe { device.alloc::<f32>(values.len())? };
@@ -140,7 +140,7 @@ pub(super) fn download(values: &Tensor, device: &CudaDevice) -> Result<Vec<f32>>
     let slice = storage.as_cuda_slice::<f32>()?.slice(start..start + count);
     let stream = device.cuda_stream();
     let mut held = STAGED.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut staged = Staged::take(&mut held, count, &stream)?;
+    let mut staged = PinnedBuffer::take(&mut held, count, &stream)?;
     let memory = &mut staged.memory.as_mut_slice().map_err(failed)?[..count];
     // SAFETY: nothing reads the memory before the wait, nor frees it.
     unsafe {

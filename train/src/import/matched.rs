@@ -1,4 +1,4 @@
-//! [`Matched`]: which channels and inputs of one model another has, by name, and weights carried over by that.
+//! [`NameMatch`]: which channels and inputs of one model another has, by name, and weights carried over by that.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::{Error, Result, tensors};
 
 /// Channels and inputs of a model that begins with the weights of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Matched {
+pub struct NameMatch {
     /// Names that both have: their weights are taken over.
     pub kept: Vec<String>,
     /// Names that only the new model has: their weights are fresh.
@@ -25,7 +25,7 @@ pub struct Matched {
     theirs: usize,
 }
 
-impl Matched {
+impl NameMatch {
     /// Compares the vocabulary of a model with that of another, which it takes weights from.
     pub(super) fn of(own: &Domains, theirs: &Domains) -> Self {
         let places = |own: &[String], theirs: &[String]| {
@@ -129,7 +129,7 @@ fn picked(
     Ok(Tensor::cat(&parts, axis)?)
 }
 
-impl fmt::Display for Matched {
+impl fmt::Display for NameMatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let said = |names: &[String]| match names.is_empty() {
             true => "none".to_owned(),

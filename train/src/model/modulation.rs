@@ -103,7 +103,7 @@ impl Geometry {
 }
 
 /// The kernels of one forward pass, as large as its geometry asks, and its padding.
-pub(crate) struct Patching {
+pub(crate) struct PatchKernels {
     pub(crate) embed1: Tensor,
     pub(crate) embed2: Tensor,
     pub(crate) debed1: Tensor,
@@ -111,7 +111,7 @@ pub(crate) struct Patching {
     pub(crate) padding: Padding,
 }
 
-impl Patching {
+impl PatchKernels {
     pub(super) fn of(
         network: &Network<Tensor>,
         geometry: &Geometry,

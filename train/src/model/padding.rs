@@ -13,7 +13,7 @@ use candle_core::Tensor;
 use wellspring_store::Boundary;
 
 use crate::device::upload;
-use crate::ops::{Beyond, View, window};
+use crate::ops::{PaddingMode, View, window};
 use crate::{Error, Result};
 
 /// Cells added below and above an axis of `length` cells, so that windows of `seen` cells that move
@@ -83,9 +83,9 @@ impl Padding {
             from: -(margin.low as isize),
             length: margin.low + n + margin.high,
             beyond: match margin.fill {
-                Fill::Around => Beyond::Around,
-                Fill::Edge => Beyond::Edge,
-                Fill::Learned(..) => Beyond::Zeros,
+                Fill::Around => PaddingMode::Around,
+                Fill::Edge => PaddingMode::Edge,
+                Fill::Learned(..) => PaddingMode::Zeros,
             },
         });
         Ok(window(x, &views.collect::<Vec<_>>())?)
@@ -117,7 +117,7 @@ impl Padding {
         let views = axes.map(|(margin, &n)| View {
             from: margin.low as isize,
             length: n - margin.low - margin.high,
-            beyond: Beyond::Zeros,
+            beyond: PaddingMode::Zeros,
         });
         Ok(window(y, &views.collect::<Vec<_>>())?)
     }

@@ -48,7 +48,7 @@ impl Parameters {
         })
     }
 
-    /// The same values in variables of their own.
+    /// A copy of the values, in variables of their own.
     pub(crate) fn copy(&self) -> Result<Self> {
         let copied = |(name, var): (&String, &Var)| {
             Ok((

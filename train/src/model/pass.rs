@@ -7,12 +7,12 @@ use wellspring_store::Boundary;
 
 use super::block::Setting;
 use super::convolution::{kernel_rows, transposed};
-use super::modulation::{Geometry, Patching};
+use super::modulation::{Geometry, PatchKernels};
 use super::transformer::Transformer;
 use super::{Perturbation, Surrogate};
 use crate::Result;
 use crate::config::Strategy;
-use crate::ops::{Beyond, View, gelu, linear, unfold, window};
+use crate::ops::{PaddingMode, View, gelu, linear, unfold, window};
 
 /// A pass laid out for one patch size, grid and batch.
 pub(crate) struct Pass<'a> {
@@ -22,7 +22,7 @@ pub(crate) struct Pass<'a> {
     /// Factors of the blocks' residuals, or none.
     pub(super) kept: Vec<[Tensor; 2]>,
     pub(super) geometry: Geometry,
-    pub(super) patching: Patching,
+    pub(super) patching: PatchKernels,
     pub(super) time: usize,
     pub(super) batch: usize,
     pub(super) space: Vec<usize>,
@@ -93,7 +93,7 @@ impl Pass<'_> {
             Boundary::Periodic => View {
                 from: -sign * self.perturbation.shift(axis) as isize,
                 length: n,
-                beyond: Beyond::Around,
+                beyond: PaddingMode::Around,
             },
             _ => View::whole(n),
         });

@@ -38,7 +38,7 @@ impl Transformer {
         })
     }
 
-    /// The same with layers over other variables of the same names and shapes.
+    /// A transformer of this kind over other variables with the same names and shapes.
     pub(super) fn over(
         &self,
         parameters: &Parameters,
@@ -53,7 +53,7 @@ impl Transformer {
         })
     }
 
-    /// The same layers over a model's weights as constants.
+    /// These layers over a model's weights as constants.
     pub(crate) fn frozen(&self, model: &Surrogate) -> Result<Self> {
         let (columns, axes) = (model.channels.vocabulary, model.boundaries.len());
         self.over(model.parameters(), Var::as_detached_tensor, columns, axes)
@@ -94,7 +94,7 @@ impl Transformer {
         (array * 28 * 4 + frames * tokens * scores) as u64
     }
 
-    /// The same where kernels of a GPU compute, for arrays of so many numbers.
+    /// Bytes that a block keeps where kernels of a GPU compute, for arrays of so many numbers.
     fn block_bytes_by_kernels(&self, array: usize, precision: Precision) -> u64 {
         let bytes = array * precision.dtype().size_in_bytes();
         // Normalized queries, keys and values of both attentions, and activations and norms with their inputs.

@@ -23,7 +23,7 @@ const EPSILON: f64 = 1e-8;
 
 /// A weight, its moments and its gradient.
 #[derive(Clone, Copy)]
-pub(crate) struct Moving<'a> {
+pub(crate) struct WeightUpdate<'a> {
     pub(crate) weight: &'a Var,
     pub(crate) first: &'a Var,
     pub(crate) second: &'a Var,
@@ -32,7 +32,7 @@ pub(crate) struct Moving<'a> {
 
 /// Learning rate, weight decay and clipping of a step of the optimizer.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pace {
+pub struct StepSettings {
     /// Learning rate.
     pub lr: f64,
     /// Decoupled weight decay: AdamW's.
@@ -45,14 +45,14 @@ pub struct Pace {
 
 /// Loss and gradient norm at the beginning of a step of the optimizer.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Descent {
+pub struct LossAndNorm {
     /// The loss before it.
     pub loss: f32,
     /// The norm of the loss's gradient over all weights, before it was clipped.
     pub norm: f64,
 }
 
-impl Descent {
+impl LossAndNorm {
     /// Whether the step was taken: it is skipped if the loss or a gradient is not finite.
     #[must_use]
     pub fn is_finite(&self) -> bool {
@@ -61,7 +61,12 @@ impl Descent {
 }
 
 /// Takes one step for all weights; `step` counts from 1.
-pub(crate) fn adamw(all: &[Moving<'_>], loss: &Tensor, step: u64, pace: Pace) -> Result<Descent> {
+pub(crate) fn adamw(
+    all: &[WeightUpdate<'_>],
+    loss: &Tensor,
+    step: u64,
+    pace: StepSettings,
+) -> Result<LossAndNorm> {
     match Route::of(loss) {
         Route::Gpu => by_kernels(all, loss, step, pace),
         Route::Cpu | Route::Composed => one_by_one(all, loss, step, pace),
@@ -70,10 +75,10 @@ pub(crate) fn adamw(all: &[Moving<'_>], loss: &Tensor, step: u64, pace: Pace) ->
 
 /// Takes one step for some of the weights, where loss and norm are those of all. The norm is finite.
 pub(crate) fn adamw_of_some(
-    all: &[Moving<'_>],
-    found: Descent,
+    all: &[WeightUpdate<'_>],
+    found: LossAndNorm,
     step: u64,
-    pace: Pace,
+    pace: StepSettings,
 ) -> Result<()> {
     let Some(first) = all.first() else {
         return Ok(());
@@ -85,21 +90,26 @@ pub(crate) fn adamw_of_some(
     let gradients = all.iter().map(|moving| moving.gradient * factor);
     let gradients: Vec<Tensor> = gradients.collect::<Result<_>>()?;
     let clipped = all.iter().zip(&gradients);
-    let clipped = clipped.map(|(moving, gradient)| Moving {
+    let clipped = clipped.map(|(moving, gradient)| WeightUpdate {
         gradient,
         ..*moving
     });
     let loss = Tensor::new(found.loss, first.gradient.device())?;
-    let pace = Pace { clip: None, ..pace };
+    let pace = StepSettings { clip: None, ..pace };
     by_kernels(&clipped.collect::<Vec<_>>(), &loss, step, pace).map(drop)
 }
 
-fn one_by_one(all: &[Moving<'_>], loss: &Tensor, step: u64, pace: Pace) -> Result<Descent> {
+fn one_by_one(
+    all: &[WeightUpdate<'_>],
+    loss: &Tensor,
+    step: u64,
+    pace: StepSettings,
+) -> Result<LossAndNorm> {
     let mut squares = 0.0;
     for moving in all {
         squares += sum_of_squares(moving.gradient)?;
     }
-    let found = Descent {
+    let found = LossAndNorm {
         loss: loss.to_dtype(DType::F32)?.to_scalar()?,
         norm: f64::sqrt(squares),
     };
@@ -110,11 +120,11 @@ fn one_by_one(all: &[Moving<'_>], loss: &Tensor, step: u64, pace: Pace) -> Resul
 }
 
 /// What gradients of a norm are multiplied by, where that is less than 1.
-fn clipping(norm: f64, pace: Pace) -> f64 {
+fn clipping(norm: f64, pace: StepSettings) -> f64 {
     pace.clip.map_or(1.0, |limit| limit / (norm + 1e-6))
 }
 
-fn move_all(all: &[Moving<'_>], norm: f64, step: u64, pace: Pace) -> Result<()> {
+fn move_all(all: &[WeightUpdate<'_>], norm: f64, step: u64, pace: StepSettings) -> Result<()> {
     let (update, factor) = (Update::new(step, pace), clipping(norm, pace));
     for moving in all {
         let mut gradient = moving.gradient.clone();
@@ -129,7 +139,7 @@ fn move_all(all: &[Moving<'_>], norm: f64, step: u64, pace: Pace) -> Result<()> 
     Ok(())
 }
 
-fn move_one(moving: &Moving<'_>, gradient: &Tensor, update: &Update) -> Result<()> {
+fn move_one(moving: &WeightUpdate<'_>, gradient: &Tensor, update: &Update) -> Result<()> {
     let gradient = gradient.contiguous()?;
     for (moment, beta, power) in [(moving.first, BETA1, 1), (moving.second, BETA2, 2)] {
         let beta = beta as f32;
@@ -197,7 +207,7 @@ struct Update {
 }
 
 impl Update {
-    fn new(step: u64, pace: Pace) -> Self {
+    fn new(step: u64, pace: StepSettings) -> Self {
         let correction = |beta: f64| 1.0 - beta.powf(step as f64);
         Self {
             keep: (1.0 - pace.lr * pace.decay) as f32,
@@ -261,7 +271,7 @@ mod tests {
         let (weight, first, second) = (of(&[1.0, -2.0]), of(&[0.0, 0.0]), of(&[0.0, 0.0]));
         let (mut w, mut m, mut v) = ([1.0_f64, -2.0], [0.0; 2], [0.0; 2]);
         let loss = Tensor::new(1.0_f32, &Device::Cpu).unwrap();
-        let pace = Pace {
+        let pace = StepSettings {
             lr: 1e-2,
             decay,
             l2,
@@ -270,7 +280,7 @@ mod tests {
         for step in 1..4 {
             let g = [0.5 * step as f64, -0.1];
             let gradient = Tensor::new(&[g[0] as f32, g[1] as f32], &Device::Cpu).unwrap();
-            let moving = Moving {
+            let moving = WeightUpdate {
                 weight: &weight,
                 first: &first,
                 second: &second,

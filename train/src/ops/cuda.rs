@@ -13,7 +13,7 @@ use candle_core::{CudaStorage, DType, Result, Storage, bail};
 
 use super::machine::{Machine, Value};
 use super::product::Product;
-use super::program::{Launch, Made};
+use super::program::{Launch, NewBuffer};
 
 /// (module, PTX) of every `.cu` file.
 static MODULES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/ptx.rs"));
@@ -31,7 +31,7 @@ impl Machine for CudaStorage {
         Storage::Cuda(self)
     }
 
-    fn unwritten(&self, made: &Made) -> Result<Self> {
+    fn unwritten(&self, made: &NewBuffer) -> Result<Self> {
         let (count, device) = (made.shape.elem_count(), self.device());
         // SAFETY: a program's kernels write what they make before anything reads it.
         let slice = unsafe {

@@ -10,7 +10,7 @@ use wellspring_emulator as emulator;
 
 use super::machine::{Machine, Value};
 use super::product::{Operand, Product, Sizes};
-use super::program::{Launch, Made};
+use super::program::{Launch, NewBuffer};
 
 thread_local! {
     static ON: Cell<bool> = const { Cell::new(false) };
@@ -47,7 +47,7 @@ impl Machine for CpuStorage {
         Storage::Cpu(self)
     }
 
-    fn unwritten(&self, made: &Made) -> Result<Self> {
+    fn unwritten(&self, made: &NewBuffer) -> Result<Self> {
         let count = made.shape.elem_count();
         Ok(match made.dtype {
             DType::F32 => Self::F32(vec![f32::NAN; count]),

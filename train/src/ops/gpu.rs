@@ -8,7 +8,7 @@ use candle_core::{
     Tensor, bail,
 };
 
-use super::kept::{Kept, is_large};
+use super::kept::{SavedTensor, is_large};
 #[cfg(any(test, feature = "cuda"))]
 use super::machine::Machine;
 use super::program::{Program, aligned};
@@ -119,7 +119,7 @@ pub(super) fn on_gpu<K: Kernels, const N: usize>(op: K, inputs: [&Tensor; N]) ->
     if tape::is_on() {
         return recorded(op, &inputs);
     }
-    let op = OnGpu {
+    let op = GpuOp {
         op,
         kept: OnceLock::new(),
     };
@@ -136,7 +136,7 @@ fn recorded<K: Kernels>(op: K, inputs: &[Tensor]) -> Result<Tensor> {
     let op = Rc::new(op);
     let (y, beside) = applied(&*op, inputs)?;
     let inputs: Vec<&Tensor> = inputs.iter().collect();
-    let kept: Vec<Kept> = inputs.iter().map(|input| tape::kept(input)).collect();
+    let kept: Vec<SavedTensor> = inputs.iter().map(|input| tape::kept(input)).collect();
     if K::QUICK && is_large(&y) {
         let (op, kept) = (Rc::clone(&op), kept.clone());
         tape::make_again(&y, move || Ok(applied(&*op, &tensors(&kept)?)?.0));
@@ -175,8 +175,8 @@ fn applied<K: Kernels>(op: &K, inputs: &[Tensor]) -> Result<(Tensor, Vec<Tensor>
     }
 }
 
-fn tensors(kept: &[Kept]) -> Result<Vec<Tensor>> {
-    kept.iter().map(Kept::tensor).collect()
+fn tensors(kept: &[SavedTensor]) -> Result<Vec<Tensor>> {
+    kept.iter().map(SavedTensor::tensor).collect()
 }
 
 /// The gradient of each of an op's inputs.
@@ -189,12 +189,12 @@ fn gradients<K: Kernels>(op: &K, count: usize, at: &Backward<'_>) -> Result<Vec<
 }
 
 /// An op in Candle's graph.
-struct OnGpu<K> {
+struct GpuOp<K> {
     op: K,
     kept: OnceLock<Vec<Tensor>>,
 }
 
-impl<K: Kernels> OnGpu<K> {
+impl<K: Kernels> GpuOp<K> {
     #[cfg(feature = "cuda")]
     fn on_cuda(&self, inputs: &[(&CudaStorage, &Layout)]) -> Result<(CudaStorage, Shape)> {
         self.on(inputs)
@@ -281,7 +281,7 @@ fn arrays<M: Machine>(inputs: &[(&M, &Layout)]) -> Vec<Array> {
     arrays.collect()
 }
 
-impl<K: Kernels> CustomOp1 for OnGpu<K> {
+impl<K: Kernels> CustomOp1 for GpuOp<K> {
     fn name(&self) -> &'static str {
         K::NAME
     }
@@ -300,7 +300,7 @@ impl<K: Kernels> CustomOp1 for OnGpu<K> {
     }
 }
 
-impl<K: Kernels> CustomOp2 for OnGpu<K> {
+impl<K: Kernels> CustomOp2 for GpuOp<K> {
     fn name(&self) -> &'static str {
         K::NAME
     }
@@ -338,7 +338,7 @@ impl<K: Kernels> CustomOp2 for OnGpu<K> {
     }
 }
 
-impl<K: Kernels> CustomOp3 for OnGpu<K> {
+impl<K: Kernels> CustomOp3 for GpuOp<K> {
     fn name(&self) -> &'static str {
         K::NAME
     }

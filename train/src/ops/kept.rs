@@ -1,4 +1,4 @@
-//! [`Kept`]: what a tape keeps of a tensor until its backward pass: the tensor, or how to make it again.
+//! [`SavedTensor`]: what a tape keeps of a tensor until its backward pass: the tensor, or how to make it again.
 //!
 //! A normalization or an activation is one pass over memory, which takes a GPU little time, while its result is as large
 //! as that of a matrix product. So such results are dropped after the forward pass and made again from the op's inputs
@@ -21,12 +21,12 @@ pub(crate) fn bytes_kept(bytes: usize) -> usize {
 
 /// A tensor, or how to make it again.
 #[derive(Clone)]
-pub(super) enum Kept {
+pub(super) enum SavedTensor {
     Tensor(Tensor),
     Recipe(Rc<Recipe>),
 }
 
-impl Kept {
+impl SavedTensor {
     /// The tensor, which is made now where only its recipe was kept.
     ///
     /// # Errors
@@ -96,9 +96,12 @@ mod tests {
         let hidden = swiglu(&product(&y, &weights[0])?)?;
         if tape::is_on() {
             for large in [&y, &flat] {
-                assert!(matches!(tape::kept(large), Kept::Recipe(_)));
+                assert!(matches!(tape::kept(large), SavedTensor::Recipe(_)));
             }
-            assert!(matches!(tape::kept(&hidden), Kept::Tensor(_)), "small");
+            assert!(
+                matches!(tape::kept(&hidden), SavedTensor::Tensor(_)),
+                "small"
+            );
         }
         let flat = reshape(&product(&flat, &weights[1])?, (1, TOKENS, 1))?;
         residual(&hidden, &flat, None, None)

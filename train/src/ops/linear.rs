@@ -13,7 +13,7 @@ use super::gpu::{Route, on_gpu};
 use super::matrix::{Matrix, MatrixMut};
 use super::tape;
 use crate::Precision;
-use kernels::OnGpu;
+use kernels::LinearKernels;
 
 /// A pointwise linear map, in the numbers of x. On a GPU factors in f32 are rounded to TF32 in every
 /// precision but f32.
@@ -29,8 +29,8 @@ pub(crate) fn linear(
             tape::apply3([&x, &w, &tape::contiguous(b)?], Linear)
         }
         (Route::Cpu, None) => tape::apply2([&tape::contiguous(x)?, &tape::contiguous(w)?], Linear),
-        (Route::Gpu, Some(b)) => on_gpu(OnGpu { precision }, [x, w, b]),
-        (Route::Gpu, None) => on_gpu(OnGpu { precision }, [x, w]),
+        (Route::Gpu, Some(b)) => on_gpu(LinearKernels { precision }, [x, w, b]),
+        (Route::Gpu, None) => on_gpu(LinearKernels { precision }, [x, w]),
         (Route::Composed, Some(b)) => {
             tape::composed([x, w, b], |[x, w, b]| composed(x, w, Some(b)))
         }

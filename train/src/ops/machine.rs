@@ -4,7 +4,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::{Result, Storage};
 
 use super::product::Product;
-use super::program::{Arg, Launch, Made, TABLE};
+use super::program::{Arg, Launch, NewBuffer, TABLE};
 
 /// Storage of a machine that runs programs.
 pub(super) trait Machine: BackendStorage {
@@ -15,7 +15,7 @@ pub(super) trait Machine: BackendStorage {
     fn into_storage(self) -> Storage;
 
     /// A buffer on this one's device, which holds anything.
-    fn unwritten(&self, made: &Made) -> Result<Self>;
+    fn unwritten(&self, made: &NewBuffer) -> Result<Self>;
 
     /// Address of the number at index `from`.
     fn address(&self, from: usize) -> Result<u64>;

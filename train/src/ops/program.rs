@@ -151,7 +151,7 @@ pub(super) enum Step {
 
 /// A buffer that a program makes.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Made {
+pub(super) struct NewBuffer {
     pub(super) shape: Shape,
     pub(super) dtype: DType,
     /// Whether it outlives the program.
@@ -165,7 +165,7 @@ pub(super) struct Program {
     /// The source file that has the kernels, without its ending.
     pub(super) module: &'static str,
     pub(super) inputs: usize,
-    pub(super) made: Vec<Made>,
+    pub(super) made: Vec<NewBuffer>,
     pub(super) steps: Vec<Step>,
 }
 
@@ -191,7 +191,7 @@ impl Program {
     }
 
     fn make(&mut self, shape: Shape, dtype: DType, result: bool) -> Buffer {
-        self.made.push(Made {
+        self.made.push(NewBuffer {
             shape,
             dtype,
             result,

@@ -13,7 +13,7 @@ const SCALE: usize = 5;
 
 /// Frames on a GPU, and means and deviations of the first of them.
 #[derive(Debug, Clone)]
-pub(crate) struct Normalized {
+pub(crate) struct NormalizedFrames {
     /// (T, B, C, cells).
     frames: Tensor,
     /// Frames that the scales are of.
@@ -22,7 +22,7 @@ pub(crate) struct Normalized {
     scales: Tensor,
 }
 
-impl Normalized {
+impl NormalizedFrames {
     /// Normalizes by the statistics of the first `time` frames.
     pub(crate) fn new(frames: &Tensor, time: usize) -> Result<Self> {
         let (_, batch, channels, cells) = frames.dims4()?;

@@ -16,7 +16,7 @@ use candle_core::{CustomOp1, CustomOp2, CustomOp3, Result, Shape, Tensor, Tensor
 
 use super::gradients::Gradients;
 use super::join::joined;
-use super::kept::{Kept, Recipe};
+use super::kept::{Recipe, SavedTensor};
 use super::seed::backward_from;
 
 /// Gives the gradients of an op's inputs from those of its outputs.
@@ -34,7 +34,7 @@ struct Recording {
     on: bool,
     records: Vec<Record>,
     learns: HashSet<TensorId>,
-    /// Of tensors that are not kept.
+    /// How tensors that are not kept are made again.
     recipes: HashMap<TensorId, Rc<Recipe>>,
 }
 
@@ -167,9 +167,9 @@ fn push(
 }
 
 /// What a record keeps of a tensor.
-pub(super) fn kept(x: &Tensor) -> Kept {
+pub(super) fn kept(x: &Tensor) -> SavedTensor {
     let recipe = RECORDING.with_borrow(|recording| recording.recipes.get(&x.id()).cloned());
-    recipe.map_or_else(|| Kept::Tensor(x.clone()), Kept::Recipe)
+    recipe.map_or_else(|| SavedTensor::Tensor(x.clone()), SavedTensor::Recipe)
 }
 
 /// Has records keep the recipe of a tensor in its stead.
@@ -262,7 +262,7 @@ pub(crate) fn reshape(x: &Tensor, shape: impl Into<Shape>) -> Result<Tensor> {
         return x.reshape(shape.into());
     }
     let (y, before) = (x.detach().reshape(shape.into())?, x.shape().clone());
-    if let whole @ Kept::Recipe(_) = kept(x) {
+    if let whole @ SavedTensor::Recipe(_) = kept(x) {
         let shape = y.shape().clone();
         make_again(&y, move || whole.tensor()?.reshape(&shape));
     }

@@ -97,7 +97,7 @@ struct Trial {
 }
 
 /// A result and the gradients of its projection.
-struct Evaluated {
+struct ResultWithGradients {
     result: Tensor,
     gradients: Vec<Tensor>,
 }
@@ -129,21 +129,25 @@ impl Trial {
         (y * &seed).unwrap().sum_all().unwrap()
     }
 
-    fn evaluate(&self, function: impl Fn(&[Tensor]) -> Result<Tensor>) -> Evaluated {
+    fn evaluate(&self, function: impl Fn(&[Tensor]) -> Result<Tensor>) -> ResultWithGradients {
         let result = function(&self.inputs()).unwrap();
         let found = self.projected(&result).backward().unwrap();
         let gradients = self.vars.iter().map(|var| {
             let gradient = found.get(var).expect("every input gets a gradient");
             gradient.clone()
         });
-        Evaluated {
+        ResultWithGradients {
             gradients: gradients.collect(),
             result,
         }
     }
 
     /// The projection's slope along a random direction, by gradients and by differences.
-    fn differentiate(&self, function: impl Fn(&[Tensor]) -> Result<Tensor>, found: &Evaluated) {
+    fn differentiate(
+        &self,
+        function: impl Fn(&[Tensor]) -> Result<Tensor>,
+        found: &ResultWithGradients,
+    ) {
         let mut random = ChaCha8Rng::seed_from_u64(3);
         let directions: Vec<Tensor> = self
             .vars
@@ -168,7 +172,7 @@ impl Trial {
     }
 }
 
-impl Evaluated {
+impl ResultWithGradients {
     fn compare(&self, expected: &Self, tolerance: f32) {
         close(&self.result, &expected.result, tolerance, "values");
         let pairs = self.gradients.iter().zip(&expected.gradients);

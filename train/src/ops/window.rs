@@ -11,7 +11,7 @@ use super::program::{Arg, Extent, Program, args, int};
 
 /// What lies beyond the ends of an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Beyond {
+pub(crate) enum PaddingMode {
     /// The other end.
     Around,
     /// The cell at the edge again.
@@ -26,7 +26,7 @@ pub(crate) struct View {
     /// First cell of the window; negative if it begins before the grid.
     pub(crate) from: isize,
     pub(crate) length: usize,
-    pub(crate) beyond: Beyond,
+    pub(crate) beyond: PaddingMode,
 }
 
 impl View {
@@ -35,7 +35,7 @@ impl View {
         Self {
             from: 0,
             length: n,
-            beyond: Beyond::Zeros,
+            beyond: PaddingMode::Zeros,
         }
     }
 
@@ -47,8 +47,8 @@ impl View {
     fn source(&self, at: usize, n: usize) -> usize {
         let (at, n) = (at as isize + self.from, n as isize);
         match self.beyond {
-            Beyond::Around => at.rem_euclid(n) as usize,
-            Beyond::Edge | Beyond::Zeros => at.clamp(0, n - 1) as usize,
+            PaddingMode::Around => at.rem_euclid(n) as usize,
+            PaddingMode::Edge | PaddingMode::Zeros => at.clamp(0, n - 1) as usize,
         }
     }
 }
@@ -83,13 +83,13 @@ fn along(x: &Tensor, axis: usize, view: &View) -> Result<Tensor> {
     match view.beyond {
         _ if view.is_whole(n) => Ok(x.clone()),
         _ if inside => x.narrow(axis, view.from as usize, view.length),
-        Beyond::Around if view.length == n => x.roll(-view.from as i32, axis),
-        Beyond::Around | Beyond::Edge => {
+        PaddingMode::Around if view.length == n => x.roll(-view.from as i32, axis),
+        PaddingMode::Around | PaddingMode::Edge => {
             let cells = (0..view.length).map(|at| view.source(at, n) as u32);
             let cells = Tensor::from_iter(cells, x.device())?;
             x.contiguous()?.index_select(&cells, axis)
         }
-        Beyond::Zeros => {
+        PaddingMode::Zeros => {
             let (start, end) = (view.from.clamp(0, n as isize), end.clamp(0, n as isize));
             let shown = (end - start).max(0) as usize;
             let low = (-view.from).clamp(0, view.length as isize) as usize;
@@ -130,7 +130,10 @@ impl Window {
             self.0.iter().map(|view| view.beyond as i32).collect(),
         ];
         // An axis that the grid does not have is one cell, as it is.
-        for (column, none) in columns.into_iter().zip([1, 0, 1, Beyond::Zeros as i32]) {
+        for (column, none) in columns
+            .into_iter()
+            .zip([1, 0, 1, PaddingMode::Zeros as i32])
+        {
             args.extend(vec![Arg::Int(none); 3 - self.0.len()]);
             args.extend(column.into_iter().map(Arg::Int));
         }
@@ -170,7 +173,7 @@ mod tests {
             length,
             beyond,
         };
-        let (around, edge, zeros) = (Beyond::Around, Beyond::Edge, Beyond::Zeros);
+        let (around, edge, zeros) = (PaddingMode::Around, PaddingMode::Edge, PaddingMode::Zeros);
         let cases: [(&[usize], &[View], usize); 7] = [
             // Rolls, one way and the other.
             (&[5, 6], &[view(-2, 5, around), view(1, 6, around)], 3),
@@ -208,12 +211,15 @@ mod tests {
             };
             window(&x, &[view])?.flatten_all()?.to_vec1()
         };
-        assert_eq!(shown(-1, 3, Beyond::Around)?, [3.0, 1.0, 2.0]);
-        assert_eq!(shown(2, 5, Beyond::Around)?, [3.0, 1.0, 2.0, 3.0, 1.0]);
-        assert_eq!(shown(-2, 6, Beyond::Edge)?, [1.0, 1.0, 1.0, 2.0, 3.0, 3.0]);
-        assert_eq!(shown(-1, 5, Beyond::Zeros)?, [0.0, 1.0, 2.0, 3.0, 0.0]);
-        assert_eq!(shown(1, 3, Beyond::Zeros)?, [2.0, 3.0, 0.0]);
-        assert_eq!(shown(1, 2, Beyond::Edge)?, [2.0, 3.0]);
+        assert_eq!(shown(-1, 3, PaddingMode::Around)?, [3.0, 1.0, 2.0]);
+        assert_eq!(shown(2, 5, PaddingMode::Around)?, [3.0, 1.0, 2.0, 3.0, 1.0]);
+        assert_eq!(
+            shown(-2, 6, PaddingMode::Edge)?,
+            [1.0, 1.0, 1.0, 2.0, 3.0, 3.0]
+        );
+        assert_eq!(shown(-1, 5, PaddingMode::Zeros)?, [0.0, 1.0, 2.0, 3.0, 0.0]);
+        assert_eq!(shown(1, 3, PaddingMode::Zeros)?, [2.0, 3.0, 0.0]);
+        assert_eq!(shown(1, 2, PaddingMode::Edge)?, [2.0, 3.0]);
         Ok(())
     }
 }

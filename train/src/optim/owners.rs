@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use candle_core::{DType, Tensor, Var};
 
 use crate::Result;
-use crate::collective::{Collective, Pending, Wire};
+use crate::collective::{Collective, PendingSum, Wire};
 use crate::model::{Parameters, Surrogate};
 use crate::ops::{Gradients, sum_of_squares};
 
@@ -137,7 +137,7 @@ pub(crate) struct Outbox<'a> {
     present: Option<BTreeSet<String>>,
     left: &'a [Bucket],
     /// This rank's weights of each bucket that was sent, and their sum.
-    sent: Vec<(Vec<&'a Var>, Pending)>,
+    sent: Vec<(Vec<&'a Var>, PendingSum)>,
 }
 
 impl<'a> Outbox<'a> {
@@ -249,7 +249,7 @@ mod tests {
     use wellspring_store::Boundary;
 
     use super::*;
-    use crate::{Alone, TransformerConfig};
+    use crate::{SingleProcess, TransformerConfig};
 
     fn model() -> Surrogate {
         let config = TransformerConfig {
@@ -289,7 +289,7 @@ mod tests {
             gradients.add(var, var.as_detached_tensor()).unwrap();
         }
         let owners = Owners::new(&model, |_| false, 1).unwrap();
-        let mut outbox = owners.outbox(&Alone, parameters, Wire::F32, 2.0);
+        let mut outbox = owners.outbox(&SingleProcess, parameters, Wire::F32, 2.0);
         outbox.send_from(2, &gradients).unwrap();
         assert_eq!(outbox.sent.len(), 1);
         outbox.send_from(2, &gradients).unwrap();

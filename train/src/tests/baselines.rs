@@ -44,7 +44,7 @@ fn a_resumed_run_equals_an_undisturbed_one() {
                 start: Start::Resume,
                 validator: None,
                 stop,
-                collective: &Alone,
+                collective: &SingleProcess,
             };
             train(run, options, runtime.handle(), reporter).unwrap()
         };
@@ -94,7 +94,7 @@ fn each_learns_the_waves() {
             start: Start::New,
             validator: None,
             stop: &Stop::default(),
-            collective: &Alone,
+            collective: &SingleProcess,
         };
         let outcome = train(&memory(), options, runtime.handle(), &Silent).unwrap();
         assert!(outcome.loss.unwrap() < 0.6, "{kind}: {outcome:?}");

@@ -6,7 +6,7 @@ use candle_core::Tensor;
 
 use super::run::{Run, nine_steps};
 use super::*;
-use crate::{InputKind, Matched, fine_tune};
+use crate::{InputKind, NameMatch, fine_tune};
 
 fn tensors(run: &Run, place: &Location, step: u64) -> HashMap<String, Tensor> {
     let found = Checkpoint::find(place, CheckpointChoice::Step(step).into(), &Silent);
@@ -19,7 +19,7 @@ fn tuned(
     config: &Config,
     dataset: &Arc<Dataset>,
     place: &Location,
-) -> crate::Result<Matched> {
+) -> crate::Result<NameMatch> {
     let datasets = [Arc::clone(dataset)];
     let begun = fine_tune(
         config,
@@ -86,7 +86,7 @@ fn channels_are_matched_by_name() {
         start: Start::Resume,
         validator: None,
         stop: &Stop::default(),
-        collective: &Alone,
+        collective: &SingleProcess,
     };
     let outcome = train(&place, options, run.runtime.handle(), &run.notes).unwrap();
     assert_eq!((outcome.begun, outcome.step), (0, 9));

@@ -2,7 +2,7 @@
 
 use super::run::{Run, nine_steps};
 use super::*;
-use crate::checkpoint::Learned;
+use crate::checkpoint::TrainingState;
 use crate::claim::RunClaim;
 use crate::{Domains, Progress};
 
@@ -132,7 +132,7 @@ async fn moments_that_are_not_finite_are_never_written() {
     for (value, written) in [(f32::INFINITY, false), (1e38, true)] {
         let moments = with_value(optimizer.to_safetensors().unwrap(), value);
         optimizer.load_safetensors(&moments, 3, "it").unwrap();
-        let learned = Learned {
+        let learned = TrainingState {
             domains: &domains,
             parameters: model.parameters(),
             optimizer: &optimizer,

@@ -11,7 +11,7 @@ const N: usize = 16;
 const FRAMES: usize = 5;
 
 /// Two trajectories that begin alike and part after three frames, with what decides it.
-struct Parting {
+struct TwoFutures {
     /// Scalars of the simulations, one value for each trajectory.
     scalars: Vec<(&'static str, [f64; 2])>,
     /// What a constant field adds to a ramp along x, in each trajectory.
@@ -20,7 +20,7 @@ struct Parting {
     dt: f64,
 }
 
-impl Default for Parting {
+impl Default for TwoFutures {
     fn default() -> Self {
         Self {
             scalars: vec![("speed", [1.0, 3.0])],
@@ -35,7 +35,7 @@ fn ramp(offset: f32) -> Frames {
     Frames::new(1, 1, 1, vec![N, N], values).unwrap()
 }
 
-impl Parting {
+impl TwoFutures {
     /// A wave that moves along x, and from the fourth frame on back in the second trajectory.
     fn frame(trajectory: usize, step: usize) -> Frames {
         let at = match (trajectory, step) {
@@ -148,7 +148,7 @@ fn go(
         start: Start::Resume,
         validator: None,
         stop: &Stop::default(),
-        collective: &Alone,
+        collective: &SingleProcess,
     };
     train(run, options, runtime.handle(), &Silent)
 }
@@ -179,10 +179,10 @@ fn both(runtime: &Runtime, dataset: &Dataset, spec: WindowSpec) -> (Frames, Vec<
 #[test]
 fn inputs_are_normalized_channels_after_the_state() {
     let runtime = Runtime::new().unwrap();
-    let parting = Parting {
+    let parting = TwoFutures {
         scalars: vec![("speed", [1.0, 3.0]), ("still", [0.1, 0.1])],
         mask: Some([0.0, 100.0]),
-        ..Parting::default()
+        ..TwoFutures::default()
     };
     let dataset = runtime.block_on(parting.write());
     let config = parting_config(&InputKind::ALL);
@@ -268,13 +268,13 @@ fn mean_and_std(values: &[f64]) -> (f64, f64) {
 fn a_model_that_sees_a_scalar_tells_trajectories_apart() {
     let runtime = Runtime::new().unwrap();
     for (kind, parting) in [
-        (InputKind::Scalars, Parting::default()),
+        (InputKind::Scalars, TwoFutures::default()),
         (
             InputKind::Constants,
-            Parting {
+            TwoFutures {
                 scalars: vec![],
                 mask: Some([0.0, 100.0]),
-                ..Parting::default()
+                ..TwoFutures::default()
             },
         ),
     ] {
@@ -321,10 +321,10 @@ fn a_model_that_sees_a_scalar_tells_trajectories_apart() {
 fn inputs_are_never_in_the_loss() {
     let runtime = Runtime::new().unwrap();
     for (strategy, size) in [(Strategy::Ckm, 8), (Strategy::Csm, 8), (Strategy::Fixed, 8)] {
-        let parting = |speed, mask| Parting {
+        let parting = |speed, mask| TwoFutures {
             scalars: vec![("speed", speed)],
             mask: Some(mask),
-            ..Parting::default()
+            ..TwoFutures::default()
         };
         let one = runtime.block_on(parting([1.0, 3.0], [0.0, 1.0]).write());
         let mut config = parting_config(&InputKind::ALL);
@@ -377,9 +377,9 @@ fn inputs_are_never_in_the_loss() {
 #[test]
 fn a_run_with_inputs_goes_on_bit_for_bit() {
     let runtime = Runtime::new().unwrap();
-    let parting = Parting {
+    let parting = TwoFutures {
         mask: Some([0.0, 100.0]),
-        ..Parting::default()
+        ..TwoFutures::default()
     };
     let dataset = [runtime.block_on(parting.write())];
     let config = parting_config(&InputKind::ALL);
@@ -392,7 +392,7 @@ fn a_run_with_inputs_goes_on_bit_for_bit() {
         start: Start::New,
         validator: None,
         stop: &stop,
-        collective: &Alone,
+        collective: &SingleProcess,
     };
     let reporter = StopAfter(AtomicU64::new(4), &stop);
     train(&parts, options, runtime.handle(), &reporter).unwrap();
@@ -428,8 +428,8 @@ fn a_run_with_inputs_goes_on_bit_for_bit() {
 #[test]
 fn data_sets_share_a_vocabulary_of_inputs() {
     let runtime = Runtime::new().unwrap();
-    let one = Parting::default();
-    let other = Parting {
+    let one = TwoFutures::default();
+    let other = TwoFutures {
         scalars: vec![("speed", [5.0, 7.0]), ("depth", [0.0, 2.0])],
         mask: Some([0.0, 1.0]),
         dt: 2.0,
@@ -504,9 +504,9 @@ fn data_sets_share_a_vocabulary_of_inputs() {
 #[test]
 fn what_an_input_lacks_is_named() {
     let runtime = Runtime::new().unwrap();
-    let missing = Parting {
+    let missing = TwoFutures {
         scalars: vec![("speed", [1.0, f64::NAN])],
-        ..Parting::default()
+        ..TwoFutures::default()
     };
     let dataset = [runtime.block_on(missing.write())];
     let config = parting_config(&[InputKind::Scalars]);
@@ -516,9 +516,9 @@ fn what_an_input_lacks_is_named() {
     let expected = "scalar:speed is missing in trajectory 1 (by hand 1)";
     assert!(error.contains(expected), "{error}");
 
-    let still = Parting {
+    let still = TwoFutures {
         dt: 0.0,
-        ..Parting::default()
+        ..TwoFutures::default()
     };
     let dataset = [runtime.block_on(still.write())];
     let config = parting_config(&[InputKind::Dt]);
@@ -531,7 +531,7 @@ fn what_an_input_lacks_is_named() {
     );
 
     // Of a prediction: which trajectory it is of.
-    let sound = [runtime.block_on(Parting::default().write())];
+    let sound = [runtime.block_on(TwoFutures::default().write())];
     let config = parting_config(&[InputKind::Scalars]);
     let run = memory();
     go(&runtime, &config, &sound, &run).unwrap();
@@ -562,7 +562,7 @@ fn what_an_input_lacks_is_named() {
 #[test]
 fn a_boundary_at_a_side_where_none_was_seen_is_refused() {
     let runtime = Runtime::new().unwrap();
-    let dataset = [runtime.block_on(Parting::default().write())];
+    let dataset = [runtime.block_on(TwoFutures::default().write())];
     let config = parting_config(&[InputKind::Boundaries]);
     let domains = runtime
         .block_on(Domains::of_run(&dataset, &config))
@@ -589,7 +589,7 @@ fn a_boundary_at_a_side_where_none_was_seen_is_refused() {
 #[test]
 fn what_is_asked_for_and_not_there_is_told() {
     let runtime = Runtime::new().unwrap();
-    let dataset = [runtime.block_on(Parting::default().write())];
+    let dataset = [runtime.block_on(TwoFutures::default().write())];
     let notes = Notes::default();
     let config = parting_config(&[InputKind::Constants]);
     let options = TrainOptions {
@@ -598,7 +598,7 @@ fn what_is_asked_for_and_not_there_is_told() {
         start: Start::New,
         validator: None,
         stop: &Stop::default(),
-        collective: &Alone,
+        collective: &SingleProcess,
     };
     train(&memory(), options, runtime.handle(), &notes).unwrap();
     let told = notes.take().join("\n");
@@ -615,9 +615,9 @@ fn what_is_asked_for_and_not_there_is_told() {
 #[test]
 fn inputs_on_kernels_are_those_of_the_cpu() {
     let runtime = Runtime::new().unwrap();
-    let parting = Parting {
+    let parting = TwoFutures {
         mask: Some([0.0, 1.0]),
-        ..Parting::default()
+        ..TwoFutures::default()
     };
     let dataset = [runtime.block_on(parting.write())];
     let config = parting_config(&InputKind::ALL);

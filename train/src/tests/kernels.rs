@@ -4,15 +4,15 @@ use candle_core::{Device, Tensor};
 
 use super::*;
 use crate::ops::testing::on_kernels;
-use crate::{AdamW, Descent, Pace};
+use crate::{AdamW, LossAndNorm, StepSettings};
 
 /// Two steps, and the gradients of the second.
-struct Stepped {
-    descents: [Descent; 2],
+struct TwoSteps {
+    descents: [LossAndNorm; 2],
     gradients: BTreeMap<String, Tensor>,
 }
 
-fn stepped(config: &ModelConfig, precision: Precision, limit: u64, device: &Device) -> Stepped {
+fn stepped(config: &ModelConfig, precision: Precision, limit: u64, device: &Device) -> TwoSteps {
     let frames = (0..4 * 2 * 2 * 36 * 36).map(|i| (i as f32 * 0.37).sin());
     let frames = Frames::new(4, 2, 2, vec![36, 36], frames.collect()).unwrap();
     let sides = vec![[Boundary::Wall, Boundary::Open], [Boundary::Periodic; 2]];
@@ -20,7 +20,7 @@ fn stepped(config: &ModelConfig, precision: Precision, limit: u64, device: &Devi
     let model = model.in_precision(precision);
     let patch = config.patches()[0].on(2).unwrap();
     let still = Perturbation::none();
-    let pace = Pace {
+    let pace = StepSettings {
         lr: 1e-3,
         decay: 0.1,
         l2: 0.0,
@@ -38,7 +38,7 @@ fn stepped(config: &ModelConfig, precision: Precision, limit: u64, device: &Devi
         let step = optimizer.step(model.parameters(), &loss, &found, pace);
         step.unwrap()
     });
-    Stepped {
+    TwoSteps {
         descents,
         gradients,
     }

@@ -120,7 +120,7 @@ fn a_grid_that_no_patch_divides_is_learned_and_continued() {
             start: Start::New,
             validator: None,
             stop: &Stop::default(),
-            collective: &Alone,
+            collective: &SingleProcess,
         };
         let outcome = train(&run, options, runtime.handle(), &Silent).unwrap();
         assert!(outcome.loss.unwrap().is_finite(), "{strategy:?}");

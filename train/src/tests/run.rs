@@ -62,7 +62,7 @@ impl Run {
             start: Start::Resume,
             validator: None,
             stop,
-            collective: &Alone,
+            collective: &SingleProcess,
         };
         train(&self.place, options, self.runtime.handle(), reporter)
     }
@@ -74,7 +74,7 @@ impl Run {
             start,
             validator: None,
             stop: &Stop::default(),
-            collective: &Alone,
+            collective: &SingleProcess,
         };
         train(&self.place, options, self.runtime.handle(), &self.notes)
     }

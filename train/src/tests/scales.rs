@@ -20,7 +20,7 @@ fn units_do_not_change_what_is_learned() {
             start: Start::New,
             validator: None,
             stop: &Stop::default(),
-            collective: &Alone,
+            collective: &SingleProcess,
         };
         let outcome = train(&memory(), options, runtime.handle(), &Silent);
         f64::from(outcome.unwrap().loss.unwrap())

@@ -195,7 +195,7 @@ fn where_data_cannot_be_read_any_longer_the_last_step_is_kept() {
             start: Start::Resume,
             validator: None,
             stop: &Stop::default(),
-            collective: &Alone,
+            collective: &SingleProcess,
         };
         train(place, options, run.runtime.handle(), reporter)
     };

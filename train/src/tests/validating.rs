@@ -62,7 +62,7 @@ fn go(run: &Run, config: &Config, validator: &Scripted) -> crate::Outcome {
         start: Start::Resume,
         validator: Some(validator),
         stop: &Stop::default(),
-        collective: &Alone,
+        collective: &SingleProcess,
     };
     train(&run.place, options, run.runtime.handle(), &run.notes).unwrap()
 }

@@ -2,7 +2,7 @@
 
 use super::Trainer;
 use crate::Result;
-use crate::optim::Descent;
+use crate::optim::LossAndNorm;
 
 /// What a rank tells the others of a step.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -82,14 +82,14 @@ impl Agreement {
     }
 
     /// Loss and gradient norm over all ranks, summed in the order of ranks.
-    pub(super) fn descent(&self) -> Descent {
+    pub(super) fn descent(&self) -> LossAndNorm {
         let (loss, squares) = self
             .reports
             .iter()
             .fold((0.0, 0.0), |(loss, squares), report| {
                 (loss + report.loss, squares + report.squares)
             });
-        Descent {
+        LossAndNorm {
             loss: loss as f32,
             norm: f64::sqrt(squares),
         }

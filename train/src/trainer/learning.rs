@@ -13,7 +13,7 @@ use crate::config::Optimizer;
 use crate::log::Event;
 use crate::model::Perturbation;
 use crate::ops::Gradients;
-use crate::optim::{Descent, Pace, learning_rate};
+use crate::optim::{LossAndNorm, StepSettings, learning_rate};
 use crate::{Error, Example, Result, Stop, step, training_gradients_by_block};
 
 /// Losses that the outcome of a run is the mean of.
@@ -65,7 +65,7 @@ impl Trainer<'_> {
             return Ok(true);
         }
         self.progress.skipped = 0;
-        let Descent { loss, norm } = found;
+        let LossAndNorm { loss, norm } = found;
         let seconds = began.elapsed().as_secs_f64();
         tracing::debug!(step = self.step, loss, %patch, seconds, waited, "step");
         self.wait.add(waited, seconds);
@@ -93,8 +93,8 @@ impl Trainer<'_> {
         batch: &Batch,
         patch: &Patch,
         perturbation: &Perturbation,
-        pace: Pace,
-    ) -> Result<Descent> {
+        pace: StepSettings,
+    ) -> Result<LossAndNorm> {
         let ready = &mut |_: usize, _: &Gradients| Ok(());
         let (loss, gradients) = self.gradients(batch, patch, perturbation, ready)?;
         self.whole = false;
@@ -121,13 +121,13 @@ impl Trainer<'_> {
     }
 
     /// What the optimizer does in the next step.
-    pub(super) fn pace(&self) -> Pace {
+    pub(super) fn pace(&self) -> StepSettings {
         let optim = &self.config.optim;
         let (decay, l2) = match optim.kind {
             Optimizer::AdamW => (optim.weight_decay, 0.0),
             Optimizer::Adam => (0.0, optim.weight_decay),
         };
-        Pace {
+        StepSettings {
             lr: self.rate(self.step),
             decay,
             l2,
@@ -236,12 +236,12 @@ impl Trainer<'_> {
         &mut self,
         data: String,
         patch: &Patch,
-        found: Descent,
+        found: LossAndNorm,
         windows: &[Window],
         reporter: &dyn Reporter,
     ) -> Result<()> {
         self.progress.skipped += 1;
-        let Descent { loss, norm } = found;
+        let LossAndNorm { loss, norm } = found;
         let what = format!("the loss is {loss} and its gradient's norm {norm}");
         let windows = windows.iter().map(|window| {
             format!(

@@ -7,7 +7,7 @@ use crate::log::Event;
 #[derive(Debug, Clone, Default)]
 pub(super) struct RankTimes {
     steps: u64,
-    /// Of each rank: seconds in which it computed, waited for data, and waited for the slowest.
+    /// For each rank, seconds in which it computed, waited for data, and waited for the slowest.
     sums: Vec<[f64; 3]>,
 }
 

@@ -7,19 +7,19 @@ use tokio::task::JoinHandle;
 use wellspring_store::{Location, Reporter, with_causes};
 
 use super::{Outcome, Trainer};
-use crate::checkpoint::{self, Keep, Learned, State};
+use crate::checkpoint::{self, Retention, State, TrainingState};
 use crate::collective::exchange_json;
 use crate::log::Event;
 use crate::{Error, Result, tensors};
 
 /// A checkpoint on its way.
-pub(super) struct Writing {
+pub(super) struct PendingCheckpoint {
     step: u64,
-    task: JoinHandle<Result<Written>>,
+    task: JoinHandle<Result<SavedFiles>>,
 }
 
 /// What was written.
-enum Written {
+enum SavedFiles {
     /// All of it. Says what could not be deleted of older ones.
     Whole(Option<String>),
     /// The files of one of several ranks.
@@ -108,7 +108,7 @@ impl Trainer<'_> {
             self.log.push(event);
         }
         self.check_weights()?;
-        let learned = Learned {
+        let learned = TrainingState {
             domains: &self.domains,
             parameters: self.model.parameters(),
             optimizer: &self.optimizer,
@@ -128,20 +128,20 @@ impl Trainer<'_> {
         let claim = self.claim.clone().filter(|_| self.collective.is_alone());
         let task = self.runtime.spawn(async move {
             let Some(claim) = claim else {
-                return snapshot.write_pieces(&run).await.map(Written::Pieces);
+                return snapshot.write_pieces(&run).await.map(SavedFiles::Pieces);
             };
             snapshot.write(&run, &claim).await?;
-            Ok(Written::Whole(forget(&run, keep, step).await))
+            Ok(SavedFiles::Whole(forget(&run, keep, step).await))
         });
-        self.writing = Some(Writing { step, task });
+        self.writing = Some(PendingCheckpoint { step, task });
         // What ranks said of this step was said before.
         self.agreement.has_written = false;
         Ok(())
     }
 
-    pub(super) fn keep(&self) -> Keep {
+    pub(super) fn keep(&self) -> Retention {
         let train = &self.config.train;
-        Keep {
+        Retention {
             newest: train.keep,
             every: train.keep_every,
             best: self.progress.best.map(|best| best.step),
@@ -188,14 +188,14 @@ impl Trainer<'_> {
 
     /// Waits for the checkpoint that is being written.
     fn written(&mut self, reporter: &dyn Reporter) -> Result<()> {
-        let Some(Writing { step, task }) = self.writing.take() else {
+        let Some(PendingCheckpoint { step, task }) = self.writing.take() else {
             return Ok(());
         };
         let ended = self.runtime.block_on(task);
         let ended = ended.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()));
         let ended = match ended {
-            Ok(Written::Whole(warning)) => Ok(warning),
-            Ok(Written::Pieces(state)) => self.join_pieces(step, Ok(state)),
+            Ok(SavedFiles::Whole(warning)) => Ok(warning),
+            Ok(SavedFiles::Pieces(state)) => self.join_pieces(step, Ok(state)),
             Err(error @ Error::Store(_)) if !self.collective.is_alone() => {
                 self.join_pieces(step, Err(error))
             }
@@ -271,7 +271,7 @@ impl Trainer<'_> {
 }
 
 /// Deletes old checkpoints; says what could not be deleted.
-async fn forget(run: &Location, keep: Keep, step: u64) -> Option<String> {
+async fn forget(run: &Location, keep: Retention, step: u64) -> Option<String> {
     let error = checkpoint::retain(run, keep, step).await.err()?;
     let error = with_causes(&error);
     Some(format!(

@@ -4,12 +4,12 @@ use wellspring_store::{Reporter, with_causes};
 
 use super::{Start, Trainer};
 use crate::log::Event;
-use crate::previous::Previous;
+use crate::resumed::ResumedRun;
 use crate::{Error, Result, checkpoint, leftovers};
 
 impl Trainer<'_> {
     /// Takes over the horizon of the run's schedule unless another was typed. Says what has changed.
-    pub(super) fn go_on(&mut self, before: &Previous, reporter: &dyn Reporter) -> Result<()> {
+    pub(super) fn go_on(&mut self, before: &ResumedRun, reporter: &dyn Reporter) -> Result<()> {
         let was = before.scheduled(self.sources.epoch_steps())?;
         let optim = &mut self.config.optim;
         optim.horizon = optim.horizon.or(was.optim.horizon);

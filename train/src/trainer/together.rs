@@ -13,7 +13,7 @@ use crate::collective::exchange_json;
 use crate::feed::StepBatch;
 use crate::model::Perturbation;
 use crate::ops::Gradients;
-use crate::optim::{Descent, Pace, squares};
+use crate::optim::{LossAndNorm, StepSettings, squares};
 use crate::{Error, Result};
 
 /// Gradients over all windows of a step, of the weights that this rank owns.
@@ -73,9 +73,9 @@ impl Trainer<'_> {
         batch: &StepBatch,
         patch: &Patch,
         perturbation: &Perturbation,
-        pace: Pace,
+        pace: StepSettings,
         (began, report): (Instant, RankReport),
-    ) -> Result<Descent> {
+    ) -> Result<LossAndNorm> {
         let summed = self.summed_gradients(batch, patch, perturbation)?;
         self.whole = false;
         let parameters = self.model.parameters();

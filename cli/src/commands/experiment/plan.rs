@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use wellspring_eval::FieldMetrics;
 use wellspring_ingest::{IngestOptions, SimulateOptions};
 use wellspring_store::{Dataset, Location, Silent, Split, WindowSpec};
-use wellspring_train::{Alone, Config, Start, Stop, TrainFigure, TrainOptions};
+use wellspring_train::{Config, SingleProcess, Start, Stop, TrainFigure, TrainOptions};
 
 use super::Work;
 use super::file::{DataSection, SimulateSection};
@@ -219,7 +219,7 @@ fn some_steps(work: &Work<'_>, config: &Config, trial: &TrialData) -> Result<Tra
         start: Start::New,
         validator: None,
         stop: &Stop::default(),
-        collective: &Alone,
+        collective: &SingleProcess,
     };
     Ok(wellspring_train::bench_train(
         options,

@@ -1,6 +1,6 @@
 //! Ensembles: members that differ by their seeds, and what they say together.
 
-use super::jitter::{Scene, Seamed};
+use super::jitter::{Scene, SeamError};
 use super::shared_out::by_ranks;
 use super::*;
 
@@ -22,7 +22,7 @@ const ROWS: &str = "SELECT trajectory, start, lead, field, member, metric, value
 #[test]
 fn members_are_what_evaluations_with_their_seeds_give() {
     let scene = Scene::new();
-    let subject = Seamed { seam: 0.1 };
+    let subject = SeamError { seam: 0.1 };
     let together = ensemble(3, 2);
     for schedule in ["4", "random:9"] {
         scene
@@ -58,7 +58,7 @@ fn members_are_what_evaluations_with_their_seeds_give() {
 #[test]
 fn the_view_has_skill_spread_and_their_ratio() {
     let scene = Scene::new();
-    let subject = Seamed { seam: 0.1 };
+    let subject = SeamError { seam: 0.1 };
     let record = scene.evaluate((&subject, "s"), "4", &ensemble(4, 2));
     let record = record.unwrap().unwrap();
     assert_eq!(record.schedule, "4 jitter:5 members:4");
@@ -90,7 +90,7 @@ fn the_view_has_skill_spread_and_their_ratio() {
 #[test]
 fn an_ensemble_is_the_same_however_it_is_done() {
     let reference = Scene::new();
-    let subject = Seamed { seam: 0.1 };
+    let subject = SeamError { seam: 0.1 };
     reference
         .evaluate((&subject, "s"), "random:2", &ensemble(3, 1))
         .unwrap();
@@ -123,20 +123,20 @@ fn an_interrupted_ensemble_goes_on_where_it_was() {
     let (undisturbed, scene) = (Scene::new(), Scene::new());
     let options = ensemble(3, 1);
     for schedule in ["4,8", "budget:18"] {
-        let run = |scene: &Scene, subject: &Counted| {
+        let run = |scene: &Scene, subject: &CountingSubject| {
             let options = EvalOptions {
                 existing: OnExisting::Replace,
                 ..options.clone()
             };
             scene.evaluate((subject, "c"), schedule, &options)
         };
-        let whole = Counted::failing_at(usize::MAX);
+        let whole = CountingSubject::failing_at(usize::MAX);
         run(&undisturbed, &whole).unwrap();
-        let failing = Counted::failing_at(25);
+        let failing = CountingSubject::failing_at(25);
         run(&scene, &failing).unwrap_err();
-        let resumed = Counted::failing_at(usize::MAX);
+        let resumed = CountingSubject::failing_at(usize::MAX);
         run(&scene, &resumed).unwrap();
-        let steps = |subject: &Counted| subject.steps.load(Ordering::SeqCst);
+        let steps = |subject: &CountingSubject| subject.steps.load(Ordering::SeqCst);
         assert!(steps(&resumed) < steps(&whole), "{schedule}");
         assert_eq!(scene.ask(ROWS), undisturbed.ask(ROWS), "{schedule}");
     }
@@ -145,7 +145,7 @@ fn an_interrupted_ensemble_goes_on_where_it_was() {
 #[test]
 fn members_that_would_not_differ_are_refused() {
     let scene = Scene::new();
-    let subject = Seamed { seam: 0.1 };
+    let subject = SeamError { seam: 0.1 };
     for (members, jitter, schedule) in [(1, Some(0), "4"), (0, Some(0), "4"), (4, None, "4,8")] {
         let options = EvalOptions {
             jitter,
@@ -167,7 +167,7 @@ fn members_that_would_not_differ_are_refused() {
 #[test]
 fn an_ensemble_without_its_table_is_left_out() {
     let scene = Scene::new();
-    let subject = Seamed { seam: 0.1 };
+    let subject = SeamError { seam: 0.1 };
     let record = scene.evaluate((&subject, "s"), "4", &ensemble(2, 1));
     let record = record.unwrap().unwrap();
     let single = EvalOptions {

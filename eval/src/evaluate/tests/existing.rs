@@ -13,7 +13,7 @@ struct Model<'a> {
     weights: &'a str,
     meanwhile: &'a (dyn Fn() + Sync),
     once: Once,
-    counted: Counted,
+    counted: CountingSubject,
 }
 
 impl<'a> Model<'a> {
@@ -22,7 +22,7 @@ impl<'a> Model<'a> {
             weights,
             meanwhile,
             once: Once::new(),
-            counted: Counted::failing_at(usize::MAX),
+            counted: CountingSubject::failing_at(usize::MAX),
         }
     }
 
@@ -257,7 +257,7 @@ fn readers_beside_a_re_evaluation_never_fail() {
     }
 }
 
-/// Of two queries that find an evaluation replaced, the second one asks again too, though the first has opened the results.
+/// When two queries find an evaluation replaced, the second one asks again too, though the first has opened the results.
 #[test]
 fn whoever_held_replaced_results_is_told_whoever_opens_them() {
     let scene = Scene::new(false);
@@ -344,7 +344,7 @@ fn rows_of_an_interrupted_evaluation_are_of_the_one_that_ended() {
     let scene = Scene::new(false);
     let run = |fails_at| {
         let evaluation = Evaluation {
-            subject: &Counted::failing_at(fails_at),
+            subject: &CountingSubject::failing_at(fails_at),
             name: "m",
             schedule: &Schedule::parse("4", 2).unwrap(),
             dataset: &scene.dataset,

@@ -3,13 +3,13 @@
 use super::*;
 
 /// Persistence of one frame that errs by the place of a cell in its patch, as a model with patches does.
-pub(super) struct Seamed {
+pub(super) struct SeamError {
     pub(super) seam: f32,
 }
 
-impl Subject for Seamed {
+impl Subject for SeamError {
     fn description(&self) -> Description {
-        Counted::failing_at(usize::MAX).description()
+        CountingSubject::failing_at(usize::MAX).description()
     }
 
     fn context(&self) -> usize {
@@ -112,7 +112,7 @@ fn persistence_is_the_same_wherever_the_grid_begins() {
         jitter: None,
         ..still.clone()
     };
-    let subject = Seamed { seam: 0.0 };
+    let subject = SeamError { seam: 0.0 };
     for (name, options) in [("rolled", still), ("plain", plain)] {
         scene.evaluate((&subject, name), "4,8", &options).unwrap();
     }
@@ -122,7 +122,7 @@ fn persistence_is_the_same_wherever_the_grid_begins() {
 #[test]
 fn shifts_do_not_depend_on_which_windows_are_rolled_out_together() {
     let scene = Scene::new();
-    let subject = Seamed { seam: 0.1 };
+    let subject = SeamError { seam: 0.1 };
     for batch in [1, 2, 5] {
         let name = format!("by {batch}");
         let options = jittered(5, batch);
@@ -140,7 +140,7 @@ fn shifts_do_not_depend_on_which_windows_are_rolled_out_together() {
 #[test]
 fn a_jitter_is_part_of_what_an_evaluation_is() {
     let scene = Scene::new();
-    let subject = Seamed { seam: 1.0 };
+    let subject = SeamError { seam: 1.0 };
     for jitter in [None, Some(7), Some(8), Some(7)] {
         let options = EvalOptions {
             jitter,

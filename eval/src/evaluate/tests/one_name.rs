@@ -19,7 +19,7 @@ fn results(runtime: &tokio::runtime::Runtime) -> Location {
         ..EvalOptions::default()
     };
     let persistence = Baseline::Persistence.with_context(1, 2);
-    let model = Counted::failing_at(usize::MAX);
+    let model = CountingSubject::failing_at(usize::MAX);
     let work: [(&dyn Subject, &str, &str, &Dataset); 4] = [
         (&persistence, "persistence", "1", &coarse),
         (&model, "csm", "8", &again),

@@ -77,7 +77,7 @@ fn ranks_commit_what_one_process_commits() {
             keep: 5,
             ..options()
         };
-        let subject = Counted::failing_at(usize::MAX);
+        let subject = CountingSubject::failing_at(usize::MAX);
         let evaluation = Evaluation {
             subject: &subject,
             name: "c",
@@ -124,7 +124,7 @@ fn ranks_skip_together() {
         existing: OnExisting::Skip,
         ..options()
     };
-    let subject = Counted::failing_at(usize::MAX);
+    let subject = CountingSubject::failing_at(usize::MAX);
     let evaluation = Evaluation {
         subject: &subject,
         name: "c",
@@ -146,7 +146,7 @@ fn a_part_that_the_first_does_not_see_is_named() {
     let dataset = runtime.block_on(plane("memory:///plane"));
     let results = ["memory:///here", "memory:///there"];
     let results = results.map(|text| Location::parse(text).unwrap());
-    let subject = Counted::failing_at(usize::MAX);
+    let subject = CountingSubject::failing_at(usize::MAX);
     let options = options();
     let evaluation = Evaluation {
         subject: &subject,

@@ -1,4 +1,4 @@
-//! [`Committed`]: the complete evaluations in a results folder.
+//! [`CommittedRuns`]: the complete evaluations in a results folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(crate) struct RunFile {
 /// The committed evaluations: their files, and their rows of `runs` as SQL shows them. That is the present
 /// schema, with tasks and data sets' names as [`known`] has them, and `dataset_name`. Those with a damaged
 /// file, or without one of their files, are not among them.
-pub(crate) struct Committed {
+pub(crate) struct CommittedRuns {
     /// Files of each table, one for each evaluation, in the order of their names.
     files: BTreeMap<Table, Vec<RunFile>>,
     pub(crate) records: RecordBatch,
@@ -36,7 +36,7 @@ pub(crate) struct Committed {
     known: Vec<(DataRecord, DataLabel)>,
 }
 
-impl Committed {
+impl CommittedRuns {
     /// Reads the row of every evaluation, many at once. `reporter` hears what is left out.
     ///
     /// # Errors
@@ -191,7 +191,7 @@ mod tests {
         for version in [1, 2] {
             let place = format!("tests/data/results-v{version}");
             let results = Location::parse(&place).unwrap();
-            let committed = Committed::read(&results, &Silent).await.unwrap();
+            let committed = CommittedRuns::read(&results, &Silent).await.unwrap();
             let session = SessionContext::new();
             let files = committed.files(Table::Runs).to_vec();
             let files = RunFiles::new(Table::Runs, results.clone(), files);
@@ -213,7 +213,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let results = Location::parse(folder.path().to_str().unwrap()).unwrap();
         let from = Location::parse("tests/data/results-v2").unwrap();
-        let held = Committed::read(&from, &Silent).await.unwrap().runs();
+        let held = CommittedRuns::read(&from, &Silent).await.unwrap().runs();
         let one = &held[0];
         let copy = async |table: Table, run: &str| {
             let bytes = table.file(&from, one).get().await.unwrap();
@@ -231,7 +231,7 @@ mod tests {
             let place = table.file(&results, "b");
             let said = async || {
                 let notes = Notes::default();
-                let committed = Committed::read(&results, &notes).await.unwrap();
+                let committed = CommittedRuns::read(&results, &notes).await.unwrap();
                 assert_eq!(committed.runs(), ["a"]);
                 assert_eq!(committed.records.num_rows(), 1);
                 assert_eq!(committed.files(Table::Metrics).len(), 1);
@@ -252,7 +252,7 @@ mod tests {
             copy(table, "b").await;
         }
         assert_eq!(
-            Committed::read(&results, &Silent).await.unwrap().runs(),
+            CommittedRuns::read(&results, &Silent).await.unwrap().runs(),
             ["a", "b"]
         );
     }

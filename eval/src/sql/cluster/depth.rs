@@ -4,7 +4,7 @@
 //! with a list of operands, and becomes an expression as deep as the list is long, through which planning goes
 //! by recursion: some thousand terms are the end of a thread's stack, and with it of the process.
 
-use super::reach::Refused;
+use super::reach::PlanRefusal;
 
 /// Operators above one another. Executors of Ballista evaluate on threads of 2 MB, and one operator of a thousand
 /// takes less than 1 KB of it.
@@ -26,9 +26,9 @@ const LONGEST_NAME: usize = 32;
 ///
 /// It knows no schema: what could be a message is taken for one. So it can only think too much of a plan, and only of
 /// one with lists of that length.
-pub(super) fn check(message: &[u8]) -> Result<(), Refused> {
+pub(super) fn check(message: &[u8]) -> Result<(), PlanRefusal> {
     match depth(message, NESTED).unwrap_or(0) > LIMIT {
-        true => Err(Refused::Depth { limit: LIMIT }),
+        true => Err(PlanRefusal::Depth { limit: LIMIT }),
         false => Ok(()),
     }
 }

@@ -13,7 +13,7 @@ use datafusion_proto::physical_plan::{AsExecutionPlan, PhysicalExtensionCodec};
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 
 use super::depth;
-use super::reach::Refused;
+use super::reach::PlanRefusal;
 use crate::sql::engine::external;
 
 /// A client's question, or what else it may have sent.
@@ -59,7 +59,7 @@ pub(super) struct Stage(PhysicalPlanNode);
 impl AsExecutionPlan for Stage {
     fn try_decode(_: &[u8]) -> Result<Self> {
         let node = "a physical plan".to_owned();
-        Err(external(Refused::Node { node }))
+        Err(external(PlanRefusal::Node { node }))
     }
 
     fn try_encode<B: BufMut>(&self, into: &mut B) -> Result<()> {

@@ -70,7 +70,7 @@ const HARMLESS: [&str; 42] = [
 
 /// A plan that is not carried out.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refused {
+pub(super) enum PlanRefusal {
     #[error(
         "this cluster refuses {node}: it answers questions about the data sets and results that it was started for"
     )]
@@ -86,7 +86,7 @@ pub(super) enum Refused {
 }
 
 /// Ballista tells a client the errors of stages in this form.
-impl fmt::Debug for Refused {
+impl fmt::Debug for PlanRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }
@@ -112,7 +112,7 @@ impl Reach {
         };
         match folders.iter().any(is_below) {
             true => Ok(()),
-            false => Err(external(Refused::Place {
+            false => Err(external(PlanRefusal::Place {
                 place: place.to_string(),
             })),
         }
@@ -227,7 +227,7 @@ impl Reach {
         };
         match folders.iter().any(is_below) {
             true => Ok(()),
-            false => Err(external(Refused::Place {
+            false => Err(external(PlanRefusal::Place {
                 place: format!("{store}/{path}"),
             })),
         }
@@ -235,5 +235,5 @@ impl Reach {
 }
 
 fn refused(node: &str) -> datafusion::error::DataFusionError {
-    external(Refused::Node { node: node.into() })
+    external(PlanRefusal::Node { node: node.into() })
 }

@@ -23,11 +23,15 @@ pub(super) fn ends() -> Fields {
 
 /// The interval of each group; null for one without two units.
 pub(super) fn intervals(groups: &[Units]) -> Result<ArrayRef> {
-    let (mut low, mut high) = (Float64Builder::new(), Float64Builder::new());
-    let mut nulls = NullBufferBuilder::new(groups.len());
     let mut resampler = Resampler::default();
-    for units in groups {
-        let found = resampler.interval(units);
+    array(groups.iter().map(|units| resampler.interval(units)))
+}
+
+/// Intervals as a column.
+pub(super) fn array(intervals: impl IntoIterator<Item = Option<[f64; 2]>>) -> Result<ArrayRef> {
+    let (mut low, mut high) = (Float64Builder::new(), Float64Builder::new());
+    let mut nulls = NullBufferBuilder::new(0);
+    for found in intervals {
         low.append_option(found.map(|[low, _]| low));
         high.append_option(found.map(|[_, high]| high));
         nulls.append(found.is_some());

@@ -9,16 +9,16 @@ use rand_chacha::ChaCha8Rng;
 use super::units::Unit;
 
 /// Resamples drawn where not all are enumerated.
-const DRAWS: usize = 1000;
+pub(super) const DRAWS: usize = 1000;
 /// Number of units up to which every resample is counted, with its probability: C(2n − 1, n) of them.
 const ENUMERATED: usize = 6;
 /// Number of units up to which the draws are kept.
 const KEPT: usize = 512;
 /// Seed of the draws. It never changes, so that equal data have equal intervals.
-const SEED: u64 = 0;
+pub(super) const SEED: u64 = 0;
 
 /// Probability below the interval, and above it.
-const TAIL: f64 = 0.025;
+pub(super) const TAIL: f64 = 0.025;
 /// Weights are sums of rounded ones.
 const ROUNDING: f64 = 1e-12;
 
@@ -68,7 +68,7 @@ impl Resampler {
 }
 
 /// The least value with so much weight up to it.
-fn quantile(sorted: &[(f64, f64)], share: f64) -> f64 {
+pub(super) fn quantile(sorted: &[(f64, f64)], share: f64) -> f64 {
     let mut below = 0.0;
     for &(value, weight) in sorted {
         below += weight;

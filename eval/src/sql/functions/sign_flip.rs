@@ -46,7 +46,7 @@ fn p_value(units: &[Unit]) -> Option<f64> {
     })
 }
 
-/// Of all signs of these sums, how many bring a total so far from zero.
+/// How many of all signs of these sums bring a total so far from zero.
 fn counted(total: f64, sums: &[f64], far: f64) -> u32 {
     match sums.split_first() {
         None => u32::from(total.abs() >= far),
@@ -56,7 +56,7 @@ fn counted(total: f64, sums: &[f64], far: f64) -> u32 {
     }
 }
 
-/// Of the drawn signs of these sums, how many bring their total so far from zero.
+/// How many of the drawn signs of these sums bring their total so far from zero.
 fn drawn(sums: &[f64], far: f64) -> u32 {
     let mut rng = ChaCha8Rng::seed_from_u64(SEED);
     let mut total = || -> f64 {

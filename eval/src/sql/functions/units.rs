@@ -66,12 +66,12 @@ impl Statistic {
 
 /// The aggregate function of a statistic.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct OverUnits {
+pub(super) struct UnitAggregate {
     statistic: Statistic,
     signature: Signature,
 }
 
-impl From<Statistic> for OverUnits {
+impl From<Statistic> for UnitAggregate {
     fn from(statistic: Statistic) -> Self {
         let kinds = vec![DataType::Float64, DataType::Int64];
         Self {
@@ -81,7 +81,7 @@ impl From<Statistic> for OverUnits {
     }
 }
 
-impl AggregateUDFImpl for OverUnits {
+impl AggregateUDFImpl for UnitAggregate {
     fn name(&self) -> &str {
         self.statistic.name()
     }

@@ -1,9 +1,11 @@
 -- What the paper claims of elastic models, and whether it holds here: ratios of errors below 1 are for the claim
--- Models of one size and context are compared on the same windows. The ratio is the geometric mean over fields, trajectories,
--- starts and seeds; its interval (low, high) and p (sign-flip test of no difference) are over trajectories. A claim holds
--- where the interval is below 1, p below 0.05 and each seed agrees, and does not hold where the interval is above 1, p below
--- 0.05 and no seed agrees. Fewer than six trajectories decide nothing, since their p is not below 0.05, nor do errors that are
--- not finite. Both errors are raised by 1e-6, which is the rounding of f32
+-- Models of one size and context are compared on the same windows. The ratio is the geometric mean over fields,
+-- trajectories, starts and seeds; its interval (low, high) and p (sign-flip test of no difference) are over trajectories. A
+-- claim holds where the interval is below 1, p below 0.05 and each seed agrees, and does not hold where the interval is
+-- above 1, p below 0.05 and no seed agrees. (low_over_seeds, high_over_seeds) is the interval over trajectories and seeds
+-- together, those of both models where there are two; a schedule is compared with another of the same seed. Fewer than six
+-- trajectories decide nothing, since their p is not below 0.05, nor do errors that are not finite. Both errors are raised by
+-- 1e-6, which is the rounding of f32
 WITH measures AS (
   SELECT * FROM (VALUES
     ('one step', 'vrmse', -1, 'first'),
@@ -41,30 +43,26 @@ pairs AS (
   END
 ),
 errors AS (
-  SELECT r.run, r.dataset, r.split, r.dim, r.blocks, r.context, r.rollout, r.strategy, r.schedule, m.measure,
+  SELECT r.run, r.name, r.dataset, r.split, r.dim, r.blocks, r.context, r.rollout, r.strategy, r.schedule, m.measure,
     v.field, v.trajectory, v.start, ln(avg(v.value) + 1e-6) AS error
   FROM runs r
   JOIN metrics v ON v.run = r.run
   JOIN measures m ON m.metric = v.metric AND m.band = coalesce(v.band, -1)
   WHERE r.strategy IN ('ckm', 'csm', 'fixed')
     AND CASE m.leads WHEN 'first' THEN v.lead = 1 WHEN 'last' THEN v.lead = r.rollout ELSE true END
-  GROUP BY r.run, r.dataset, r.split, r.dim, r.blocks, r.context, r.rollout, r.strategy, r.schedule, m.measure,
+  GROUP BY r.run, r.name, r.dataset, r.split, r.dim, r.blocks, r.context, r.rollout, r.strategy, r.schedule, m.measure,
     v.field, v.trajectory, v.start
 ),
-means AS (
-  SELECT dataset, split, dim, blocks, context, rollout, strategy, schedule, measure, field, trajectory, start,
-    avg(error) AS error
-  FROM errors
-  GROUP BY dataset, split, dim, blocks, context, rollout, strategy, schedule, measure, field, trajectory, start
-),
 differences AS (
-  SELECT p.*, a.run, a.trajectory, a.error - b.error AS difference,
+  SELECT p.*, a.run, a.trajectory, a.error - b.error AS difference, a.name AS seed,
+    CASE WHEN p.strategy = p.other_strategy THEN '' ELSE b.name END AS other_seed,
+    p.strategy <> p.other_strategy OR a.name = b.name AS is_of_seeds,
     avg(a.error - b.error) OVER (PARTITION BY p.claim, p.measure, p.other_strategy, p.other_schedule, a.run) AS of_seed
   FROM pairs p
   JOIN errors a ON a.dataset = p.dataset AND a.split = p.split AND a.dim = p.dim AND a.blocks = p.blocks
     AND a.context = p.context AND a.rollout = p.rollout AND a.strategy = p.strategy AND a.schedule = p.schedule
     AND a.measure = p.measure
-  JOIN means b ON b.dataset = p.dataset AND b.split = p.split AND b.dim = p.dim AND b.blocks = p.blocks
+  JOIN errors b ON b.dataset = p.dataset AND b.split = p.split AND b.dim = p.dim AND b.blocks = p.blocks
     AND b.context = p.context AND b.rollout = p.rollout AND b.strategy = p.other_strategy
     AND b.schedule = p.other_schedule AND b.measure = p.measure AND b.field = a.field
     AND b.trajectory = a.trajectory AND b.start = a.start
@@ -82,10 +80,12 @@ SELECT claim,
   CASE WHEN ends['high'] < 0 AND p < 0.05 AND agreeing = seeds THEN 'holds'
     WHEN ends['low'] > 0 AND p < 0.05 AND agreeing = 0 AND NOT isnan(ends['low']) THEN 'does not hold' ELSE 'undecided' END AS verdict,
   exp(mean) AS ratio, exp(ends['low']) AS low, exp(ends['high']) AS high, p, seeds, agreeing, trajectories,
+  exp(ends_of_seeds['low']) AS low_over_seeds, exp(ends_of_seeds['high']) AS high_over_seeds,
   dataset, split, dim, blocks, context, rollout, strategy, schedule, other_strategy, other_schedule, measure
 FROM (
   SELECT claim, dataset, split, dim, blocks, context, rollout, strategy, schedule, other_strategy, other_schedule, measure,
     avg(difference) AS mean, bootstrap(difference, trajectory) AS ends, sign_flip(difference, trajectory) AS p,
+    crossed_bootstrap(difference, trajectory, seed, other_seed) FILTER (WHERE is_of_seeds) AS ends_of_seeds,
     count(DISTINCT run) AS seeds, count(DISTINCT CASE WHEN of_seed < 0 THEN run END) AS agreeing,
     count(DISTINCT trajectory) AS trajectories
   FROM differences

@@ -7,7 +7,7 @@ use crate::results::tables::{Draft, EvaluationClaim, MetricRow};
 use crate::{Format, OnExisting, Results, RunRecord};
 
 /// An evaluation of two fields; its errors are what a function of (trajectory, start, lead) gives, of either field.
-struct Evaluated {
+struct MadeEvaluation {
     name: &'static str,
     strategy: &'static str,
     schedule: &'static str,
@@ -19,7 +19,7 @@ struct Evaluated {
     error: fn(u32, u32, u32) -> f64,
 }
 
-impl Evaluated {
+impl MadeEvaluation {
     fn new(name: &'static str, rollout: u32, error: fn(u32, u32, u32) -> f64) -> Self {
         Self {
             name,
@@ -100,7 +100,7 @@ impl Evaluated {
     }
 }
 
-async fn results(evaluated: &[Evaluated]) -> Results {
+async fn results(evaluated: &[MadeEvaluation]) -> Results {
     let root = Location::parse("memory:///views").unwrap();
     for one in evaluated {
         one.commit(&root).await;
@@ -144,11 +144,11 @@ impl Horizon {
 #[tokio::test]
 async fn horizons_are_whole() {
     let square = |trajectory: u32, _: u32, lead: u32| f64::from((trajectory + 1) * lead * lead);
-    let of_60 = Evaluated {
+    let of_60 = MadeEvaluation {
         trajectories: 1,
-        ..Evaluated::new("one", 60, square)
+        ..MadeEvaluation::new("one", 60, square)
     };
-    let of_30 = Evaluated::new("three", 30, square);
+    let of_30 = MadeEvaluation::new("three", 30, square);
     let results = results(&[of_60, of_30]).await;
 
     let found = Horizon::all(&results, "one").await;
@@ -176,13 +176,13 @@ async fn a_median_counts_what_is_not_finite_as_the_worst() {
     let error = |trajectory: u32, _: u32, _: u32| {
         [-f64::NAN, 3.0, 1.0, f64::INFINITY, 2.0, f64::NAN, 4.0][trajectory as usize]
     };
-    let mostly = Evaluated {
+    let mostly = MadeEvaluation {
         trajectories: 7,
-        ..Evaluated::new("mostly", 1, error)
+        ..MadeEvaluation::new("mostly", 1, error)
     };
-    let half = Evaluated {
+    let half = MadeEvaluation {
         trajectories: 6,
-        ..Evaluated::new("half", 1, error)
+        ..MadeEvaluation::new("half", 1, error)
     };
     let results = results(&[mostly, half]).await;
     let found = Horizon::all(&results, "mostly").await;
@@ -195,7 +195,7 @@ async fn a_median_counts_what_is_not_finite_as_the_worst() {
 }
 
 #[derive(Debug, Deserialize)]
-struct Compared {
+struct Comparison {
     horizon: String,
     vrmse: f64,
     other_vrmse: f64,
@@ -207,7 +207,7 @@ struct Compared {
     trajectories: i64,
 }
 
-impl Compared {
+impl Comparison {
     async fn all(results: &Results, name: &str, other: &str) -> Vec<Self> {
         let query = format!(
             "SELECT horizon, vrmse, other_vrmse, ratio, low, high, p, starts, trajectories FROM compare \
@@ -228,12 +228,12 @@ async fn the_better_of_two_is_so_in_every_row() {
     fn of(trajectory: u32, lead: u32) -> f64 {
         f64::from((1 + trajectory) * lead)
     }
-    let good = Evaluated::new("good", 20, |trajectory, _, lead| of(trajectory, lead));
-    let bad = Evaluated::new("bad", 20, |trajectory, _, lead| {
+    let good = MadeEvaluation::new("good", 20, |trajectory, _, lead| of(trajectory, lead));
+    let bad = MadeEvaluation::new("bad", 20, |trajectory, _, lead| {
         f64::from(2 << trajectory) * of(trajectory, lead)
     });
     let results = results(&[good, bad]).await;
-    let found = Compared::all(&results, "good", "bad").await;
+    let found = Comparison::all(&results, "good", "bad").await;
     let names: Vec<&str> = found.iter().map(|row| row.horizon.as_str()).collect();
     assert_eq!(names, ["1", "1-20", "6-12"]);
     for row in &found {
@@ -244,10 +244,10 @@ async fn the_better_of_two_is_so_in_every_row() {
         &[found[2].vrmse, found[2].other_vrmse],
         &[18.0, 9.0 * 34.0 / 3.0],
     );
-    for row in Compared::all(&results, "bad", "good").await {
+    for row in Comparison::all(&results, "bad", "good").await {
         close(&row.ratios(), &[4.0, 2.0, 8.0, 0.25]);
     }
-    assert!(Compared::all(&results, "good", "good").await.is_empty());
+    assert!(Comparison::all(&results, "good", "good").await.is_empty());
     let all = "SELECT name, other, schedule, other_schedule, strategy, other_strategy FROM compare WHERE horizon = '1' \
         ORDER BY name";
     let expected = "name,other,schedule,other_schedule,strategy,other_strategy\n\
@@ -258,24 +258,24 @@ async fn the_better_of_two_is_so_in_every_row() {
 /// Starts 0 and 12 with 0 and 24 have the first in common; the others, where only one of them is bad, are not compared.
 #[tokio::test]
 async fn only_the_same_windows_are_compared() {
-    let short = Evaluated {
+    let short = MadeEvaluation {
         starts: vec![0, 12],
-        ..Evaluated::new("short", 12, |_, start, _| 1.0 + 100.0 * f64::from(start))
+        ..MadeEvaluation::new("short", 12, |_, start, _| 1.0 + 100.0 * f64::from(start))
     };
-    let long = || Evaluated {
+    let long = || MadeEvaluation {
         starts: vec![0, 24],
-        ..Evaluated::new("long", 24, |_, start, _| 2.0 + 100.0 * f64::from(start))
+        ..MadeEvaluation::new("long", 24, |_, start, _| 2.0 + 100.0 * f64::from(start))
     };
-    let other_frames = Evaluated {
+    let other_frames = MadeEvaluation {
         context: 4,
         ..long()
     };
-    let other_split = Evaluated {
+    let other_split = MadeEvaluation {
         split: "valid",
         ..long()
     };
     let results = results(&[short, long(), other_frames, other_split]).await;
-    let found = Compared::all(&results, "short", "long").await;
+    let found = Comparison::all(&results, "short", "long").await;
     let names: Vec<&str> = found.iter().map(|row| row.horizon.as_str()).collect();
     assert_eq!(names, ["1", "6-12"]);
     for row in &found {
@@ -290,24 +290,24 @@ async fn only_the_same_windows_are_compared() {
 #[tokio::test]
 async fn errors_of_nothing_and_of_infinity_compare() {
     let results = results(&[
-        Evaluated::new("exact", 1, |_, _, _| 0.0),
-        Evaluated::new("exact too", 1, |_, _, _| 1e-9),
-        Evaluated::new("inexact", 1, |_, _, _| 1e-3),
-        Evaluated::new("lost", 1, |trajectory, _, _| match trajectory {
+        MadeEvaluation::new("exact", 1, |_, _, _| 0.0),
+        MadeEvaluation::new("exact too", 1, |_, _, _| 1e-9),
+        MadeEvaluation::new("inexact", 1, |_, _, _| 1e-3),
+        MadeEvaluation::new("lost", 1, |trajectory, _, _| match trajectory {
             0 => -f64::NAN,
             _ => 1e-3,
         }),
     ])
     .await;
-    let found = Compared::all(&results, "exact", "exact too").await;
+    let found = Comparison::all(&results, "exact", "exact too").await;
     let [ratio, low, high, _] = found[0].ratios();
     assert!([ratio, low, high].iter().all(|x| (x - 1.0).abs() < 2e-3));
-    let found = Compared::all(&results, "exact", "inexact").await;
+    let found = Comparison::all(&results, "exact", "inexact").await;
     close(
         &found[0].ratios(),
         &[1.0 / 1001.0, 1.0 / 1001.0, 1.0 / 1001.0, 0.25],
     );
-    let found = Compared::all(&results, "inexact", "lost").await;
+    let found = Comparison::all(&results, "inexact", "lost").await;
     assert!(found[0].ratios().iter().all(|x| x.is_nan()), "{found:?}");
 }
 
@@ -315,8 +315,8 @@ async fn errors_of_nothing_and_of_infinity_compare() {
 #[tokio::test]
 async fn a_comparison_of_two_is_not_one_of_all() {
     let results = results(&[
-        Evaluated::new("a", 1, |_, _, _| 1.0),
-        Evaluated::new("b", 1, |_, _, _| 2.0),
+        MadeEvaluation::new("a", 1, |_, _, _| 1.0),
+        MadeEvaluation::new("b", 1, |_, _, _| 2.0),
     ])
     .await;
     let query = "EXPLAIN SELECT * FROM compare WHERE name = 'a' AND other = 'b' AND horizon = '1'";
@@ -347,17 +347,17 @@ async fn a_comparison_of_two_is_not_one_of_all() {
 #[tokio::test]
 async fn a_schedule_that_got_lost_is_not_the_best() {
     let results = results(&[
-        Evaluated {
+        MadeEvaluation {
             schedule: "4",
-            ..Evaluated::new("a", 2, |_, _, _| -f64::NAN)
+            ..MadeEvaluation::new("a", 2, |_, _, _| -f64::NAN)
         },
-        Evaluated {
+        MadeEvaluation {
             schedule: "8",
-            ..Evaluated::new("a", 2, |_, _, _| f64::INFINITY)
+            ..MadeEvaluation::new("a", 2, |_, _, _| f64::INFINITY)
         },
-        Evaluated {
+        MadeEvaluation {
             schedule: "16",
-            ..Evaluated::new("a", 2, |_, _, _| 0.5)
+            ..MadeEvaluation::new("a", 2, |_, _, _| 0.5)
         },
     ])
     .await;
@@ -375,27 +375,30 @@ struct Claim {
     high: f64,
     seeds: u64,
     agreeing: u64,
+    low_over_seeds: f64,
+    high_over_seeds: f64,
 }
 
 /// Claims about two seeds of an elastic model and a fixed one of the same size.
-async fn claims(elastic: &[Evaluated]) -> Vec<Claim> {
-    let fixed = Evaluated {
+async fn claims(elastic: &[MadeEvaluation]) -> Vec<Claim> {
+    let fixed = MadeEvaluation {
         strategy: "fixed",
         schedule: "8",
         trajectories: 6,
-        ..Evaluated::new("fixed8", 2, |_, _, _| 0.2)
+        ..MadeEvaluation::new("fixed8", 2, |_, _, _| 0.2)
     };
-    let other_size = Evaluated {
+    let other_size = MadeEvaluation {
         schedule: "16",
         trajectories: 6,
-        ..Evaluated::new("fixed16", 2, |_, _, _| 9.0)
+        ..MadeEvaluation::new("fixed16", 2, |_, _, _| 9.0)
     };
     let root = Location::parse("memory:///views").unwrap();
     for one in elastic.iter().chain([&fixed, &other_size]) {
         one.commit(&root).await;
     }
     let results = Results::open(&root, &Silent).await.unwrap();
-    let query = "SELECT claim, sentence, verdict, ratio, low, high, seeds, agreeing FROM claims \
+    let query = "SELECT claim, sentence, verdict, ratio, low, high, seeds, agreeing, low_over_seeds, \
+        high_over_seeds FROM claims \
         WHERE schedule <> '16' AND other_schedule = '8' ORDER BY claim, sentence";
     results.rows(query).await.unwrap()
 }
@@ -403,10 +406,10 @@ async fn claims(elastic: &[Evaluated]) -> Vec<Claim> {
 /// A model of patch 8 with half the fixed one's error, and a cyclic rollout that is no better than at 8 alone.
 #[tokio::test]
 async fn a_claim_holds_where_the_interval_and_all_seeds_are_for_it() {
-    let seed = |name, schedule, error| Evaluated {
+    let seed = |name, schedule, error| MadeEvaluation {
         schedule,
         trajectories: 6,
-        ..Evaluated::new(name, 2, error)
+        ..MadeEvaluation::new(name, 2, error)
     };
     let both = [
         seed("csm-seed0", "8", |_, _, _| 0.1),
@@ -428,6 +431,12 @@ async fn a_claim_holds_where_the_interval_and_all_seeds_are_for_it() {
     assert_eq!(found[0].verdict, "holds");
     // One seed is as good as at 8 alone, the other half as good, as good and twice as good.
     close(&[found[1].ratio], &[1.0]);
+    let [own, fixed] =
+        [&found[1], &found[2]].map(|claim| claim.high_over_seeds / claim.low_over_seeds);
+    assert!(
+        own > found[1].high / found[1].low && fixed > 1.0,
+        "{found:?}"
+    );
     assert_eq!(found[1].verdict, "undecided");
     assert_eq!(found[2].verdict, "holds");
 }
@@ -437,10 +446,10 @@ async fn a_claim_holds_where_the_interval_and_all_seeds_are_for_it() {
 async fn a_claim_of_which_a_seed_says_otherwise_is_undecided() {
     let seeds = |errors: [fn(u32, u32, u32) -> f64; 2]| {
         let named = ["csm-seed0", "csm-seed1"].into_iter().zip(errors);
-        let seed = |(name, error)| Evaluated {
+        let seed = |(name, error)| MadeEvaluation {
             schedule: "8",
             trajectories: 6,
-            ..Evaluated::new(name, 2, error)
+            ..MadeEvaluation::new(name, 2, error)
         };
         named.map(seed).collect::<Vec<_>>()
     };
@@ -451,6 +460,8 @@ async fn a_claim_of_which_a_seed_says_otherwise_is_undecided() {
     assert_eq!(lost[0].verdict, "undecided");
     let mixed = claims(&seeds([|_, _, _| 0.01, |_, _, _| 0.4])).await;
     assert!(mixed[0].high < 1.0, "{mixed:?}");
+    let over_seeds = [mixed[0].low_over_seeds, mixed[0].high_over_seeds];
+    close(&over_seeds, &[0.05, 2.0]);
     assert_eq!(
         (mixed[0].agreeing, mixed[0].verdict.as_str()),
         (1, "undecided")

@@ -12,7 +12,7 @@ use crate::source::remote;
 
 /// What lies below a source and is not taken.
 #[derive(Debug, Default)]
-pub(crate) struct Rest {
+pub(crate) struct SkippedFiles {
     /// HDF5 files that are of no split, by their paths below the source.
     pub(crate) left_out: Vec<String>,
     /// Files with a name that begins with a dot, or in a folder that has one.
@@ -54,7 +54,7 @@ pub(super) struct Listing<'a> {
     /// The patterns that have left a file out.
     used: BTreeSet<&'a str>,
     files: Vec<SourceFile>,
-    pub(super) rest: Rest,
+    pub(super) rest: SkippedFiles,
 }
 
 impl<'a> Listing<'a> {
@@ -64,7 +64,7 @@ impl<'a> Listing<'a> {
             exclude,
             used: BTreeSet::new(),
             files: Vec::new(),
-            rest: Rest::default(),
+            rest: SkippedFiles::default(),
         }
     }
 
@@ -103,7 +103,7 @@ impl<'a> Listing<'a> {
     }
 }
 
-impl Rest {
+impl SkippedFiles {
     /// A line for what is worth no finding.
     pub(crate) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();

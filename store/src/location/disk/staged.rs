@@ -20,7 +20,7 @@ pub(super) fn write(
     new: bool,
     fill: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut staged = Staged::beside(path)?;
+    let mut staged = TemporaryFile::beside(path)?;
     fill(&mut staged.file)?;
     Operation::Write(&staged.path).note();
     sync(&staged.file, &staged.path)?;
@@ -82,13 +82,13 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 /// A file beside the place that it is for; removed unless it was moved there.
-struct Staged {
+struct TemporaryFile {
     file: File,
     path: PathBuf,
     moved: bool,
 }
 
-impl Staged {
+impl TemporaryFile {
     fn beside(place: &Path) -> io::Result<Self> {
         // `folder/` has no name beside which anything could be written.
         if place.as_os_str().as_encoded_bytes().ends_with(b"/") {
@@ -126,7 +126,7 @@ impl Staged {
     }
 }
 
-impl Drop for Staged {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
         if !self.moved {
             // What stays is removed by the next writer of the name.
@@ -292,7 +292,7 @@ mod tests {
         put(&path, false, b"one").unwrap();
         assert_eq!(names(folder.path()), ["object"]);
 
-        let live = Staged::beside(&path).unwrap();
+        let live = TemporaryFile::beside(&path).unwrap();
         put(&path, false, b"two").unwrap();
         assert_eq!(names(folder.path()), ["object", "object#1"]);
         assert!(!remove_left(&live.path).unwrap());

@@ -27,7 +27,7 @@ pub enum ChangeStart {
 
 /// The state of a work that failed.
 #[derive(Debug)]
-pub enum Fate {
+pub enum ChangeOutcome {
     /// Another process has completed an equal work.
     Made(Box<Manifest>),
     /// Another writer was first; this is the error to report.
@@ -191,19 +191,19 @@ impl Change {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub async fn fate(&self, is_made: impl Fn(&Manifest) -> bool) -> Result<Fate> {
+    pub async fn outcome(&self, is_made: impl Fn(&Manifest) -> bool) -> Result<ChangeOutcome> {
         let now = Head::find(&self.root).await?;
         let there = now.as_ref().and_then(|head| head.manifest().ok());
         if let Some(manifest) = there.filter(is_made) {
             self.finish().await?;
-            return Ok(Fate::Made(Box::new(manifest)));
+            return Ok(ChangeOutcome::Made(Box::new(manifest)));
         }
         if self.own_claim().is_over(now.as_ref()) {
-            return Ok(Fate::Open);
+            return Ok(ChangeOutcome::Open);
         }
         self.give_up().await?;
         let told = overtaken(&self.root, self.before.as_ref(), self.generation());
-        Ok(Fate::Overtaken(told))
+        Ok(ChangeOutcome::Overtaken(told))
     }
 
     /// Replaces the manifest that the work began with.

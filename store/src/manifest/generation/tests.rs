@@ -31,7 +31,7 @@ async fn a_split_is_dropped_and_its_files_go_when_asked() {
     assert_eq!(purge(&root).await.unwrap(), []);
 }
 
-/// Of many writers one succeeds: on a disk, in memory and in a bucket.
+/// One of many writers succeeds: on a disk, in memory and in a bucket.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_writers_one_wins() {
     let server = wellspring_s3_testing::Server::start().unwrap();

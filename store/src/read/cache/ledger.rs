@@ -29,7 +29,7 @@ struct Entry<V> {
 
 /// What is done when there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Room {
+pub(crate) enum WhenFull {
     /// Wait until others are done.
     Wait,
     /// Go over the limit, by no more than what is in use.
@@ -66,7 +66,7 @@ impl<V: Clone + Default> CacheLedger<V> {
 
     /// Leases shards, each named once with its bytes: all of them or, when there is no room and the
     /// caller waits, none. What nobody uses is let go for them, the longest unused first.
-    pub(crate) fn lease(&mut self, wanted: &[(ShardId, u64)], room: Room) -> Option<Grant<V>> {
+    pub(crate) fn lease(&mut self, wanted: &[(ShardId, u64)], room: WhenFull) -> Option<Grant<V>> {
         let missing = wanted
             .iter()
             .filter(|(id, _)| !self.entries.contains_key(id));
@@ -78,7 +78,7 @@ impl<V: Clone + Default> CacheLedger<V> {
             let kept = entry.leases > 0 || wanted.iter().any(|(wanted, _)| wanted == id);
             if kept { 0 } else { entry.bytes }
         };
-        if self.held.saturating_add(more) > self.limit && room == Room::Wait {
+        if self.held.saturating_add(more) > self.limit && room == WhenFull::Wait {
             let idle: u64 = self.entries.iter().map(idle).sum();
             if (self.held - idle).saturating_add(more) > self.limit {
                 return None;
@@ -159,15 +159,19 @@ mod tests {
         let mut ledger = CacheLedger::<()>::new(30);
         for shards in [&[0, 1][..], &[2]] {
             assert_eq!(
-                ledger.lease(&of(shards), Room::Wait).unwrap().missing.len(),
+                ledger
+                    .lease(&of(shards), WhenFull::Wait)
+                    .unwrap()
+                    .missing
+                    .len(),
                 shards.len()
             );
         }
-        assert!(ledger.lease(&of(&[3]), Room::Wait).is_none());
+        assert!(ledger.lease(&of(&[3]), WhenFull::Wait).is_none());
         ledger.release([id(0), id(1)].into_iter());
         assert_eq!(
             ledger
-                .lease(&of(&[1, 3]), Room::Wait)
+                .lease(&of(&[1, 3]), WhenFull::Wait)
                 .unwrap()
                 .missing
                 .len(),
@@ -176,7 +180,7 @@ mod tests {
         ledger.release([id(1), id(2), id(3)].into_iter());
         assert_eq!(
             ledger
-                .lease(&of(&[1, 2, 3]), Room::Wait)
+                .lease(&of(&[1, 2, 3]), WhenFull::Wait)
                 .unwrap()
                 .missing
                 .len(),
@@ -198,13 +202,13 @@ mod tests {
                     ledger.release(shards.into_iter());
                 }
                 let shards: Vec<usize> = shards.into_iter().collect();
-                if let Some(grant) = ledger.lease(&of(&shards), Room::Wait) {
+                if let Some(grant) = ledger.lease(&of(&shards), WhenFull::Wait) {
                     open.push(grant.shards.into_iter().map(|(id, ())| id).collect());
                 }
                 prop_assert!(ledger.held <= 40 && ledger.peak() <= 40);
             }
             open.into_iter().for_each(|shards| ledger.release(shards.into_iter()));
-            prop_assert!(ledger.lease(&of(&[0, 1, 2, 3]), Room::Wait).is_some());
+            prop_assert!(ledger.lease(&of(&[0, 1, 2, 3]), WhenFull::Wait).is_some());
         }
     }
 }

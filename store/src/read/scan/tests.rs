@@ -2,12 +2,12 @@ use arrow::array::Float64Array;
 use object_store::path::Path;
 
 use super::*;
-use crate::tests::counted::Counted;
+use crate::tests::counted::CountingStore;
 use crate::{Compression, Location, sample};
 
 const FRAMES: [usize; 3] = [7, 2, 9];
 
-async fn written(dtype: Dtype, compression: Compression) -> (Location, Arc<Counted>) {
+async fn written(dtype: Dtype, compression: Compression) -> (Location, Arc<CountingStore>) {
     let memory = Location::parse("memory:///plane").unwrap();
     let options = crate::WriterOptions {
         dtype,
@@ -15,7 +15,7 @@ async fn written(dtype: Dtype, compression: Compression) -> (Location, Arc<Count
         ..sample::options(&FRAMES)
     };
     sample::write(&memory, &FRAMES, options).await.unwrap();
-    let counted = Arc::new(Counted::new(Arc::clone(memory.object_store())));
+    let counted = Arc::new(CountingStore::new(Arc::clone(memory.object_store())));
     let store: Arc<dyn object_store::ObjectStore> = counted.clone();
     let root = Location::from_store(store, Path::from("plane"), "memory:/");
     (root, counted)

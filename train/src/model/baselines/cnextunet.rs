@@ -13,7 +13,7 @@ use crate::config::CnextUnetConfig;
 use crate::model::Columns;
 use crate::model::layers::{Linear, Norm};
 use crate::model::weight::{Initial, Scope};
-use crate::ops::{Beyond, View, depthwise, gelu, residual, window};
+use crate::ops::{PaddingMode, View, depthwise, gelu, residual, window};
 
 /// Halvings of the grid.
 const LEVELS: usize = 4;
@@ -144,7 +144,7 @@ impl<T> CnextUnet<T> {
         })
     }
 
-    /// Of each block its input, padded too, the convolution, the norm, the features between the maps before and after
+    /// What is kept for the gradient, in numbers. Each block keeps its input, padded too, the convolution, the norm, the features between the maps before and after
     /// gelu, and what is added; of each level what is joined and resampled; and the first and last convolutions.
     pub(super) fn kept(&self, space: &[usize], channels: usize) -> u64 {
         let block = 5 + 2 * WIDER;
@@ -229,7 +229,7 @@ impl Block<Tensor> {
         let views = dims[1..=self.axes].iter().map(|&n| View {
             from: -(beside as isize),
             length: n + 2 * beside,
-            beyond: Beyond::Zeros,
+            beyond: PaddingMode::Zeros,
         });
         let padded = window(x, &views.collect::<Vec<_>>())?;
         let kernel = self.kernel.reshape((features, ()))?.t()?.contiguous()?;

@@ -7,7 +7,7 @@ use crate::Result;
 use crate::model::Columns;
 use crate::model::convolution::{kernel_rows, transposed};
 use crate::model::weight::{ChannelAxis, Initial, Scope};
-use crate::ops::{Beyond, Tiling, View, linear, unfold, window};
+use crate::ops::{PaddingMode, Tiling, View, linear, unfold, window};
 
 /// Where a layer is in its network: at its ends it has columns or rows for channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,7 +160,7 @@ impl Conv<Tensor> {
         let views = x.dims()[1..=axes].iter().map(|&n| View {
             from: -(beside as isize),
             length: n + 2 * beside,
-            beyond: Beyond::Zeros,
+            beyond: PaddingMode::Zeros,
         });
         let x = window(x, &views.collect::<Vec<_>>())?;
         let tiling = Tiling {

@@ -34,7 +34,7 @@ pub(super) enum Factors {
 pub(crate) struct Fno<T> {
     lifting: [Conv<T>; 2],
     layers: Vec<FourierLayer<T>>,
-    /// Of all layers: (layers, hidden, 1, …).
+    /// The biases of all layers: (layers, hidden, 1, …).
     bias: T,
     projection: [Conv<T>; 2],
     modes: usize,
@@ -105,7 +105,8 @@ impl<T> Fno<T> {
         })
     }
 
-    /// Of a point the features of lifting and projection, before and after gelu, and of each layer its input in two
+    /// What is kept for the gradient, in numbers. A point keeps the features of lifting and projection, before and after gelu,
+    /// and each layer its input in two
     /// layouts, what comes back of the spectrum in two layouts, the skip, and their sum before and after gelu.
     pub(super) fn kept(&self, space: &[usize]) -> u64 {
         numbers(space, 4 * WIDE + 8 * LAYERS * self.hidden)

@@ -16,13 +16,13 @@ use crate::{Precision, Result};
 /// Frequencies of an axis that are kept: `count` from `first` on, whose weights begin at the place `from`. The package's
 /// choice, with the weights of the lowest frequencies where an axis has fewer than there are weights for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Kept {
+struct FrequencyRange {
     first: isize,
     count: usize,
     from: usize,
 }
 
-impl Kept {
+impl FrequencyRange {
     /// Those of an axis of n points that is not the last.
     fn around_zero(n: usize, modes: usize) -> Self {
         let count = n.min(modes);
@@ -50,7 +50,7 @@ pub(super) fn half(modes: usize) -> usize {
 
 /// The matrices of an axis.
 struct AxisTransform {
-    kept: Kept,
+    kept: FrequencyRange,
     forth: Tensor,
     back: Tensor,
 }
@@ -63,8 +63,8 @@ impl Transforms {
         let last = space.len() - 1;
         let axes = space.iter().enumerate();
         let axes = axes.map(|(axis, &n)| match axis == last {
-            true => AxisTransform::real(n, Kept::from_zero(n, modes), device),
-            false => AxisTransform::complex(n, Kept::around_zero(n, modes), device),
+            true => AxisTransform::real(n, FrequencyRange::from_zero(n, modes), device),
+            false => AxisTransform::complex(n, FrequencyRange::around_zero(n, modes), device),
         });
         Ok(Self(axes.collect::<Result<_>>()?))
     }
@@ -155,7 +155,7 @@ fn split(x: &Tensor) -> Result<Tensor> {
 
 impl AxisTransform {
     /// Real numbers at n points ↔ frequencies from 0 on: matrices (2k, n) and (n, 2k).
-    fn real(n: usize, kept: Kept, device: &Device) -> Result<Self> {
+    fn real(n: usize, kept: FrequencyRange, device: &Device) -> Result<Self> {
         let (k, waves) = (kept.count, waves(n, kept));
         let forth = |row: usize, x: usize| match row < k {
             true => waves[row * n + x].0,
@@ -176,7 +176,7 @@ impl AxisTransform {
     }
 
     /// Complex numbers at n points ↔ frequencies: matrices (2k, 2n) and (2n, 2k), real parts first.
-    fn complex(n: usize, kept: Kept, device: &Device) -> Result<Self> {
+    fn complex(n: usize, kept: FrequencyRange, device: &Device) -> Result<Self> {
         let (k, waves) = (kept.count, waves(n, kept));
         let forth = |row: usize, column: usize| {
             let (cos, sin) = waves[row % k * n + column % n];
@@ -196,7 +196,7 @@ impl AxisTransform {
 }
 
 /// cos and sin of 2πkx/n for each frequency and point.
-fn waves(n: usize, kept: Kept) -> Vec<(f64, f64)> {
+fn waves(n: usize, kept: FrequencyRange) -> Vec<(f64, f64)> {
     let frequencies = (0..kept.count as isize).map(|k| kept.first + k);
     let wave = |k: isize, x: usize| {
         // Whole turns are taken off before they cost digits.
@@ -261,13 +261,13 @@ mod tests {
     #[test]
     fn the_lowest_frequencies_are_kept() {
         let kept = |n, modes| {
-            let kept = Kept::around_zero(n, modes);
+            let kept = FrequencyRange::around_zero(n, modes);
             (kept.first, kept.count, kept.from)
         };
         assert_eq!(kept(64, 16), (-8, 16, 0));
         assert_eq!(kept(8, 16), (-4, 8, 4));
         assert_eq!(kept(9, 4), (-2, 4, 0));
-        let last = |n, modes| Kept::from_zero(n, modes).count;
+        let last = |n, modes| FrequencyRange::from_zero(n, modes).count;
         assert_eq!((last(64, 16), last(8, 16), last(7, 16)), (9, 5, 4));
     }
 }

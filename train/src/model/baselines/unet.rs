@@ -140,7 +140,7 @@ impl Unet<Tensor> {
 }
 
 impl<T> Unet<T> {
-    /// Of each convolution its padded and unfolded input, its result, and that of norm and tanh; of each level what is
+    /// What is kept for the gradient, in numbers. Each convolution keeps its padded and unfolded input, its result, and that of norm and tanh; each level what is
     /// pooled, and put together.
     pub(super) fn kept(&self, space: &[usize], channels: usize) -> u64 {
         let cells = 3_usize.pow(self.axes as u32) + 1;

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Result, Tensor, Var};
 
-use super::{Descent, Moving, Pace, Update};
+use super::{LossAndNorm, StepSettings, Update, WeightUpdate};
 use crate::ops::program::{Buffer, Extent, Program, TABLE, args, int};
 
 /// Numbers that a block works on, as in adamw.cu.
@@ -19,11 +19,11 @@ fn extent(blocks: usize, threads: u32) -> Extent {
 
 /// Takes a step by kernels. All launches are issued before the host reads any result.
 pub(super) fn by_kernels(
-    all: &[Moving<'_>],
+    all: &[WeightUpdate<'_>],
     loss: &Tensor,
     step: u64,
-    pace: Pace,
-) -> Result<Descent> {
+    pace: StepSettings,
+) -> Result<LossAndNorm> {
     let sizes: Vec<usize> = all
         .iter()
         .map(|moving| moving.weight.elem_count())
@@ -36,7 +36,7 @@ pub(super) fn by_kernels(
     }
     let found = program(&sizes, step, pace)?.run(&inputs)?;
     let found: Vec<f64> = found[0].to_vec1()?;
-    Ok(Descent {
+    Ok(LossAndNorm {
         loss: found[0] as f32,
         norm: found[1],
     })
@@ -44,7 +44,7 @@ pub(super) fn by_kernels(
 
 /// Inputs are the loss, then for each weight of some size itself, its moments and its gradient. The result
 /// is the loss, the norm, and the factor that clips.
-fn program(sizes: &[usize], step: u64, pace: Pace) -> Result<Program> {
+fn program(sizes: &[usize], step: u64, pace: StepSettings) -> Result<Program> {
     let mut program = Program::new("adamw", 1 + 4 * sizes.len());
     let found = program.result(3, DType::F64);
     let squares = program.scratch(blocks(sizes), DType::F64);
@@ -160,13 +160,13 @@ mod tests {
 
         fn step(
             &self,
-            step: fn(&[Moving<'_>], &Tensor, u64, Pace) -> Result<Descent>,
+            step: fn(&[WeightUpdate<'_>], &Tensor, u64, StepSettings) -> Result<LossAndNorm>,
             loss: f32,
-            pace: Pace,
-        ) -> Descent {
+            pace: StepSettings,
+        ) -> LossAndNorm {
             let pairs = self.weights.iter().zip(&self.gradients);
-            let all: Vec<Moving<'_>> = pairs
-                .map(|([weight, first, second], gradient)| Moving {
+            let all: Vec<WeightUpdate<'_>> = pairs
+                .map(|([weight, first, second], gradient)| WeightUpdate {
                     weight,
                     first,
                     second,
@@ -188,7 +188,7 @@ mod tests {
         }
     }
 
-    const PACE: Pace = Pace {
+    const PACE: StepSettings = StepSettings {
         lr: 1e-2,
         decay: 0.1,
         l2: 0.0,
@@ -197,14 +197,14 @@ mod tests {
 
     #[test]
     fn kernels_move_all_weights_as_the_cpu_does() {
-        let l2 = Pace {
+        let l2 = StepSettings {
             decay: 0.0,
             l2: 0.1,
             ..PACE
         };
         let clips = [None, Some(0.5), Some(1e9)];
         for pace in clips
-            .map(|clip| Pace { clip, ..PACE })
+            .map(|clip| StepSettings { clip, ..PACE })
             .into_iter()
             .chain([l2])
         {

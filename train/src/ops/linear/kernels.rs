@@ -9,7 +9,7 @@ use crate::ops::program::{Buffer, Extent, Program, args, int};
 use crate::ops::tape;
 
 /// A linear layer with f32 factors rounded to TF32 in every precision but f32.
-pub(super) struct OnGpu {
+pub(super) struct LinearKernels {
     pub(super) precision: Precision,
 }
 
@@ -47,7 +47,7 @@ impl Sides {
     }
 }
 
-impl OnGpu {
+impl LinearKernels {
     fn numbers(&self, factors: DType, result: DType) -> Numbers {
         Numbers {
             factors,
@@ -106,7 +106,7 @@ fn sums_of_columns(
     Ok(db)
 }
 
-impl Kernels for OnGpu {
+impl Kernels for LinearKernels {
     const NAME: &'static str = "linear";
 
     fn forward(&self, inputs: &[Array]) -> Result<Program> {
@@ -215,7 +215,7 @@ mod tests {
             shape: shape.into(),
             dtype: DType::F32,
         };
-        let op = OnGpu { precision: F32 };
+        let op = LinearKernels { precision: F32 };
         let program = op.forward(&[array(&[2, 5, 7]), array(&[3, 7]), array(&[3])]);
         let program = program.unwrap();
         let [Step::Product(product)] = program.steps.as_slice() else {

@@ -31,14 +31,14 @@ pub(in crate::ops) fn share(
 }
 
 /// The division of work on x among kernels.
-struct Sharing {
+struct WorkShare {
     items: usize,
     tokens: usize,
     channels: usize,
     groups: usize,
 }
 
-impl Sharing {
+impl WorkShare {
     fn of(x: &Shape, groups: usize) -> Result<Self> {
         let (items, tokens, channels) = x.dims3()?;
         if groups == 0 || !channels.is_multiple_of(groups) || x.elem_count() == 0 {
@@ -100,7 +100,7 @@ impl Sharing {
 impl GroupNorm {
     /// dx, dγ and dβ of x, γ, moments and dy.
     fn gradients(&self, shape: &Shape) -> Result<Program> {
-        let sharing = Sharing::of(shape, self.groups)?;
+        let sharing = WorkShare::of(shape, self.groups)?;
         let ((chunk, chunks), (part, parts)) = (sharing.chunks(), sharing.parts());
         let mut program = Program::new("norm", 4);
         let [x, gain, moments, dy] = [0, 1, 2, 3].map(|i| program.input(i));
@@ -159,7 +159,7 @@ impl Kernels for GroupNorm {
 
     fn forward(&self, inputs: &[Array]) -> Result<Program> {
         let shape = &inputs[0].shape;
-        let sharing = Sharing::of(shape, self.groups)?;
+        let sharing = WorkShare::of(shape, self.groups)?;
         let (chunk, chunks) = sharing.chunks();
         let of_groups = sharing.items * self.groups;
         let mut program = Program::new("norm", 3);

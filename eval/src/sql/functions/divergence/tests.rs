@@ -115,7 +115,7 @@ async fn a_flow_of_vortices_has_none() {
     near(found[1], slope / 2.0_f64.sqrt());
 }
 
-/// Of sin(kx), across the seam too: cos(kx) with the factor of central differences.
+/// The derivative of sin(kx) is, across the seam too, cos(kx) with the factor of central differences.
 #[tokio::test]
 async fn a_periodic_wave_has_that_of_its_central_differences() {
     let k = TAU / (12.0 * 0.25);

@@ -162,10 +162,10 @@ async fn settled(
     is_made: impl Fn(&Manifest) -> bool,
 ) -> Result<Manifest> {
     let Err(error) = made else { return made };
-    match change.fate(is_made).await? {
-        Fate::Made(manifest) => Ok(*manifest),
-        Fate::Overtaken(told) => Err(told),
-        Fate::Open => Err(error),
+    match change.outcome(is_made).await? {
+        ChangeOutcome::Made(manifest) => Ok(*manifest),
+        ChangeOutcome::Overtaken(told) => Err(told),
+        ChangeOutcome::Open => Err(error),
     }
 }
 

@@ -5,18 +5,19 @@ use std::sync::Arc;
 use wellspring_store::{Dataset, Location, Manifest, Reporter};
 
 use crate::checkpoint::{self, Checkpoint};
+use crate::config::differences;
 use crate::domain::{Domain, training};
 use crate::{Config, Error, Result};
 
 /// A run that goes on.
-pub(crate) struct Previous {
+pub(crate) struct ResumedRun {
     pub(crate) checkpoint: Checkpoint,
     /// The data sets, each in a generation of which training reads what it read before.
     pub(crate) datasets: Vec<Arc<Dataset>>,
     config: Config,
 }
 
-impl Previous {
+impl ResumedRun {
     /// What a run of this configuration on these data sets goes on from: the checkpoint after a step, or
     /// the newest; nothing where none was ever whole.
     ///
@@ -38,8 +39,9 @@ impl Previous {
             run: run.to_string(),
             reason: format!("{what} is not the one that it began with"),
         };
-        if let Some(what) = difference(&before, config) {
-            return Err(differs(what));
+        if let Some(reason) = difference(&before, config)? {
+            let run = run.to_string();
+            return Err(Error::Resume { run, reason });
         }
         let domains: Vec<&Domain> = checkpoint.state.domains.iter().collect();
         if domains.len() != datasets.len() {
@@ -75,22 +77,50 @@ impl Previous {
     }
 }
 
-/// What of a configuration makes it another run.
-fn difference(before: &Config, now: &Config) -> Option<&'static str> {
-    if before.model != now.model {
-        return Some("[model]");
-    }
-    if !before.data.reads_alike(&now.data) {
-        return Some("data.context, stride, every, starts, weights, temperature or lanes");
-    }
+/// Settings that are fixed when a run begins: sections, and keys of others.
+const FIXED: [&str; 13] = [
+    "model",
+    "augment",
+    "data.context",
+    "data.stride",
+    "data.every",
+    "data.starts",
+    "data.weights",
+    "data.temperature",
+    "data.lanes",
+    "train.seed",
+    "train.batch",
+    "train.jitter",
+    "train.drop_path",
+];
+
+/// What of a configuration makes it another run, if anything does.
+fn difference(before: &Config, now: &Config) -> Result<Option<String>> {
     let drawn = |config: &Config| {
         let train = &config.train;
         (train.seed, train.batch, train.jitter, train.drop_path)
     };
-    if before.augment != now.augment {
-        return Some("[augment]");
+    let is_same = before.model == now.model
+        && before.augment == now.augment
+        && before.data.reads_alike(&now.data)
+        && drawn(before) == drawn(now);
+    if is_same {
+        return Ok(None);
     }
-    (drawn(before) != drawn(now)).then_some("train.seed, batch, jitter or drop_path")
+    let (before, now) = (before.entries()?, now.entries()?);
+    let is_fixed = |key: &str| {
+        let section = key.split('.').next().unwrap_or(key);
+        FIXED.contains(&key) || FIXED.contains(&section)
+    };
+    let changes = differences(&before, &now).into_iter();
+    let changes = changes.filter(|[key, ..]| is_fixed(key));
+    let said: Vec<String> = changes
+        .map(|[key, was, is]| format!("{key} = {is} (was {was})"))
+        .collect();
+    let said = said.join(", ");
+    Ok(Some(format!(
+        "{said}: fixed when a run begins; begin another run for it"
+    )))
 }
 
 /// Refuses a place with checkpoints and without a configuration, as an import leaves it that was stopped: it

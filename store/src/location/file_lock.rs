@@ -13,7 +13,7 @@ use crate::{Error, Result};
 
 /// A locked file. The lock ends with the process, however it ends; the file goes when this is dropped.
 #[derive(Debug)]
-pub struct Hold {
+pub struct FileLock {
     /// Kept for its lock.
     _file: File,
     path: PathBuf,
@@ -25,7 +25,7 @@ impl Location {
     ///
     /// # Errors
     /// [`Error::Lock`] where the file cannot be made or locked.
-    pub async fn hold(&self) -> Result<Option<Hold>> {
+    pub async fn hold(&self) -> Result<Option<FileLock>> {
         let Some(path) = self.local_path() else {
             return Ok(None);
         };
@@ -58,12 +58,12 @@ impl Location {
 }
 
 /// Another may remove the file before it is locked; then it is made again.
-fn take(path: PathBuf) -> io::Result<Hold> {
+fn take(path: PathBuf) -> io::Result<FileLock> {
     loop {
         let file = open(&path)?;
         file.lock()?;
         if disk::is_at(&file, &path)? {
-            return Ok(Hold { _file: file, path });
+            return Ok(FileLock { _file: file, path });
         }
     }
 }
@@ -80,7 +80,7 @@ fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-impl Drop for Hold {
+impl Drop for FileLock {
     fn drop(&mut self) {
         // What stays is removed by whoever looks whether it is held.
         let _ = disk::remove(&self.path);

@@ -1,16 +1,16 @@
-//! [`Alone`]: a world of one rank.
+//! [`SingleProcess`]: a world of one rank.
 
 use candle_core::{DType, Tensor};
 use wellspring_store::Share;
 
-use super::{Collective, Pending};
+use super::{Collective, PendingSum};
 use crate::Result;
 
 /// A process that no launcher has started.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Alone;
+pub struct SingleProcess;
 
-impl Collective for Alone {
+impl Collective for SingleProcess {
     fn share(&self) -> Share {
         Share::WHOLE
     }
@@ -19,9 +19,9 @@ impl Collective for Alone {
         Ok(vec![own.to_vec()])
     }
 
-    fn reduce_scatter(&self, values: &Tensor, _counts: &[usize]) -> Result<Pending> {
+    fn reduce_scatter(&self, values: &Tensor, _counts: &[usize]) -> Result<PendingSum> {
         let values = values.to_dtype(DType::F32)?;
-        Ok(Pending::new(move || Ok(values)))
+        Ok(PendingSum::new(move || Ok(values)))
     }
 
     fn all_gather(&self, own: &Tensor, _counts: &[usize]) -> Result<Tensor> {
