@@ -32,8 +32,9 @@ use wellspring_train::{Collective, Config, SingleProcess};
 
 use crate::args::{Cli, Command};
 use crate::failure::{self, Interruption, misuse};
+use crate::plain;
 pub use crate::plain::{print, print_data, print_exactly};
-use crate::progress::{self, Terminal};
+use crate::progress::Terminal;
 
 /// What every command has: a runtime for input and output, and a place to draw progress.
 pub struct Session {
@@ -116,7 +117,7 @@ pub fn run(cli: Cli, terminal: Arc<Terminal>) -> Result<()> {
         | Command::Bench(_) => wellspring_train::join()?,
         _ => Arc::new(SingleProcess),
     };
-    progress::silence(!collective.is_first());
+    plain::silence(!collective.is_first());
     let session = Session::new(&cli, terminal, Arc::clone(&collective))?;
     let done = dispatch(&session, cli.command);
     if let Err(error) = &done

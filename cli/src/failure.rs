@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::progress;
+use crate::{plain, progress};
 
 /// A command that was asked for something that makes no sense: exit code 2, as clap's own.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ pub fn is_of_all_ranks(error: &anyhow::Error) -> bool {
 
 /// Prints the error of one of several ranks, with its number and machine.
 pub fn report_of_rank(error: &anyhow::Error, rank: usize) {
-    progress::silence(false);
+    plain::silence(false);
     let host = wellspring_train::host();
     let error = chain(error.as_ref());
     progress::line(&format!("error: rank {rank} on {host}: {error}"));

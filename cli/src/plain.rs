@@ -7,8 +7,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write};
-
-use crate::progress::is_silent;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The text with its control characters and invisible marks written out: `\u{1b}`. Ends of lines and tabulators
 /// stay.
@@ -59,6 +58,19 @@ pub fn print_exactly(bytes: &[u8]) -> anyhow::Result<()> {
     output.write_all(bytes)?;
     output.flush()?;
     Ok(())
+}
+
+/// Whether this process says nothing, because it is not the first of several that do the same.
+static IS_SILENT: AtomicBool = AtomicBool::new(false);
+
+/// Lets this process say nothing, or speak again.
+pub fn silence(is_silent: bool) {
+    IS_SILENT.store(is_silent, Ordering::Relaxed);
+}
+
+/// Whether this process says nothing.
+pub fn is_silent() -> bool {
+    IS_SILENT.load(Ordering::Relaxed)
 }
 
 #[cfg(test)]

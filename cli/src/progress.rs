@@ -11,7 +11,7 @@ use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, Prog
 use serde_json::json;
 use wellspring_store::Reporter;
 
-use crate::plain::plain;
+use crate::plain::{is_silent, plain};
 
 /// Time between two lines on how the work stands, where no bar is drawn.
 const NOW_AND_THEN: Duration = Duration::from_secs(120);
@@ -197,19 +197,6 @@ fn style(total: Option<u64>, unit: &str) -> ProgressStyle {
         (None, _) => "  {prefix:<28} {spinner} {pos}  {per_sec}  {wide_msg}",
     };
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
-}
-
-/// Whether this process says nothing, because it is not the first of several that do the same.
-static IS_SILENT: AtomicBool = AtomicBool::new(false);
-
-/// Lets this process say nothing, or speak again.
-pub fn silence(is_silent: bool) {
-    IS_SILENT.store(is_silent, Ordering::Relaxed);
-}
-
-/// Whether this process says nothing.
-pub fn is_silent() -> bool {
-    IS_SILENT.load(Ordering::Relaxed)
 }
 
 /// Whether another program reads what is said here.

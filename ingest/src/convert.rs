@@ -15,6 +15,7 @@ pub(crate) mod records;
 pub(crate) mod repair;
 pub(crate) mod shards;
 pub(crate) mod statistics;
+mod tasks;
 pub(crate) mod watch;
 pub(crate) mod work;
 pub(crate) mod writing;

@@ -28,8 +28,8 @@ use std::sync::Arc;
 use hdf5::{Dataset, File};
 use wellspring_store::{Contents, Field, Schema, TensorOrder};
 
-pub(crate) use gather::Cell;
-pub(crate) use planes::{FieldReader, Slab};
+pub(crate) use gather::{Cell, Slab};
+pub(crate) use planes::FieldReader;
 
 use self::dimensions::Rows;
 use self::scalars::Scalar;

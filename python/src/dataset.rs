@@ -1,6 +1,5 @@
 //! A data set that Python reads.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,10 +7,11 @@ use futures::executor::block_on;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use wellspring_store::{
-    CacheOptions, Conditioning, Frames, Location, Manifest, Split, StoredValues, Window, WindowSpec,
+    CacheOptions, Conditioning, Frames, Location, Split, StoredValues, Window, WindowSpec,
 };
 
 use crate::arrays;
+use crate::conditions::{self, ScalarNames};
 use crate::failure::Result;
 use crate::log::LogNotes;
 use crate::threads::{Origin, is_forked, wait};
@@ -53,30 +53,6 @@ impl Dataset {
             self.held.normalizer().denormalize(&mut frames);
         }
         frames
-    }
-}
-
-/// Names of the scalars that any trajectory has, ascending.
-#[derive(Debug)]
-pub struct ScalarNames {
-    /// Those that do not change in time.
-    pub fixed: Vec<String>,
-    /// Those that do.
-    pub series: Vec<String>,
-}
-
-impl ScalarNames {
-    fn of(manifest: &Manifest) -> Self {
-        let trajectories = || manifest.splits.values().flat_map(|held| &held.trajectories);
-        let sorted = |names: BTreeSet<&String>| names.into_iter().cloned().collect();
-        Self {
-            fixed: sorted(
-                trajectories()
-                    .flat_map(|held| held.parameters.keys())
-                    .collect(),
-            ),
-            series: sorted(trajectories().flat_map(|held| held.series.keys()).collect()),
-        }
     }
 }
 
@@ -233,7 +209,7 @@ impl Dataset {
         let (frames, conditions) = self.wait(py, read)??;
         let frames = arrays::of_frames(py, self.scaled(frames, normalized))?;
         let conditions =
-            crate::loader::given(py, (&dataset, &self.scalars), &[conditions], normalized)?;
+            conditions::arrays(py, (&dataset, &self.scalars), &[conditions], normalized)?;
         Ok((frames, conditions.into_any()))
     }
 }

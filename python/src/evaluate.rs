@@ -18,11 +18,12 @@ use wellspring_store::{
     Conditioning, Conditions, Context, Dataset as StoredDataset, Frames, Location, Patch, Reporter,
 };
 
-use crate::dataset::{self, Dataset, ScalarNames};
+use crate::conditions::{self, ScalarNames};
+use crate::dataset::{self, Dataset};
 use crate::failure::{Result, misuse, one_of};
 use crate::predictor::Predictor;
 use crate::threads::{LOOK, runtime};
-use crate::{arrays, loader, log};
+use crate::{arrays, log};
 
 /// What the evaluation's thread asks of Python's.
 enum Request {
@@ -311,7 +312,8 @@ impl Server<'_, '_> {
             normalizer.denormalize(&mut frames);
         }
         let context = arrays::of_frames(py, frames)?;
-        let given = loader::given(py, (self.dataset, self.names), conditions, self.normalized)?;
+        let given =
+            conditions::arrays(py, (self.dataset, self.names), conditions, self.normalized)?;
         let patch = self.has_patches.then(|| patch.sizes().to_vec());
         let next = self.step.call1((context, given, patch))?;
         let next: PyReadonlyArrayDyn<'_, f32> = next.extract()?;

@@ -6,12 +6,14 @@
 //!
 //! - `threads` has the threads of this process, and waits for them while it looks for Ctrl-C.
 //! - `arrays` gives NumPy memory that Rust holds, and reads NumPy's.
+//! - `conditions` has what a window comes with beside its frames.
 //! - `dataset`, `loader`, `predictor`, `evaluate`, `metrics` and `database` hold one class or function each.
 //! - `failure` makes exceptions of errors, `log` hands events to Python's `logging`.
 
 #![allow(unreachable_pub, reason = "Python sees what the module exports")]
 
 mod arrays;
+mod conditions;
 mod database;
 mod dataset;
 mod evaluate;

@@ -7,12 +7,13 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use wellspring_store::{
-    Batch, Conditioning, Conditions, Dataset as StoredDataset, Frames, Loader, LoaderOptions,
-    Order, Plan, Share, Value, WindowSpec,
+    Batch, Conditioning, Dataset as StoredDataset, Loader, LoaderOptions, Order, Plan, Share,
+    Value, WindowSpec,
 };
 
 use crate::arrays::{self, BatchNumber};
-use crate::dataset::{self, Dataset, ScalarNames};
+use crate::conditions::{self, ScalarNames};
+use crate::dataset::{self, Dataset};
 use crate::failure::{Result, misuse};
 use crate::threads::{self, Origin, wait};
 
@@ -179,7 +180,7 @@ impl Pass {
         let conditions = std::mem::take(&mut batch.conditions);
         let given = match conditions.as_slice() {
             [] => None,
-            conditions => Some(given(
+            conditions => Some(conditions::arrays(
                 py,
                 (&self.dataset, &self.names),
                 conditions,
@@ -192,68 +193,4 @@ impl Pass {
 
 fn next<T: Value>(py: Python<'_>, loader: &mut Loader<T>) -> Result<Option<Batch<T>>> {
     Ok(wait(py, || loader.next_batch())?.transpose()?)
-}
-
-/// What windows are given beside their frames: `constants` (1, B, C, *space), `constant_scalars` (B, S), `scalars`
-/// (B, T, S) and `times` (B, T).
-pub fn given<'py>(
-    py: Python<'py>,
-    (dataset, names): (&StoredDataset, &ScalarNames),
-    conditions: &[Conditions],
-    normalized: bool,
-) -> Result<Bound<'py, PyDict>> {
-    let given = PyDict::new(py);
-    let windows = conditions.len();
-    let times: Vec<f64> = conditions
-        .iter()
-        .flat_map(|window| window.times.iter().copied())
-        .collect();
-    let frames = times.len() / windows.max(1);
-    let constants: Option<Vec<f32>> = conditions
-        .iter()
-        .map(|window| window.constants.as_ref())
-        .collect::<Option<Vec<_>>>()
-        .map(|fields| {
-            fields
-                .iter()
-                .flat_map(|field| field.data())
-                .copied()
-                .collect()
-        });
-    if let Some(values) = constants {
-        let schema = dataset.schema();
-        let (channels, space) = (schema.constant_channels().len(), schema.grid.shape());
-        let mut fields = Frames::new(1, windows, channels, space, values)?;
-        if !normalized {
-            let normalizer = dataset.manifest().constant_normalizer()?;
-            normalizer.denormalize(&mut fields);
-        }
-        given.set_item("constants", arrays::of_frames(py, fields)?)?;
-    }
-    let ScalarNames { fixed, series } = names;
-    let all = |names: &[String], frames: usize| -> Vec<f32> {
-        let mut values = Vec::with_capacity(windows * frames * names.len());
-        for window in conditions {
-            for frame in 0..frames {
-                let at = |name| window.scalars.get(name).and_then(|all| all.get(frame));
-                values.extend(
-                    names
-                        .iter()
-                        .map(|name| at(name).map_or(f32::NAN, |&x| x as f32)),
-                );
-            }
-        }
-        values
-    };
-    if !fixed.is_empty() {
-        let values = arrays::of_values(py, all(fixed, 1), &[windows, fixed.len()])?;
-        given.set_item("constant_scalars", values)?;
-    }
-    if !series.is_empty() {
-        let shape = [windows, frames, series.len()];
-        let values = arrays::of_values(py, all(series, frames), &shape)?;
-        given.set_item("scalars", values)?;
-    }
-    given.set_item("times", arrays::of_values(py, times, &[windows, frames])?)?;
-    Ok(given)
 }

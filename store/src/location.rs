@@ -13,6 +13,7 @@ mod objects;
 mod odd_keys;
 mod patience;
 mod profile;
+mod refusal;
 mod settings;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod conditions;
+mod constants;
 pub(crate) mod dataset;
 pub(crate) mod fetch;
 pub(crate) mod io_statistics;

@@ -6,7 +6,7 @@
 //! newer ones that are passed over are reported. A checkpoint with other numbers is never written.
 
 mod choice;
-mod folders;
+pub(crate) mod folders;
 mod snapshot;
 
 use std::collections::BTreeMap;

@@ -18,11 +18,11 @@ use documented::DocumentedFields;
 use serde::{Deserialize, Serialize};
 use wellspring_store::Location;
 
-use crate::{Error, Result, checkpoint};
+use crate::checkpoint::folders::folders;
+use crate::{Error, Result};
 
 pub use augment::AugmentConfig;
 pub use baselines::{BaselineConfig, CnextUnetConfig, FnoConfig, UnetConfig};
-pub(crate) use data::mebibytes;
 pub use data::{DataConfig, Roots};
 pub use loss::{LossConfig, LossKind};
 pub use model::{Architecture, ModelConfig};
@@ -86,7 +86,7 @@ impl Config {
             reason,
         };
         let Some(bytes) = place.get_opt().await? else {
-            if !checkpoint::folders(run).await?.is_empty() {
+            if !folders(run).await?.is_empty() {
                 let reason = "it is missing, and there are checkpoints; an import that was stopped leaves \
                     them: import again";
                 return Err(damaged(reason.into()));

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use candle_core::{DType, Device, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::config::mebibytes;
+use crate::memory::mebibytes;
 
 use crate::{Error, Result};
 

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use wellspring_store::{Dataset, Patch};
 
 use crate::checkpoint::fresh;
-use crate::config::mebibytes;
 use crate::device::activation_bytes;
 use crate::domain::{Domain, Domains};
 use crate::inputs::InputReader;
+use crate::memory::mebibytes;
 use crate::model::{Layers, Surrogate};
 use crate::{Config, Result};
 

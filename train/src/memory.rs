@@ -2,6 +2,11 @@
 
 use candle_core::Device;
 
+/// Converts MiB to bytes, without overflow.
+pub(crate) fn mebibytes(mib: u64) -> u64 {
+    mib.saturating_mul(1 << 20)
+}
+
 /// Counts anew from here on.
 pub(crate) fn reset_peak(device: &Device) {
     match device {

@@ -23,6 +23,7 @@ mod pass;
 mod perturbation;
 mod resize;
 mod rotations;
+mod setting;
 mod space_mixing;
 mod stages;
 mod time_mixing;

@@ -27,10 +27,10 @@ use wellspring_store::{Location, Reporter};
 
 use crate::checkpoint::fresh;
 use crate::claim::{RunClaim, refuse_held};
-use crate::config::mebibytes;
 use crate::device;
 use crate::domain::Domains;
 use crate::log::Log;
+use crate::memory::mebibytes;
 use crate::model::Surrogate;
 use crate::optim::{AdamW, Average, Owners};
 use crate::progress::{Best, Progress};

@@ -2,6 +2,7 @@
 //! writes a checkpoint and stops; `--resume` continues from the newest sound one.
 
 mod estimate;
+mod reads;
 mod validator;
 
 use std::sync::Arc;
@@ -11,11 +12,12 @@ use wellspring_store::{Dataset, Location, Share};
 use wellspring_train::{Config, Outcome, Start, TrainOptions, Validate};
 
 use super::Session;
-use super::plan::compared;
 use crate::args;
 use crate::failure::misuse;
 use crate::progress::line;
 use crate::{interrupt, settings};
+use reads::compared;
+pub use reads::megabytes;
 use validator::Validator;
 
 pub fn run(session: &Session, args: &args::Train) -> Result<()> {

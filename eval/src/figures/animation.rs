@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::drawing::Drawing;
+use super::encoder::{encode, failed};
 use super::gallery::Gallery;
 use super::lines::called;
-use super::pixels::{Pixels, encode, failed};
+use super::pixels::Pixels;
 use super::snapshots::Maps;
 use crate::results::pictures::{self, Picture};
 use crate::{Error, Result, Results};

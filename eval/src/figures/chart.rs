@@ -6,22 +6,15 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::legend::Legend;
 use super::scale::{AxisScale, Tick};
+use super::series::Series;
 use super::sheet::{Anchor, Failure, INK, Point, Sheet, Type, WIDTH};
-use super::style::{GREY, Marker, Stroke};
+use super::style::{GREY, Marker};
 
 /// One side of a chart.
 #[derive(Debug, Clone)]
 pub(crate) struct Axis {
     pub(crate) label: String,
     pub(crate) scale: AxisScale,
-}
-
-/// A named line.
-#[derive(Debug, Clone)]
-pub(crate) struct Series {
-    pub(crate) name: String,
-    pub(crate) stroke: Stroke,
-    pub(crate) points: Vec<Point>,
 }
 
 /// Marks above a chart that belong together: the harmonics of a patch size.
@@ -266,6 +259,7 @@ impl Frame<'_> {
 mod tests {
     use super::*;
     use crate::figures::drawing::Drawing;
+    use crate::figures::style::Stroke;
     use crate::figures::vector::{Paper, svg};
 
     fn chart(lines: Vec<(&str, Vec<Point>)>) -> Option<Chart> {

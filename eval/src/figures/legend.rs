@@ -3,7 +3,7 @@
 use plotters::prelude::DrawingBackend;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::chart::Series;
+use super::series::Series;
 use super::sheet::{Anchor, Failure, Sheet, Type, WIDTH};
 
 /// Drawn in the order of the lines, column by column.

@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::chart::{Axis, Chart, Comb, Series};
+use super::chart::{Axis, Chart, Comb};
 use super::scale::AxisScale;
 use super::select::FigureSelection;
-use super::strokes::Strokes;
+use super::series::Series;
+use super::strokes::{MODEL, Strokes};
 use super::{Drawing, Figure};
 use crate::{Result, Results};
-
-/// A model's name without the seed of a run of an experiment: its seeds are drawn as one line, their mean.
-pub(super) const MODEL: &str = "regexp_replace(name, '-seed[0-9]+$', '')";
 
 /// A question to a view, as dataset, split, name, schedule, x and y, and how its answer is drawn.
 pub(super) struct Question {

@@ -6,11 +6,13 @@
 use plotters::backend::BitMapBackend;
 use plotters::prelude::IntoDrawingArea as _;
 use plotters::style::WHITE;
+use png::ColorType;
 
 use super::drawing::Drawing;
+use super::encoder::{encode, failed};
 use super::raster::Raster;
 use super::sheet::Sheet;
-use crate::{Error, Result};
+use crate::Result;
 
 /// Pixels of a point in a PNG.
 const UNIT: usize = 2;
@@ -89,29 +91,10 @@ impl Pixels {
 
     pub(crate) fn png(&self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        let encoder = encode(&mut bytes, self.size(), png::ColorType::Rgb);
+        let encoder = encode(&mut bytes, self.size(), ColorType::Rgb);
         let mut writer = encoder.write_header().map_err(failed)?;
         writer.write_image_data(&self.data).map_err(failed)?;
         writer.finish().map_err(failed)?;
         Ok(bytes)
-    }
-}
-
-/// An encoder of eight bits a sample.
-pub(crate) fn encode(
-    bytes: &mut Vec<u8>,
-    (width, height): (u32, u32),
-    colour: png::ColorType,
-) -> png::Encoder<'static, &mut Vec<u8>> {
-    let mut encoder = png::Encoder::new(bytes, width, height);
-    encoder.set_color(colour);
-    encoder.set_depth(png::BitDepth::Eight);
-    encoder
-}
-
-pub(crate) fn failed(error: png::EncodingError) -> Error {
-    Error::Figure {
-        figure: "PNG",
-        reason: error.to_string(),
     }
 }

@@ -1,9 +1,10 @@
 //! Turns the middle plane of a field into an image.
 
 use base64::Engine as _;
+use png::ColorType;
 
 use super::colours::{ColourMap, SHADES};
-use super::pixels::{encode, failed};
+use super::encoder::{encode, failed};
 use crate::Result;
 use crate::results::pictures::Picture;
 
@@ -114,7 +115,7 @@ impl Raster {
     pub(crate) fn url(&self) -> Result<String> {
         let mut bytes = Vec::new();
         let size = (self.columns as u32, self.rows as u32);
-        let mut encoder = encode(&mut bytes, size, png::ColorType::Indexed);
+        let mut encoder = encode(&mut bytes, size, ColorType::Indexed);
         encoder.set_palette(self.palette.concat());
         let mut writer = encoder.write_header().map_err(failed)?;
         writer.write_image_data(&self.shades).map_err(failed)?;

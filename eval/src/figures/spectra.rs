@@ -7,10 +7,10 @@ use serde::Deserialize;
 
 use super::Figure;
 use super::chart::Comb;
-use super::lines::{MODEL, Question, Subset, axis};
+use super::lines::{Question, Subset, axis};
 use super::scale::AxisScale;
 use super::select::{FigureSelection, quoted};
-use super::strokes::Strokes;
+use super::strokes::{MODEL, Strokes};
 use crate::{Result, Results};
 
 const ISOTROPIC: &str = "isotropic";

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::lines::MODEL;
 use super::style::Stroke;
 use crate::{Result, Results};
+
+/// A model's name without the seed of a run of an experiment: its seeds are drawn as one line, their mean.
+pub(super) const MODEL: &str = "regexp_replace(name, '-seed[0-9]+$', '')";
 
 /// Strokes by name and schedule.
 pub(super) struct Strokes(BTreeMap<(String, String), Stroke>);

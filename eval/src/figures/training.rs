@@ -2,9 +2,10 @@
 
 use serde::Deserialize;
 
-use super::chart::{Axis, Chart, Series};
+use super::chart::{Axis, Chart};
 use super::lines::axis;
 use super::scale::AxisScale;
+use super::series::Series;
 use super::strokes::Strokes;
 use super::{Drawing, Figure};
 use crate::{Result, Results};

@@ -221,16 +221,6 @@ impl Table {
     }
 }
 
-/// Removes what an evaluation has besides its row in `runs`, which is replaced or gone by now.
-pub(crate) async fn delete_data(results: &Location, run: &str) -> Result<()> {
-    for table in Table::OF_DATA {
-        table.file(results, run).delete().await?;
-    }
-    Ok(crate::results::pictures::file(results, run)
-        .delete()
-        .await?)
-}
-
 /// A name for files, as far as it can be read by people: `ckm-4_8_16-` and what makes it the only one.
 pub(crate) fn file_name(name: &str, schedule: &str, unique: &str) -> String {
     /// No file system has names of more than some 250 bytes.

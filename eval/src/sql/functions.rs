@@ -6,6 +6,7 @@ mod divergence;
 mod field;
 mod resample;
 mod sign_flip;
+mod unit;
 mod units;
 
 use std::sync::Arc;

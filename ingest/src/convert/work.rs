@@ -2,9 +2,7 @@
 //! manifest.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use wellspring_store::{
@@ -19,6 +17,7 @@ use crate::convert::layout::ShardLayout;
 use crate::convert::ledger::{self, Ledger};
 use crate::convert::records;
 use crate::convert::statistics::{self, Piece};
+use crate::convert::tasks::in_order_of_failure;
 use crate::convert::writing::{Output, ShardInputs};
 use crate::findings::judge::{self, Judge};
 use crate::{Error, Result};
@@ -266,33 +265,6 @@ pub(crate) fn tell_bounds(writer: &DatasetWriter, reporter: &dyn Reporter) {
             channel.name, channel.spread, channel.scale
         ));
     }
-}
-
-/// Runs tasks, `at_once` at the same time. After a failure no more begin, and running ones end. The error is that
-/// of the first failed task in order, so that it does not depend on their speed.
-pub(crate) async fn in_order_of_failure<T: Future<Output = Result<()>>>(
-    tasks: impl Iterator<Item = T>,
-    at_once: usize,
-) -> Result<()> {
-    let has_failed = AtomicBool::new(false);
-    let mut tasks = tasks.enumerate();
-    let begun = std::iter::from_fn(|| {
-        if has_failed.load(Ordering::Relaxed) {
-            return None;
-        }
-        let (place, task) = tasks.next()?;
-        Some(async move { task.await.map_err(|error| (place, error)) })
-    });
-    let mut running = pin!(futures::stream::iter(begun).buffer_unordered(at_once));
-    let mut first: Option<(usize, Error)> = None;
-    while let Some(done) = running.next().await {
-        let Err((place, error)) = done else { continue };
-        has_failed.store(true, Ordering::Relaxed);
-        if first.as_ref().is_none_or(|(known, _)| place < *known) {
-            first = Some((place, error));
-        }
-    }
-    first.map_or(Ok(()), |(_, error)| Err(error))
 }
 
 /// Opens a source and catalogues the selected part. Reports oddities.

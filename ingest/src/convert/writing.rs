@@ -10,7 +10,7 @@ use crate::catalogue::options::IngestOptions;
 use crate::convert::layout::ShardLayout;
 use crate::convert::ledger::{Ledger, ShardRecord};
 use crate::convert::shards::{FilledShard, fill, fill_constants};
-use crate::convert::work::in_order_of_failure;
+use crate::convert::tasks::in_order_of_failure;
 
 /// What a work writes: its only writer, and which rows each shard gets.
 pub(crate) struct Output {

@@ -1,8 +1,17 @@
 //! Gathers the stored values of a frame into planes, with strides and repetition, mapping every value.
 
+use std::ops::Range;
+
 use wellspring_store::AxisSelection;
 
-use super::planes::Slab;
+/// Cells along the first axis that are read together.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Slab {
+    /// Range in the file.
+    pub(super) file: Range<usize>,
+    /// Range in the planes.
+    pub(crate) rows: Range<usize>,
+}
 
 /// The map from the stored values of a frame to a plane.
 pub(super) struct Gather {

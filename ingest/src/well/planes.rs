@@ -7,7 +7,7 @@ use wellspring_store::{AxisSelection, ChannelMap, Transform};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::block::{self, ArrayBox, Failure, Scratch, Values};
-use super::gather::{Cell, Gather, finite};
+use super::gather::{Cell, Gather, Slab, finite};
 use super::storage::Layout;
 use super::{OpenFile, StoredField};
 use crate::well::glance::{Glance, StoredSlice};
@@ -18,15 +18,6 @@ const ROW_SLAB: usize = 2 << 20;
 
 /// Bytes of a slab of chunks, which are decoded together.
 const CHUNK_SLAB: usize = 16 << 20;
-
-/// Cells along the first axis that are read together.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Slab {
-    /// Range in the file.
-    pub(super) file: Range<usize>,
-    /// Range in the planes.
-    pub(crate) rows: Range<usize>,
-}
 
 /// Reads the frames of one field, in any order; in the order of steps it reads every byte once.
 pub(crate) struct FieldReader<'a> {

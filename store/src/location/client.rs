@@ -11,7 +11,7 @@ use object_store::client::{
 };
 
 use super::odd_keys::OddKeys;
-use super::patience::failure::Busy;
+use super::refusal::{Busy, NoCredentials};
 
 /// Makes the clients of a store.
 #[derive(Debug, Clone)]
@@ -38,17 +38,6 @@ impl Connector {
             metadata: Metadata { authorities, ways },
         }
     }
-}
-
-/// No credentials were given, and the machine has none of its own.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "no credentials: {ways}. (Asked last: {authority}, which gives them to machines of the cloud)"
-)]
-pub(super) struct NoCredentials {
-    ways: &'static str,
-    authority: String,
-    source: Option<HttpError>,
 }
 
 impl HttpConnector for Connector {

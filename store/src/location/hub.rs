@@ -11,9 +11,7 @@ use url::Url;
 
 use self::client::Client;
 pub(super) use self::store::HubStore;
-
-/// Server and token; in the environment `HF_ENDPOINT` and `HF_TOKEN`.
-pub(super) const SETTINGS: [&str; 2] = ["hf_endpoint", "hf_token"];
+use super::settings::{HUB, all_known};
 
 /// The hub, where no other is named.
 const ENDPOINT: &str = "https://huggingface.co";
@@ -119,15 +117,15 @@ pub(super) fn open(
     repository: &Repository,
     options: &[(String, String)],
 ) -> object_store::Result<Arc<HubStore>> {
-    super::settings::all_known(options)?;
+    all_known(options)?;
     let typed = |name: &str| {
         let mut found = options.iter().rev();
         let found = found.find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.clone())
     };
     let set = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
-    let endpoint = typed(SETTINGS[0]).or_else(|| set("HF_ENDPOINT"));
-    let token = typed(SETTINGS[1])
+    let endpoint = typed(HUB[0]).or_else(|| set("HF_ENDPOINT"));
+    let token = typed(HUB[1])
         .or_else(|| set("HF_TOKEN"))
         .or_else(kept_token)
         // An empty one that was typed keeps the others away.

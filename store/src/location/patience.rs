@@ -26,9 +26,7 @@ use crate::Reporter;
 pub(super) use self::store::PatientStore;
 
 use self::failure::Failure;
-
-/// The setting that says how long a request is made again, such as `90s` or `1h 30m`; `0s` is never.
-pub(super) const SETTING: &str = "retry_for";
+use super::settings::RETRY_FOR;
 
 /// How long requests are retried by default.
 pub const DEFAULT_RETRY_FOR: Duration = Duration::from_secs(10 * 60);
@@ -99,10 +97,10 @@ impl Patience {
     /// For a setting that is not a duration.
     pub(super) fn with(store: &str, options: &[(String, String)]) -> Result<Arc<Self>> {
         let mut set = options.iter().rev();
-        let set = set.find(|(key, _)| key.eq_ignore_ascii_case(SETTING));
+        let set = set.find(|(key, _)| key.eq_ignore_ascii_case(RETRY_FOR));
         let limit = match set {
             Some((_, text)) => humantime::parse_duration(text).map_err(|error| {
-                let source = format!("{SETTING}={text} is not a duration such as 10m: {error}");
+                let source = format!("{RETRY_FOR}={text} is not a duration such as 10m: {error}");
                 let source = source.into();
                 Error::NotSupported { source }
             })?,
@@ -266,8 +264,8 @@ impl Tries {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use super::failure::Busy;
     use super::*;
+    use crate::location::refusal::Busy;
 
     fn busy() -> Error {
         Error::Generic {
@@ -277,7 +275,7 @@ mod tests {
     }
 
     fn tries(limit: &str) -> Tries {
-        let options = [(SETTING.to_owned(), limit.to_owned())];
+        let options = [(RETRY_FOR.to_owned(), limit.to_owned())];
         Patience::with("s3://patience", &options)
             .unwrap()
             .tries(false)
@@ -337,6 +335,6 @@ mod tests {
     fn no_time_is_one_try_with_its_own_error() {
         let error = tries("0s").after(busy(), Instant::now(), 0.5).unwrap_err();
         assert!(!error.to_string().contains("tries"), "{error}");
-        assert!(Patience::with("s3://b", &[(SETTING.into(), "soon".into())]).is_err());
+        assert!(Patience::with("s3://b", &[(RETRY_FOR.into(), "soon".into())]).is_err());
     }
 }

@@ -18,14 +18,7 @@ use object_store::CredentialProvider;
 use object_store::aws::{AmazonS3ConfigKey, AwsCredential, AwsCredentialProvider};
 use tokio::sync::Mutex;
 
-use super::settings::Settings;
-
-/// Settings that choose the profile and the files that hold it; `AWS_PROFILE` and so on in the environment.
-pub(super) const SETTINGS: [&str; 3] = [
-    "aws_profile",
-    "aws_config_file",
-    "aws_shared_credentials_file",
-];
+use super::settings::{PROFILE, Settings};
 
 /// Credentials are renewed this long before they end.
 const EARLY: Duration = Duration::from_secs(300);
@@ -42,9 +35,9 @@ impl Profile {
     /// The one to use, where neither the environment nor options give credentials and there is a file of
     /// profiles, or one is named.
     pub(super) fn of(settings: &Settings<AmazonS3ConfigKey>) -> Option<Self> {
-        let name = settings.named(SETTINGS[0]).map(str::to_owned);
-        let config = file(settings.named(SETTINGS[1]), "config");
-        let credentials = file(settings.named(SETTINGS[2]), "credentials");
+        let name = settings.named(PROFILE[0]).map(str::to_owned);
+        let config = file(settings.named(PROFILE[1]), "config");
+        let credentials = file(settings.named(PROFILE[2]), "credentials");
         if has_credentials(settings) || name.is_none() && config.is_none() && credentials.is_none()
         {
             return None;

@@ -8,7 +8,18 @@ use object_store::aws::AmazonS3ConfigKey;
 use object_store::azure::AzureConfigKey;
 use object_store::gcp::GoogleConfigKey;
 
-use super::{hub, patience, profile};
+/// The setting that says how long a request is made again, such as `90s` or `1h 30m`; `0s` is never.
+pub(super) const RETRY_FOR: &str = "retry_for";
+
+/// Server and token of the hub; in the environment `HF_ENDPOINT` and `HF_TOKEN`.
+pub(super) const HUB: [&str; 2] = ["hf_endpoint", "hf_token"];
+
+/// Settings that choose the profile and the files that hold it; `AWS_PROFILE` and so on in the environment.
+pub(super) const PROFILE: [&str; 3] = [
+    "aws_profile",
+    "aws_config_file",
+    "aws_shared_credentials_file",
+];
 
 /// The settings that a kind of store knows, in the order in which they are applied.
 #[derive(Debug)]
@@ -83,9 +94,9 @@ pub(super) fn all_known(options: &[(String, String)]) -> object_store::Result<()
             && key.parse::<GoogleConfigKey>().is_err()
             && key.parse::<AzureConfigKey>().is_err()
             && key.parse::<ClientConfigKey>().is_err()
-            && key != patience::SETTING
-            && !hub::SETTINGS.contains(&key)
-            && !profile::SETTINGS.contains(&key)
+            && key != RETRY_FOR
+            && !HUB.contains(&key)
+            && !PROFILE.contains(&key)
     };
     let keys = options.iter().map(|(key, _)| key.to_ascii_lowercase());
     match keys.into_iter().find(|key| unknown(key)) {

@@ -3,46 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::dataset::{Run, out_of_range};
-use crate::shard::ShardData;
-use crate::{
-    Conditioning, Conditions, Dataset, Frames, Result, Schema, Split, Trajectory, Window,
-    WindowSpec,
-};
-
-/// The fields of a split that do not vary in time, in an open file.
-#[derive(Debug)]
-pub(crate) struct ConstantFields {
-    split: Split,
-    shard: Arc<ShardData>,
-    channels: usize,
-    space: Vec<usize>,
-}
-
-impl ConstantFields {
-    pub(super) fn new(split: Split, shard: Arc<ShardData>, schema: &Schema) -> Self {
-        Self {
-            split,
-            shard,
-            channels: schema.constant_channels().len(),
-            space: schema.grid.shape(),
-        }
-    }
-
-    /// Those of one trajectory: (1, 1, C, *space).
-    ///
-    /// # Errors
-    /// [`crate::Error::OutOfRange`].
-    pub(crate) fn of(&self, trajectory: usize) -> Result<Frames> {
-        if trajectory >= self.shard.rows() {
-            return Err(out_of_range(self.split, trajectory, 0..1, 0));
-        }
-        let mut frame = Frames::zeros(1, 1, self.channels, self.space.clone());
-        let rows = trajectory..trajectory + 1;
-        self.shard.copy(rows, 1, &mut frame, 0, 0);
-        Ok(frame)
-    }
-}
+use super::constants::ConstantFields;
+use super::dataset::Run;
+use crate::{Conditioning, Conditions, Dataset, Result, Split, Trajectory, Window, WindowSpec};
 
 impl Dataset {
     /// What goes with the frames of one window.

@@ -11,7 +11,7 @@ use crate::manifest::generation;
 use crate::plan::rows::{RowIndex, WindowRows};
 use crate::read::cache::ledger::WhenFull;
 use crate::read::cache::{CacheOptions, Lease, ShardCache};
-use crate::read::conditions::ConstantFields;
+use crate::read::constants::{ConstantFields, out_of_range};
 use crate::read::io_statistics::{Counters, IoStatistics};
 use crate::shard::{ShardData, StoredValues};
 use crate::{
@@ -385,21 +385,6 @@ async fn open_in(leases: &[Arc<Lease>], id: ShardId) -> Result<Arc<ShardData>> {
         split: id.split.to_string(),
         shard: id.index,
     })
-}
-
-pub(crate) fn out_of_range(
-    split: Split,
-    trajectory: usize,
-    steps: Range<usize>,
-    frames: usize,
-) -> Error {
-    Error::OutOfRange {
-        split: split.to_string(),
-        trajectory,
-        start: steps.start,
-        end: steps.end,
-        frames,
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use wellspring_store::CacheOptions;
 
 use super::{counted, need};
 use crate::Result;
+use crate::memory::mebibytes;
 
 /// `[data]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DocumentedFields)]
@@ -96,11 +97,6 @@ impl Default for DataConfig {
             cache_mib: 65_536,
         }
     }
-}
-
-/// Converts MiB to bytes, without overflow.
-pub(crate) fn mebibytes(mib: u64) -> u64 {
-    mib.saturating_mul(1 << 20)
 }
 
 impl DataConfig {

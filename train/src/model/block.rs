@@ -3,24 +3,12 @@
 
 use candle_core::Tensor;
 
+use super::setting::Setting;
 use super::space_mixing::SpaceMixing;
 use super::time_mixing::TimeMixing;
 use super::weight::Scope;
+use crate::Result;
 use crate::config::TransformerConfig;
-use crate::ops::Rotation;
-use crate::{Precision, Result};
-
-/// Strength of a residual before it has learned anything (LayerScale).
-pub(super) const LAYER_SCALE: f32 = 1e-6;
-
-/// What all blocks share in one pass.
-pub(super) struct Setting<'a> {
-    pub(super) config: &'a TransformerConfig,
-    pub(super) precision: Precision,
-    pub(super) rotation: Rotation,
-    pub(super) time: usize,
-    pub(super) batch: usize,
-}
 
 /// A block of the transformer.
 #[derive(Debug)]

@@ -5,9 +5,9 @@ use std::ops::Range;
 use candle_core::{DType, Tensor};
 use wellspring_store::Boundary;
 
-use super::block::Setting;
 use super::convolution::{kernel_rows, transposed};
 use super::modulation::{Geometry, PatchKernels};
+use super::setting::Setting;
 use super::transformer::Transformer;
 use super::{Perturbation, Surrogate};
 use crate::Result;

@@ -2,8 +2,8 @@
 
 use candle_core::Tensor;
 
-use super::block::{LAYER_SCALE, Setting};
 use super::layers::{Linear, Norm, QkNorm, scaled};
+use super::setting::{LAYER_SCALE, Setting};
 use super::weight::{Initial, Scope};
 use crate::Result;
 use crate::config::{Mlp, TransformerConfig};

@@ -13,7 +13,7 @@ use candle_core::{CpuStorage, DType, InplaceOp2, InplaceOp3, Layout, Result, Ten
 use rayon::prelude::*;
 
 use super::buffer::{GRAIN, slice};
-use super::gpu::Route;
+use super::route::Route;
 use super::squares::sum_of_squares;
 use kernels::{average_by_kernels, by_kernels};
 

@@ -9,8 +9,9 @@ use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor
 use rayon::prelude::*;
 
 use super::buffer::{dot, exp, read, slice, stored, sum, tensor};
-use super::gpu::{Route, on_gpu};
+use super::gpu::on_gpu;
 use super::matrix::{Matrix, MatrixMut};
+use super::route::Route;
 use super::tape;
 use kernels::Call;
 

@@ -10,7 +10,8 @@ use rayon::prelude::*;
 
 use self::kernels::Plan;
 use super::buffer::{add, dot, exp, read, slice, stored, tensor};
-use super::gpu::{Route, on_gpu};
+use super::gpu::on_gpu;
+use super::route::Route;
 use super::tape;
 
 mod kernels;

@@ -7,8 +7,8 @@ use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::buffer::{GRAIN, read, slice, stored, tensor};
-use super::gpu::Route;
 use super::norm::{EPSILON, group_norm};
+use super::route::Route;
 use super::tanh::{tanh, value};
 use super::{reshape, tape};
 

@@ -11,9 +11,9 @@ use candle_core::cuda_backend::cudarc::driver::{
 use candle_core::cuda_backend::{CudaDevice, CudaStorageSlice, DeviceId, WrapErr as _};
 use candle_core::{CudaStorage, DType, Result, Storage, bail};
 
+use super::launch::{Launch, NewBuffer};
 use super::machine::{Machine, Value};
 use super::product::Product;
-use super::program::{Launch, NewBuffer};
 
 /// (module, PTX) of every `.cu` file.
 static MODULES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/ptx.rs"));

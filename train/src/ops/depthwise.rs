@@ -9,8 +9,9 @@ use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, b
 use rayon::prelude::*;
 
 use super::buffer::{add, read, slice, stored, tensor};
-use super::gpu::{Route, on_gpu};
+use super::gpu::on_gpu;
 use super::linear::column_sums;
+use super::route::Route;
 use super::tape;
 use super::tiling::{Tiling, unravel};
 

@@ -8,9 +8,9 @@ use candle_core::{CpuStorage, DType, Result, Storage, bail};
 use half::bf16;
 use wellspring_emulator as emulator;
 
+use super::launch::{Launch, NewBuffer};
 use super::machine::{Machine, Value};
 use super::product::{Operand, Product, Sizes};
-use super::program::{Launch, NewBuffer};
 
 thread_local! {
     static ON: Cell<bool> = const { Cell::new(false) };

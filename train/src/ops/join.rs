@@ -2,8 +2,9 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use super::gpu::Route;
-use super::program::{Buffer, Extent, Program, TABLE, args, int};
+use super::launch::{Buffer, Extent, TABLE, args, int};
+use super::program::Program;
+use super::route::Route;
 
 /// Joins tensors that differ at most in their first axis; the graph does not see it.
 pub(super) fn joined(parts: &[Tensor]) -> Result<Tensor> {

@@ -5,8 +5,8 @@
 
 use candle_core::{D, DType, Result, Tensor};
 
-use super::gpu::Route;
 use super::norm::{EPSILON, group_norm};
+use super::route::Route;
 use super::tape;
 
 /// LayerNorm of the rows of x in f32.

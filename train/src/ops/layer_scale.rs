@@ -7,8 +7,10 @@ use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, b
 use rayon::prelude::*;
 
 use super::buffer::{GRAIN, dot, read, slice, stored, tensor};
-use super::gpu::{Array, Backward, Kernels, Route, on_gpu};
-use super::program::{Extent, Program, args, int};
+use super::gpu::{Array, Backward, Kernels, on_gpu};
+use super::launch::{Extent, args, int};
+use super::program::Program;
+use super::route::Route;
 use super::tape;
 
 /// Scales the rows of a weight or the numbers of a bias, and gives them as `dtype`.

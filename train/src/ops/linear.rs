@@ -9,8 +9,9 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tenso
 use rayon::prelude::*;
 
 use super::buffer::{GRAIN, add, read, slice, stored, tensor};
-use super::gpu::{Route, on_gpu};
+use super::gpu::on_gpu;
 use super::matrix::{Matrix, MatrixMut};
+use super::route::Route;
 use super::tape;
 use crate::Precision;
 use kernels::LinearKernels;

@@ -3,8 +3,8 @@
 use candle_core::backend::BackendStorage;
 use candle_core::{Result, Storage};
 
+use super::launch::{Arg, Launch, NewBuffer, TABLE};
 use super::product::Product;
-use super::program::{Arg, Launch, NewBuffer, TABLE};
 
 /// Storage of a machine that runs programs.
 pub(super) trait Machine: BackendStorage {

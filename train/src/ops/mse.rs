@@ -5,8 +5,10 @@ use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, b
 use rayon::prelude::*;
 
 use super::buffer::{GRAIN, read, slice, stored, tensor};
-use super::gpu::{Array, Backward, Kernels, Route, on_gpu};
-use super::program::{Extent, Program, args, int};
+use super::gpu::{Array, Backward, Kernels, on_gpu};
+use super::launch::{Extent, args, int};
+use super::program::Program;
+use super::route::Route;
 
 /// Mean squared error of x against y of the same shape.
 pub(crate) fn mse(x: &Tensor, y: &Tensor) -> Result<Tensor> {

@@ -11,7 +11,8 @@ use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::buffer::{add, read, slice, stored, tensor};
-use super::gpu::{Route, on_gpu};
+use super::gpu::on_gpu;
+use super::route::Route;
 use super::tape;
 pub(super) use kernels::share;
 

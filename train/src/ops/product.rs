@@ -6,9 +6,9 @@
 
 use candle_core::{DType, Result, bail};
 
-use super::program::Buffer;
+use super::launch::Buffer;
 #[cfg(any(test, feature = "cuda"))]
-use super::program::{Extent, Launch, args};
+use super::launch::{Extent, Launch, args};
 
 /// A matrix product, summed in f32.
 #[derive(Debug, Clone, PartialEq)]

@@ -11,8 +11,9 @@ use candle_core::{CpuStorage, CustomOp2, D, DType, Device, Layout, Result, Shape
 use rayon::prelude::*;
 
 use super::buffer::{add, read, slice, stored, sum, tensor};
-use super::gpu::{Route, on_gpu};
+use super::gpu::on_gpu;
 use super::norm::EPSILON;
+use super::route::Route;
 use super::tape;
 
 /// How heads and their q, k, v follow one another in a token's features.

@@ -7,8 +7,10 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape
 use rayon::prelude::*;
 
 use super::buffer::{GRAIN, read, slice, stored, tensor};
-use super::gpu::{Array, Backward, Kernels, Needs, Route, on_gpu};
-use super::program::{Extent, Program, args};
+use super::gpu::{Array, Backward, Kernels, Needs, on_gpu};
+use super::launch::{Extent, args};
+use super::program::Program;
+use super::route::Route;
 use super::tape;
 
 /// Adds one or two branches to x, each item's times its factor where there are some: (N) in f32.

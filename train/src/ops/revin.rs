@@ -3,8 +3,9 @@
 
 use candle_core::{DType, Result, Tensor};
 
+use super::launch::{Arg, Extent, args, int};
 use super::norm::share;
-use super::program::{Arg, Extent, Program, args, int};
+use super::program::Program;
 
 const THREADS: usize = 256;
 

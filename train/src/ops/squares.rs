@@ -4,7 +4,7 @@ use candle_core::{DType, Result, Tensor};
 use rayon::prelude::*;
 
 use super::buffer::{GRAIN, read};
-use super::gpu::Route;
+use super::route::Route;
 
 /// Sum of the squares of all elements.
 pub(crate) fn sum_of_squares(x: &Tensor) -> Result<f64> {

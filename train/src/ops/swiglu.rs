@@ -6,8 +6,10 @@ use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor
 use rayon::prelude::*;
 
 use super::buffer::{GRAIN, exp, read, slice, stored, tensor};
-use super::gpu::{Array, Backward, Kernels, Route, on_gpu};
-use super::program::{Extent, Program, args};
+use super::gpu::{Array, Backward, Kernels, on_gpu};
+use super::launch::{Extent, args};
+use super::program::Program;
+use super::route::Route;
 use super::tape;
 
 /// SwiGLU over the last axis: first the value, then the gate.

@@ -4,7 +4,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::buffer::{GRAIN, exp, read, slice, stored, tensor};
-use super::gpu::Route;
+use super::route::Route;
 use super::tape;
 
 /// tanh, elementwise.

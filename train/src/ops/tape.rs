@@ -135,7 +135,7 @@ pub(super) fn learns(x: &Tensor) -> bool {
 }
 
 /// Lets a tensor learn, which stands for one that was recorded.
-pub(super) fn learn(x: &Tensor) {
+fn learn(x: &Tensor) {
     RECORDING.with_borrow_mut(|recording| recording.learns.insert(x.id()));
 }
 
@@ -174,7 +174,11 @@ pub(super) fn kept(x: &Tensor) -> SavedTensor {
 
 /// Has records keep the recipe of a tensor in its stead.
 pub(super) fn make_again(x: &Tensor, make: impl Fn() -> Result<Tensor> + 'static) {
-    let recipe = Rc::new(Recipe::new(make));
+    let recipe = Rc::new(Recipe::new(move || {
+        let made = make()?;
+        learn(&made);
+        Ok(made)
+    }));
     RECORDING.with_borrow_mut(|recording| recording.recipes.insert(x.id(), recipe));
 }
 

@@ -7,8 +7,10 @@
 use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor, bail};
 
 use super::buffer::{read, slice, stored, tensor};
-use super::gpu::{Array, Backward, Kernels, Route, on_gpu};
-use super::program::{Buffer, Extent, Program, args, int, on_three_axes};
+use super::gpu::{Array, Backward, Kernels, on_gpu};
+use super::launch::{Buffer, Extent, args, int, on_three_axes};
+use super::program::Program;
+use super::route::Route;
 use super::tiling::Tiling;
 
 /// (N, *space, C) → (N, tokens, K·C).

@@ -6,8 +6,10 @@
 
 use candle_core::{Result, Tensor, bail};
 
-use super::gpu::{Array, Backward, Kernels, Route, on_gpu};
-use super::program::{Arg, Extent, Program, args, int};
+use super::gpu::{Array, Backward, Kernels, on_gpu};
+use super::launch::{Arg, Extent, args, int};
+use super::program::Program;
+use super::route::Route;
 
 /// What lies beyond the ends of an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use wellspring_store::Location;
 
-use super::{EvaluationClaim, GrowingTable, RunRecord, Table, TableWriter, delete_data, row};
+use super::{EvaluationClaim, GrowingTable, RunRecord, Table, TableWriter, row};
 use crate::results::pictures::{self, Picture};
 use crate::{Error, Result};
 
@@ -85,4 +85,12 @@ impl Draft {
         }
         Ok(())
     }
+}
+
+/// Removes what an evaluation has besides its row in `runs`, which is replaced or gone by now.
+async fn delete_data(results: &Location, run: &str) -> Result<()> {
+    for table in Table::OF_DATA {
+        table.file(results, run).delete().await?;
+    }
+    Ok(pictures::file(results, run).delete().await?)
 }

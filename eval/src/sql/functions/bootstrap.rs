@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::error::Result;
 
 use super::resample::Resampler;
-use super::units::Units;
+use super::unit::Units;
 
 /// Fields of an interval.
 pub(super) fn ends() -> Fields {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::units::Unit;
+use super::unit::Unit;
 
 /// Resamples drawn where not all are enumerated.
 pub(super) const DRAWS: usize = 1000;

@@ -11,7 +11,7 @@ use arrow::array::{ArrayRef, Float64Array};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::units::{Unit, Units};
+use super::unit::{Unit, Units};
 
 /// Number of units up to which every choice of signs is counted.
 const ENUMERATED: usize = 14;

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use super::unit::{Unit, Units};
+use super::{bootstrap, sign_flip};
 use arrow::array::{
     Array, ArrayRef, AsArray as _, BooleanArray, ListArray, ListBuilder, PrimitiveBuilder,
 };
@@ -14,20 +16,6 @@ use datafusion::logical_expr::utils::format_state_name;
 use datafusion::logical_expr::{
     Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
 };
-use smallvec::SmallVec;
-
-use super::{bootstrap, sign_flip};
-
-/// Sum and number of a unit's members.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Unit {
-    pub(super) id: i64,
-    pub(super) sum: f64,
-    pub(super) count: f64,
-}
-
-/// The units of a group, ascending; few need no memory of their own.
-pub(super) type Units = SmallVec<[Unit; 6]>;
 
 /// What is made of the units of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -8,7 +8,7 @@ use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, LOCATION, RANGE
 use reqwest::{Method, Response, StatusCode, redirect};
 use url::Url;
 
-use crate::location::patience::failure::Busy;
+use crate::location::refusal::Busy;
 
 const REDIRECTS: usize = 10;
 

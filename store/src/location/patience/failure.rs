@@ -7,13 +7,9 @@ use std::time::Duration;
 
 use object_store::Error;
 use object_store::client::{HttpError, HttpErrorKind};
-use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 use super::GaveUp;
-use crate::location::client::NoCredentials;
-
-/// The hub of Hugging Face counts requests in windows of five minutes.
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
+use crate::location::refusal::{Busy, NoCredentials};
 
 /// A failure that may pass.
 #[derive(Debug)]
@@ -28,51 +24,11 @@ pub(super) struct Failure {
     pub(super) reason: String,
 }
 
-/// A server answers that it cannot answer now.
-#[derive(Debug, thiserror::Error)]
-#[error("the server answers {status} ({said})")]
-pub(in crate::location) struct Busy {
-    status: u16,
-    said: String,
-    asked_wait: Option<Duration>,
-}
-
 /// An answer has fewer bytes than it said.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer ended {missing} bytes early")]
 pub(super) struct CutOff {
     pub(super) missing: u64,
-}
-
-impl Busy {
-    pub(in crate::location) fn of(status: u16, headers: &HeaderMap, said: &str) -> Self {
-        let code = said
-            .split_once("<Code>")
-            .and_then(|(_, rest)| rest.split_once("</Code>"));
-        let said = code.map_or(said, |(code, _)| code);
-        Self {
-            status,
-            said: said.chars().filter(|c| !c.is_control()).take(100).collect(),
-            asked_wait: asked_wait(headers),
-        }
-    }
-
-    /// Whether a status says that another answer may come later.
-    pub(in crate::location) fn is_said_by(status: u16) -> bool {
-        matches!(status, 408 | 425 | 429) || (status >= 500 && !matches!(status, 501 | 505))
-    }
-}
-
-/// How long a server asks us to wait: `Retry-After: SECONDS`, or `RateLimit: "api";r=0;t=SECONDS`.
-fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name)?.to_str().ok();
-    let of_limit = || {
-        let mut parts = text("ratelimit")?.split(';').map(str::trim);
-        parts.find_map(|part| part.strip_prefix("t=")?.parse().ok())
-    };
-    let seconds = text(RETRY_AFTER.as_str()).and_then(|text| text.trim().parse().ok());
-    let seconds = seconds.or_else(of_limit)?;
-    Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
 }
 
 impl Failure {

@@ -3,7 +3,8 @@
 use candle_core::{DType, Result, Tensor, Var};
 
 use super::{LossAndNorm, StepSettings, Update, WeightUpdate};
-use crate::ops::program::{Buffer, Extent, Program, TABLE, args, int};
+use crate::ops::launch::{Buffer, Extent, TABLE, args, int};
+use crate::ops::program::Program;
 
 /// Numbers that a block works on, as in adamw.cu.
 const NUMBERS: usize = 1 << 14;

@@ -5,7 +5,8 @@ use candle_core::{DType, Result, Tensor, bail};
 
 use super::Attention;
 use crate::ops::gpu::{Array, Backward, Kernels, Needs};
-use crate::ops::program::{Extent, Program, args, int};
+use crate::ops::launch::{Extent, args, int};
+use crate::ops::program::Program;
 
 /// The widest head that the kernels take.
 const WIDEST: usize = 128;

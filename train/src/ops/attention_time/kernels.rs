@@ -4,7 +4,8 @@ use candle_core::{DType, Result, Shape, Tensor, bail};
 
 use super::{Attention, Extent, FRAMES, TOKENS};
 use crate::ops::gpu::{Array, Backward, Kernels};
-use crate::ops::program::{Arg, Extent as Blocks, Program, args, int};
+use crate::ops::launch::{Arg, Extent as Blocks, args, int};
+use crate::ops::program::Program;
 
 /// Threads of a block of the kernels.
 const THREADS: usize = 128;

@@ -4,8 +4,9 @@ use candle_core::{DType, Result, Tensor, bail};
 
 use super::{Depthwise, convolved};
 use crate::ops::gpu::{Array, Backward, Kernels};
+use crate::ops::launch::{Arg, Extent, args, int, on_three_axes};
 use crate::ops::norm::share;
-use crate::ops::program::{Arg, Extent, Program, args, int, on_three_axes};
+use crate::ops::program::Program;
 
 /// Threads of a block, and channels of a thread: as in depthwise.cu.
 const THREADS: usize = 256;

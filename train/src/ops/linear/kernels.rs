@@ -4,8 +4,9 @@ use candle_core::{DType, Result, Shape, Tensor, bail};
 
 use crate::Precision;
 use crate::ops::gpu::{Array, Backward, Kernels};
+use crate::ops::launch::{Buffer, Extent, args, int};
 use crate::ops::product::{Numbers, Product, Rows};
-use crate::ops::program::{Buffer, Extent, Program, args, int};
+use crate::ops::program::Program;
 use crate::ops::tape;
 
 /// A linear layer with f32 factors rounded to TF32 in every precision but f32.

@@ -4,7 +4,8 @@ use candle_core::{DType, Result, Shape, Tensor, bail};
 
 use super::GroupNorm;
 use crate::ops::gpu::{Array, Backward, Kernels};
-use crate::ops::program::{Extent, Program, args, int};
+use crate::ops::launch::{Extent, args, int};
+use crate::ops::program::Program;
 
 /// Threads of a block, and numbers that a thread has in one go: as in norm.cu.
 const THREADS: usize = 256;

@@ -4,8 +4,9 @@ use candle_core::{DType, Result, Shape, Tensor};
 
 use super::{HeadOrder, QkNorm};
 use crate::ops::gpu::{Array, Backward, Kernels};
+use crate::ops::launch::{Arg, Extent, args, int};
 use crate::ops::norm::share;
-use crate::ops::program::{Arg, Extent, Program, args, int};
+use crate::ops::program::Program;
 
 /// Threads of a block, as in qk_norm.cu.
 const THREADS: usize = 256;
