@@ -195,7 +195,7 @@ fn a_run_is_not_begun_over() {
         &["holds a run already", "--resume"],
     );
     let other = format!("train --out run --resume {SMALL} --set model.blocks=3");
-    refused(&place.run(&other), 1, &["[model] is not the one"]);
+    refused(&place.run(&other), 1, &["model.blocks = 3 (was "]);
     assert_eq!(place.files("run"), before);
     refused(
         &place.run("ingest sims ds --dtype f16"),

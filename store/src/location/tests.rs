@@ -120,7 +120,7 @@ async fn conforms(place: &Location) {
 
     // More than goes to a bucket in one request.
     let (large, bytes) = (
-        place.join("large #1"),
+        place.join("large one"),
         bytes::Bytes::from(vec![7; 129 << 20]),
     );
     large.put(bytes.clone()).await.unwrap();

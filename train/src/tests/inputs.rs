@@ -405,7 +405,7 @@ fn a_run_with_inputs_goes_on_bit_for_bit() {
     let error = go(&runtime, &fewer, &dataset, &parts)
         .unwrap_err()
         .to_string();
-    assert!(error.contains("[model] is not the one"), "{error}");
+    assert!(error.contains("model.inputs = "), "{error}");
 
     let found = runtime
         .block_on(Checkpoint::find(&parts, ModelChoice::default(), &Silent))

@@ -26,7 +26,7 @@ fn a_run_does_not_go_on_as_another() {
     let mut other = nine_steps();
     transformer(&mut other).blocks = 2;
     let error = run.go(&other).unwrap_err().to_string();
-    assert!(error.contains("[model] is not the one"), "{error}");
+    assert!(error.contains("model.blocks = 2 (was 1)"), "{error}");
 }
 
 #[test]

@@ -460,8 +460,15 @@ async fn a_claim_of_which_a_seed_says_otherwise_is_undecided() {
     assert_eq!(lost[0].verdict, "undecided");
     let mixed = claims(&seeds([|_, _, _| 0.01, |_, _, _| 0.4])).await;
     assert!(mixed[0].high < 1.0, "{mixed:?}");
-    let over_seeds = [mixed[0].low_over_seeds, mixed[0].high_over_seeds];
-    close(&over_seeds, &[0.05, 2.0]);
+    // Either seed may be drawn twice.
+    let over_seeds = [
+        mixed[0].low_over_seeds / 0.05,
+        mixed[0].high_over_seeds / 2.0,
+    ];
+    assert!(
+        over_seeds.iter().all(|x| (x - 1.0).abs() < 1e-3),
+        "{mixed:?}"
+    );
     assert_eq!(
         (mixed[0].agreeing, mixed[0].verdict.as_str()),
         (1, "undecided")
