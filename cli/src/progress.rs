@@ -92,7 +92,7 @@ impl Reporter for Terminal {
             false => ProgressDrawTarget::hidden(),
         };
         let bar = ProgressBar::with_draw_target(total, target);
-        bar.set_style(style(total, unit));
+        bar.set_style(style(total, unit, ""));
         bar.set_prefix(plain(stage).into_owned());
         if draws {
             bar.enable_steady_tick(Duration::from_millis(200));
@@ -124,7 +124,12 @@ impl Reporter for Terminal {
     fn status(&self, words: &str) {
         if let Some(stage) = self.stage().as_mut() {
             match self.show {
-                Show::Bars => stage.bar.set_message(plain(words).into_owned()),
+                Show::Bars => {
+                    let below = "\n    {wide_msg}";
+                    let style = style(stage.total, &stage.unit, below);
+                    stage.bar.set_style(style);
+                    stage.bar.set_message(plain(words).into_owned());
+                }
                 Show::Json => json("status", words.into()),
                 Show::Lines | Show::Nothing => stage.tell(words),
             }
@@ -146,7 +151,7 @@ impl Reporter for Terminal {
                 unit => format!("{done} {unit}"),
             };
             let seconds = stage.bar.elapsed().as_secs_f64();
-            line(&format!("  {:<28} {amount} in {seconds:.1} s", stage.name));
+            line(&format!("  {:<24} {amount} in {seconds:.1} s", stage.name));
         }
     }
 
@@ -188,15 +193,18 @@ impl Stage {
     }
 }
 
-fn style(total: Option<u64>, unit: &str) -> ProgressStyle {
-    let template = match (total, unit) {
+/// How a bar is drawn; words on how the work stands have a line of their own below it, since a terminal of 80 columns
+/// has no room beside it.
+fn style(total: Option<u64>, unit: &str, below: &str) -> ProgressStyle {
+    let bar = match (total, unit) {
         (Some(_), "bytes") => {
-            "  {prefix:<28} {bar:24} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left  {wide_msg}"
+            "  {prefix:<24} {bar:16} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left"
         }
-        (Some(_), _) => "  {prefix:<28} {bar:24} {pos}/{len}  {per_sec}  {eta} left  {wide_msg}",
-        (None, _) => "  {prefix:<28} {spinner} {pos}  {per_sec}  {wide_msg}",
+        (Some(_), _) => "  {prefix:<24} {bar:16} {pos}/{len}  {per_sec}  {eta} left",
+        (None, _) => "  {prefix:<24} {spinner} {pos}  {per_sec}",
     };
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    let style = ProgressStyle::with_template(&format!("{bar}{below}"));
+    style.unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// Whether another program reads what is said here.
