@@ -1,27 +1,32 @@
-"""A person at a terminal types queries to `wellspring sql`."""
+"""What a person at a terminal sees: the prompt of `wellspring sql`, and a training that says how it stands."""
 
+import fcntl
 import os
 import pty
+import re
 import select
 import signal
+import struct
+import termios
 import time
 import unittest
 
-from files import made
+from files import SMALL, made
 
 PATIENCE = 60
 
 
 class Terminal:
-    """`wellspring sql` on a terminal of its own."""
+    """The program on a terminal of its own, of 80 columns."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *words):
         self.process, self.screen = pty.fork()
         if self.process == 0:
             os.chdir(folder)
             environment = os.environ | {"TERM": "xterm", "XDG_STATE_HOME": str(folder / "state")}
             program = os.environ["WELLSPRING"]
-            os.execve(program, [program, "sql", "-r", "results"], environment)
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+            os.execve(program, [program, *words], environment)
 
     def until(self, wanted):
         """What is written up to and with `wanted`."""
@@ -44,7 +49,7 @@ class Terminal:
 
 class Prompt(unittest.TestCase):
     def setUp(self):
-        self.terminal = Terminal(made())
+        self.terminal = Terminal(made(), "sql", "-r", "results")
         self.addCleanup(self.terminal.close)
         self.terminal.until("wellspring> ")
 
@@ -66,6 +71,18 @@ class Prompt(unittest.TestCase):
         self.assertEqual(told.count("No field named nothing"), 1, told)
         self.terminal.type("SELECT 6 * 7 AS answer;\r")
         self.terminal.until("42")
+
+
+class Progress(unittest.TestCase):
+    def test_a_training_says_how_it_stands(self):
+        words = f"train --out watched {SMALL} --set train.steps=100"
+        terminal = Terminal(made(), *words.split())
+        self.addCleanup(terminal.close)
+        seen = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", terminal.until("next: "))
+        # A line of 80 characters ends where the terminal does.
+        lines = [row[at : at + 80] for row in re.split(r"[\r\n]+", seen) for at in range(0, len(row), 80)]
+        self.assertTrue(any(re.search(r"^  training .* \d+/100 .* left *$", line) for line in lines), lines)
+        self.assertTrue(any(re.search(r"^    loss \d\.\d{4}  waits \d+ %  \d+ MiB *$", line) for line in lines), lines)
 
 
 if __name__ == "__main__":
