@@ -1,12 +1,15 @@
-//! What windows are given beside their frames, as arrays.
+//! What windows are given beside their frames, to arrays and back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use numpy::{PyReadonlyArray2, PyReadonlyArray3, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use wellspring_store::{Conditions, Dataset, Frames, Manifest};
+use wellspring_store::{Conditions, Dataset, Frames, Manifest, Window};
 
-use crate::failure::Result;
+use crate::arrays::to_frames;
+use crate::failure::{Result, misuse};
 
 /// Names of the scalars that any trajectory has, ascending.
 #[derive(Debug)]
@@ -97,4 +100,84 @@ pub fn arrays<'py>(
         crate::arrays::of_values(py, times, &[windows, frames])?,
     )?;
     Ok(arrays)
+}
+
+/// What a batch has beside its frames, in the shapes of [`arrays`].
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub struct BatchConditions<'py> {
+    constants: Option<PyReadonlyArrayDyn<'py, f32>>,
+    constant_scalars: Option<PyReadonlyArray2<'py, f32>>,
+    scalars: Option<PyReadonlyArray3<'py, f32>>,
+    times: PyReadonlyArray2<'py, f64>,
+}
+
+impl BatchConditions<'_> {
+    /// Those of each window. Windows are named by their place in the batch.
+    pub fn of_windows(&self, names: &ScalarNames) -> Result<Vec<Conditions>> {
+        let times = self.times.as_array();
+        let (windows, frames) = times.dim();
+        let constants = self.constants.as_ref().map(to_frames).transpose()?;
+        let fixed = self.constant_scalars.as_ref().map(|held| held.as_array());
+        let series = self.scalars.as_ref().map(|held| held.as_array());
+        let widths = [
+            (
+                "constant_fields",
+                constants.as_ref().map(|held| [held.batch(), 1]),
+                1,
+            ),
+            (
+                "constant_scalars",
+                fixed.map(|held| held.dim().into()),
+                names.fixed.len(),
+            ),
+            (
+                "input_scalars",
+                series.map(|held| [held.dim().0, held.dim().2]),
+                names.series.len(),
+            ),
+        ];
+        for (key, found, width) in widths {
+            if found.is_some_and(|found| found != [windows, width]) {
+                return Err(misuse(format!(
+                    "{key} are of another batch or data set: expected {width} for each of {windows} windows"
+                )));
+            }
+        }
+        let of_window = |item: usize| {
+            let mut scalars = BTreeMap::new();
+            for (place, name) in names.fixed.iter().enumerate() {
+                if let Some(held) = fixed {
+                    scalars.insert(name.clone(), vec![f64::from(held[[item, place]]); frames]);
+                }
+            }
+            for (place, name) in names.series.iter().enumerate() {
+                if let Some(held) = series {
+                    let frames = 0..held.dim().1;
+                    let values = frames.map(|frame| f64::from(held[[item, frame, place]]));
+                    scalars.insert(name.clone(), values.collect());
+                }
+            }
+            Ok(Conditions {
+                window: Window {
+                    trajectory: item as u32,
+                    start: 0,
+                },
+                constants: constants.as_ref().map(|held| Arc::new(of_item(held, item))),
+                scalars,
+                times: times.row(item).to_vec(),
+            })
+        };
+        (0..windows).map(of_window).collect()
+    }
+}
+
+/// One window of constant fields (1, B, C, *space): (1, 1, C, *space).
+fn of_item(fields: &Frames, item: usize) -> Frames {
+    let mut own = Frames::zeros(1, 1, fields.channels(), fields.space().to_vec());
+    for channel in 0..fields.channels() {
+        let cells = fields.channel(0, item, channel);
+        own.channel_mut(0, 0, channel).copy_from_slice(cells);
+    }
+    own
 }

@@ -1,11 +1,14 @@
 //! A trained model of wellspring's own, from Python.
 
+use std::sync::Arc;
+
 use numpy::PyReadonlyArrayDyn;
 use pyo3::prelude::*;
-use wellspring_store::{Conditioning, Location, Patch};
+use wellspring_store::{Conditioning, Conditions, Context, Location, Patch};
 use wellspring_train::{CheckpointChoice, DeviceChoice, ModelChoice, WeightChoice};
 
 use crate::arrays;
+use crate::conditions::{BatchConditions, ScalarNames};
 use crate::dataset::Dataset;
 use crate::failure::{Result, misuse};
 use crate::log::LogNotes;
@@ -13,12 +16,30 @@ use crate::threads::{claim, wait};
 
 /// A model with the weights of a checkpoint.
 #[pyclass(frozen, module = "wellspring._native")]
-pub struct Predictor(wellspring_train::Predictor);
+pub struct Predictor {
+    model: wellspring_train::Predictor,
+    /// The scalars of the data set whose states it is for, where it was taken to one.
+    scalars: Option<Arc<ScalarNames>>,
+}
 
 impl Predictor {
     /// The model, for an evaluation.
     pub fn held(&self) -> &wellspring_train::Predictor {
-        &self.0
+        &self.model
+    }
+
+    /// What goes with the frames of each window, for a model that sees it.
+    fn conditions(&self, given: Option<BatchConditions<'_>>) -> Result<Vec<Conditions>> {
+        if self.model.conditioning() == Conditioning::Nothing {
+            return Ok(Vec::new());
+        }
+        let (Some(names), Some(given)) = (&self.scalars, given) else {
+            return Err(misuse(
+                "this model sees inputs beside frames (model.inputs): take it to a data set by on(dataset), and give \
+                 it whole batches of a loader of that data set",
+            ));
+        };
+        given.of_windows(names)
     }
 }
 
@@ -51,82 +72,88 @@ impl Predictor {
         let device: DeviceChoice = device.parse().map_err(|e| typed(format!("{e}")))?;
         let run = Location::parse_with(run, &settings)?;
         let loaded = || wellspring_train::Predictor::load(&run, choice, device, &LogNotes);
-        let predictor = wait(py, loaded)??;
-        Ok(Self(predictor))
+        Ok(Self {
+            model: wait(py, loaded)??,
+            scalars: None,
+        })
     }
 
     /// The model on the states of a data set, which are not always those that it was trained on.
     fn on(&self, dataset: &Dataset) -> Result<Self> {
-        let dataset = dataset.held()?;
-        let domain = wellspring_train::Domain::of(&dataset, &self.0.config().model.inputs)?;
-        Ok(Self(self.0.on(&domain)?))
+        let held = dataset.held()?;
+        let domain = wellspring_train::Domain::of(&held, &self.model.config().model.inputs)?;
+        Ok(Self {
+            model: self.model.on(&domain)?,
+            scalars: Some(dataset.scalars()),
+        })
     }
 
     /// Kind of the model, such as ckm.
     #[getter]
     fn strategy(&self) -> &'static str {
-        self.0.config().model.kind()
+        self.model.config().model.kind()
     }
 
     /// Frames that a step sees.
     #[getter]
     fn context(&self) -> usize {
-        self.0.config().data.context
+        self.model.config().data.context
     }
 
     /// Steps of the data set from one frame of the context to the next.
     #[getter]
     fn stride(&self) -> usize {
-        self.0.config().data.stride
+        self.model.config().data.stride
     }
 
     /// Numbers that it has learned.
     #[getter]
     fn parameters(&self) -> usize {
-        self.0.parameters()
+        self.model.parameters()
     }
 
     /// Steps that it was trained for.
     #[getter]
     fn step(&self) -> u64 {
-        self.0.step()
+        self.model.step()
     }
 
     /// Identity of what it has learned.
     #[getter]
     fn weights(&self) -> &str {
-        self.0.weights()
+        self.model.weights()
     }
 
     /// Its configuration as TOML.
     fn config(&self) -> Result<String> {
-        Ok(self.0.config().to_toml()?)
+        Ok(self.model.config().to_toml()?)
     }
 
     /// Patch sizes that it was trained with, a size for each axis.
     #[getter]
     fn patches(&self) -> Result<Vec<Vec<usize>>> {
-        let patches = self.0.patches()?.into_iter();
+        let patches = self.model.patches()?.into_iter();
         Ok(patches.map(|patch| patch.sizes().to_vec()).collect())
     }
 
-    /// The frame after a context (T, B, C, *space) of stored (normalized) values: (1, B, C, *space).
+    /// The frame after a context (T, B, C, *space) of stored (normalized) values, with what the windows have beside
+    /// their frames at those and the next one: (1, B, C, *space).
     fn predict<'py>(
         &self,
         py: Python<'py>,
         context: PyReadonlyArrayDyn<'py, f32>,
         patch: &str,
+        given: Option<BatchConditions<'py>>,
     ) -> Result<Bound<'py, PyAny>> {
         claim()?;
-        if self.0.conditioning() != Conditioning::Nothing {
-            return Err(misuse(
-                "this model sees inputs beside frames (model.inputs), which cannot be given here; evaluate() gives it \
-                 those of the data set, and predict() writes its rollouts",
-            ));
-        }
+        let conditions = self.conditions(given)?;
         let frames = arrays::to_frames(&context)?;
         let patch = Patch::parse(patch, frames.space().len())?;
-        let next = py.detach(|| self.0.predict(&frames, &patch))?;
+        let context = Context {
+            frames: &frames,
+            conditions: &conditions,
+        };
+        let next = py.detach(|| self.model.predict(context, &patch))?;
         arrays::of_frames(py, next)
     }
 }

@@ -113,17 +113,40 @@ class Predictor:
     def __call__(self, batch: Any, patch: Patch | None = None) -> Any:
         """The frame after a context (B, T, *space, C): (B, *space, C), of the same library.
 
-        ``batch`` is the context, or a batch of the loader. Without a patch size the first of its own is used.
+        ``batch`` is the context, or a batch of the loader, which a model that sees inputs beside frames needs whole.
+        Without a patch size the first of its own is used.
         """
+        given = _given(batch) if isinstance(batch, Mapping) else None
         fields = batch["input_fields"] if isinstance(batch, Mapping) else batch
         values = to_numpy(fields)
         space = range(2, values.ndim - 1)
         context = np.ascontiguousarray(values.transpose(1, 0, values.ndim - 1, *space))
-        next = self._native.predict(context, _patch(self.patches[0] if patch is None else patch))
+        next = self._native.predict(context, _patch(self.patches[0] if patch is None else patch), given)
         return like(np.ascontiguousarray(np.moveaxis(next[0], 1, -1)), fields)
 
     def __repr__(self) -> str:
         return f"<wellspring.Predictor: {self.strategy}, {self.n_parameters} parameters, step {self.train_steps}>"
+
+
+def _given(batch: Mapping[str, Any]) -> dict[str, NDArray[Any] | None] | None:
+    """What a batch has beside its frames, as Rust has it; None where it was read without."""
+
+    def joined(kind: str) -> NDArray[Any] | None:
+        parts = [batch[key] for key in (f"input_{kind}", f"output_{kind}") if key in batch]
+        return np.concatenate([to_numpy(part) for part in parts], axis=1) if parts else None
+
+    times, scalars = joined("time_grid"), joined("scalars")
+    if times is None:
+        return None
+    constants, fixed = batch.get("constant_fields"), batch.get("constant_scalars")
+    if constants is not None:
+        constants = np.ascontiguousarray(np.moveaxis(to_numpy(constants), -1, 1)[None])
+    return {
+        "constants": constants,
+        "constant_scalars": None if fixed is None else to_numpy(fixed),
+        "scalars": scalars,
+        "times": times.astype(np.float64),
+    }
 
 
 def _patch(patch: Patch) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import wellspring
 from files import interrupted, made
+from read_predictions import predicted
 from the_well.benchmark import models
 from the_well.benchmark.metrics import RMSE
 
@@ -73,6 +74,31 @@ class Evaluation(unittest.TestCase):
             model(batch, patch=5)
         with self.assertRaisesRegex(wellspring.Error, "no/such"):
             wellspring.Predictor("/no/such")
+
+    def test_a_model_that_sees_inputs_takes_whole_batches(self):
+        folder = predicted()
+        dataset = wellspring.Dataset(folder / "ds")
+        config = {
+            "data.root": str(folder / "ds"), "data.context": 3, "model.dim": 32, "model.heads": 2, "model.blocks": 2,
+            "model.groups": 4, "train.steps": 3, "model.inputs": ["constants", "scalars", "boundaries", "dt"],
+        }
+        run = wellspring.train(f"{self.folder}/run", config)
+        model = wellspring.Predictor(run).on(dataset)
+        for name, step in {"own": model, "called": lambda batch, patch: model(batch, patch)}.items():
+            wellspring.evaluate(step, dataset, self.results, name=name, context=3, rollout=3, schedule=8)
+        own, called = (errors(self.results, name, "8")["value"] for name in ("own", "called"))
+        np.testing.assert_allclose(called, own, rtol=1e-3, atol=1e-6)
+
+        batch = next(iter(wellspring.Loader(dataset, "test", context=3, batch=2)))
+        self.assertEqual(model(batch).shape, (2, 32, 48, 4))
+        for refused in (lambda: model(batch["input_fields"]), lambda: wellspring.Predictor(run)(batch)):
+            with self.assertRaisesRegex(ValueError, "whole batches"):
+                refused()
+        with self.assertRaisesRegex(ValueError, "constant_scalars"):
+            model(batch | {"constant_scalars": batch["constant_scalars"][:, :1]})
+        without = {key: value for key, value in batch.items() if key != "input_scalars" and key != "output_scalars"}
+        with self.assertRaisesRegex(wellspring.Error, "forcing"):
+            model(without)
 
     def test_a_schedule_gives_patch_sizes(self):
         given = []

@@ -7,8 +7,8 @@ use arrow::datatypes::SchemaRef;
 use datafusion::catalog::Session;
 use datafusion::common::DFSchema;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::PhysicalExpr;
 
 /// An error of ours on its way through the engine.
@@ -22,12 +22,26 @@ pub(crate) fn is_decided_by(filter: &Expr, known: impl Fn(&str) -> bool) -> bool
     !filter.is_volatile() && columns.iter().all(|column| known(&column.name))
 }
 
+/// How a table takes filters: those that are `decided` before anything is read are asked there, and the others are
+/// taken as `others` says.
+pub(crate) fn pushed_down(
+    filters: &[&Expr],
+    decided: impl Fn(&Expr) -> bool,
+    others: TableProviderFilterPushDown,
+) -> Vec<TableProviderFilterPushDown> {
+    let support = |filter: &&Expr| match decided(filter) {
+        true => TableProviderFilterPushDown::Exact,
+        false => others.clone(),
+    };
+    filters.iter().map(support).collect()
+}
+
 /// Filters that are asked before anything is read: which files, frames or trajectories to read at all.
-pub(crate) struct Question {
+pub(crate) struct PruningFilter {
     filter: Option<Arc<dyn PhysicalExpr>>,
 }
 
-impl Question {
+impl PruningFilter {
     /// Joins all filters over rows of a schema.
     pub(crate) fn new(
         state: &dyn Session,

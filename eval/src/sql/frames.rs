@@ -25,7 +25,7 @@ pub(crate) use scan::FramesScan;
 #[cfg(feature = "cluster")]
 pub(crate) use scan::ScanSize;
 
-use crate::sql::engine::{external, is_decided_by};
+use crate::sql::engine::{external, is_decided_by, pushed_down};
 use crate::sql::spacing::Spacing;
 
 /// What a column holds.
@@ -202,11 +202,8 @@ impl TableProvider for FramesTable {
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>> {
-        let support = |filter: &&Expr| match self.decides(filter) {
-            true => TableProviderFilterPushDown::Exact,
-            false => TableProviderFilterPushDown::Unsupported,
-        };
-        Ok(filters.iter().map(support).collect())
+        let others = TableProviderFilterPushDown::Unsupported;
+        Ok(pushed_down(filters, |filter| self.decides(filter), others))
     }
 
     async fn scan(

@@ -28,7 +28,7 @@ use object_store::ObjectMeta;
 use wellspring_store::Location;
 
 use crate::results::tables::{RunFile, Table};
-use crate::sql::engine::{Question, is_decided_by, shares};
+use crate::sql::engine::{PruningFilter, is_decided_by, pushed_down, shares};
 
 /// The table.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl RunFiles {
     fn choose(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<&RunFile>> {
         let of_run = filters.iter().filter(|filter| is_of_run(filter)).cloned();
         let runs: SchemaRef = Arc::new(self.schema.project(&[0])?);
-        let question = Question::new(state, &runs, of_run)?;
+        let question = PruningFilter::new(state, &runs, of_run)?;
         if question.is_empty() {
             return Ok(self.files.iter().collect());
         }
@@ -114,12 +114,9 @@ impl TableProvider for RunFiles {
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>> {
-        let support = |filter: &&Expr| match is_of_run(filter) {
-            true => TableProviderFilterPushDown::Exact,
-            // The optimizer hands them to the reader of Parquet.
-            false => TableProviderFilterPushDown::Inexact,
-        };
-        Ok(filters.iter().map(support).collect())
+        // The optimizer hands the others to the reader of Parquet.
+        let others = TableProviderFilterPushDown::Inexact;
+        Ok(pushed_down(filters, is_of_run, others))
     }
 
     async fn scan(

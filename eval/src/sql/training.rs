@@ -33,7 +33,7 @@ use datafusion::physical_plan::filter::FilterExecBuilder;
 use datafusion::physical_plan::union::UnionExec;
 use wellspring_log::Segment;
 
-use crate::sql::engine::{Question, is_decided_by, shares};
+use crate::sql::engine::{PruningFilter, is_decided_by, pushed_down, shares};
 use columns::{KNOWN, OF_PART, OF_RUN, UNTIL, known, read};
 pub(crate) use folders::TrainingFolders;
 use folders::{Part, PartRows};
@@ -60,7 +60,7 @@ impl TrainingTable {
     fn choose(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<&Part>> {
         let chosen = |of: &[&str], rows: &RecordBatch| {
             let filters = filters.iter().filter(|filter| is_of(filter, of)).cloned();
-            Question::new(state, &rows.schema(), filters)?.answers(rows)
+            PruningFilter::new(state, &rows.schema(), filters)?.answers(rows)
         };
         let runs = chosen(&OF_RUN, &self.folders.records)?;
         let parts = &self.folders.parts;
@@ -188,12 +188,10 @@ impl TableProvider for TrainingTable {
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>> {
-        let support = |filter: &&Expr| match is_of(filter, &OF_RUN) || is_of(filter, &OF_PART) {
-            true => TableProviderFilterPushDown::Exact,
-            // The optimizer hands them to the reader of Parquet.
-            false => TableProviderFilterPushDown::Inexact,
-        };
-        Ok(filters.iter().map(support).collect())
+        let decided = |filter: &Expr| is_of(filter, &OF_RUN) || is_of(filter, &OF_PART);
+        // The optimizer hands the others to the reader of Parquet.
+        let others = TableProviderFilterPushDown::Inexact;
+        Ok(pushed_down(filters, decided, others))
     }
 
     async fn scan(

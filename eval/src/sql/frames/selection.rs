@@ -13,7 +13,7 @@ use datafusion::logical_expr::Expr;
 use wellspring_store::{Scanner, ShardRows, Split};
 
 use super::{Column, FramesTable};
-use crate::sql::engine::{Question, external, is_decided_by};
+use crate::sql::engine::{PruningFilter, external, is_decided_by};
 
 /// Frames that filters are asked about at once.
 const CHUNK: usize = 64 << 10;
@@ -82,7 +82,7 @@ pub(super) fn pieces(scanner: &Scanner, rows: Rows, limit: Option<usize>) -> Vec
 
 /// Filters that are answered from what the manifest says of frames.
 struct ManifestFilter {
-    question: Question,
+    question: PruningFilter,
     columns: Vec<Column>,
     schema: SchemaRef,
 }
@@ -94,7 +94,7 @@ impl ManifestFilter {
             .collect();
         let schema: SchemaRef = Arc::new(table.schema.project(&known)?);
         Ok(Self {
-            question: Question::new(state, &schema, filters)?,
+            question: PruningFilter::new(state, &schema, filters)?,
             columns: known.iter().map(|&i| table.columns[i].clone()).collect(),
             schema,
         })
