@@ -5,7 +5,6 @@ use std::sync::Arc;
 use wellspring_store::{Dataset, Location, Manifest, Reporter};
 
 use crate::checkpoint::{self, Checkpoint};
-use crate::config::differences;
 use crate::domain::{Domain, training};
 use crate::{Config, Error, Result};
 
@@ -96,31 +95,16 @@ const FIXED: [&str; 13] = [
 
 /// What of a configuration makes it another run, if anything does.
 fn difference(before: &Config, now: &Config) -> Result<Option<String>> {
-    let drawn = |config: &Config| {
-        let train = &config.train;
-        (train.seed, train.batch, train.jitter, train.drop_path)
-    };
-    let is_same = before.model == now.model
-        && before.augment == now.augment
-        && before.data.reads_alike(&now.data)
-        && drawn(before) == drawn(now);
-    if is_same {
-        return Ok(None);
-    }
-    let (before, now) = (before.entries()?, now.entries()?);
-    let is_fixed = |key: &str| {
+    let is_fixed = |change: &String| {
+        let key = change.split(" = ").next().unwrap_or(change);
         let section = key.split('.').next().unwrap_or(key);
         FIXED.contains(&key) || FIXED.contains(&section)
     };
-    let changes = differences(&before, &now).into_iter();
-    let changes = changes.filter(|[key, ..]| is_fixed(key));
-    let said: Vec<String> = changes
-        .map(|[key, was, is]| format!("{key} = {is} (was {was})"))
-        .collect();
-    let said = said.join(", ");
-    Ok(Some(format!(
-        "{said}: fixed when a run begins; begin another run for it"
-    )))
+    let mut changes = now.changes(before)?;
+    changes.retain(is_fixed);
+    let said = changes.join(", ");
+    let refusal = || format!("{said}: fixed when a run begins; begin another run for it");
+    Ok((!changes.is_empty()).then(refusal))
 }
 
 /// Refuses a place with checkpoints and without a configuration, as an import leaves it that was stopped: it

@@ -111,13 +111,6 @@ impl DataConfig {
         }
     }
 
-    /// Whether the same step sees the same windows.
-    pub(crate) fn reads_alike(&self, other: &Self) -> bool {
-        let windows = |data: &Self| (data.context, data.stride, data.every, data.starts);
-        let drawn = |data: &Self| (data.temperature, data.lanes, data.weights.clone());
-        windows(self) == windows(other) && drawn(self) == drawn(other)
-    }
-
     pub(super) fn validate(&self) -> Result<()> {
         need(
             self.context >= 2,

@@ -54,8 +54,8 @@ impl PartStore {
     pub(super) async fn put(&self, key: &Path, payload: &PutPayload) -> Result<PutResult> {
         let size = PART.max(payload.content_length().div_ceil(MOST));
         let parts = cut(payload, size);
-        // Begun anew where the last request, which makes an object of the parts, fails for now: whether it was done, nobody
-        // knows, and a second one would be refused then.
+        // The last request makes an object of the parts. Where its answer is lost it may have been done, and would then be
+        // refused a second time; so everything is sent again.
         self.patience.run(|| self.upload(key, &parts)).await
     }
 
