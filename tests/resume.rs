@@ -234,7 +234,11 @@ fn a_signal_while_data_is_opened_ends_it_at_once() {
         .command(&format!("train --out run {SMALL}"))
         .spawn()
         .unwrap();
-    std::thread::sleep(Duration::from_secs(1));
+    // Opens when the program opens it to read.
+    let _nothing = std::fs::File::options()
+        .write(true)
+        .open(&manifest)
+        .unwrap();
     send("TERM", &child);
     assert_eq!(end(child).code(), Some(143));
     assert!(!place.path("run").exists());

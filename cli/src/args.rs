@@ -8,6 +8,9 @@ mod demo;
 mod experiment;
 mod models;
 mod predict;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod python;
 mod size;
 mod words;
 

@@ -36,6 +36,9 @@ use crate::plain;
 pub use crate::plain::{print, print_data, print_exactly};
 use crate::progress::Terminal;
 
+/// Longer than the first rank takes to tell of an error and to end the job, on a busy machine too.
+const FIRST_TELLS: Duration = Duration::from_secs(10);
+
 /// What every command has: a runtime for input and output, and a place to draw progress.
 pub struct Session {
     runtime: Runtime,
@@ -124,11 +127,11 @@ pub fn run(cli: Cli, terminal: Arc<Terminal>) -> Result<()> {
         && !collective.is_alone()
         && !error.is::<Interruption>()
     {
-        // What all have found the first tells; the others do not end the job before.
-        match failure::is_of_all_ranks(error) && !collective.is_first() {
-            true => std::thread::sleep(Duration::from_secs(1)),
-            false => failure::report_of_rank(error, collective.share().rank),
+        // What all have found the first tells, and by ending the job ends this sleep.
+        if failure::is_of_all_ranks(error) && !collective.is_first() {
+            std::thread::sleep(FIRST_TELLS);
         }
+        failure::report_of_rank(error, collective.share().rank);
         collective.abort(1);
     }
     done

@@ -1,8 +1,8 @@
 """Commands of the program as functions: simulations, data sets, trainings, experiments and pictures.
 
 Each runs in a process of its own, which Ctrl-C stops; whatever is stopped goes on with the same call. Options are those
-of the command line with underscores, ``--on-demand`` as ``on_demand=True``; a list gives an option several times.
-``wellspring help ingest`` explains them.
+of the command line with underscores, ``--on-demand`` as ``on_demand=True`` and ``--from`` as ``from_``; a list gives an
+option several times. :mod:`wellspring.options` and ``wellspring help ingest`` explain them.
 """
 
 from __future__ import annotations
@@ -15,18 +15,30 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wellspring._native import Error
 from wellspring.dataset import Dataset, place
+from wellspring.options import (
+    AnimateOptions,
+    ExperimentOptions,
+    FiguresOptions,
+    IngestOptions,
+    PathLike,
+    PredictOptions,
+    SimulateOptions,
+    TrainOptions,
+    VerifyOptions,
+)
 from wellspring.progress import Progress
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 logger = logging.getLogger("wellspring")
 
 PATIENCE = 0.5
 """Seconds that a stopped command has for its last words."""
-
-PathLike = str | os.PathLike[str]
 
 
 def run(command: str, *words: PathLike, **options: Any) -> None:
@@ -40,28 +52,27 @@ def run(command: str, *words: PathLike, **options: Any) -> None:
     done.finish()
 
 
-def simulate(equation: str, out: PathLike, **options: Any) -> str:
-    """Simulates an equation into a folder of The Well's HDF5: shear-flow, rayleigh-benard or decaying-turbulence-3d.
-
-    Options: ``shape="64x128"``, ``frames``, ``train``, ``valid``, ``test``, ``seed``, ``overwrite``.
-    """
+def simulate(equation: str, out: PathLike, **options: Unpack[SimulateOptions]) -> str:
+    """Simulates an equation into a folder of The Well's HDF5: shear-flow, rayleigh-benard or decaying-turbulence-3d."""
     run("simulate", equation, out, **options)
     return place(out)
 
 
 def ingest(
-    source: PathLike, root: PathLike, *, storage_options: Mapping[str, str] | None = None, **options: Any
+    source: PathLike,
+    root: PathLike,
+    *,
+    storage_options: Mapping[str, str] | None = None,
+    **options: Unpack[IngestOptions],
 ) -> Dataset:
-    """Makes a data set of The Well's HDF5, in a folder or a bucket, and opens it.
-
-    Options: ``dtype``, ``compression``, ``normalization``, ``transform``, ``fields``, ``trajectories``, ``crop``,
-    ``on_demand``, ``append``, ``overwrite`` and the others of ``wellspring help ingest``.
-    """
+    """Makes a data set of The Well's HDF5, in a folder or a bucket, and opens it."""
     run("ingest", source, root, **_stored(storage_options), **options)
     return Dataset(root, storage_options=storage_options)
 
 
-def verify(root: PathLike, *, storage_options: Mapping[str, str] | None = None, **options: Any) -> None:
+def verify(
+    root: PathLike, *, storage_options: Mapping[str, str] | None = None, **options: Unpack[VerifyOptions]
+) -> None:
     """Compares every byte of a data set with its manifest."""
     run("verify", root, **_stored(storage_options), **options)
 
@@ -71,7 +82,7 @@ def train(
     config: PathLike | Mapping[str, Any] | None = None,
     *,
     storage_options: Mapping[str, str] | None = None,
-    **options: Any,
+    **options: Unpack[TrainOptions],
 ) -> str:
     """Trains one of wellspring's own models into the folder ``out``.
 
@@ -87,24 +98,24 @@ def train(
     return place(out)
 
 
-def predict(model: PathLike, root: PathLike, to: PathLike, **options: Any) -> str:
+def predict(model: PathLike, root: PathLike, to: PathLike, **options: Unpack[PredictOptions]) -> str:
     """Writes rollouts of a trained model as HDF5 in The Well's layout, or for NumPy with ``format="npz"``."""
     run("predict", model, root, to=to, **options)
     return place(to)
 
 
-def experiment(file: PathLike, **options: Any) -> None:
+def experiment(file: PathLike, **options: Unpack[ExperimentOptions]) -> None:
     """Trains and evaluates all that a file says, once: ``experiment("reproduce-tiny", out="there")``."""
     run("experiment", file, **options)
 
 
-def figures(results: PathLike, out: PathLike, **options: Any) -> str:
+def figures(results: PathLike, out: PathLike, **options: Unpack[FiguresOptions]) -> str:
     """Draws the figures of a results folder as files."""
     run("figures", results, out, **options)
     return place(out)
 
 
-def animate(results: PathLike, name: str, out: PathLike, **options: Any) -> str:
+def animate(results: PathLike, name: str, out: PathLike, **options: Unpack[AnimateOptions]) -> str:
     """Draws a rollout beside the truth as an animated PNG."""
     run("animate", results, name, out, **options)
     return place(out)
@@ -127,7 +138,7 @@ def _typed(options: Mapping[str, Any]) -> list[str]:
     """Options as they are typed."""
     words = []
     for name, value in options.items():
-        flag = "--" + name.replace("_", "-")
+        flag = "--" + name.rstrip("_").replace("_", "-")
         many: Iterable[Any] = value if isinstance(value, list | tuple) else [value]
         for one in many:
             if one is True:
@@ -155,8 +166,9 @@ class _Command:
         """Shows its progress until it ends, and raises its error."""
         assert self.process.stderr is not None
         try:
-            for line in self.process.stderr:
-                self._heard(line.rstrip("\n"))
+            with self.process.stderr as said:
+                for line in said:
+                    self._heard(line.rstrip("\n"))
             code = self.process.wait()
             self.printed.seek(0)
             sys.stdout.write(self.printed.read())

@@ -9,6 +9,8 @@ import unittest
 ROOT = pathlib.Path(__file__).parents[2]
 
 PROGRAM = """
+import pathlib
+
 import wellspring
 from wellspring import metrics
 
@@ -17,6 +19,8 @@ steps: int = dataset.splits["train"][0].frames
 for batch in wellspring.Loader(dataset, batch=2):
     error = metrics.vrmse(batch["input_fields"], batch["input_fields"], dataset.metadata)
 answer: wellspring.Answer = wellspring.sql("SELECT 1", results="results")
+wellspring.ingest("sims", "small", shard_mib=8, exclude=["old/*"], stats=pathlib.Path("stats.yaml"), dtype="f16")
+wellspring.train("run", {"data.root": "ds"}, resume=True, from_=3)
 record: wellspring.Record | None = wellspring.evaluate(lambda b: b, dataset, "results", name="a", context=1)
 """
 
@@ -39,12 +43,13 @@ class Types(unittest.TestCase):
             for checker in ("mypy", "pyright"):
                 code, said = self.checked(checker, file.name)
                 self.assertEqual(code, 0, said)
-            file.write("\nanswer.no_such_method()\n")
+            file.write("\nanswer.no_such_method()\nwellspring.ingest('sims', 'ds', no_such_option=True)\n")
             file.flush()
             for checker in ("mypy", "pyright"):
                 code, said = self.checked(checker, file.name)
                 self.assertEqual(code, 1, said)
                 self.assertIn("no_such_method", said)
+                self.assertIn("no_such_option", said)
 
 
 if __name__ == "__main__":

@@ -139,8 +139,8 @@ fn what_networks_do_wrong_is_put_right() {
 fn what_stays_wrong_has_an_end_that_names_the_object() {
     let far = Far::patient(&[20], "1s");
     let ends = [
-        (Fault::Short { by: 1 }, " tries within 1s"),
-        (Fault::Status(503), " tries within 1s"),
+        (Fault::Short { by: 1 }, " tries within "),
+        (Fault::Status(503), " tries within "),
         (Fault::Corrupt, "is damaged"),
         (Fault::Status(403), "reading"),
     ];
@@ -193,7 +193,7 @@ fn what_could_not_be_fetched_takes_no_room_in_the_folder() {
     while quiet < 25 {
         std::thread::sleep(Duration::from_millis(20));
         quiet = if parts() == 0 { quiet + 1 } else { 0 };
-        assert!(began.elapsed() < Duration::from_secs(20), "{}", parts());
+        assert!(began.elapsed() < Duration::from_secs(120), "{}", parts());
     }
     far.epoch(&far.in_folder(&folder, 100), STREAMED);
 }
@@ -202,18 +202,15 @@ fn what_could_not_be_fetched_takes_no_room_in_the_folder() {
 fn latency_is_hidden_by_reading_ahead() {
     let far = Far::of(&TEN);
     far.server.link(Link {
-        latency: Duration::from_millis(20),
+        latency: Duration::from_millis(100),
         bandwidth: None,
     });
     let dataset = far.in_memory(24);
     let began = std::time::Instant::now();
     far.epoch(&dataset, STREAMED);
-    // A hundred requests one after another would take two seconds.
-    assert!(
-        began.elapsed() < Duration::from_millis(1500),
-        "{:?}",
-        began.elapsed()
-    );
+    // A hundred requests one after another would take ten seconds.
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(7), "{took:?}");
 }
 
 #[test]

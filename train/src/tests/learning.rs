@@ -211,7 +211,7 @@ fn steps_that_are_not_finite_move_nothing_until_there_are_too_many() {
 #[test]
 fn the_clock_ends_a_run_and_is_kept() {
     let mut config = nine_steps();
-    config.train.hours = Some(0.5 / 3600.0);
+    config.train.hours = Some(3.0 / 3600.0);
     let run = Run::new();
     run.stop_after(&config, 2);
     let first = run.go(&config).unwrap();
@@ -220,8 +220,8 @@ fn the_clock_ends_a_run_and_is_kept() {
     assert_eq!((again.step, again.begun), (first.step, first.step));
     let rates = run.rates();
     assert!(rates[rates.len() - 1] < 0.2 * rates[1], "{rates:?}");
-    // An hour more stretches the schedule.
-    config.train.hours = Some(1.0 / 3600.0);
+    // A second more stretches the schedule.
+    config.train.hours = Some(4.0 / 3600.0);
     let more = run.go(&config).unwrap();
     assert!(more.step > first.step, "{more:?}");
     let told = run.told();

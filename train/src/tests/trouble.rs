@@ -99,7 +99,7 @@ impl Reporter for Block<'_> {
         }
         if by > 0 && self.until.fetch_sub(by, Ordering::SeqCst) == by {
             // A checkpoint is written beside the steps, which are short.
-            std::thread::sleep(std::time::Duration::from_millis(500));
+            std::thread::sleep(std::time::Duration::from_secs(2));
             std::fs::remove_dir_all(self.path).unwrap();
         }
     }

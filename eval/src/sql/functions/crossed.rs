@@ -18,11 +18,11 @@ use datafusion::error::Result;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::format_state_name;
 use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, Signature, Volatility};
-use rand::{Rng as _, SeedableRng as _};
+use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
 use super::bootstrap;
-use super::resample::{DRAWS, SEED, TAIL, quantile};
+use super::resample::{DRAWS, SEED, TAIL, draw, quantile};
 
 /// Trajectory, seed of the model, seed of the other model.
 type Cell = (i64, String, String);
@@ -154,9 +154,7 @@ impl Axis {
     /// How often each is drawn.
     fn draw(&self, rng: &mut ChaCha8Rng) -> Vec<f64> {
         let mut times = vec![0.0; self.size];
-        for _ in 0..self.size {
-            times[rng.random_range(0..self.size)] += 1.0;
-        }
+        draw(&mut times, rng);
         times
     }
 }

@@ -228,9 +228,7 @@ impl Resamples {
         let mut rng = ChaCha8Rng::seed_from_u64(SEED);
         let mut counts = vec![0.0; DRAWS * units];
         for resample in counts.chunks_mut(units) {
-            for _ in 0..units {
-                resample[rng.random_range(0..units)] += 1.0;
-            }
+            draw(resample, &mut rng);
         }
         Self {
             units,
@@ -253,6 +251,13 @@ impl Resamples {
             .chunks(self.units)
             .map(mean)
             .zip(self.weights.iter().copied())
+    }
+}
+
+/// Counts how often each unit is drawn, in as many draws with replacement as there are units.
+pub(super) fn draw(times: &mut [f64], rng: &mut ChaCha8Rng) {
+    for _ in 0..times.len() {
+        times[rng.random_range(0..times.len())] += 1.0;
     }
 }
 
