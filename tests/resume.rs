@@ -1,6 +1,7 @@
 //! Resumed runs: with their own configuration, from the newest sound checkpoint, and only if something is left to
 //! do. Signals stop them, and only one process at a time writes them.
 
+use std::io::Read as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -140,8 +141,8 @@ fn a_checkpoint_of_half_a_state_is_passed_over() {
     });
 }
 
-/// A training without an end.
-const ENDLESS: &str = "--set train.steps=1000000 --set train.checkpoint_every=1";
+/// A training that no test waits for, and that ends all the same where a test fails.
+const LONG: &str = "--set train.steps=30000 --set train.checkpoint_every=1";
 
 fn pause() {
     std::thread::sleep(Duration::from_millis(20));
@@ -178,7 +179,7 @@ fn end(mut child: Child) -> ExitStatus {
 fn a_signal_leaves_a_checkpoint_and_its_exit_code() {
     let place = trained();
     for (signal, code) in [("TERM", 0), ("INT", 130), ("HUP", 129)] {
-        let program = place.command(&format!("train --out {signal} {SMALL} {ENDLESS}"));
+        let program = place.command(&format!("train --out {signal} {SMALL} {LONG}"));
         // This process may have been begun with signals ignored.
         let mut command = Command::new("env");
         command.current_dir(place.path(""));
@@ -196,7 +197,7 @@ fn a_signal_leaves_a_checkpoint_and_its_exit_code() {
 #[test]
 fn a_run_whose_hangup_is_ignored_outlives_its_terminal() {
     let place = trained();
-    let program = place.command(&format!("train --out long {SMALL} {ENDLESS}"));
+    let program = place.command(&format!("train --out long {SMALL} {LONG}"));
     let mut shell = Command::new("sh");
     shell
         .current_dir(place.path(""))
@@ -275,7 +276,7 @@ fn of_two_that_begin_one_run_one_is_refused() {
 #[test]
 fn a_run_that_lives_is_not_gone_on_with() {
     let place = trained();
-    let words = format!("train --out long {SMALL} {ENDLESS}");
+    let words = format!("train --out long {SMALL} {LONG}");
     let mut child = place.command(&words).spawn().unwrap();
     wait_for(&place.path("long/checkpoints"), &mut child);
     for words in ["--resume", "--resume --from 1"] {
@@ -319,17 +320,34 @@ fn a_run_in_a_bucket_is_whose_took_it_last() {
             .find(|line| line.contains("last checkpoint: step"));
         told.map(str::to_owned)
     };
-    let living = spawn(&format!("train --out s3://bucket/long {SMALL} {ENDLESS}"));
+    let mut living = spawn(&format!("train --out s3://bucket/long {SMALL} {LONG}"));
     while checkpoint().is_none() {
+        assert!(living.try_wait().unwrap().is_none(), "it ended before");
         pause();
     }
-    let other = spawn("train --out s3://bucket/long --resume");
+    let mut other = spawn("train --out s3://bucket/long --resume");
+    let mut goes_on = || match other.try_wait().unwrap() {
+        None => pause(),
+        Some(_) => {
+            let mut said = String::new();
+            other
+                .stderr
+                .take()
+                .unwrap()
+                .read_to_string(&mut said)
+                .unwrap();
+            panic!("it ended: {said}");
+        }
+    };
+    while living.try_wait().unwrap().is_none() {
+        goes_on();
+    }
     let said = done(living);
     said.refuses(&["another process (", "has taken over s3://bucket/long"]);
     // Before its first step a signal ends it at once; with a checkpoint of its own it is past that.
     let last = checkpoint();
     while checkpoint() == last {
-        pause();
+        goes_on();
     }
     send("TERM", &other);
     let said = done(other);

@@ -76,7 +76,7 @@ fn a_rank_that_is_killed_takes_the_job_down_and_nothing_is_lost() {
 #[test]
 fn a_rank_that_is_slow_is_waited_for_and_a_stop_is_one_for_all() {
     let place = Workplace::new().with_data_set();
-    let long = format!("{SMALL} {RUN} --set train.steps=100000");
+    let long = format!("{SMALL} {RUN} --set train.steps=5000");
     let child = begun(&place, 2, &format!("train --out run {long}"));
     let state = place.path("run/checkpoints/00000005/state.json");
     while !state.exists() {

@@ -6,6 +6,7 @@
 //! newer ones that are passed over are reported. A checkpoint with other numbers is never written.
 
 mod choice;
+mod find;
 pub(crate) mod folders;
 mod snapshot;
 
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
-use wellspring_store::{Location, Reporter, Share, checksum, sealed};
+use wellspring_store::{Location, Share, checksum, sealed};
 
 use crate::config::MOST_STEPS;
 use crate::domain::Domains;
@@ -175,97 +176,6 @@ enum Need {
 }
 
 impl Checkpoint {
-    /// A checkpoint with some of its weights; `reporter` hears what is passed over.
-    ///
-    /// # Errors
-    /// [`Error::NoCheckpoint`] when there is none, [`Error::NoBest`] where the best was asked for and no validation
-    /// found one, [`Error::Damaged`] when the one that was named is, [`Error::NoSoundCheckpoint`] when all are.
-    pub async fn find(
-        run: &Location,
-        choice: ModelChoice,
-        reporter: &dyn Reporter,
-    ) -> Result<Self> {
-        let need = Need::Weights(choice.weights);
-        let none = || Error::NoCheckpoint {
-            run: run.to_string(),
-            which: String::new(),
-        };
-        let step = match choice.checkpoint {
-            CheckpointChoice::Step(step) => step,
-            CheckpointChoice::Newest => {
-                return Self::newest(run, need, reporter).await?.ok_or_else(none);
-            }
-            CheckpointChoice::Best => {
-                let newest = Self::newest(run, need, reporter).await?.ok_or_else(none)?;
-                let best = newest.state.progress.best.ok_or_else(|| Error::NoBest {
-                    run: run.to_string(),
-                })?;
-                best.step
-            }
-        };
-        Self::named(run, step, need).await
-    }
-
-    /// The checkpoint that training can go on from, after a step or the newest; none where none was ever
-    /// whole.
-    pub(crate) async fn resumable(
-        run: &Location,
-        step: Option<u64>,
-        reporter: &dyn Reporter,
-    ) -> Result<Option<Self>> {
-        match step {
-            Some(step) => Self::named(run, step, Need::TrainingFiles).await.map(Some),
-            None => Self::newest(run, Need::TrainingFiles, reporter).await,
-        }
-    }
-
-    async fn named(run: &Location, step: u64, need: Need) -> Result<Self> {
-        let held = folders(run).await?;
-        if held.contains(&step) {
-            return Self::open(run, step, need).await;
-        }
-        let held: Vec<String> = held.iter().map(u64::to_string).collect();
-        let which = match held.is_empty() {
-            true => format!(" of step {step}"),
-            false => format!(" of step {step}, but of {}", held.join(", ")),
-        };
-        Err(Error::NoCheckpoint {
-            run: run.to_string(),
-            which,
-        })
-    }
-
-    async fn newest(run: &Location, need: Need, reporter: &dyn Reporter) -> Result<Option<Self>> {
-        let mut passed = Vec::new();
-        let mut found = None;
-        for &step in folders(run).await?.iter().rev() {
-            match Self::open(run, step, need).await {
-                Ok(checkpoint) => {
-                    found = Some(checkpoint);
-                    break;
-                }
-                Err(Error::Damaged { object, reason }) => {
-                    passed.push(format!("{object}: {reason}"))
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        if found.is_none() && !steps(run).await?.is_empty() {
-            return Err(Error::NoSoundCheckpoint {
-                run: run.to_string(),
-                damage: passed.join("; "),
-            });
-        }
-        let taken = match &found {
-            Some(checkpoint) => format!("taking the checkpoint of step {}", checkpoint.state.step),
-            None => "there is no checkpoint before it".into(),
-        };
-        for damage in passed {
-            reporter.note(&format!("warning: passed over {damage}; {taken}"));
-        }
-        Ok(found)
-    }
-
     async fn open(run: &Location, step: u64, need: Need) -> Result<Self> {
         let folder = folders::folder(run, step);
         let state = State::read(&folder.join(STATE), step).await?;

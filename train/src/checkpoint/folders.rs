@@ -62,8 +62,11 @@ pub(crate) async fn delete(run: &Location, step: u64) -> Result<()> {
 
 /// Steps whose checkpoints have no state: their writing was stopped.
 pub(crate) async fn begun(run: &Location) -> Result<Vec<u64>> {
-    let states: BTreeSet<u64> = steps(run).await?.into_iter().collect();
-    Ok((&folders(run).await? - &states).into_iter().collect())
+    let files = files(run).await?;
+    let has_state = |step: u64| files.contains(&(step, STATE.to_owned()));
+    let folders: BTreeSet<u64> = files.iter().map(|&(step, _)| step).collect();
+    let begun = folders.into_iter().filter(|&step| !has_state(step));
+    Ok(begun.collect())
 }
 
 /// Steps with a state, ascending.

@@ -1,6 +1,8 @@
 //! Resumed runs: with other settings, after damage, from their end, from an earlier step, on a data set that
 //! has changed.
 
+use wellspring_s3_testing::{Fault, Server, Trouble};
+
 use super::run::{Run, nine_steps};
 use super::*;
 
@@ -393,4 +395,36 @@ fn a_run_goes_on_after_a_change_of_what_it_does_not_read() {
         let error = run.from(&nine_steps(), 6).unwrap_err().to_string();
         assert!(error.contains("a purge deletes it"), "{error}");
     }
+}
+
+/// A training that goes on deletes the checkpoint that was the newest a moment ago.
+#[test]
+fn a_checkpoint_is_found_beside_a_training_that_deletes_them() {
+    // A bucket that is busy at times, so that some reads take longer than some steps.
+    let server = Server::start().unwrap();
+    server.trouble(Trouble {
+        method: "GET",
+        fault: Fault::Status(503),
+        every: 20,
+        times: u64::MAX,
+    });
+    let place = Location::parse_with("s3://bucket/run", &server.settings()).unwrap();
+    let run = Run {
+        place,
+        ..Run::new()
+    };
+    let stop = Stop::default();
+    let mut config = nine_steps();
+    config.train.steps = 30_000;
+    (config.train.checkpoint_every, config.train.keep) = (1, 1);
+    std::thread::scope(|scope| {
+        let training = scope.spawn(|| run.stopped(&config, &stop, &Silent));
+        while run.steps().is_empty() {
+            std::thread::yield_now();
+        }
+        let found: Vec<_> = (0..100).map(|_| run.loaded().map(drop)).collect();
+        stop.ask();
+        assert!(training.join().unwrap().unwrap().stopped);
+        found.into_iter().collect::<crate::Result<()>>().unwrap();
+    });
 }
