@@ -104,6 +104,11 @@ impl Connection {
             .header("content-length")
             .and_then(|text| text.parse().ok());
         let length: usize = length.unwrap_or(0);
+        // Clients that ask first would else wait a second before they send.
+        let asks = request.header("expect") == Some("100-continue");
+        if asks && self.read.len() < length {
+            self.send(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+        }
         while self.read.len() < length {
             if self.stream.read_buf(&mut self.read).await? == 0 {
                 return Ok(None);
