@@ -157,12 +157,15 @@ impl Network {
             Some(Fault::Hang) => return std::future::pending().await,
             None => {}
         }
+        let sent = &answer.body[..end.min(answer.body.len())];
+        if !answer.head {
+            // Before the answer, after which a client may ask for the count.
+            self.count(request, sent.len() as u64);
+        }
         connection.send(answer.head_text().as_bytes()).await?;
         if answer.head {
             return Ok(());
         }
-        let sent = &answer.body[..end.min(answer.body.len())];
-        self.count(request, sent.len() as u64);
         trickle(connection, sent, link.bandwidth).await?;
         match end < answer.body.len() {
             true => Err(connection.reset()),
