@@ -148,10 +148,21 @@ fn pause() {
     std::thread::sleep(Duration::from_millis(20));
 }
 
+/// Waits a moment for a process that must not end meanwhile.
+fn pause_for(child: &mut Child) {
+    if child.try_wait().unwrap().is_some() {
+        let mut said = String::new();
+        if let Some(mut told) = child.stderr.take() {
+            told.read_to_string(&mut said).unwrap();
+        }
+        panic!("it ended before: {said}");
+    }
+    pause();
+}
+
 fn wait_for(path: &Path, child: &mut Child) {
     while !path.exists() {
-        assert!(child.try_wait().unwrap().is_none(), "it ended before");
-        pause();
+        pause_for(child);
     }
 }
 
@@ -211,8 +222,7 @@ fn a_run_whose_hangup_is_ignored_outlives_its_terminal() {
     send("HUP", &child);
     let before = place.losses("long").len();
     while place.losses("long").len() < before + 3 {
-        assert!(child.try_wait().unwrap().is_none(), "it ended");
-        pause();
+        pause_for(&mut child);
     }
     send("TERM", &child);
     assert_eq!(end(child).code(), Some(0));
@@ -330,32 +340,18 @@ fn a_run_in_a_bucket_is_whose_took_it_last() {
     };
     let mut living = spawn(&format!("train --out s3://bucket/long {SMALL} {LONG}"));
     while checkpoint().is_none() {
-        assert!(living.try_wait().unwrap().is_none(), "it ended before");
-        pause();
+        pause_for(&mut living);
     }
     let mut other = spawn("train --out s3://bucket/long --resume");
-    let mut goes_on = || match other.try_wait().unwrap() {
-        None => pause(),
-        Some(_) => {
-            let mut said = String::new();
-            other
-                .stderr
-                .take()
-                .unwrap()
-                .read_to_string(&mut said)
-                .unwrap();
-            panic!("it ended: {said}");
-        }
-    };
     while living.try_wait().unwrap().is_none() {
-        goes_on();
+        pause_for(&mut other);
     }
     let said = done(living);
     said.refuses(&["another process (", "has taken over s3://bucket/long"]);
     // Before its first step a signal ends it at once; with a checkpoint of its own it is past that.
     let last = checkpoint();
     while checkpoint() == last {
-        goes_on();
+        pause_for(&mut other);
     }
     send("TERM", &other);
     let said = done(other);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use wellspring_store::{Location, Reporter};
 
 use super::choice::{CheckpointChoice, ModelChoice};
-use super::folders::{begun, folder, folders, steps};
+use super::folders::{Listing, folder, folders, listing};
 use super::{Checkpoint, Need, STATE};
 use crate::{Error, Result};
 
@@ -89,15 +89,19 @@ impl Checkpoint {
     /// there is is looked at again.
     async fn newest(run: &Location, need: Need, reporter: &dyn Reporter) -> Result<Option<Self>> {
         let mut passed = BTreeMap::new();
-        let found = loop {
-            let held = steps(run).await?;
+        let (found, begun) = loop {
+            let Listing { steps, begun } = listing(run).await?;
             // What is gone was deleted, not damaged.
-            passed.retain(|step, _| held.contains(step));
-            let Some(&step) = held.iter().rev().find(|step| !passed.contains_key(*step)) else {
-                break None;
+            passed.retain(|step, _| steps.contains(step));
+            let mut untried = steps
+                .iter()
+                .rev()
+                .filter(|step| !passed.contains_key(*step));
+            let Some(&step) = untried.next() else {
+                break (None, begun);
             };
             match Self::open(run, step, need).await {
-                Ok(checkpoint) => break Some(checkpoint),
+                Ok(checkpoint) => break (Some(checkpoint), begun),
                 Err(Error::Damaged { object, reason }) => {
                     passed.insert(step, format!("{object}: {reason}"));
                 }
@@ -111,7 +115,7 @@ impl Checkpoint {
                 damage: damage.join("; "),
             });
         }
-        for step in begun(run).await? {
+        for step in begun {
             if found.as_ref().is_none_or(|found| found.state.step < step) {
                 let state = folder(run, step).join(STATE);
                 let reason = "it is missing; writing it was interrupted, or is not done";

@@ -60,20 +60,31 @@ pub(crate) async fn delete(run: &Location, step: u64) -> Result<()> {
     Ok(())
 }
 
-/// Steps whose checkpoints have no state: their writing was stopped.
-pub(crate) async fn begun(run: &Location) -> Result<Vec<u64>> {
+/// The folders of a run, by one listing; steps are ascending.
+pub(super) struct Listing {
+    /// Steps with a state.
+    pub(super) steps: Vec<u64>,
+    /// Steps whose checkpoints have no state: their writing was stopped, or is not done.
+    pub(super) begun: Vec<u64>,
+}
+
+pub(super) async fn listing(run: &Location) -> Result<Listing> {
     let files = files(run).await?;
-    let has_state = |step: u64| files.contains(&(step, STATE.to_owned()));
     let folders: BTreeSet<u64> = files.iter().map(|&(step, _)| step).collect();
-    let begun = folders.into_iter().filter(|&step| !has_state(step));
-    Ok(begun.collect())
+    let (steps, begun) = folders
+        .into_iter()
+        .partition(|&step| files.contains(&(step, STATE.to_owned())));
+    Ok(Listing { steps, begun })
+}
+
+/// Steps whose checkpoints have no state.
+pub(crate) async fn begun(run: &Location) -> Result<Vec<u64>> {
+    Ok(listing(run).await?.begun)
 }
 
 /// Steps with a state, ascending.
 pub(crate) async fn steps(run: &Location) -> Result<Vec<u64>> {
-    let files = files(run).await?.into_iter();
-    let states = files.filter(|(_, name)| name == STATE);
-    Ok(states.map(|(step, _)| step).collect())
+    Ok(listing(run).await?.steps)
 }
 
 /// Steps with a folder, which an interrupted writing may have left without a state.
